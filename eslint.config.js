@@ -1,0 +1,76 @@
+import tseslint from 'typescript-eslint'
+
+/** Imports point one way; a wrong one is told what to do instead. */
+const fence = (files, forbidden, message) => ({
+  files,
+  rules: { 'no-restricted-imports': ['error', { patterns: [{ regex: forbidden, message }] }] },
+})
+
+export default tseslint.config(
+  { ignores: ['dist', 'node_modules', 'coverage', 'test/generated', 'data'] },
+  ...tseslint.configs.strictTypeChecked,
+  ...tseslint.configs.stylisticTypeChecked,
+  {
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      '@typescript-eslint/no-extraneous-class': ['error', { allowWithDecorator: true }],
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
+      '@typescript-eslint/consistent-type-imports': ['error', { disallowTypeAnnotations: false }],
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true },
+      ],
+      // Object literals are what GraphQL types are filled with; our objects are closures, not classes.
+      '@typescript-eslint/no-unsafe-class-instance-assignment': 'off',
+      '@typescript-eslint/unbound-method': 'off',
+      // `Promise.withResolvers<void>()`
+      '@typescript-eslint/no-invalid-void-type': 'off',
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: 'ExportDefaultDeclaration',
+          message: 'Named exports only: one name, the same everywhere.',
+        },
+      ],
+      'no-restricted-globals': [
+        'error',
+        { name: 'process', message: 'Only main.ts says `process`; pass the value in.' },
+      ],
+    },
+  },
+  { files: ['src/main.ts', 'tools/**', 'test/**', '*.config.js'], rules: { 'no-restricted-globals': 'off' } },
+  { files: ['*.config.js'], ...tseslint.configs.disableTypeChecked },
+  { files: ['*.config.js'], rules: { 'no-restricted-syntax': 'off' } },
+  fence(
+    ['src/tasks/**'],
+    '^(?!\\./)',
+    'The core imports nothing outside src/tasks. State what you need as a port in tasks/ports.ts and let service.ts pass it in.',
+  ),
+  fence(
+    ['src/store/**', 'src/hints/**', 'src/upstream/**'],
+    '^\\.\\./(?!tasks/)',
+    'A port adapter knows the core and nothing else of ours. Let service.ts pass in what comes from elsewhere.',
+  ),
+  fence(
+    ['src/graphql/**'],
+    '^\\.\\./(?!tasks/)',
+    'GraphQL knows the core only. Transports (src/http) import it, never the other way round.',
+  ),
+  fence(
+    ['src/http/**'],
+    '^\\.\\./(?!tasks/|graphql/)',
+    'A transport knows the core and GraphQL. Let service.ts pass in what comes from an adapter.',
+  ),
+  fence(
+    ['src/sandbox/**'],
+    '^\\.\\./',
+    'The sandbox plays the vendor: it must not know the gateway, or it would play along with its mistakes.',
+  ),
+  fence(
+    ['src/config.ts', 'src/logger.ts', 'src/system.ts'],
+    '^\\./(?!config|tasks/)',
+    'The ground floor imports only the core and config.ts.',
+  ),
+)

@@ -1,0 +1,132 @@
+import { z } from 'zod'
+
+/** Every setting of the service, parsed and checked. Durations are milliseconds. */
+export interface Config {
+  readonly host: string
+  readonly port: number
+  /** When set, callbacks are served on this port only. */
+  readonly callbackPort: number | null
+  /** LIVE: the real upstream, paid. SANDBOX: the embedded one, free. */
+  readonly mode: 'LIVE' | 'SANDBOX'
+  readonly upstream: { readonly apiKey: string; readonly url: string | null; readonly timeoutMs: number }
+  /** Base of callback URLs; null: own address in the sandbox, no callbacks (polling only) in live mode. */
+  readonly publicUrl: string | null
+  /** Path of the SQLite file. */
+  readonly databaseFile: string
+  readonly pollIntervalMs: number
+  readonly taskDeadlineMs: number
+  readonly reassertMs: number
+  readonly drainMs: number
+  /** Folder of pictures for the sandbox; null: it draws its own. */
+  readonly sandboxImages: string | null
+  readonly introspection: boolean
+  readonly graphiql: boolean
+  readonly logLevel: LogLevel
+}
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+/** All that is wrong with the settings, one line each. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+
+  constructor(faults: readonly string[]) {
+    super(`The settings are not usable:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`)
+  }
+}
+
+const integer = (min: number, max: number) => {
+  const range = `must be a whole number from ${min} to ${max}`
+  return z
+    .string()
+    .regex(/^\d+$/, range)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, range)
+}
+const port = integer(0, 65_535)
+const duration = integer(1, 2_147_483_647)
+const baseUrl = z
+  .string()
+  .refine(isBaseUrl, 'must be an http(s) URL without user info, query or fragment')
+  .transform((url) => url.replace(/\/+$/, ''))
+const onOff = z.enum(['on', 'off'], 'must be on or off').transform((value) => value === 'on')
+
+/** The settings by name, each with its check. Defaults stand in `readConfig`, where some depend on the mode. */
+const settings = z.object({
+  HOST: z.string().optional(),
+  PORT: port.optional(),
+  CALLBACK_PORT: port.optional(),
+  UPSTREAM_API_KEY: z.string().optional(),
+  UPSTREAM_URL: baseUrl.optional(),
+  UPSTREAM_TIMEOUT_MS: duration.optional(),
+  PUBLIC_URL: baseUrl.optional(),
+  DATABASE_URL: z
+    .string()
+    .regex(/^file:.+/, 'must be file:PATH')
+    .transform((url) => url.slice('file:'.length))
+    .optional(),
+  AUTH_MODE: z.enum(['none'], 'must be none').optional(),
+  POLL_INTERVAL_MS: duration.optional(),
+  TASK_DEADLINE_MS: duration.optional(),
+  REASSERT_MS: duration.optional(),
+  DRAIN_MS: integer(0, 600_000).optional(),
+  SANDBOX_IMAGES: z.string().optional(),
+  INTROSPECTION: onOff.optional(),
+  GRAPHIQL: onOff.optional(),
+  LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).optional(),
+})
+
+/** The names of all settings. */
+export const SETTING_NAMES = Object.keys(settings.shape) as readonly (keyof typeof settings.shape)[]
+
+/**
+ * Makes a Config of environment variables; an empty variable counts as unset. Pure.
+ * @throws ConfigError naming every fault at once.
+ */
+export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
+  const given = Object.fromEntries(
+    SETTING_NAMES.map((name) => [name, environment[name] === '' ? undefined : environment[name]]),
+  )
+  const parsed = settings.safeParse(given)
+  const faults = parsed.success
+    ? []
+    : parsed.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`)
+  const live = given.UPSTREAM_API_KEY !== undefined
+  if (live && given.AUTH_MODE === undefined)
+    faults.push(
+      'AUTH_MODE must be none in live mode (UPSTREAM_API_KEY is set): this version does not authenticate ' +
+        'callers, so say that the network in front of it does',
+    )
+  if (!parsed.success || faults.length > 0) throw new ConfigError(faults)
+
+  const env = parsed.data
+  return {
+    host: env.HOST ?? '127.0.0.1',
+    port: env.PORT ?? 4000,
+    callbackPort: env.CALLBACK_PORT ?? null,
+    mode: live ? 'LIVE' : 'SANDBOX',
+    upstream: {
+      apiKey: env.UPSTREAM_API_KEY ?? 'sandbox',
+      url: env.UPSTREAM_URL ?? (live ? 'https://api.kie.ai' : null),
+      timeoutMs: env.UPSTREAM_TIMEOUT_MS ?? 30_000,
+    },
+    publicUrl: env.PUBLIC_URL ?? null,
+    databaseFile: env.DATABASE_URL ?? './data/upscale.db',
+    pollIntervalMs: env.POLL_INTERVAL_MS ?? 30_000,
+    taskDeadlineMs: env.TASK_DEADLINE_MS ?? 1_800_000,
+    reassertMs: env.REASSERT_MS ?? 15_000,
+    drainMs: env.DRAIN_MS ?? 10_000,
+    sandboxImages: env.SANDBOX_IMAGES ?? null,
+    introspection: env.INTROSPECTION ?? !live,
+    graphiql: env.GRAPHIQL ?? !live,
+    logLevel: env.LOG_LEVEL ?? 'info',
+  }
+}
+
+function isBaseUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const url = new URL(text)
+  const web = url.protocol === 'http:' || url.protocol === 'https:'
+  return web && url.username === '' && url.password === '' && url.search === '' && url.hash === ''
+}

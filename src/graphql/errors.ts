@@ -1,0 +1,112 @@
+import { GraphQLError, Kind, type GraphQLFormattedError } from 'graphql'
+import { CATALOGUE, type Failure, type UpscaleErrorCode } from '../tasks/failure.ts'
+import type { Log } from '../tasks/ports.ts'
+
+/** Codes of faults that lie in the request or in us: always GraphQL errors, never a `problem`. */
+export type RequestErrorCode =
+  | 'BAD_USER_INPUT'
+  | 'BAD_REQUEST'
+  | 'NOT_FOUND'
+  | 'PAYLOAD_TOO_LARGE'
+  | 'UNSUPPORTED_MEDIA_TYPE'
+  | 'FORBIDDEN'
+  | 'SERVICE_UNAVAILABLE'
+  | 'TASK_NOT_FOUND'
+  | 'GRAPHQL_PARSE_FAILED'
+  | 'GRAPHQL_VALIDATION_FAILED'
+  | 'OPERATION_RESOLUTION_FAILURE'
+  | 'INTERNAL_SERVER_ERROR'
+
+/** `extensions` of every error, flat: the same keys as the fields of `UpscaleProblem`. */
+export interface ErrorExtensions {
+  readonly code: UpscaleErrorCode | RequestErrorCode
+  readonly retryable: boolean
+  readonly retryAfterMs: number | null
+  readonly upstreamCode: number | null
+  readonly taskId: string | null
+  readonly correlationId: string
+  /** BAD_USER_INPUT only: the argument or input field at fault. */
+  readonly field?: string
+}
+
+/** A failure as clients see it: the fields of `UpscaleProblem`, and the extensions of the typed error. */
+export interface Problem {
+  readonly code: UpscaleErrorCode
+  readonly message: string
+  readonly retryable: boolean
+  readonly retryAfterMs: number | null
+  readonly upstreamCode: number | null
+  readonly taskId: string | null
+  readonly correlationId: string
+}
+
+export function toProblem(failure: Failure, taskId: string | null): Problem {
+  const { description: message, retryable } = CATALOGUE[failure.code]
+  return { ...failure, message, retryable, taskId }
+}
+
+/** The typed GraphQL error of a task failure. */
+export function toProblemError({ message, ...extensions }: Problem): GraphQLError {
+  return new GraphQLError(message, { extensions: { ...extensions } })
+}
+
+/** A fault of the request; the transport adds the keys that all errors share. */
+export function requestError(
+  code: RequestErrorCode,
+  message: string,
+  extensions: Partial<ErrorExtensions> & { readonly http?: { readonly status: number } } = {},
+): GraphQLError {
+  return new GraphQLError(message, { extensions: { ...extensions, code } })
+}
+
+export function badUserInput(field: string, message: string): GraphQLError {
+  return requestError('BAD_USER_INPUT', message, { field })
+}
+
+/** An error that graphql-js made itself (syntax, validation) with the code of the stage it comes from. */
+export function withCode(code: RequestErrorCode, error: GraphQLError): GraphQLError {
+  const { message, source = null, positions = null, extensions } = error
+  return new GraphQLError(message, { source, positions, extensions: { ...extensions, code } })
+}
+
+/** Hides whatever went wrong unexpectedly and logs it beside the id that the client is shown. */
+export function maskError(error: unknown, correlationId: string, log: Log): GraphQLError {
+  log.error({ err: error, correlationId }, 'an operation failed unexpectedly')
+  return requestError('INTERNAL_SERVER_ERROR', 'Internal server error', { correlationId })
+}
+
+/**
+ * The one shape in which an error leaves, on every transport. An error without a code of ours was not
+ * foreseen: it is masked.
+ */
+export function toPublicError(error: GraphQLError, correlationId: string, log: Log): GraphQLFormattedError {
+  const coded = toVariableError(error) ?? (typeof error.extensions.code === 'string' ? error : undefined)
+  const { message, extensions } = coded ?? maskError(error, correlationId, log)
+  // Apollo Server's note to itself: the HTTP status and headers.
+  const { http: _, ...facts } = extensions
+  const { locations, path } = error
+  const shared = { retryable: false, retryAfterMs: null, upstreamCode: null, taskId: null, correlationId }
+  return {
+    message,
+    ...(locations && { locations }),
+    ...(path && { path }),
+    extensions: { ...shared, ...facts },
+  }
+}
+
+/** What graphql-js says of a variable's value, as the caller's fault with the field named; undefined for any other. */
+function toVariableError({ message, nodes, extensions }: GraphQLError): GraphQLError | undefined {
+  const [node] = nodes ?? []
+  const { code = 'BAD_USER_INPUT' } = extensions
+  if (node?.kind !== Kind.VARIABLE_DEFINITION || code !== 'BAD_USER_INPUT') return undefined
+  return new GraphQLError(message, {
+    extensions: { ...extensions, code, field: toField(message, node.variable.name.value) },
+  })
+}
+
+/** The innermost name that a variable error of graphql-js is about: it tells the path in its message only. */
+function toField(message: string, variable: string): string {
+  const missing = /Field "([^"]+)" (?:of required type|is not defined)/.exec(message)?.[1]
+  const path = / at "([^"]+)"/.exec(message)?.[1]
+  return missing ?? path?.split('.').at(-1) ?? variable
+}

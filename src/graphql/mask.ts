@@ -1,0 +1,41 @@
+import {
+  defaultFieldResolver,
+  GraphQLError,
+  isObjectType,
+  type GraphQLFieldResolver,
+  type GraphQLSchema,
+} from 'graphql'
+import type { Log } from '../tasks/ports.ts'
+import type { OperationContext } from './context.ts'
+import { maskError } from './errors.ts'
+
+/**
+ * Wraps every resolver of the schema, so that whatever it throws without having meant to is masked at its
+ * source: no transport, present or future, gets to see it.
+ */
+export function maskUnexpected(schema: GraphQLSchema, log: Log): GraphQLSchema {
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (!isObjectType(type) || type.name.startsWith('__')) continue
+    for (const field of Object.values(type.getFields())) {
+      if (field.resolve && field.resolve !== defaultFieldResolver) field.resolve = mask(field.resolve, log)
+      if (field.subscribe) field.subscribe = mask(field.subscribe, log)
+    }
+  }
+  return schema
+}
+
+type Resolver = GraphQLFieldResolver<unknown, OperationContext, Record<string, unknown>>
+
+function mask(resolve: Resolver, log: Log): Resolver {
+  return (source, args, context, info) => {
+    const onError = (error: unknown): never => {
+      throw error instanceof GraphQLError ? error : maskError(error, context.correlationId, log)
+    }
+    try {
+      const result = resolve(source, args, context, info)
+      return result instanceof Promise ? result.catch(onError) : result
+    } catch (error) {
+      return onError(error)
+    }
+  }
+}

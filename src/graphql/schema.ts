@@ -1,0 +1,87 @@
+import 'reflect-metadata'
+import { buildSubgraphSchema } from '@apollo/subgraph'
+import { printSchemaWithDirectives } from '@graphql-tools/utils'
+import {
+  graphql,
+  isObjectType,
+  isScalarType,
+  parse,
+  type GraphQLFieldResolver,
+  type GraphQLScalarType,
+  type GraphQLSchema,
+} from 'graphql'
+import { buildSchema, type PubSub } from 'type-graphql'
+import type { Log } from '../tasks/ports.ts'
+import type { OperationContext } from './context.ts'
+import { maskUnexpected } from './mask.ts'
+import { resolveTaskReference, UpscaleImagePayloadResolver, UpscaleTaskResolver } from './upscale-resolver.ts'
+
+const FEDERATION = `
+  extend schema @link(
+    url: "https://specs.apollo.dev/federation/v2.9"
+    import: ["@key", "@shareable", "@tag", "@inaccessible", "@cost", "@listSize"]
+  )
+`
+
+/** TypeGraphQL has no place for these. */
+const ROOT_DESCRIPTIONS = {
+  Query: 'What can be asked. Fields are nullable, so that one failure does not erase its neighbours.',
+  Mutation: 'What can be done.',
+  Subscription: 'What can be followed live.',
+}
+
+/** TypeGraphQL asks for one as soon as there is a subscription; ours brings its own `subscribe`. */
+const NO_PUB_SUB: PubSub = {
+  publish() {
+    throw new Error('The store announces; nothing is published here')
+  },
+  subscribe() {
+    throw new Error('The store announces; nothing is subscribed to here')
+  },
+}
+
+/** The executable subgraph schema: decorated types and resolvers, federation, masking. */
+export async function createSchema(log: Log): Promise<GraphQLSchema> {
+  const decorated = await buildSchema({
+    resolvers: [UpscaleTaskResolver, UpscaleImagePayloadResolver],
+    pubSub: NO_PUB_SUB,
+    validate: false,
+  })
+  for (const [name, description] of Object.entries(ROOT_DESCRIPTIONS))
+    Object.assign(decorated.getType(name) ?? {}, { description })
+  const resolvers = toResolverMap(decorated)
+  const typeDefs = parse(FEDERATION + printSchemaWithDirectives(decorated))
+  const schema = buildSubgraphSchema([{ typeDefs, resolvers }])
+  return maskUnexpected(schema, log)
+}
+
+type FieldResolvers = Record<string, GraphQLFieldResolver<unknown, OperationContext> | SubscriptionResolvers>
+interface SubscriptionResolvers {
+  subscribe?: GraphQLFieldResolver<unknown, OperationContext>
+  resolve?: GraphQLFieldResolver<unknown, OperationContext>
+}
+
+/** How references from other subgraphs are resolved (federation), by entity. */
+const REFERENCE_RESOLVERS: Record<string, object> = {
+  UpscaleTask: { __resolveReference: resolveTaskReference },
+}
+
+/** Scalars and resolvers of the decorated schema, by type, for the subgraph schema built from its SDL. */
+function toResolverMap(schema: GraphQLSchema): Record<string, GraphQLScalarType | FieldResolvers> {
+  const map: Record<string, GraphQLScalarType | FieldResolvers> = {}
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (isScalarType(type)) map[type.name] = type
+    if (!isObjectType(type) || type.name.startsWith('__')) continue
+    const fields: FieldResolvers = {}
+    for (const { name, resolve, subscribe } of Object.values(type.getFields()))
+      if (resolve) fields[name] = subscribe ? { subscribe, resolve } : resolve
+    map[type.name] = { ...fields, ...REFERENCE_RESOLVERS[type.name] }
+  }
+  return map
+}
+
+/** The SDL exactly as routers get it from `_service`; committed as schema/schema.graphql. */
+export async function readSdl(schema: GraphQLSchema): Promise<string> {
+  const { data } = await graphql({ schema, source: '{ _service { sdl } }' })
+  return `${(data as { _service: { sdl: string } } | null | undefined)?._service.sdl ?? ''}\n`
+}

@@ -1,0 +1,216 @@
+/** The GraphQL types, decorated. Plain shapes: what they hold is made of core values by to-shape.ts. */
+import { GraphQLDateTime, GraphQLURL } from 'graphql-scalars'
+import { Directive, Field, ID, Int, ObjectType, registerEnumType } from 'type-graphql'
+import { CATALOGUE, UPSCALE_ERROR_CODES, type UpscaleErrorCode } from '../tasks/failure.ts'
+import { TASK_STATUSES, type TaskStatus } from '../tasks/task.ts'
+import type { Problem } from './errors.ts'
+
+/** Enum objects for TypeGraphQL: name and value are the same. */
+function toEnum<T extends string>(names: readonly T[]): { readonly [K in T]: K } {
+  return Object.fromEntries(names.map((name) => [name, name])) as { [K in T]: K }
+}
+
+export const UpscaleTaskStatus = toEnum(TASK_STATUSES)
+registerEnumType(UpscaleTaskStatus, {
+  name: 'UpscaleTaskStatus',
+  description: 'Where a task stands. SUCCEEDED and FAILED are final, but for a success that comes after all.',
+  valuesConfig: {
+    SUBMITTED: { description: 'Stored; whether the upscale service has accepted it is not known (yet).' },
+    PROCESSING: { description: 'Accepted by the upscale service, which is at work.' },
+    SUCCEEDED: { description: 'Done: `images` holds the result.' },
+    FAILED: { description: 'It did not work: `problem` says why.' },
+  },
+})
+
+export const UpscaleErrorCodeEnum = toEnum(UPSCALE_ERROR_CODES)
+registerEnumType(UpscaleErrorCodeEnum, {
+  name: 'UpscaleErrorCode',
+  description:
+    'Why an upscale failed. The same codes stand in `extensions.code` of the typed GraphQL errors.',
+  valuesConfig: Object.fromEntries(
+    UPSCALE_ERROR_CODES.map((code) => [code, { description: CATALOGUE[code].description }]),
+  ),
+})
+
+export const UpscaleServiceMode = toEnum(['LIVE', 'SANDBOX'])
+registerEnumType(UpscaleServiceMode, {
+  name: 'UpscaleServiceMode',
+  description: 'What stands behind the gateway.',
+  valuesConfig: {
+    LIVE: { description: 'The real upscale service: every new task costs credits.' },
+    SANDBOX: { description: 'The built-in sandbox: nothing costs anything.' },
+  },
+})
+
+@ObjectType('UpscaleProblem', {
+  description: 'A failure as data: the same facts as in the typed GraphQL error.',
+})
+export class UpscaleProblemType implements Problem {
+  @Field(() => UpscaleErrorCodeEnum, { description: 'The stable code to decide by.' })
+  code!: UpscaleErrorCode
+
+  @Field(() => String, { description: 'What happened, for a person.' })
+  message!: string
+
+  @Field(() => Boolean, { description: 'Whether the same request may succeed when it is sent again.' })
+  retryable!: boolean
+
+  @Field(() => Int, { nullable: true, description: 'How long to wait before that, in milliseconds.' })
+  retryAfterMs!: number | null
+
+  @Field(() => Int, { nullable: true, description: "The upscale service's own number, when it gave one." })
+  upstreamCode!: number | null
+
+  @Field(() => ID, { nullable: true, description: 'The task whose record holds this failure.' })
+  taskId!: string | null
+
+  @Field(() => String, { description: 'Quote it to the operator: it finds the cause in the log.' })
+  correlationId!: string
+}
+
+@ObjectType('UpscaledImage', { description: 'One enlarged picture.' })
+export class UpscaledImageType {
+  @Field(() => GraphQLURL, { description: 'Where to fetch it: an absolute http(s) URL.' })
+  url!: string
+
+  @Field(() => GraphQLDateTime, {
+    nullable: true,
+    description: 'When the upscale service is expected to drop it. An estimate: copy what you want to keep.',
+  })
+  expiresAt!: Date | null
+}
+
+@Directive('@key(fields: "id", resolvable: false)')
+@ObjectType('MidjourneyTask', {
+  description: 'A Midjourney generation task. Another subgraph may own it; here it is only referred to.',
+})
+export class MidjourneyTaskType {
+  @Field(() => ID, { description: "The vendor's id of the generation task." })
+  id!: string
+}
+
+@Directive('@key(fields: "id")')
+@ObjectType('UpscaleTask', { description: 'One upscale of one picture, from submit to result.' })
+export class UpscaleTaskType {
+  @Field(() => ID, { description: 'Our own id of the task.' })
+  id!: string
+
+  @Field(() => Int, { description: 'Grows by one whenever status, images or problem change. Never falls.' })
+  version!: number
+
+  @Field(() => UpscaleTaskStatus, { description: 'Where the task stands.' })
+  status!: TaskStatus
+
+  @Field(() => MidjourneyTaskType, { description: 'The generation task whose picture is enlarged.' })
+  source!: MidjourneyTaskType
+
+  @Field(() => Int, { description: "Which of the source task's four pictures: 0–3." })
+  imageIndex!: number
+
+  @Field(() => String, { nullable: true, description: 'The watermark that was asked for.' })
+  waterMark!: string | null
+
+  @Field(() => [UpscaledImageType], {
+    nullable: true,
+    description:
+      'The result; null until SUCCEEDED. On a FAILED task this field carries the typed error, unless `problem` is selected beside it.',
+  })
+  images!: UpscaledImageType[] | null
+
+  @Field(() => UpscaleProblemType, {
+    nullable: true,
+    description: 'Why the task failed; null unless FAILED.',
+  })
+  problem!: UpscaleProblemType | null
+
+  @Field(() => GraphQLDateTime, { description: 'When the task was submitted.' })
+  createdAt!: Date
+
+  @Field(() => GraphQLDateTime, { description: 'When `version` last grew.' })
+  updatedAt!: Date
+
+  @Field(() => GraphQLDateTime, { nullable: true, description: 'When the task reached its final status.' })
+  settledAt!: Date | null
+
+  @Field(() => GraphQLDateTime, { description: 'When the gateway stops waiting for a result.' })
+  deadlineAt!: Date
+}
+
+@ObjectType('UpscaleImagePayload', { description: 'What a submit came to.' })
+export class UpscaleImagePayloadType {
+  @Field(() => UpscaleTaskType, {
+    nullable: true,
+    description:
+      'The task; null when it was refused. Then this field carries the typed error, unless `problem` is selected beside it.',
+  })
+  task!: UpscaleTaskType | null
+
+  @Field(() => UpscaleProblemType, {
+    nullable: true,
+    description: 'Why it was refused; null when it was accepted.',
+  })
+  problem!: UpscaleProblemType | null
+
+  @Field(() => Boolean, {
+    description: 'True when nothing was sent, because the request had its task already.',
+  })
+  replayed!: boolean
+}
+
+@ObjectType('UpscaleErrorInfo', { description: 'An entry of the error catalogue.' })
+export class UpscaleErrorInfoType {
+  @Field(() => UpscaleErrorCodeEnum, { description: 'The stable code.' })
+  code!: UpscaleErrorCode
+
+  @Field(() => Int, { nullable: true, description: "The upscale service's number for it, where it has one." })
+  upstreamCode!: number | null
+
+  @Field(() => String, { description: 'What it means, for a person.' })
+  description!: string
+
+  @Field(() => Boolean, { description: 'Whether the same request may succeed when it is sent again.' })
+  retryable!: boolean
+
+  @Field(() => Int, { nullable: true, description: 'How long to wait before that, in milliseconds.' })
+  retryAfterMs!: number | null
+}
+
+@ObjectType('UpscaleService', { description: 'The gateway itself.' })
+export class UpscaleServiceType {
+  @Field(() => UpscaleServiceMode, { description: 'Whether upscales are real (and paid for) or played.' })
+  mode!: 'LIVE' | 'SANDBOX'
+}
+
+@Directive('@shareable')
+@ObjectType('PageInfo', { description: 'Where a page of a connection begins and ends (Relay).' })
+export class PageInfoType {
+  @Field(() => Boolean, { description: 'Whether there are more after this page.' })
+  hasNextPage!: boolean
+
+  @Field(() => Boolean, { description: 'Whether this page began after a cursor.' })
+  hasPreviousPage!: boolean
+
+  @Field(() => String, { nullable: true, description: 'Cursor of the first edge.' })
+  startCursor!: string | null
+
+  @Field(() => String, { nullable: true, description: 'Cursor of the last edge: pass it as `after`.' })
+  endCursor!: string | null
+}
+
+@ObjectType('UpscaleTaskEdge', { description: 'A task in a connection.' })
+export class UpscaleTaskEdgeType {
+  @Field(() => UpscaleTaskType, { description: 'The task.' })
+  node!: UpscaleTaskType
+
+  @Field(() => String, { description: 'The place of this task in the list; opaque.' })
+  cursor!: string
+}
+
+@ObjectType('UpscaleTaskConnection', { description: 'A page of tasks, newest first (Relay).' })
+export class UpscaleTaskConnectionType {
+  @Field(() => [UpscaleTaskEdgeType], { description: 'The tasks of this page, with their cursors.' })
+  edges!: UpscaleTaskEdgeType[]
+
+  @Field(() => PageInfoType, { description: 'Where this page begins and ends.' })
+  pageInfo!: PageInfoType
+}

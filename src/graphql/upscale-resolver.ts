@@ -1,0 +1,150 @@
+import type { GraphQLResolveInfo } from 'graphql'
+import {
+  Arg,
+  Args,
+  ArgsType,
+  Ctx,
+  Field,
+  FieldResolver,
+  ID,
+  Info,
+  Int,
+  Mutation,
+  Query,
+  Resolver,
+  Root,
+  Subscription,
+} from 'type-graphql'
+import type { TaskStatus, UpscaleTask } from '../tasks/task.ts'
+import type { OperationContext } from './context.ts'
+import { badUserInput, requestError } from './errors.ts'
+import { reportOnField, reportOnPayload } from './one-rule.ts'
+import { parseCursor, toConnectionShape, toErrorInfoShapes, toPayloadShape, toTaskShape } from './to-shape.ts'
+import {
+  UpscaleErrorInfoType,
+  UpscaleImagePayloadType,
+  UpscaleServiceType,
+  UpscaleTaskConnectionType,
+  UpscaleTaskStatus,
+  UpscaleTaskType,
+} from './types.ts'
+import { parseUpscaleImageInput, UpscaleImageInput } from './upscale-image-input.ts'
+
+const MAX_PAGE = 100
+const DEFAULT_PAGE = 20
+
+@ArgsType()
+class UpscaleTasksArgs {
+  @Field(() => Int, { nullable: true, defaultValue: DEFAULT_PAGE, description: 'How many: 1–100.' })
+  first?: number | null
+
+  @Field(() => String, { nullable: true, description: 'Only tasks after this cursor.' })
+  after?: string | null
+
+  @Field(() => UpscaleTaskStatus, { nullable: true, description: 'Only tasks that stand here.' })
+  status?: TaskStatus | null
+}
+
+@ArgsType()
+class TaskUpdatedArgs {
+  @Field(() => ID, { description: 'Our id of the task.' })
+  id!: string
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'The version you have already: spares the first event when it is the current one.',
+  })
+  afterVersion?: number | null
+}
+
+@Resolver(() => UpscaleTaskType)
+export class UpscaleTaskResolver {
+  @Query(() => UpscaleTaskType, {
+    nullable: true,
+    description: "A task by its id; null when it is unknown or someone else's.",
+  })
+  upscaleTask(
+    @Arg('id', () => ID, { description: 'Our id of the task.' }) id: string,
+    @Ctx() context: OperationContext,
+  ): Promise<UpscaleTaskType | null> {
+    return resolveTaskReference({ id }, context)
+  }
+
+  @Query(() => UpscaleTaskConnectionType, { nullable: true, description: 'Your tasks, newest first.' })
+  async upscaleTasks(
+    @Args(() => UpscaleTasksArgs) { first, after, status }: UpscaleTasksArgs,
+    @Ctx() { tasks, owner }: OperationContext,
+  ): Promise<UpscaleTaskConnectionType> {
+    const size = first ?? DEFAULT_PAGE
+    if (size < 1 || size > MAX_PAGE) throw badUserInput('first', `first must be 1 to ${MAX_PAGE}.`)
+    const position = after == null ? null : parseCursor(after)
+    const page = await tasks.list({ owner, status: status ?? null, after: position, limit: size + 1 })
+    return toConnectionShape(page, size, position !== null)
+  }
+
+  @Query(() => [UpscaleErrorInfoType], {
+    nullable: true,
+    description: 'The error catalogue, for documentation and tooling.',
+  })
+  upscaleErrors(): UpscaleErrorInfoType[] {
+    return toErrorInfoShapes()
+  }
+
+  @Query(() => UpscaleServiceType, { nullable: true, description: 'What this gateway runs on.' })
+  upscaleService(@Ctx() { mode }: OperationContext): UpscaleServiceType {
+    return { mode }
+  }
+
+  @Mutation(() => UpscaleImagePayloadType, {
+    nullable: true,
+    description:
+      'Upscales one picture of a Midjourney generation. Answers as soon as the upscale service has taken the task; follow it with taskUpdated. Never pays twice for the same request.',
+  })
+  async upscaleImage(
+    @Arg('input', () => UpscaleImageInput, { description: 'What to upscale.' }) input: UpscaleImageInput,
+    @Ctx() { tasks, owner, correlationId }: OperationContext,
+    @Info() info: GraphQLResolveInfo,
+  ): Promise<UpscaleImagePayloadType> {
+    const request = parseUpscaleImageInput(input)
+    const payload = toPayloadShape(await tasks.submit({ ...request, owner, correlationId }))
+    if (payload.problem) reportOnPayload(payload.problem, info)
+    return payload
+  }
+
+  @Subscription(() => UpscaleTaskType, {
+    nullable: true,
+    subscribe: ({ args, context }: { args: TaskUpdatedArgs; context: OperationContext }) =>
+      context.tasks.watch({ owner: context.owner, id: args.id, afterVersion: args.afterVersion ?? null }),
+    description:
+      'Follows a task: its current state, then every newer one, the same again every 15 seconds without news, and the end of the stream with the final state.',
+  })
+  taskUpdated(
+    @Root() task: UpscaleTask | null,
+    @Args(() => TaskUpdatedArgs) { id }: TaskUpdatedArgs,
+  ): UpscaleTaskType {
+    if (task === null) throw requestError('TASK_NOT_FOUND', 'No task of yours has this id.', { taskId: id })
+    return toTaskShape(task)
+  }
+
+  @FieldResolver()
+  images(@Root() task: UpscaleTaskType, @Info() info: GraphQLResolveInfo): UpscaleTaskType['images'] {
+    return task.images ?? reportOnField(task.problem, info)
+  }
+}
+
+@Resolver(() => UpscaleImagePayloadType)
+export class UpscaleImagePayloadResolver {
+  @FieldResolver()
+  task(@Root() payload: UpscaleImagePayloadType, @Info() info: GraphQLResolveInfo): UpscaleTaskType | null {
+    return payload.task ?? reportOnField(payload.problem, info)
+  }
+}
+
+/** How another subgraph's reference to a task becomes the task; null when it is unknown or someone else's. */
+export async function resolveTaskReference(
+  { id }: { readonly id: string },
+  { tasks, owner }: OperationContext,
+): Promise<UpscaleTaskType | null> {
+  const task = await tasks.get(owner, id)
+  return task ? toTaskShape(task) : null
+}

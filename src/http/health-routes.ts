@@ -1,0 +1,24 @@
+import type { FastifyInstance } from 'fastify'
+import type { Log, TaskStore } from '../tasks/ports.ts'
+
+export interface Health {
+  readonly store: Pick<TaskStore, 'check'>
+  readonly log: Log
+  /** True once the service has begun to stop. */
+  isDraining(): boolean
+}
+
+/** `/livez`: the process answers. `/readyz`: it can do its work, and wants more of it. */
+export function addHealthRoutes(app: FastifyInstance, { store, log, isDraining }: Health): void {
+  app.get('/livez', () => ({ status: 'ok' }))
+  app.get('/readyz', async (_request, reply) => {
+    if (isDraining()) return reply.code(503).send({ status: 'draining' })
+    try {
+      await store.check()
+      return { status: 'ok' }
+    } catch (error) {
+      log.warn({ err: error }, 'not ready: the store does not answer')
+      return reply.code(503).send({ status: 'store unavailable' })
+    }
+  })
+}

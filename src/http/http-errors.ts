@@ -1,0 +1,40 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { GraphQLError } from 'graphql'
+import { requestError, toPublicError, type RequestErrorCode } from '../graphql/errors.ts'
+import type { Log } from '../tasks/ports.ts'
+
+/** Codes of faults that end a request before it becomes an operation, by HTTP status. */
+const CODES: Record<number, RequestErrorCode> = {
+  403: 'FORBIDDEN',
+  404: 'NOT_FOUND',
+  413: 'PAYLOAD_TOO_LARGE',
+  415: 'UNSUPPORTED_MEDIA_TYPE',
+  500: 'INTERNAL_SERVER_ERROR',
+  503: 'SERVICE_UNAVAILABLE',
+}
+
+/** Answers with an error in the shape that all errors of this service have. */
+export function sendError(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  status: number,
+  message: string,
+  log: Log,
+): FastifyReply {
+  const code = CODES[status] ?? 'BAD_REQUEST'
+  const body = { errors: [toPublicError(requestError(code, message), request.id, log)] }
+  return reply.code(status).type('application/json; charset=utf-8').send(body)
+}
+
+/** JSON errors everywhere: for paths that do not exist, bodies that cannot be read, and what nobody foresaw. */
+export function handleErrors(app: FastifyInstance, log: Log): void {
+  app.setNotFoundHandler((request, reply) => sendError(request, reply, 404, 'There is nothing here.', log))
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const status = error.statusCode ?? 500
+    // What the caller sent wrongly is told and not logged: it may hold anything.
+    if (status >= 400 && status < 500) return sendError(request, reply, status, error.message, log)
+    if (!(error instanceof GraphQLError))
+      log.error({ err: error, correlationId: request.id }, 'a request failed unexpectedly')
+    return sendError(request, reply, 500, 'Internal server error', log)
+  })
+}

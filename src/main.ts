@@ -1,0 +1,37 @@
+/** Starts the service from the environment and ends it on SIGINT or SIGTERM. The only file that says `process`. */
+const MINIMUM_NODE = 24
+
+const [major = 0] = process.versions.node.split('.').map(Number)
+if (major < MINIMUM_NODE) {
+  console.error(
+    `The upscale gateway needs Node ${MINIMUM_NODE} or newer; this is ${process.versions.node}. ` +
+      'Use `npm start`: it runs on the Node that `npm ci` installs with the project.',
+  )
+  process.exitCode = 1
+} else {
+  // Imported only now: an older Node fails on these modules before it could say why.
+  const { readConfig, ConfigError } = await import('./config.ts')
+  try {
+    await main(readConfig(process.env))
+  } catch (error) {
+    console.error(error instanceof ConfigError ? error.message : error)
+    process.exitCode = 1
+  }
+}
+
+async function main(config: import('./config.ts').Config): Promise<void> {
+  const { createLogger } = await import('./logger.ts')
+  const log = createLogger(config.logLevel, process.stdout.isTTY)
+  const alone = process.argv[2] === 'sandbox'
+  const service = alone
+    ? await (await import('./sandbox/standalone.ts')).startSandbox(config, log)
+    : await (await import('./service.ts')).startService(config, log)
+  // Once: a second signal ends the process in the system's own way.
+  const signal = await new Promise<string>((resolve) => {
+    process.once('SIGINT', resolve)
+    process.once('SIGTERM', resolve)
+  })
+  log.info(`${signal}: stopping`)
+  await service[Symbol.asyncDispose]()
+  log.info('stopped')
+}

@@ -1,0 +1,54 @@
+import { mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { Kysely, SqliteDialect } from 'kysely'
+import type { TaskHints, TaskStore } from '../tasks/ports.ts'
+import { migrate } from './migrations.ts'
+import type { Database } from './schema.ts'
+import { SqlTaskStore } from './sql-task-store.ts'
+
+/** How long a statement waits for another process's write lock, in milliseconds. */
+const BUSY_TIMEOUT_MS = 5_000
+
+/** Opens (and creates, and migrates) the store in one SQLite file; its folder is made when missing. */
+export async function openSqliteTaskStore(
+  file: string,
+  hints: TaskHints,
+): Promise<TaskStore & AsyncDisposable> {
+  await mkdir(dirname(file), { recursive: true })
+  const sqlite = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
+  sqlite.exec('PRAGMA journal_mode = WAL')
+  // FULL: what was answered with 200 outlives a power cut, not only a crash of this process.
+  sqlite.exec('PRAGMA synchronous = FULL')
+  const db = new Kysely<Database>({ dialect: new SqliteDialect({ database: toKyselyDatabase(sqlite) }) })
+  try {
+    await migrate(db)
+  } catch (error) {
+    await db.destroy()
+    throw error
+  }
+  return Object.assign(new SqlTaskStore(db, hints), {
+    [Symbol.asyncDispose]: () => db.destroy(),
+  })
+}
+
+/** node:sqlite in the form that Kysely's SQLite dialect expects, with each statement prepared once. */
+function toKyselyDatabase(sqlite: DatabaseSync) {
+  const statements = new Map<string, StatementSync>()
+  return {
+    close: () => sqlite.close(),
+    prepare(sql: string) {
+      // A transaction that reads before it writes must hold the write lock from its start: SQLite refuses
+      // the upgrade at once, without the busy time-out, when another process has written in between.
+      const text = sql === 'begin' ? 'begin immediate' : sql
+      const statement = statements.get(text) ?? sqlite.prepare(text)
+      statements.set(text, statement)
+      return {
+        reader: statement.columns().length > 0,
+        all: (parameters: readonly unknown[]) => statement.all(...(parameters as SQLInputValue[])),
+        run: (parameters: readonly unknown[]) => statement.run(...(parameters as SQLInputValue[])),
+        iterate: (parameters: readonly unknown[]) => statement.iterate(...(parameters as SQLInputValue[])),
+      }
+    },
+  }
+}

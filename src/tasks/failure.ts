@@ -1,0 +1,136 @@
+/**
+ * Every way an upscale can fail. The catalogue below is the one place where a code gets its meaning;
+ * everything that shows a failure (GraphQL error, `problem`, callback, documentation) reads it here.
+ */
+
+interface CatalogueEntry {
+  /** The vendor's number for it, null where the gateway itself concludes it. */
+  readonly upstreamCode: number | null
+  /** For a person: what happened, and what helps. */
+  readonly description: string
+  /** Whether the same request may succeed later without being charged twice. */
+  readonly retryable: boolean
+  /** How long to wait before that, in milliseconds; null where waiting does not help. */
+  readonly retryAfterMs: number | null
+  /** True where a refusal with this code at submit proves that nothing was charged. */
+  readonly nothingCharged: boolean
+}
+
+const entry = (
+  upstreamCode: number | null,
+  description: string,
+  retryAfterMs: number | null = null,
+  nothingCharged = false,
+): CatalogueEntry => ({
+  upstreamCode,
+  description,
+  retryable: retryAfterMs !== null,
+  retryAfterMs,
+  nothingCharged,
+})
+
+const FREED = true
+
+/** The error catalogue. Codes are compared one by one: 455, 501 and 505 are not HTTP's, so no range rule holds. */
+export const CATALOGUE = {
+  UPSTREAM_BAD_REQUEST: entry(400, 'The upscale service says that the request has invalid parameters.'),
+  UPSTREAM_UNAUTHORIZED: entry(
+    401,
+    "The upscale service does not accept the gateway's own API key. The operator has to renew it.",
+  ),
+  INSUFFICIENT_CREDITS: entry(
+    402,
+    'The account has too few credits for an upscale. The operator has to top it up.',
+  ),
+  UPSTREAM_NOT_FOUND: entry(404, 'The upscale service does not know this source task, or not any more.'),
+  UPSTREAM_VALIDATION_FAILED: entry(
+    422,
+    'The upscale service refuses this picture or these values (validation or moderation).',
+  ),
+  UPSTREAM_RATE_LIMITED: entry(
+    429,
+    'The upscale service is taking no more requests at the moment. Try again shortly.',
+    10_000,
+    FREED,
+  ),
+  UPSTREAM_MAINTENANCE: entry(
+    455,
+    'The upscale service is down for maintenance. Try again later.',
+    60_000,
+    FREED,
+  ),
+  UPSTREAM_SERVER_ERROR: entry(
+    500,
+    'The upscale service had an internal error. Try again shortly.',
+    5_000,
+    FREED,
+  ),
+  GENERATION_FAILED: entry(
+    501,
+    'The picture could not be upscaled. It can be tried as a new task.',
+    0,
+    FREED,
+  ),
+  FEATURE_DISABLED: entry(505, 'Upscaling is switched off for this account or by the vendor.'),
+  UPSTREAM_PROTOCOL_ERROR: entry(
+    null,
+    'The upscale service gave an answer that is not part of its contract. The task may have been charged.',
+  ),
+  UPSTREAM_UNREACHABLE: entry(
+    null,
+    'The upscale service could not be reached; nothing was sent. Try again shortly.',
+    5_000,
+    FREED,
+  ),
+  UPSTREAM_OUTCOME_UNKNOWN: entry(
+    null,
+    'The request was sent, but neither an answer nor a result was heard of in time. It may have been charged.',
+  ),
+  SETTLEMENT_TIMEOUT: entry(
+    null,
+    'The upscale service accepted the task but gave no result in time. It can be tried as a new task.',
+    0,
+  ),
+  IDEMPOTENCY_KEY_REUSED: entry(
+    null,
+    'This idempotency key was used with other arguments before. Use a new key for a new request.',
+  ),
+  RATE_LIMITED: entry(null, 'You have sent too many requests. Try again shortly.', 10_000, FREED),
+} as const satisfies Record<string, CatalogueEntry>
+
+/** The stable code of a failure, the same on every transport. */
+export type UpscaleErrorCode = keyof typeof CATALOGUE
+
+/** All codes, in the catalogue's order. */
+export const UPSCALE_ERROR_CODES = Object.keys(CATALOGUE) as readonly UpscaleErrorCode[]
+
+/** A failure as it is stored on a task: the code and what the catalogue cannot know. */
+export interface Failure {
+  readonly code: UpscaleErrorCode
+  /** The vendor's raw number, when there was one. */
+  readonly upstreamCode: number | null
+  /** Milliseconds to wait before a retry: the upstream's own word, else the catalogue's. */
+  readonly retryAfterMs: number | null
+  /** Finds the cause in the log. */
+  readonly correlationId: string
+}
+
+/** A failure before it is known in which request it came up. */
+export type FailureCause = Omit<Failure, 'correlationId'>
+
+/** A failure that the gateway itself concludes, without a number from the vendor. */
+export function toFailure(code: UpscaleErrorCode, upstreamCode: number | null = null): FailureCause {
+  return { code, upstreamCode, retryAfterMs: CATALOGUE[code].retryAfterMs }
+}
+
+const codeByNumber = new Map<number, UpscaleErrorCode>(
+  UPSCALE_ERROR_CODES.flatMap((code) => {
+    const { upstreamCode } = CATALOGUE[code]
+    return upstreamCode === null ? [] : [[upstreamCode, code] as const]
+  }),
+)
+
+/** The meaning of a number the vendor gave. A number outside the catalogue is a protocol error that keeps it. */
+export function toUpstreamFailure(upstreamCode: number): FailureCause {
+  return toFailure(codeByNumber.get(upstreamCode) ?? 'UPSTREAM_PROTOCOL_ERROR', upstreamCode)
+}

@@ -1,0 +1,137 @@
+/** What the core needs of the world. Each method states its guarantee; adapters are held to it by test/contract. */
+import type { FailureCause } from './failure.ts'
+import type { Picture, TaskStatus, UpscaleTask } from './task.ts'
+
+/** A place in a list of tasks, newest first: the task that stands there. */
+export interface TaskPosition {
+  readonly createdAt: number
+  readonly id: string
+}
+
+export interface TaskListQuery {
+  readonly owner: string
+  readonly status: TaskStatus | null
+  /** Only tasks after this place. */
+  readonly after: TaskPosition | null
+  readonly limit: number
+}
+
+/** Tasks that outlive the process. Whatever is committed is announced through TaskHints, and nothing else is. */
+export interface TaskStore {
+  /**
+   * Stores a new task, or gives back the one that already holds its idempotency key or, failing that,
+   * its picture. Atomic: of any number of concurrent inserts with one claim exactly one is stored.
+   * `force` takes the picture claim away from whoever holds it.
+   */
+  insert(task: UpscaleTask, options: { force: boolean }): Promise<Insertion>
+  /** The task as last committed, or undefined. */
+  read(id: string): Promise<UpscaleTask | undefined>
+  /** Replaces `previous` by `next` if nobody has moved it since; otherwise changes nothing and says false. */
+  update(previous: UpscaleTask, next: UpscaleTask): Promise<boolean>
+  /** One owner's tasks, newest first. */
+  list(query: TaskListQuery): Promise<UpscaleTask[]>
+  /** Resolves when the store answers and has the schema this version needs; rejects otherwise. */
+  check(): Promise<void>
+}
+
+export type Insertion =
+  | { readonly inserted: true }
+  | { readonly inserted: false; readonly existing: UpscaleTask; readonly by: 'key' | 'picture' }
+
+/** Says that a task may have changed. A hint can be lost, doubled, late or reordered: whoever hears one re-reads. */
+export interface TaskHints {
+  /** Tells listeners of this task; never throws and never waits for them. */
+  announce(taskId: string): void
+  /** Calls `wake` at every announcement made after the promise resolves, until disposed of. */
+  listen(taskId: string, wake: () => void): Promise<Disposable>
+}
+
+export interface SubmitRequest extends Picture {
+  /** Where the upstream is to post completion; null: it is only polled. */
+  readonly callBackUrl: string | null
+}
+
+/**
+ * accepted: charged and on its way. refused: nothing will come of it. unknown: it was sent, but the
+ * answer was lost, so it may have been accepted and charged.
+ */
+export type SubmitAnswer =
+  | { readonly kind: 'accepted'; readonly upstreamTaskId: string }
+  | { readonly kind: 'refused'; readonly failure: FailureCause }
+  | { readonly kind: 'unknown' }
+
+/**
+ * What the upstream says of a task it accepted. pending: keep waiting. absent: it does not know the task
+ * (which is normal for the first minute). unavailable: the question failed, which says nothing of the task.
+ */
+export type Lookup =
+  | { readonly kind: 'succeeded'; readonly imageUrls: readonly string[] }
+  | { readonly kind: 'failed'; readonly failure: FailureCause }
+  | { readonly kind: 'pending' }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'unavailable' }
+
+/** What a callback says. A callback that is neither success nor failure only asks us to look for ourselves. */
+export interface CallbackNews {
+  readonly upstreamTaskId: string
+  readonly outcome:
+    | { readonly kind: 'succeeded'; readonly imageUrls: readonly string[] }
+    | { readonly kind: 'failed'; readonly failure: FailureCause }
+    | { readonly kind: 'inconclusive' }
+}
+
+/** The paid API. Every answer, however odd, comes back as a value: these methods do not throw. */
+export interface Upscaler {
+  /** Sends the paid request exactly once. */
+  submit(request: SubmitRequest, correlationId: string): Promise<SubmitAnswer>
+  /** Asks about an accepted task; free of charge. Gives up after `timeoutMs`. */
+  lookup(upstreamTaskId: string, options: { timeoutMs: number; correlationId: string }): Promise<Lookup>
+}
+
+export interface Clock {
+  /** Unix milliseconds. */
+  now(): number
+  /** Calls back once after `ms` milliseconds, unless disposed of before. */
+  after(ms: number, callback: () => void): Disposable
+}
+
+export interface Secrets {
+  /** A new unique id. */
+  newId(): string
+  /** A new secret that nobody can guess, safe in a URL. */
+  newToken(): string
+  /** A one-way digest of a text. */
+  digest(text: string): string
+}
+
+/** Structured log lines: facts first, then a sentence. */
+export interface Log {
+  info(facts: object, sentence: string): void
+  warn(facts: object, sentence: string): void
+  error(facts: object, sentence: string): void
+}
+
+/** Numbers the core is run with; milliseconds. */
+export interface TaskPolicy {
+  readonly deadlineMs: number
+  readonly pollIntervalMs: number
+  readonly reassertMs: number
+  /** How long the vendor is expected to keep an image. */
+  readonly imageLifetimeMs: number
+  readonly idempotencyKeyLifetimeMs: number
+  /** How long a failed callback waits for the precise code. */
+  readonly confirmTimeoutMs: number
+}
+
+/** Everything the core is built from. */
+export interface TaskDependencies {
+  readonly store: TaskStore
+  readonly hints: TaskHints
+  readonly upscaler: Upscaler
+  readonly clock: Clock
+  readonly secrets: Secrets
+  readonly log: Log
+  readonly policy: TaskPolicy
+  /** The URL under which the upstream reaches the callback handler for this task; null when it cannot. */
+  callbackUrl(taskId: string, token: string): string | null
+}

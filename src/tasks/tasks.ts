@@ -1,0 +1,51 @@
+import type { CallbackNews, TaskDependencies, TaskListQuery } from './ports.ts'
+import { receiveCallback, type Receipt } from './receive.ts'
+import { createReporter, type Reporter } from './report.ts'
+import { submitTask, type Submission, type SubmitInput } from './submit.ts'
+import type { UpscaleTask } from './task.ts'
+import { watchTask, type WatchRequest } from './watch.ts'
+
+/** The core's operations: what GraphQL, the callback handler and the reconciler are allowed to do. */
+export interface Tasks {
+  /** Submits an upscale, or gives back the one that already stands for the request. */
+  submit(input: SubmitInput): Promise<Submission>
+  /** Takes in news; the only way a task changes. Rejects with UnknownTaskError. */
+  report: Reporter
+  /** A task for whoever may see all of them (callback handler, reconciler); undefined when unknown. */
+  find(id: string): Promise<UpscaleTask | undefined>
+  /** An owner's task; undefined when unknown or someone else's: the two cannot be told apart. */
+  get(owner: string, id: string): Promise<UpscaleTask | undefined>
+  /** An owner's tasks, newest first. */
+  list(query: TaskListQuery): Promise<UpscaleTask[]>
+  /** Follows a task until it settles. */
+  watch(request: WatchRequest): AsyncIterableIterator<UpscaleTask | null>
+  /** Takes in a callback that has proved to belong to this task. */
+  receive(task: UpscaleTask, news: CallbackNews, correlationId: string): Promise<Receipt>
+  /** Resolves when every submit and callback under way has come to its end. */
+  drained(): Promise<void>
+}
+
+export function createTasks(deps: TaskDependencies): Tasks {
+  const report = createReporter(deps)
+  const running = new Set<Promise<unknown>>()
+  const track = <T>(work: Promise<T>): Promise<T> => {
+    const ended: Promise<unknown> = work.catch(() => undefined).then(() => running.delete(ended))
+    running.add(ended)
+    return work
+  }
+  return {
+    report,
+    submit: (input) => track(submitTask(deps, report, input)),
+    find: (id) => deps.store.read(id),
+    async get(owner, id) {
+      const task = await deps.store.read(id)
+      return task?.owner === owner ? task : undefined
+    },
+    list: (query) => deps.store.list(query),
+    watch: (request) => watchTask(deps, request),
+    receive: (task, news, correlationId) => track(receiveCallback(deps, report, task, news, correlationId)),
+    async drained() {
+      while (running.size > 0) await Promise.all(running)
+    },
+  }
+}

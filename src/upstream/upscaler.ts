@@ -1,0 +1,174 @@
+import { Agent as HttpAgent, type ClientRequest } from 'node:http'
+import { Agent as HttpsAgent } from 'node:https'
+import type { Socket } from 'node:net'
+import got, { type Got, RequestError } from 'got'
+import type { Clock, Log, SubmitRequest, Upscaler } from '../tasks/ports.ts'
+import { toFailure } from '../tasks/failure.ts'
+import { parseJson, parseLookup, parseRetryAfter, parseSubmitAnswer } from './wire.ts'
+
+export interface UpscalerOptions {
+  /** Base of the vendor's paths; asked for at each request, since the embedded sandbox knows its own late. */
+  readonly baseUrl: () => string
+  readonly apiKey: string
+  /** How long the paid request may take altogether. */
+  readonly timeoutMs: number
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** An envelope has a few hundred bytes; more than this is not one, and is not read to its end. */
+const MAX_ANSWER_BYTES = 1024 * 1024
+
+/**
+ * The Upscaler on one `got` instance that speaks to kie.ai (or whoever serves the same paths). Disposing
+ * cuts short what is still under way; a submit that is cut short counts as one whose answer was lost.
+ */
+export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable {
+  const { baseUrl, log, clock } = options
+  const client = createClient(options.apiKey)
+  const ended = new AbortController()
+  const pollAgents = {
+    http: new HttpAgent({ keepAlive: true }),
+    https: new HttpsAgent({ keepAlive: true }),
+  }
+  // The paid request never takes up an idle socket, so that a reset on it means what it says; see `send`.
+  const submitAgents = {
+    http: new HttpAgent({ keepAlive: false }),
+    https: new HttpsAgent({ keepAlive: false }),
+  }
+  return {
+    async submit(request, correlationId) {
+      const outcome = await send(client, `${baseUrl()}/api/v1/mj/generateUpscale`, {
+        method: 'POST',
+        agent: submitAgents,
+        json: toBody(request),
+        timeoutMs: options.timeoutMs,
+        signal: ended.signal,
+      })
+      const facts = { correlationId, sourceTaskId: request.sourceTaskId }
+      if (outcome.kind === 'answer') {
+        const { status, body, retryAfter } = outcome
+        const answer = parseSubmitAnswer(status, body, parseRetryAfter(retryAfter, clock.now()))
+        if (answer.kind === 'refused')
+          log.warn({ ...facts, status, said: toMessage(body), failure: answer.failure }, 'upstream refused')
+        return answer
+      }
+      if (outcome.kind === 'unreachable') {
+        log.warn({ ...facts, cause: outcome.cause }, 'upstream could not be reached; nothing was sent')
+        return { kind: 'refused', failure: toFailure('UPSTREAM_UNREACHABLE') }
+      }
+      log.warn({ ...facts, cause: outcome.cause }, 'the answer of the upstream was lost')
+      return { kind: 'unknown' }
+    },
+
+    async lookup(upstreamTaskId, { timeoutMs, correlationId }) {
+      const url = `${baseUrl()}/api/v1/mj/record-info?taskId=${encodeURIComponent(upstreamTaskId)}`
+      const outcome = await send(client, url, {
+        method: 'GET',
+        agent: pollAgents,
+        timeoutMs,
+        signal: ended.signal,
+      })
+      if (outcome.kind === 'answer') return parseLookup(outcome.body)
+      log.warn({ correlationId, upstreamTaskId, cause: outcome.cause }, 'record-info gave no answer')
+      return { kind: 'unavailable' }
+    },
+
+    [Symbol.dispose]() {
+      ended.abort()
+      pollAgents.http.destroy()
+      pollAgents.https.destroy()
+    },
+  }
+}
+
+function createClient(apiKey: string): Got {
+  return got.extend({
+    headers: {
+      authorization: `Bearer ${apiKey}`,
+      'user-agent': 'upscale-gateway',
+      accept: 'application/json',
+    },
+    retry: { limit: 0 },
+    followRedirect: false,
+    throwHttpErrors: false,
+    decompress: true,
+  })
+}
+
+function toBody({ sourceTaskId, imageIndex, waterMark, callBackUrl }: SubmitRequest) {
+  return {
+    taskId: sourceTaskId,
+    imageIndex,
+    ...(waterMark !== null && { waterMark }),
+    ...(callBackUrl !== null && { callBackUrl }),
+  }
+}
+
+type SendOutcome =
+  | { kind: 'answer'; status: number; body: unknown; retryAfter: string | undefined }
+  /** No connection came about, so nothing can have been sent. */
+  | { kind: 'unreachable'; cause: string }
+  /** There was a connection: the request may have arrived. */
+  | { kind: 'lost'; cause: string }
+
+interface SendOptions {
+  readonly method: 'GET' | 'POST'
+  readonly agent: { http: HttpAgent; https: HttpsAgent }
+  readonly json?: unknown
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+}
+
+/**
+ * One request, one outcome; never throws. Whether anything can have been sent is read off the socket
+ * itself and not off error codes: bytes leave only after the connection (with TLS: the handshake) stands.
+ */
+async function send(
+  client: Got,
+  url: string,
+  { method, agent, json, timeoutMs, signal }: SendOptions,
+): Promise<SendOutcome> {
+  let connected = false
+  const hasLeft = () => connected
+  const tooLarge = new AbortController()
+  try {
+    const request = client(url, {
+      method,
+      agent,
+      json,
+      timeout: { request: timeoutMs },
+      signal: AbortSignal.any([signal, tooLarge.signal]),
+    })
+    void request.on('request', (outgoing: ClientRequest) =>
+      outgoing.once('socket', (socket: Socket) => {
+        const ready = 'encrypted' in socket ? 'secureConnect' : 'connect'
+        if (!socket.connecting) connected = true
+        else socket.once(ready, () => (connected = true))
+      }),
+    )
+    void request.on('downloadProgress', ({ transferred }) => {
+      if (transferred > MAX_ANSWER_BYTES) tooLarge.abort()
+    })
+    const { statusCode, headers, body } = await request
+    return { kind: 'answer', status: statusCode, body: parseJson(body), retryAfter: headers['retry-after'] }
+  } catch (error) {
+    return { kind: hasLeft() ? 'lost' : 'unreachable', cause: toCause(error) }
+  }
+}
+
+/** The vendor's own words, wherever they stand, for the log only. */
+function toMessage(body: unknown): string | undefined {
+  if (typeof body !== 'object' || body === null) return undefined
+  for (const key of ['msg', 'message', 'error'] as const) {
+    const value: unknown = Reflect.get(body, key)
+    if (typeof value === 'string') return value.slice(0, 500)
+    if (typeof value === 'object' && value !== null) return toMessage(value)
+  }
+  return undefined
+}
+
+/** A got error carries the whole request, key included: only its code and message go further. */
+function toCause(error: unknown): string {
+  return error instanceof RequestError ? `${error.code}: ${error.message}` : String(error)
+}
