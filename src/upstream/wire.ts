@@ -18,7 +18,7 @@ const integerLike = z.union([
 const upstreamId = z.string().min(1).max(256)
 
 /** What every answer is wrapped in. A body without an integer-like `code` is not an envelope. */
-const envelope = z.looseObject({ code: integerLike, data: z.unknown() })
+const envelope = z.looseObject({ code: integerLike, data: z.unknown().optional() })
 
 const created = z.looseObject({ taskId: upstreamId })
 
@@ -26,7 +26,7 @@ const created = z.looseObject({ taskId: upstreamId })
 const recordInfo = z.looseObject({
   successFlag: integerLike.nullish().catch(null),
   errorCode: integerLike.nullish().catch(null),
-  resultInfoJson: z.unknown(),
+  resultInfoJson: z.unknown().optional(),
 })
 
 const resultUrls = z
@@ -41,13 +41,13 @@ const resultUrls = z
 export const callbackBody = z
   .looseObject({
     code: integerLike.describe('200: done. Anything else: the failure, coarsely.'),
-    msg: z.unknown().describe('For people; not looked at.'),
+    msg: z.unknown().optional().describe('For people; not looked at.'),
     taskId: upstreamId.nullish().describe("The vendor's task id, when it is not in `data`."),
     data: z
       .looseObject({
         taskId: upstreamId.nullish().describe("The vendor's task id."),
         task_id: upstreamId.nullish().describe("The vendor's task id, in its other spelling."),
-        promptJson: z.unknown().describe('An echo of the request; not looked at.'),
+        promptJson: z.unknown().optional().describe('An echo of the request; not looked at.'),
         resultUrls,
         info: z
           .looseObject({ resultUrls })

@@ -1,0 +1,223 @@
+import { describe, expect, test } from '@jest/globals'
+import { createLocalHints } from '../../src/hints/local.ts'
+import { openSqliteTaskStore } from '../../src/store/sqlite.ts'
+import type { TaskHints } from '../../src/tasks/ports.ts'
+import type { UpscaleTask } from '../../src/tasks/task.ts'
+import { watchTask } from '../../src/tasks/watch.ts'
+import { ManualClock } from '../support/clock.ts'
+import { collect } from '../support/gateway.ts'
+import { newTask } from '../support/new-task.ts'
+import { openTempDir } from '../support/temp-dir.ts'
+
+const REASSERT_MS = 15_000
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
+
+/** A real store with one task in it, a clock that the test moves, and watchers. */
+async function openScene(changes: Partial<UpscaleTask> = {}) {
+  await using opened = new AsyncDisposableStack()
+  const dir = opened.use(await openTempDir())
+  const local = createLocalHints()
+  let listeners = 0
+  let muted = false
+  const hints: TaskHints = {
+    announce: (taskId) => void (muted || local.announce(taskId)),
+    async listen(taskId, wake) {
+      const listener = await local.listen(taskId, wake)
+      listeners += 1
+      return {
+        [Symbol.dispose]() {
+          listeners -= 1
+          listener[Symbol.dispose]()
+        },
+      }
+    },
+  }
+  const store = opened.use(await openSqliteTaskStore(`${dir.path}/t.db`, hints))
+  let reads = 0
+  const counted: typeof store = Object.assign(Object.create(store) as typeof store, {
+    read(id: string) {
+      reads += 1
+      return store.read(id)
+    },
+  })
+  const clock = new ManualClock()
+  let task = newTask(changes)
+  await store.insert(task, { force: false })
+  const rest = opened.move()
+  return {
+    id: task.id,
+    clock,
+    reads: () => reads,
+    listeners: () => listeners,
+    /** From now on every hint is lost. */
+    mute: () => void (muted = true),
+    watch: (afterVersion: number | null = null, owner = 'owner', id = task.id) =>
+      watchTask(
+        {
+          store: counted,
+          hints,
+          clock,
+          log: silent,
+          policy: {
+            deadlineMs: 0,
+            pollIntervalMs: 0,
+            reassertMs: REASSERT_MS,
+            imageLifetimeMs: 0,
+            idempotencyKeyLifetimeMs: 0,
+            confirmTimeoutMs: 0,
+          },
+        },
+        { owner, id, afterVersion },
+      ),
+    /** Commits the next version. */
+    async move(move: Partial<UpscaleTask> = {}) {
+      const next = { ...task, version: task.version + 1, ...move }
+      expect(await store.update(task, next)).toBe(true)
+      task = next
+    },
+    [Symbol.asyncDispose]: () => rest.disposeAsync(),
+  }
+}
+
+const version = ({ value }: IteratorResult<UpscaleTask | null, undefined>) => value?.version
+
+/** Lets everything that can run without the clock run: the macrotask queue, several times round. */
+async function settle() {
+  for (let round = 0; round < 20; round += 1) await new Promise((resolve) => setImmediate(resolve))
+}
+
+describe('watching a task', () => {
+  test('begins with the current state, follows every move and ends with the settled one', async () => {
+    await using scene = await openScene()
+    const watch = scene.watch()
+    expect(version(await watch.next())).toBe(1)
+    const second = watch.next()
+    await scene.move({ status: 'PROCESSING' })
+    expect(version(await second)).toBe(2)
+    const third = watch.next()
+    await scene.move({ status: 'SUCCEEDED' })
+    expect(version(await third)).toBe(3)
+    expect(await watch.next()).toEqual({ done: true, value: undefined })
+    expect(scene.listeners()).toBe(0)
+    expect(scene.clock.pending).toBe(0)
+  })
+
+  test('misses no move that is committed between listening and the first read', async () => {
+    await using scene = await openScene()
+    const watch = scene.watch()
+    const first = watch.next()
+    await scene.move()
+    expect(version(await first)).toBe(2)
+  })
+
+  test('a settled task is shown once, and nothing more', async () => {
+    await using scene = await openScene({ status: 'FAILED' })
+    expect((await collect(scene.watch())).map((task) => task?.status)).toEqual(['FAILED'])
+  })
+
+  test.each([
+    ['null', null, [7]],
+    ['a lower one', 3, [7]],
+    ['a higher one', 9, [7]],
+    ['exactly the current one', 7, []],
+  ] as const)('a settled task with afterVersion %s', async (_name, afterVersion, expected) => {
+    await using scene = await openScene({ status: 'SUCCEEDED', version: 7 })
+    const events = await collect(scene.watch(afterVersion))
+    expect(events.map((task) => task?.version)).toEqual(expected)
+  })
+
+  test('afterVersion equal to the current version spares the first event and none after it', async () => {
+    await using scene = await openScene({ version: 4 })
+    const watch = scene.watch(4)
+    const first = watch.next()
+    await settle()
+    await scene.move()
+    expect(version(await first)).toBe(5)
+    await watch.return?.()
+  })
+
+  test('any other afterVersion, even a higher one, gets the current state and then follows', async () => {
+    await using scene = await openScene({ version: 4 })
+    const watch = scene.watch(99)
+    expect(version(await watch.next())).toBe(4)
+    const next = watch.next()
+    await scene.move()
+    expect(version(await next)).toBe(5)
+    await watch.return?.()
+  })
+
+  test('the state is re-asserted after the interval without an event, and not before', async () => {
+    await using scene = await openScene()
+    const watch = scene.watch()
+    await watch.next()
+    let again: unknown
+    const next = watch.next().then((event) => (again = version(event)))
+    await settle()
+    scene.clock.advance(REASSERT_MS - 1)
+    await settle()
+    expect(again).toBeUndefined()
+    scene.clock.advance(1)
+    await next
+    expect(again).toBe(1)
+    await watch.return?.()
+  })
+
+  test('a watcher that was spared the first event is re-asserted to as well', async () => {
+    await using scene = await openScene({ version: 4 })
+    const watch = scene.watch(4)
+    const next = watch.next()
+    await settle()
+    scene.clock.advance(REASSERT_MS)
+    expect(version(await next)).toBe(4)
+    await watch.return?.()
+  })
+
+  test('a move that no hint told of is seen at the next re-assertion', async () => {
+    await using scene = await openScene()
+    scene.mute()
+    const watch = scene.watch()
+    await watch.next()
+    const next = watch.next()
+    await settle()
+    await scene.move()
+    scene.clock.advance(REASSERT_MS)
+    expect(version(await next)).toBe(2)
+    await watch.return?.()
+  })
+
+  test('1,000 moves while nobody reads cost no read and no queue; the reader gets the newest', async () => {
+    await using scene = await openScene()
+    const watch = scene.watch()
+    await watch.next()
+    const reads = scene.reads()
+    for (let move = 0; move < 1_000; move += 1) await scene.move()
+    expect(scene.reads()).toBe(reads)
+    expect(version(await watch.next())).toBe(1_001)
+    let more = false
+    void watch.next().then(() => (more = true))
+    await settle()
+    expect(more).toBe(false)
+    await watch.return?.()
+  })
+
+  test.each([
+    ['an unknown task', 'owner', 'nobody'],
+    ["someone else's task", 'a stranger', undefined],
+  ])('%s is null, once', async (_name, owner, id) => {
+    await using scene = await openScene()
+    expect(await collect(scene.watch(null, owner, id ?? scene.id))).toEqual([null])
+    expect(scene.listeners()).toBe(0)
+  })
+
+  test('a watcher that leaves while it waits ends at once and leaves nothing behind', async () => {
+    await using scene = await openScene()
+    const watch = scene.watch()
+    await watch.next()
+    const waiting = watch.next()
+    await settle()
+    await watch.return?.()
+    expect(await waiting).toEqual({ done: true, value: undefined })
+    expect(scene.listeners()).toBe(0)
+    expect(scene.clock.pending).toBe(0)
+  })
+})

@@ -1,0 +1,32 @@
+import { randomUUID } from 'node:crypto'
+import type { UpscaleTask } from '../../src/tasks/task.ts'
+
+/** A task as it is stored before the upstream is called, unlike any other unless told. */
+export function newTask(changes: Partial<UpscaleTask> = {}): UpscaleTask {
+  const id = randomUUID()
+  return {
+    id,
+    version: 1,
+    owner: 'owner',
+    status: 'SUBMITTED',
+    sourceTaskId: 'source',
+    imageIndex: 0,
+    waterMark: null,
+    images: null,
+    failure: null,
+    refused: false,
+    upstreamTaskId: null,
+    callbackTokenHash: 'hash',
+    keyClaim: null,
+    keyClaimUntil: null,
+    pictureClaim: `picture ${id}`,
+    pictureClaimUntil: null,
+    createdAt: 1_000,
+    updatedAt: 1_000,
+    settledAt: null,
+    deadlineAt: 1_801_000,
+    dueAt: 1_801_000,
+    polls: 0,
+    ...changes,
+  }
+}
