@@ -14,7 +14,9 @@ if (major < MINIMUM_NODE) {
   try {
     await main(readConfig(process.env))
   } catch (error) {
-    console.error(error instanceof ConfigError ? error.message : error)
+    // What the person at the terminal can mend (settings, a port in use, a folder) is told without a stack.
+    const expected = error instanceof ConfigError || (error instanceof Error && 'code' in error)
+    console.error(expected ? error.message : error)
     process.exitCode = 1
   }
 }

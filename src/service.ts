@@ -44,8 +44,10 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const hints = createLocalHints()
   const store = opened.use(await openSqliteTaskStore(config.databaseFile, hints))
 
-  const app = createHttpApp(log)
-  const callbackApp = config.callbackPort === null ? app : createHttpApp(log)
+  let draining = false
+  const isDraining = () => draining
+  const app = createHttpApp(log, isDraining)
+  const callbackApp = config.callbackPort === null ? app : createHttpApp(log, isDraining)
   const apps = new Set([app, callbackApp])
   for (const each of apps) opened.defer(() => each.close())
   // Only listening tells the port (with PORT=0), hence functions; nothing asks before a request comes.
@@ -83,9 +85,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
     },
   })
 
-  let draining = false
-  const health = { store, log, isDraining: () => draining }
-  for (const each of apps) addHealthRoutes(each, health)
+  for (const each of apps) addHealthRoutes(each, { store, log, isDraining })
   addCallbackRoute(callbackApp, { tasks, secrets: systemSecrets, log, parseCallback })
   if (config.upstream.url === null) await addEmbeddedSandbox(app, config, log, overrides)
 

@@ -10,8 +10,10 @@ const BODY_LIMIT_BYTES = 64 * 1024
  * An HTTP server without routes. Its time-outs let go of clients that never finish a request: Node's own
  * would keep hundreds of them for over a minute. Requests are not logged as such, because the URL of a
  * callback holds a secret.
+ *
+ * While draining, each answer ends its connection, so that a client that keeps one alive goes elsewhere.
  */
-export function createHttpApp(log: Log): FastifyInstance {
+export function createHttpApp(log: Log, isDraining: () => boolean): FastifyInstance {
   const app = Fastify({
     logger: false,
     genReqId: () => randomUUID(),
@@ -28,6 +30,10 @@ export function createHttpApp(log: Log): FastifyInstance {
     if (!URL.canParse(`http://${request.headers.host ?? ''}`))
       return sendError(request, reply, 400, 'The Host header is missing or not valid.', log)
     return undefined
+  })
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (isDraining()) reply.header('connection', 'close')
+    done(null, payload)
   })
   return app
 }

@@ -20,7 +20,9 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
   let listeners = 0
   let muted = false
   const hints: TaskHints = {
-    announce: (taskId) => void (muted || local.announce(taskId)),
+    announce(taskId) {
+      if (!muted) local.announce(taskId)
+    },
     async listen(taskId, wake) {
       const listener = await local.listen(taskId, wake)
       listeners += 1

@@ -1,3 +1,4 @@
+import { DatabaseSync } from 'node:sqlite'
 import { Writable } from 'node:stream'
 import type { TypedDocumentNode } from '@graphql-typed-document-node/core'
 import { print } from 'graphql'
@@ -34,6 +35,8 @@ export interface Gateway extends AsyncDisposable {
   /** Everything logged so far, as text. */
   readonly log: () => string
   readonly socket: Client
+  /** Takes the tables away from under the running service, as a restored or emptied database would. */
+  breakStore(): void
   /** Runs a query or a mutation to its end. */
   run<Data, Variables extends Record<string, unknown>>(
     transport: Transport,
@@ -83,6 +86,10 @@ export async function startGateway(
     callbackUrl,
     log: () => logged,
     socket,
+    breakStore() {
+      using sqlite = new DatabaseSync(`${dir.path}/test.db`)
+      sqlite.exec('DROP TABLE task')
+    },
     run: (transport, document, variables) => {
       const query = typeof document === 'string' ? document : print(document)
       const request = { query, ...(variables && { variables }) }
