@@ -1,16 +1,63 @@
 /**
- * Writes what is generated from the code: schema/schema.graphql and schema/callback.schema.json. With
- * `--check` it writes nothing and fails where the committed files differ.
+ * Writes what is generated from the code: the schemas, and the error catalogue for people. With `--check` it
+ * writes nothing and fails where the committed files differ.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { createSchema, readSdl } from '../src/graphql/schema.ts'
+import { CATALOGUE, UPSCALE_ERROR_CODES } from '../src/tasks/failure.ts'
 import { callbackBody } from '../src/upstream/wire.ts'
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
+const row = (code: (typeof UPSCALE_ERROR_CODES)[number]): string => {
+  const { upstreamCode, retryable, retryAfterMs, nothingCharged, description } = CATALOGUE[code]
+  const wait = retryAfterMs === null ? '' : `${retryAfterMs / 1_000} s`
+  const cells = [
+    `\`${code}\``,
+    upstreamCode ?? '',
+    retryable ? 'yes' : 'no',
+    wait,
+    nothingCharged ? 'yes' : '',
+    description,
+  ]
+  return `| ${cells.join(' | ')} |`
+}
+
+const errorsPage = `# Error codes
+
+<!-- Made of the catalogue in src/tasks/failure.ts by \`npm run schema:emit\`. -->
+
+## Failures of a task
+
+As \`problem\`, or as a typed GraphQL error with the same facts in \`extensions\`. *Upstream* is the vendor's own
+number, however it arrived: in the body of an HTTP 200, as the HTTP status, by callback or by poll. *Wait* is
+\`retryAfterMs\`, unless the upstream names another. *Key freed*: after a refusal with this code at submit the
+idempotency key can be used again, because nothing can have been charged.
+
+| code | upstream | retryable | wait | key freed | |
+|---|---|---|---|---|---|
+${UPSCALE_ERROR_CODES.map(row).join('\n')}
+
+A number outside this table, and any answer that is not the vendor's envelope, is \`UPSTREAM_PROTOCOL_ERROR\` with the
+raw number in \`upstreamCode\`. 200 is success.
+
+## Faults of the request
+
+Always GraphQL errors, never a \`problem\`; with the same keys in \`extensions\`.
+
+| code | |
+|---|---|
+| \`BAD_USER_INPUT\` | An argument or variable is not usable; \`extensions.field\` names it. |
+| \`TASK_NOT_FOUND\` | \`taskUpdated\`: no task of yours has this id. |
+| \`GRAPHQL_PARSE_FAILED\`, \`GRAPHQL_VALIDATION_FAILED\`, \`OPERATION_RESOLUTION_FAILURE\` | The document is not one that can be run. |
+| \`BAD_REQUEST\`, \`NOT_FOUND\`, \`PAYLOAD_TOO_LARGE\`, \`UNSUPPORTED_MEDIA_TYPE\` | The HTTP request is not one for GraphQL. |
+| \`INTERNAL_SERVER_ERROR\` | Our fault. Quote \`correlationId\` to the operator: it finds the cause in the log. |
+`
+
 const files: Record<string, string> = {
   'schema/schema.graphql': await readSdl(await createSchema(silent)),
+  'docs/errors.md': errorsPage,
   'schema/callback.schema.json': `${JSON.stringify(z.toJSONSchema(callbackBody, { io: 'input' }), null, 2)}\n`,
 }
 
