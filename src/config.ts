@@ -17,12 +17,22 @@ export interface Config {
   readonly taskDeadlineMs: number
   readonly reassertMs: number
   readonly drainMs: number
+  /** Keys of the vendor's callback signatures; none: signatures are not asked for. */
+  readonly webhookKeys: readonly string[]
+  /** How far the timestamp of a signature may be from now. */
+  readonly webhookWindowMs: number
+  /** True: a callback's success counts only once record-info agrees. */
+  readonly confirmCallbacks: boolean
+  /** How long settled tasks are kept; null: for ever. */
+  readonly retentionMs: number | null
   /** Folder of pictures for the sandbox; null: it draws its own. */
   readonly sandboxImages: string | null
   readonly introspection: boolean
   readonly graphiql: boolean
   readonly logLevel: LogLevel
 }
+
+const DAY_MS = 86_400_000
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -49,7 +59,7 @@ const duration = integer(1, 2_147_483_647)
 const baseUrl = z
   .string()
   .refine(isBaseUrl, 'must be an http(s) URL without user info, query or fragment')
-  .transform((url) => url.replace(/\/+$/, ''))
+  .transform((url) => new URL(url).href.replace(/\/+$/, ''))
 const onOff = z.enum(['on', 'off'], 'must be on or off').transform((value) => value === 'on')
 
 /** The settings by name, each with its check. Defaults stand in `readConfig`, where some depend on the mode. */
@@ -71,6 +81,17 @@ const settings = z.object({
   TASK_DEADLINE_MS: duration.optional(),
   REASSERT_MS: duration.optional(),
   DRAIN_MS: integer(0, 600_000).optional(),
+  UPSTREAM_WEBHOOK_KEYS: z
+    .string()
+    .transform((keys) => keys.split(',').map((key) => key.trim()))
+    .refine((keys) => keys.every((key) => key !== ''), 'must be keys separated by commas')
+    .optional(),
+  UPSTREAM_WEBHOOK_WINDOW_S: integer(1, 86_400).optional(),
+  CALLBACK_CONFIRM: z
+    .enum(['true', 'false'], 'must be true or false')
+    .transform((value) => value === 'true')
+    .optional(),
+  TASK_RETENTION_DAYS: integer(0, 36_500).optional(),
   SANDBOX_IMAGES: z.string().optional(),
   INTROSPECTION: onOff.optional(),
   GRAPHIQL: onOff.optional(),
@@ -117,6 +138,10 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     taskDeadlineMs: env.TASK_DEADLINE_MS ?? 1_800_000,
     reassertMs: env.REASSERT_MS ?? 15_000,
     drainMs: env.DRAIN_MS ?? 10_000,
+    webhookKeys: env.UPSTREAM_WEBHOOK_KEYS ?? [],
+    webhookWindowMs: (env.UPSTREAM_WEBHOOK_WINDOW_S ?? 300) * 1_000,
+    confirmCallbacks: env.CALLBACK_CONFIRM ?? false,
+    retentionMs: env.TASK_RETENTION_DAYS === 0 ? null : (env.TASK_RETENTION_DAYS ?? 90) * DAY_MS,
     sandboxImages: env.SANDBOX_IMAGES ?? null,
     introspection: env.INTROSPECTION ?? !live,
     graphiql: env.GRAPHIQL ?? !live,
@@ -126,7 +151,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
 
 function isBaseUrl(text: string): boolean {
   if (!URL.canParse(text)) return false
-  const url = new URL(text)
-  const web = url.protocol === 'http:' || url.protocol === 'https:'
-  return web && url.username === '' && url.password === '' && url.search === '' && url.hash === ''
+  const { protocol, username, password, href } = new URL(text)
+  const web = protocol === 'http:' || protocol === 'https:'
+  return web && username === '' && password === '' && !/[?#]/.test(href)
 }

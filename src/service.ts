@@ -11,6 +11,7 @@ import { addCallbackRoute, toCallbackPath } from './http/callback-route.ts'
 import { addGraphqlRoute } from './http/graphql-route.ts'
 import { openGraphqlSocket } from './http/graphql-socket.ts'
 import { addHealthRoutes } from './http/health-routes.ts'
+import { createAlarm, startReconciler } from './reconciler.ts'
 import { openSqliteTaskStore } from './store/sqlite.ts'
 import { systemClock, systemSecrets } from './system.ts'
 import type { Clock } from './tasks/ports.ts'
@@ -64,6 +65,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
       log,
     }),
   )
+  const alarm = createAlarm()
   const tasks = createTasks({
     store,
     hints,
@@ -71,13 +73,19 @@ export async function startService(config: Config, log: Logger, overrides: Overr
     clock,
     secrets: systemSecrets,
     log,
+    alarm,
     policy: {
       deadlineMs: config.taskDeadlineMs,
       pollIntervalMs: config.pollIntervalMs,
       reassertMs: config.reassertMs,
       imageLifetimeMs: 24 * HOUR_MS,
       idempotencyKeyLifetimeMs: 24 * HOUR_MS,
+      submitTimeoutMs: config.upstream.timeoutMs,
+      pollTimeoutMs: Math.min(config.upstream.timeoutMs, 10_000),
       confirmTimeoutMs: 3_000,
+      pollsPerSecond: 5,
+      confirmCallbacks: config.confirmCallbacks,
+      retentionMs: config.retentionMs,
     },
     callbackUrl(taskId, token) {
       const base = publicUrl()
@@ -86,7 +94,9 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   })
 
   for (const each of apps) addHealthRoutes(each, { store, log, isDraining })
-  addCallbackRoute(callbackApp, { tasks, secrets: systemSecrets, log, parseCallback })
+  const { webhookKeys: keys, webhookWindowMs: windowMs } = config
+  const signatures = keys.length > 0 ? { keys, windowMs } : null
+  addCallbackRoute(callbackApp, { tasks, secrets: systemSecrets, clock, log, signatures, parseCallback })
   if (config.upstream.url === null) await addEmbeddedSandbox(app, config, log, overrides)
 
   const schema = await createSchema(log)
@@ -102,6 +112,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   await app.listen({ host: config.host, port: config.port })
   if (callbackApp !== app) await callbackApp.listen({ host: config.host, port: config.callbackPort ?? 0 })
   const sockets = openGraphqlSocket(app.server, graphql)
+  const reconciler = opened.use(startReconciler(tasks, alarm, clock, log))
 
   announce(config, url(), publicUrl(), log)
   const rest = opened.move()
@@ -111,7 +122,9 @@ export async function startService(config: Config, log: Logger, overrides: Overr
     async [Symbol.asyncDispose]() {
       draining = true
       await sockets[Symbol.asyncDispose]()
-      await Promise.race([tasks.drained(), after(config.drainMs)])
+      const idle = Promise.all([reconciler.stop(), tasks.drained()])
+      await Promise.race([idle, after(config.drainMs)])
+      upscaler[Symbol.dispose]()
       await rest.disposeAsync()
     },
   }
@@ -119,7 +132,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
 
 async function addEmbeddedSandbox(
   app: FastifyInstance,
-  { sandboxImages }: Config,
+  { sandboxImages, webhookKeys }: Config,
   log: Logger,
   { sandboxCompleteAfterMs }: Overrides,
 ): Promise<void> {
@@ -127,7 +140,8 @@ async function addEmbeddedSandbox(
   const { addSandbox } = await import('./sandbox/sandbox.ts')
   const completeAfterMs =
     sandboxCompleteAfterMs === undefined ? {} : { completeAfterMs: sandboxCompleteAfterMs }
-  const options = { images: sandboxImages, log, ...completeAfterMs }
+  const [webhookKey] = webhookKeys
+  const options = { images: sandboxImages, log, ...completeAfterMs, ...(webhookKey && { webhookKey }) }
   await app.register((sandbox) => addSandbox(sandbox, options), { prefix: SANDBOX_PREFIX })
 }
 

@@ -7,6 +7,7 @@ export type RequestErrorCode =
   | 'BAD_USER_INPUT'
   | 'BAD_REQUEST'
   | 'NOT_FOUND'
+  | 'BAD_SIGNATURE'
   | 'PAYLOAD_TOO_LARGE'
   | 'UNSUPPORTED_MEDIA_TYPE'
   | 'FORBIDDEN'

@@ -22,6 +22,7 @@ export function toTaskShape(task: UpscaleTask): UpscaleTaskType {
     waterMark,
     images: task.images?.map(({ url, expiresAt }) => ({ url, expiresAt: new Date(expiresAt) })) ?? null,
     problem: task.failure && toProblem(task.failure, id),
+    history: task.history.map((event) => ({ ...event, at: new Date(event.at) })),
     createdAt: new Date(task.createdAt),
     updatedAt: new Date(task.updatedAt),
     settledAt: settledAt === null ? null : new Date(settledAt),

@@ -2,7 +2,7 @@
 import { GraphQLDateTime, GraphQLURL } from 'graphql-scalars'
 import { Directive, Field, ID, Int, ObjectType, registerEnumType } from 'type-graphql'
 import { CATALOGUE, UPSCALE_ERROR_CODES, type UpscaleErrorCode } from '../tasks/failure.ts'
-import { TASK_STATUSES, type TaskStatus } from '../tasks/task.ts'
+import { TASK_EVENT_SOURCES, TASK_STATUSES, type TaskEventSource, type TaskStatus } from '../tasks/task.ts'
 import type { Problem } from './errors.ts'
 
 /** Enum objects for TypeGraphQL: name and value are the same. */
@@ -30,6 +30,18 @@ registerEnumType(UpscaleErrorCodeEnum, {
   valuesConfig: Object.fromEntries(
     UPSCALE_ERROR_CODES.map((code) => [code, { description: CATALOGUE[code].description }]),
   ),
+})
+
+export const UpscaleTaskEventSource = toEnum(TASK_EVENT_SOURCES)
+registerEnumType(UpscaleTaskEventSource, {
+  name: 'UpscaleTaskEventSource',
+  description: 'On whose word a task moved.',
+  valuesConfig: {
+    SUBMIT: { description: 'The answer to the submit, or the want of one.' },
+    CALLBACK: { description: "The upscale service's callback." },
+    POLL: { description: 'Our own question to the upscale service.' },
+    DEADLINE: { description: 'Nobody: the deadline passed.' },
+  },
 })
 
 export const UpscaleServiceMode = toEnum(['LIVE', 'SANDBOX'])
@@ -89,6 +101,24 @@ export class MidjourneyTaskType {
   id!: string
 }
 
+@ObjectType('UpscaleTaskEvent', { description: 'An entry in the history of a task.' })
+export class UpscaleTaskEventType {
+  @Field(() => GraphQLDateTime, { description: 'When it happened.' })
+  at!: Date
+
+  @Field(() => UpscaleTaskStatus, { description: 'The status from then on.' })
+  status!: TaskStatus
+
+  @Field(() => UpscaleTaskEventSource, { description: 'On whose word.' })
+  source!: TaskEventSource
+
+  @Field(() => Int, { nullable: true, description: "The upscale service's number, where it gave one." })
+  upstreamCode!: number | null
+
+  @Field(() => String, { nullable: true, description: 'What happened, for a person.' })
+  note!: string | null
+}
+
 @Directive('@key(fields: "id")')
 @ObjectType('UpscaleTask', { description: 'One upscale of one picture, from submit to result.' })
 export class UpscaleTaskType {
@@ -122,6 +152,11 @@ export class UpscaleTaskType {
     description: 'Why the task failed; null unless FAILED.',
   })
   problem!: UpscaleProblemType | null
+
+  @Field(() => [UpscaleTaskEventType], {
+    description: 'Everything that happened to the task, oldest first: why it is as it is.',
+  })
+  history!: UpscaleTaskEventType[]
 
   @Field(() => GraphQLDateTime, { description: 'When the task was submitted.' })
   createdAt!: Date

@@ -1,8 +1,9 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import type { CallbackNews, Log, Secrets } from '../tasks/ports.ts'
+import type { CallbackNews, Clock, Log, Secrets } from '../tasks/ports.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import { sendError } from './http-errors.ts'
+import { verifySignature, type SignaturePolicy } from './signature.ts'
 
 /** A callback has a few hundred bytes, plus an echo of the prompt; nothing genuine comes near this. */
 const BODY_LIMIT_BYTES = 256 * 1024
@@ -10,7 +11,10 @@ const BODY_LIMIT_BYTES = 256 * 1024
 export interface CallbackRoute {
   readonly tasks: Tasks
   readonly secrets: Pick<Secrets, 'digest'>
+  readonly clock: Clock
   readonly log: Log
+  /** Null: the account does not sign, and no signature is asked for. */
+  readonly signatures: SignaturePolicy | null
   /** Reads a body; undefined when it is not a callback. */
   parseCallback(body: unknown): CallbackNews | undefined
 }
@@ -22,12 +26,12 @@ export function toCallbackPath(taskId: string, token: string): string {
 
 /**
  * The internal callback handler. 200 once committed, or when there is nothing new; 400 not a callback, or
- * about another upstream task; 403 wrong token; 404 unknown task; 413 too large; 503 when it could not be
+ * about another upstream task; 401 bad signature; 403 wrong token; 404 unknown task; 413 too large; 503 when it could not be
  * stored, so that the vendor tries again.
  */
 export function addCallbackRoute(
   app: FastifyInstance,
-  { tasks, secrets, log, parseCallback }: CallbackRoute,
+  { tasks, secrets, clock, log, signatures, parseCallback }: CallbackRoute,
 ): void {
   void app.register((callbacks, _options, done) => {
     // Whatever content type the sender claims: it is JSON or it is refused.
@@ -54,7 +58,14 @@ export function addCallbackRoute(
           return sendError(request, reply, 403, 'The token is not the one of this task.', log)
         const news = parseCallback(request.body)
         if (news === undefined) return sendError(request, reply, 400, 'This is not a callback.', log)
-        const receipt = await tasks.receive(task, news, request.id)
+        const verdict = signatures
+          ? verifySignature(signatures, request.headers, news.upstreamTaskId, clock.now())
+          : 'genuine'
+        if (verdict === 'forged')
+          return sendError(request, reply, 401, 'The signature is missing or not right.', log)
+        // Whoever repeats an old callback may make us look for ourselves, and no more.
+        const believed = verdict === 'stale' ? toInconclusive(news) : news
+        const receipt = await tasks.receive(task, believed, request.id)
         if (receipt === 'mismatch')
           return sendError(request, reply, 400, 'This callback is about another upstream task.', log)
         return { code: 200, msg: 'success' }
@@ -62,6 +73,10 @@ export function addCallbackRoute(
     )
     done()
   })
+}
+
+function toInconclusive({ upstreamTaskId }: CallbackNews): CallbackNews {
+  return { upstreamTaskId, outcome: { kind: 'inconclusive' } }
 }
 
 function isEqual(left: string, right: string): boolean {

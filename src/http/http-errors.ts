@@ -5,6 +5,7 @@ import type { Log } from '../tasks/ports.ts'
 
 /** Codes of faults that end a request before it becomes an operation, by HTTP status. */
 const CODES: Record<number, RequestErrorCode> = {
+  401: 'BAD_SIGNATURE',
   403: 'FORBIDDEN',
   404: 'NOT_FOUND',
   413: 'PAYLOAD_TOO_LARGE',

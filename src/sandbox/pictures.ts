@@ -21,7 +21,8 @@ export async function createPictures(folder: string | null): Promise<Pictures> {
   const files = folder === null ? [] : await listImages(folder)
   const open = (sourceTaskId: string, imageIndex: number): Sharp => {
     const seed = createHash('sha256').update(`${sourceTaskId}/${imageIndex}`).digest()
-    const file = files[seed.readUInt32BE() % files.length]
+    const first = createHash('sha256').update(sourceTaskId).digest().readUInt32BE()
+    const file = files[(first + imageIndex) % files.length]
     return file === undefined
       ? sharp(Buffer.from(draw(seed)))
       : sharp(file).rotate().resize(SOURCE_SIZE, SOURCE_SIZE, { fit: 'inside' })
@@ -33,7 +34,7 @@ export async function createPictures(folder: string | null): Promise<Pictures> {
       const { width, height } = await sharp(source).metadata()
       const large = sharp(source).resize(width * FACTOR, height * FACTOR, { kernel: 'lanczos3' })
       if (waterMark === null) return large.png().toBuffer()
-      const mark = Buffer.from(drawMark(waterMark, width * FACTOR))
+      const mark = Buffer.from(drawMark(waterMark, width * FACTOR, height * FACTOR))
       return large
         .composite([{ input: mark, gravity: 'southeast' }])
         .png()
@@ -67,9 +68,14 @@ function draw(seed: Buffer): string {
   </svg>`
 }
 
-function drawMark(text: string, width: number): string {
-  const height = Math.max(16, Math.round(width / 16))
-  const shown = text.slice(0, 48).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+/** A bar with the watermark in it, for the foot of a picture of this size. */
+function drawMark(text: string, width: number, pictureHeight: number): string {
+  const height = Math.min(pictureHeight, Math.max(16, Math.round(width / 16)))
+  const printable = text.toWellFormed().replace(/[\p{C}\ufffe\uffff]/gu, ' ')
+  const shown = printable
+    .slice(0, 48)
+    .toWellFormed()
+    .replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">
     <rect width="100%" height="100%" fill="black" fill-opacity="0.45"/>
     <text x="98%" y="70%" text-anchor="end" font-family="sans-serif" font-size="${Math.round(height * 0.6)}" fill="white">${shown}</text>

@@ -60,8 +60,9 @@ export async function addSandbox(app: FastifyInstance, options: SandboxOptions):
 
   const accept = (request: CreateRequest, base: string): SandboxTask => {
     const scenario = toScenario(request.taskId, options.completeAfterMs ?? 2_000)
-    const query = request.waterMark === null ? '' : `?waterMark=${encodeURIComponent(request.waterMark)}`
-    const resultUrl = `${base}/upscaled/${encodeURIComponent(request.taskId)}/${request.imageIndex}.png${query}`
+    const { taskId: source, imageIndex, waterMark } = request
+    const query = new URLSearchParams({ source, ...(waterMark !== null && { waterMark }) })
+    const resultUrl = `${base}/upscaled/${imageIndex}.png?${query.toString()}`
     const id = randomUUID().replaceAll('-', '')
     const task: SandboxTask = { id, request, scenario, resultUrl, createdAt: Date.now(), completedAt: null }
     tasks.set(id, task)
@@ -76,14 +77,20 @@ export async function addSandbox(app: FastifyInstance, options: SandboxOptions):
     for (let copy = 0; copy < task.scenario.callbacks; copy += 1) await callBack(task, options)
   }
 
+  let closed = false
   const completeLater = (task: SandboxTask): void => {
+    if (closed) return
     const timer = setTimeout(() => {
       timers.delete(timer)
       void complete(task)
     }, task.scenario.completeAfterMs)
     timers.add(timer)
   }
-  app.addHook('onClose', () => timers.forEach((timer) => clearTimeout(timer)))
+  app.addHook('preClose', (done) => {
+    closed = true
+    for (const timer of timers) clearTimeout(timer)
+    done()
+  })
 
   app.addHook('onRequest', async (request, reply) => {
     const api = request.url.includes('/api/v1/')
@@ -121,17 +128,15 @@ export async function addSandbox(app: FastifyInstance, options: SandboxOptions):
   app.get('/api/v1/chat/credit', () => envelope(200, FIRST_CREDITS - accepted))
 
   interface PictureRoute {
-    Params: { source: string; index: string }
-    Querystring: { waterMark?: string }
+    Params: { index: string }
+    Querystring: { source?: string; waterMark?: string }
   }
-  app.get<PictureRoute>('/pictures/:source/:index(^[0-3]).png', async ({ params }, reply) =>
-    reply.type('image/png').send(await pictures.source(params.source, Number(params.index))),
+  app.get<PictureRoute>('/pictures/:index(^[0-3]).png', async ({ params, query }, reply) =>
+    reply.type('image/png').send(await pictures.source(query.source ?? '', Number(params.index))),
   )
-  app.get<PictureRoute>('/upscaled/:source/:index(^[0-3]).png', async ({ params, query }, reply) => {
-    const { source, index } = params
-    return reply
-      .type('image/png')
-      .send(await pictures.upscaled(source, Number(index), query.waterMark ?? null))
+  app.get<PictureRoute>('/upscaled/:index(^[0-3]).png', async ({ params, query }, reply) => {
+    const picture = pictures.upscaled(query.source ?? '', Number(params.index), query.waterMark ?? null)
+    return reply.type('image/png').send(await picture)
   })
 }
 

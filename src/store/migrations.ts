@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely'
+import { sql, type Kysely } from 'kysely'
 import { Migrator, type Migration } from 'kysely/migration'
 import type { Database } from './schema.ts'
 
@@ -24,15 +24,24 @@ const MIGRATIONS: Record<string, Migration> = {
         .addColumn('key_claim_until', 'bigint')
         .addColumn('picture_claim', 'text', (column) => column.unique())
         .addColumn('picture_claim_until', 'bigint')
+        .addColumn('answer_by', 'bigint')
         .addColumn('created_at', 'bigint', (column) => column.notNull())
         .addColumn('updated_at', 'bigint', (column) => column.notNull())
         .addColumn('settled_at', 'bigint')
         .addColumn('deadline_at', 'bigint', (column) => column.notNull())
         .addColumn('due_at', 'bigint')
         .addColumn('polls', 'integer', (column) => column.notNull())
+        .addColumn('history', 'text', (column) => column.notNull())
         .execute()
       await db.schema.createIndex('task_by_owner').on('task').columns(['owner', 'created_at', 'id']).execute()
       await db.schema.createIndex('task_by_due').on('task').column('due_at').execute()
+      await db.schema
+        .createIndex('task_by_deadline')
+        .on('task')
+        .column('deadline_at')
+        .where(sql.ref('settled_at'), 'is', null)
+        .execute()
+      await db.schema.createIndex('task_by_settled').on('task').column('settled_at').execute()
     },
   },
 }

@@ -1,6 +1,6 @@
 import type { TaskStatus } from '../tasks/task.ts'
 
-/** The tables as Kysely sees them. Instants are Unix milliseconds; `images` and `failure` are JSON texts. */
+/** The tables as Kysely sees them. Instants are Unix milliseconds; `images`, `failure` and `history` are JSON texts. */
 export interface Database {
   task: TaskRow
 }
@@ -22,10 +22,12 @@ export interface TaskRow {
   key_claim_until: number | null
   picture_claim: string | null
   picture_claim_until: number | null
+  answer_by: number | null
   created_at: number
   updated_at: number
   settled_at: number | null
   deadline_at: number
   due_at: number | null
   polls: number
+  history: string
 }

@@ -1,7 +1,7 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import type { Insertion, TaskHints, TaskListQuery, TaskStore } from '../tasks/ports.ts'
 import type { Failure } from '../tasks/failure.ts'
-import type { UpscaledImage, UpscaleTask } from '../tasks/task.ts'
+import type { TaskEvent, UpscaledImage, UpscaleTask } from '../tasks/task.ts'
 import type { Database, TaskRow } from './schema.ts'
 
 /** The TaskStore in SQL. Announces what it has committed; the dialect is the caller's choice. */
@@ -60,6 +60,60 @@ export class SqlTaskStore implements TaskStore {
       )
     const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(limit).execute()
     return rows.map(toTask)
+  }
+
+  async claimDue(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]> {
+    const rows = await this.#db
+      .updateTable('task')
+      .set({ due_at: leaseUntil })
+      .where('id', 'in', (from) =>
+        from.selectFrom('task').select('id').where('due_at', '<=', now).orderBy('due_at').limit(limit),
+      )
+      .returningAll()
+      .execute()
+    return rows.map(toTask)
+  }
+
+  async reschedule(claimed: UpscaleTask, dueAt: number | null): Promise<void> {
+    await this.#db
+      .updateTable('task')
+      .set({ due_at: dueAt, polls: claimed.polls + 1 })
+      .where('id', '=', claimed.id)
+      .where('version', '=', claimed.version)
+      .where('due_at', '=', claimed.dueAt)
+      .execute()
+  }
+
+  async hurry(id: string, now: number): Promise<void> {
+    await this.#db
+      .updateTable('task')
+      .set({ due_at: now })
+      .where('id', '=', id)
+      .where('status', '!=', 'SUCCEEDED')
+      .where((where) => where.or([where('due_at', 'is', null), where('due_at', '>', now)]))
+      .execute()
+  }
+
+  async listOverdue(now: number, limit: number): Promise<UpscaleTask[]> {
+    const rows = await this.#db
+      .selectFrom('task')
+      .selectAll()
+      .where('settled_at', 'is', null)
+      .where('deadline_at', '<=', now)
+      .orderBy('deadline_at')
+      .limit(limit)
+      .execute()
+    return rows.map(toTask)
+  }
+
+  async removeSettled(before: number, limit: number): Promise<number> {
+    const { numDeletedRows } = await this.#db
+      .deleteFrom('task')
+      .where('id', 'in', (from) =>
+        from.selectFrom('task').select('id').where('settled_at', '<', before).limit(limit),
+      )
+      .executeTakeFirstOrThrow()
+    return Number(numDeletedRows)
   }
 
   async check(): Promise<void> {
@@ -121,12 +175,14 @@ function toRow(task: UpscaleTask): TaskRow {
     key_claim_until: task.keyClaimUntil,
     picture_claim: task.pictureClaim,
     picture_claim_until: task.pictureClaimUntil,
+    answer_by: task.answerBy,
     created_at: task.createdAt,
     updated_at: task.updatedAt,
     settled_at: task.settledAt,
     deadline_at: task.deadlineAt,
     due_at: task.dueAt,
     polls: task.polls,
+    history: JSON.stringify(task.history),
   }
 }
 
@@ -148,11 +204,13 @@ function toTask(row: Selectable<TaskRow>): UpscaleTask {
     keyClaimUntil: row.key_claim_until,
     pictureClaim: row.picture_claim,
     pictureClaimUntil: row.picture_claim_until,
+    answerBy: row.answer_by,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     settledAt: row.settled_at,
     deadlineAt: row.deadline_at,
     dueAt: row.due_at,
     polls: row.polls,
+    history: JSON.parse(row.history) as TaskEvent[],
   }
 }

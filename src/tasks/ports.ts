@@ -30,6 +30,20 @@ export interface TaskStore {
   update(previous: UpscaleTask, next: UpscaleTask): Promise<boolean>
   /** One owner's tasks, newest first. */
   list(query: TaskListQuery): Promise<UpscaleTask[]>
+  /**
+   * Takes up to `limit` tasks that are due for a poll, longest due first, and makes each due again only at
+   * `leaseUntil`: however many replicas ask at once, a task is given to one of them. A claimer that dies
+   * delays its tasks until the lease ends, and loses none.
+   */
+  claimDue(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]>
+  /** Ends a claim: says when the task is due next. Changes nothing if the task has moved, or been hurried, since. */
+  reschedule(claimed: UpscaleTask, dueAt: number | null): Promise<void>
+  /** Makes a task due now, unless it has succeeded or is due already. */
+  hurry(id: string, now: number): Promise<void>
+  /** Up to `limit` tasks that are not settled though their deadline has passed. */
+  listOverdue(now: number, limit: number): Promise<UpscaleTask[]>
+  /** Removes up to `limit` tasks settled before an instant, with all that hangs on them; says how many. */
+  removeSettled(before: number, limit: number): Promise<number>
   /** Resolves when the store answers and has the schema this version needs; rejects otherwise. */
   check(): Promise<void>
 }
@@ -68,7 +82,7 @@ export type Lookup =
   | { readonly kind: 'succeeded'; readonly imageUrls: readonly string[] }
   | { readonly kind: 'failed'; readonly failure: FailureCause }
   | { readonly kind: 'pending' }
-  | { readonly kind: 'absent' }
+  | { readonly kind: 'absent'; readonly upstreamCode: number }
   | { readonly kind: 'unavailable' }
 
 /** What a callback says. A callback that is neither success nor failure only asks us to look for ourselves. */
@@ -119,8 +133,23 @@ export interface TaskPolicy {
   /** How long the vendor is expected to keep an image. */
   readonly imageLifetimeMs: number
   readonly idempotencyKeyLifetimeMs: number
-  /** How long a failed callback waits for the precise code. */
+  /** How long the paid request may take. */
+  readonly submitTimeoutMs: number
+  /** How long a poll may take. */
+  readonly pollTimeoutMs: number
+  /** How long a callback may wait for what record-info says: for the precise code, or for confirmation. */
   readonly confirmTimeoutMs: number
+  /** Polls per second, over all tasks. */
+  readonly pollsPerSecond: number
+  /** True: a callback's success counts only once record-info agrees. */
+  readonly confirmCallbacks: boolean
+  /** How long settled tasks are kept; null: for ever. */
+  readonly retentionMs: number | null
+}
+
+/** Wakes the reconciler, when there is something to do before its time. */
+export interface Alarm {
+  ring(): void
 }
 
 /** Everything the core is built from. */
@@ -131,6 +160,7 @@ export interface TaskDependencies {
   readonly clock: Clock
   readonly secrets: Secrets
   readonly log: Log
+  readonly alarm: Alarm
   readonly policy: TaskPolicy
   /** The URL under which the upstream reaches the callback handler for this task; null when it cannot. */
   callbackUrl(taskId: string, token: string): string | null

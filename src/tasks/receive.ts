@@ -1,4 +1,6 @@
+import type { PollBudget } from './poll-budget.ts'
 import type { CallbackNews, TaskDependencies } from './ports.ts'
+import { toImages } from './images.ts'
 import type { Reporter } from './report.ts'
 import { isSettled, type UpscaleTask } from './task.ts'
 
@@ -7,52 +9,61 @@ export type Receipt = 'taken' | 'mismatch'
 
 /**
  * Takes in a callback whose sender has proved to know the task's secret URL. Resolves only once what it
- * said is committed. A failure is coarse in a callback, so record-info is asked once for the precise code.
+ * said is committed. What it says is checked against record-info where that matters: a failure is coarse in
+ * a callback, and a success may have to be confirmed.
  */
 export async function receiveCallback(
   deps: TaskDependencies,
   report: Reporter,
+  budget: PollBudget,
   task: UpscaleTask,
   news: CallbackNews,
   correlationId: string,
 ): Promise<Receipt> {
   const { upstreamTaskId } = news
   if (task.upstreamTaskId !== null && task.upstreamTaskId !== upstreamTaskId) return 'mismatch'
-  // A settled task has nothing to hear but the success it once missed.
-  if (isSettled(task) && news.outcome.kind !== 'succeeded') return 'taken'
-  const outcome = news.outcome.kind === 'failed' ? await precise(deps, news, correlationId) : news.outcome
+  // What is done is done, and a failure that is known already has nothing to say.
+  if (task.status === 'SUCCEEDED' || (isSettled(task) && news.outcome.kind === 'failed')) return 'taken'
+  const outcome = await check(deps, budget, news, correlationId)
   const at = deps.clock.now()
+  const source = 'CALLBACK'
   switch (outcome.kind) {
     case 'succeeded': {
       const images = toImages(outcome.imageUrls, at, deps.policy.imageLifetimeMs)
-      await report(task.id, { kind: 'succeeded', at, upstreamTaskId, images })
+      await report(task.id, { kind: 'succeeded', at, source, upstreamTaskId, images })
       return 'taken'
     }
     case 'failed': {
       const failure = { ...outcome.failure, correlationId }
-      await report(task.id, { kind: 'failed', at, upstreamTaskId, failure })
+      await report(task.id, { kind: 'failed', at, source, upstreamTaskId, failure })
       return 'taken'
     }
     case 'inconclusive':
       // Whoever calls back has accepted the task, even if its answer to the submit got lost.
-      await report(task.id, { kind: 'accepted', at, upstreamTaskId, pollAt: at })
+      await report(task.id, { kind: 'accepted', at, source, upstreamTaskId, pollAt: at })
+      await deps.store.hurry(task.id, at)
+      deps.alarm.ring()
       return 'taken'
     default:
       return outcome satisfies never
   }
 }
 
-/** The same failure with record-info's own code; its success, if it says so; else what the callback said. */
-async function precise(
-  { upscaler, policy }: TaskDependencies,
+type Outcome = CallbackNews['outcome']
+
+/** What a callback says after record-info was asked, where it has to be and the budget allows it in time. */
+async function check(
+  { upscaler, policy, clock }: TaskDependencies,
+  budget: PollBudget,
   { upstreamTaskId, outcome }: CallbackNews,
   correlationId: string,
-): Promise<CallbackNews['outcome']> {
-  const lookup = await upscaler.lookup(upstreamTaskId, { timeoutMs: policy.confirmTimeoutMs, correlationId })
-  return lookup.kind === 'succeeded' || lookup.kind === 'failed' ? lookup : outcome
-}
-
-/** URLs with the estimate of when they end. */
-export function toImages(urls: readonly string[], at: number, lifetimeMs: number) {
-  return urls.map((url) => ({ url, expiresAt: at + lifetimeMs }))
+): Promise<Outcome> {
+  const confirm = outcome.kind === 'succeeded' && policy.confirmCallbacks
+  if (outcome.kind !== 'failed' && !confirm) return outcome
+  const unchecked: Outcome = confirm ? { kind: 'inconclusive' } : outcome
+  const until = clock.now() + policy.confirmTimeoutMs
+  if (!(await budget.wait(policy.confirmTimeoutMs))) return unchecked
+  const timeoutMs = Math.max(1, until - clock.now())
+  const lookup = await upscaler.lookup(upstreamTaskId, { timeoutMs, correlationId })
+  return lookup.kind === 'succeeded' || lookup.kind === 'failed' ? lookup : unchecked
 }

@@ -1,5 +1,6 @@
 import type { Failure } from './failure.ts'
 import { toFailure } from './failure.ts'
+import { awaitAnswer } from './await-answer.ts'
 import type { TaskDependencies } from './ports.ts'
 import type { Reporter } from './report.ts'
 import type { Picture, UpscaleTask } from './task.ts'
@@ -35,7 +36,10 @@ export async function submitTask(
   const token = deps.secrets.newToken()
   const task = toNewTask(deps, input, deps.secrets.digest(token))
   const insertion = await deps.store.insert(task, { force: input.force })
-  if (!insertion.inserted) return toReplay(insertion.existing, insertion.by, input)
+  if (!insertion.inserted) {
+    const existing = await awaitAnswer(deps, insertion.existing)
+    return toReplay(existing, insertion.by, input)
+  }
 
   const { sourceTaskId, imageIndex, waterMark } = task
   const callBackUrl = deps.callbackUrl(task.id, token)
@@ -44,18 +48,22 @@ export async function submitTask(
     input.correlationId,
   )
   const at = deps.clock.now()
+  const source = 'SUBMIT'
   switch (answer.kind) {
     case 'accepted': {
       const { upstreamTaskId } = answer
       const pollAt = at + deps.policy.pollIntervalMs
-      return toSubmission(await report(task.id, { kind: 'accepted', at, upstreamTaskId, pollAt }), false)
+      return toSubmission(
+        await report(task.id, { kind: 'accepted', at, source, upstreamTaskId, pollAt }),
+        false,
+      )
     }
     case 'refused': {
       const failure = { ...answer.failure, correlationId: input.correlationId }
-      return toSubmission(await report(task.id, { kind: 'refused', at, failure }), false)
+      return toSubmission(await report(task.id, { kind: 'refused', at, source, failure }), false)
     }
     case 'unknown':
-      return toSubmission((await deps.store.read(task.id)) ?? task, false)
+      return toSubmission(await report(task.id, { kind: 'unanswered', at, source }), false)
     default:
       return answer satisfies never
   }
@@ -88,12 +96,14 @@ function toNewTask(
     keyClaimUntil: idempotencyKey === null ? null : now + policy.idempotencyKeyLifetimeMs,
     pictureClaim: claim('picture', owner, sourceTaskId, imageIndex, waterMark),
     pictureClaimUntil: null,
+    answerBy: now + policy.submitTimeoutMs,
     createdAt: now,
     updatedAt: now,
     settledAt: null,
     deadlineAt: now + policy.deadlineMs,
-    dueAt: now + policy.deadlineMs,
+    dueAt: null,
     polls: 0,
+    history: [{ at: now, status: 'SUBMITTED', source: 'SUBMIT', upstreamCode: null, note: 'submitted' }],
   }
 }
 

@@ -1,5 +1,7 @@
 import type { CallbackNews, TaskDependencies, TaskListQuery } from './ports.ts'
+import { createPollBudget } from './poll-budget.ts'
 import { receiveCallback, type Receipt } from './receive.ts'
+import { reconcile } from './reconcile.ts'
 import { createReporter, type Reporter } from './report.ts'
 import { submitTask, type Submission, type SubmitInput } from './submit.ts'
 import type { UpscaleTask } from './task.ts'
@@ -21,12 +23,15 @@ export interface Tasks {
   watch(request: WatchRequest): AsyncIterableIterator<UpscaleTask | null>
   /** Takes in a callback that has proved to belong to this task. */
   receive(task: UpscaleTask, news: CallbackNews, correlationId: string): Promise<Receipt>
+  /** Looks after what nobody calls back about: deadlines, polls, retention. Resolves to the polls it started. */
+  reconcile(): Promise<Promise<void>[]>
   /** Resolves when every submit and callback under way has come to its end. */
   drained(): Promise<void>
 }
 
 export function createTasks(deps: TaskDependencies): Tasks {
   const report = createReporter(deps)
+  const budget = createPollBudget(deps.clock, deps.policy.pollsPerSecond)
   const running = new Set<Promise<unknown>>()
   const track = <T>(work: Promise<T>): Promise<T> => {
     const ended: Promise<unknown> = work.catch(() => undefined).then(() => running.delete(ended))
@@ -43,7 +48,9 @@ export function createTasks(deps: TaskDependencies): Tasks {
     },
     list: (query) => deps.store.list(query),
     watch: (request) => watchTask(deps, request),
-    receive: (task, news, correlationId) => track(receiveCallback(deps, report, task, news, correlationId)),
+    receive: (task, news, correlationId) =>
+      track(receiveCallback(deps, report, budget, task, news, correlationId)),
+    reconcile: () => reconcile(deps, report, budget),
     async drained() {
       while (running.size > 0) await Promise.all(running)
     },

@@ -6,9 +6,9 @@ import { z } from 'zod'
 import { toFailure, toUpstreamFailure, type FailureCause } from '../tasks/failure.ts'
 import type { CallbackNews, Lookup, SubmitAnswer } from '../tasks/ports.ts'
 
-/** An integer, also when it comes as a string. */
+/** An integer that GraphQL's Int can show, also when it comes as a string. */
 const integerLike = z.union([
-  z.int(),
+  z.int32(),
   z
     .string()
     .regex(/^-?\d{1,9}$/)
@@ -88,7 +88,8 @@ export function parseLookup(body: unknown): Lookup {
   const answer = envelope.safeParse(body)
   if (!answer.success) return { kind: 'unavailable' }
   const { code, data } = answer.data
-  if ((code === 422 || code === 404) && (data === null || data === undefined)) return { kind: 'absent' }
+  if ((code === 422 || code === 404) && (data === null || data === undefined))
+    return { kind: 'absent', upstreamCode: code }
   const record = recordInfo.safeParse(data)
   if (code !== 200 || !record.success) return { kind: 'unavailable' }
   const { successFlag, errorCode, resultInfoJson } = record.data
@@ -120,12 +121,16 @@ export function parseCallback(body: unknown): CallbackNews | undefined {
   return { upstreamTaskId, outcome }
 }
 
+/** The longest wait that GraphQL's Int can show. */
+const MAX_WAIT_MS = 2_147_483_647
+
 /** Milliseconds that a Retry-After header asks for (RFC 9110 §10.2.3: seconds or a date); null when it does not. */
 export function parseRetryAfter(header: string | undefined, now: number): number | null {
   if (header === undefined) return null
   if (/^\d{1,6}$/.test(header)) return Number(header) * 1_000
-  const date = Date.parse(header)
-  return Number.isNaN(date) ? null : Math.max(0, date - now)
+  // Date.parse makes a date of almost anything; an HTTP-date begins with the day's name and holds a time.
+  const date = /^[A-Z][a-z]{2,8},? .*\d{2}:\d{2}:\d{2}/.test(header) ? Date.parse(header) : NaN
+  return Number.isNaN(date) ? null : Math.min(MAX_WAIT_MS, Math.max(0, date - now))
 }
 
 function refused(failure: FailureCause): SubmitAnswer {
@@ -136,13 +141,17 @@ function toRecordedFailure(errorCode: number | null | undefined): FailureCause {
   return typeof errorCode === 'number' ? toUpstreamFailure(errorCode) : toFailure('GENERATION_FAILED')
 }
 
+/** A result lies at most this deep: in a text, an object, a list. */
+const MAX_DEPTH = 4
+
 /** Every absolute http(s) URL in a result, whichever of its shapes it has: object, JSON text of one, or list. */
-function toImageUrls(result: unknown): string[] {
-  if (typeof result === 'string') return toImageUrls(parseJson(result))
+function toImageUrls(result: unknown, depth = 0): string[] {
+  if (depth > MAX_DEPTH) return []
+  if (typeof result === 'string') return toImageUrls(parseJson(result), depth + 1)
   if (Array.isArray(result)) return result.map(toImageUrl).filter((url) => url !== undefined)
   if (typeof result !== 'object' || result === null) return []
-  if ('resultUrls' in result && result.resultUrls) return toImageUrls(result.resultUrls)
-  return 'result_urls' in result ? toImageUrls(result.result_urls) : []
+  if ('resultUrls' in result && result.resultUrls) return toImageUrls(result.resultUrls, depth + 1)
+  return 'result_urls' in result ? toImageUrls(result.result_urls, depth + 1) : []
 }
 
 function toImageUrl(item: unknown): string | undefined {

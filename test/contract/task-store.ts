@@ -19,6 +19,8 @@ function noteHints(): TaskHints & { announced: string[] } {
 const once = { force: false }
 const again = { force: true }
 
+const ids = (tasks: UpscaleTask[]) => tasks.map(({ id }) => id).sort()
+
 /** What every TaskStore must do; `setUp` gives a way to open one on a fresh database. */
 export function describeTaskStore(
   name: string,
@@ -62,6 +64,8 @@ export function describeTaskStore(
         settledAt: 4_102_444_800_003,
         dueAt: null,
         polls: 7,
+        answerBy: 4_102_444_800_004,
+        history: [{ at: 1, status: 'SUBMITTED', source: 'SUBMIT', upstreamCode: null, note: 'ä' }],
       })
       expect(await store.read(task.id)).toEqual(task)
     })
@@ -176,6 +180,88 @@ export function describeTaskStore(
         expect(insertions.filter(({ inserted }) => inserted)).toHaveLength(1)
         expect(await store.list({ owner: 'owner', status: null, after: null, limit: 200 })).toHaveLength(1)
       })
+    })
+
+    describe('claims to poll', () => {
+      const claim = (now: number, limit = 10, leaseUntil = now + 1_000) =>
+        store.claimDue(now, leaseUntil, limit)
+
+      test('gives what is due, longest due first, no more than asked for, and leases it', async () => {
+        const [late, later] = [await insert({ dueAt: 10 }), await insert({ dueAt: 20 })]
+        await insert({ dueAt: 31 })
+        await insert({ dueAt: null })
+        expect(await claim(30, 1)).toEqual([{ ...late, dueAt: 1_030 }])
+        expect(await claim(30)).toEqual([{ ...later, dueAt: 1_030 }])
+        expect(await claim(30)).toEqual([])
+      })
+
+      test('gives it again when the lease has ended', async () => {
+        const task = await insert({ dueAt: 10 })
+        await claim(10, 1, 500)
+        expect(await claim(499)).toEqual([])
+        expect(ids(await claim(500))).toEqual([task.id])
+      })
+
+      test('gives each of 500 tasks to exactly one of many concurrent claimers', async () => {
+        for (let n = 0; n < 500; n += 1) await insert({ dueAt: n })
+        await using other = await database.open(hints)
+        const claimers = Array.from({ length: 100 }, (_, n) =>
+          (n % 2 ? store : other).claimDue(999, 5_000, 7),
+        )
+        const claimed = (await Promise.all(claimers)).flat()
+        expect(new Set(ids(claimed)).size).toBe(claimed.length)
+        expect(claimed).toHaveLength(500)
+      })
+
+      test('rescheduling ends the lease, counts the poll, and announces nothing', async () => {
+        await insert({ dueAt: 10 })
+        const [task] = (await claim(10)) as [UpscaleTask]
+        await store.reschedule(task, 70)
+        expect(await store.read(task.id)).toEqual({ ...task, dueAt: 70, polls: 1 })
+        expect(hints.announced).toEqual([])
+      })
+
+      test('rescheduling does nothing to a task that has moved or was hurried since', async () => {
+        const { id } = await insert({ dueAt: 10 })
+        const [claimed] = (await claim(10)) as [UpscaleTask]
+        await store.hurry(id, 11)
+        await store.reschedule(claimed, 9_999)
+        expect(await store.read(id)).toMatchObject({ dueAt: 11, polls: 0 })
+        const [again] = (await claim(11)) as [UpscaleTask]
+        await store.update(again, { ...again, version: 2, status: 'SUCCEEDED', dueAt: null })
+        await store.reschedule(again, 9_999)
+        expect(await store.read(id)).toMatchObject({ dueAt: null, polls: 0 })
+      })
+
+      test.each([
+        ['a task that is due later', { dueAt: 99 }, 50],
+        ['a task that is not due at all', { status: 'FAILED', dueAt: null }, 50],
+        ['but not one that is due already', { dueAt: 20 }, 20],
+        ['nor one that has succeeded', { status: 'SUCCEEDED', dueAt: null }, null],
+      ] as const)('hurrying makes it due now: %s', async (_name, changes, dueAt) => {
+        const { id } = await insert(changes)
+        await store.hurry(id, 50)
+        expect((await store.read(id))?.dueAt).toBe(dueAt)
+      })
+    })
+
+    test('overdue are the tasks past their deadline that are not settled', async () => {
+      const first = await insert({ deadlineAt: 100, status: 'SUBMITTED' })
+      const second = await insert({ deadlineAt: 200, status: 'PROCESSING' })
+      await insert({ deadlineAt: 201 })
+      await insert({ deadlineAt: 50, status: 'FAILED', settledAt: 60 })
+      expect(await store.listOverdue(200, 10)).toEqual([first, second])
+      expect(await store.listOverdue(200, 1)).toEqual([first])
+    })
+
+    test('retention removes settled tasks before an instant, in batches, and nothing else', async () => {
+      for (const settledAt of [1, 2, 3]) await insert({ status: 'FAILED', settledAt })
+      const stays = [await insert({ status: 'SUCCEEDED', settledAt: 4 }), await insert({ createdAt: 0 })]
+      expect(await store.removeSettled(4, 2)).toBe(2)
+      expect(await store.removeSettled(4, 2)).toBe(1)
+      expect(await store.removeSettled(4, 2)).toBe(0)
+      const left = await store.list({ owner: 'owner', status: null, after: null, limit: 10 })
+      expect(ids(left)).toEqual(ids(stays))
     })
 
     describe('list', () => {

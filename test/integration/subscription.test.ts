@@ -137,11 +137,12 @@ describe('taskUpdated', () => {
 
   test('the state is asserted again after 15 s without news', async () => {
     const { id } = await submit()
+    const idle = await steady(() => clock.pending)
     const stream = gateway.follow(FollowTaskDocument, { id })
     expect(await shown(stream)).toMatchObject({ version: 2 })
     const again = shown(stream)
     // The timer is set once the first event has been taken from the watcher.
-    while (clock.pending === 0) await new Promise(setImmediate)
+    while (clock.pending === idle) await new Promise(setImmediate)
     clock.advance(15_000)
     expect(await again).toMatchObject({ id, version: 2, status: 'PROCESSING' })
   })
@@ -199,19 +200,28 @@ describe('taskUpdated', () => {
 
   test('a subscriber that leaves is forgotten', async () => {
     const { id } = await submit()
+    const timers = () => clock.pending
+    const idle = await steady(timers)
     using socket = await openReadySocket(gateway.url)
-    socket.send(subscribe('one', { id }))
-    await socket.next()
-    while (clock.pending === 0) await new Promise(setImmediate)
-    socket.send({ id: 'one', type: 'complete' })
-    while (clock.pending > 0) await new Promise(setImmediate)
-    socket.send(subscribe('two', { id }))
-    await socket.next()
-    while (clock.pending === 0) await new Promise(setImmediate)
-    socket.socket.terminate()
-    while (clock.pending > 0) await new Promise(setImmediate)
+    for (const leave of [() => socket.send({ id: 'x', type: 'complete' }), () => socket.socket.terminate()]) {
+      socket.send(subscribe('x', { id }))
+      await socket.next()
+      while (timers() === idle) await new Promise(setImmediate)
+      leave()
+      while (timers() > idle) await new Promise(setImmediate)
+    }
   })
 })
+
+/** A number once it has stopped changing by itself. */
+async function steady(read: () => number): Promise<number> {
+  for (let rounds = 0, last = read(); ; rounds += 1) {
+    await new Promise(setImmediate)
+    if (read() !== last) rounds = 0
+    last = read()
+    if (rounds > 50) return last
+  }
+}
 
 describe('the socket', () => {
   let gateway: Gateway

@@ -7,9 +7,10 @@ import { watchTask } from '../../src/tasks/watch.ts'
 import { ManualClock } from '../support/clock.ts'
 import { collect } from '../support/gateway.ts'
 import { newTask } from '../support/new-task.ts'
+import { POLICY } from '../support/policy.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 
-const REASSERT_MS = 15_000
+const REASSERT_MS = POLICY.reassertMs
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
 /** A real store with one task in it, a clock that the test moves, and watchers. */
@@ -60,14 +61,7 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
           hints,
           clock,
           log: silent,
-          policy: {
-            deadlineMs: 0,
-            pollIntervalMs: 0,
-            reassertMs: REASSERT_MS,
-            imageLifetimeMs: 0,
-            idempotencyKeyLifetimeMs: 0,
-            confirmTimeoutMs: 0,
-          },
+          policy: POLICY,
         },
         { owner, id, afterVersion },
       ),

@@ -21,12 +21,14 @@ export function newTask(changes: Partial<UpscaleTask> = {}): UpscaleTask {
     keyClaimUntil: null,
     pictureClaim: `picture ${id}`,
     pictureClaimUntil: null,
+    answerBy: null,
     createdAt: 1_000,
     updatedAt: 1_000,
     settledAt: null,
     deadlineAt: 1_801_000,
-    dueAt: 1_801_000,
+    dueAt: null,
     polls: 0,
+    history: [],
     ...changes,
   }
 }

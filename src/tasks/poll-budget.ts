@@ -1,0 +1,47 @@
+import type { Clock } from './ports.ts'
+
+/** At most so many questions to the upstream in any second, whoever asks them. */
+export interface PollBudget {
+  /** Takes up to `wanted` questions and says how many it got. Those who wait come first. */
+  take(wanted: number): number
+  /** Returns so many of the questions just taken, unasked. */
+  giveBack(count: number): void
+  /** Waits for one question; false when there was none within `timeoutMs`. */
+  wait(timeoutMs: number): Promise<boolean>
+}
+
+export function createPollBudget(clock: Clock, perSecond: number): PollBudget {
+  /** When the questions of the last second were taken. */
+  let taken: number[] = []
+  let waiting = 0
+  const free = () => {
+    const secondAgo = clock.now() - 1_000
+    taken = taken.filter((at) => at > secondAgo)
+    return perSecond - taken.length
+  }
+  const spend = (count: number) => {
+    for (let n = 0; n < count; n += 1) taken.push(clock.now())
+    return count
+  }
+  return {
+    take: (wanted) => spend(Math.max(0, Math.min(wanted, free() - waiting))),
+    giveBack(count) {
+      if (count > 0) taken = taken.slice(0, -count)
+    },
+    async wait(timeoutMs) {
+      const until = clock.now() + timeoutMs
+      waiting += 1
+      try {
+        while (free() < 1) {
+          const freeAt = (taken[0] ?? 0) + 1_000
+          if (freeAt > until) return false
+          await new Promise<void>((resolve) => clock.after(freeAt - clock.now(), resolve))
+        }
+        spend(1)
+        return true
+      } finally {
+        waiting -= 1
+      }
+    },
+  }
+}

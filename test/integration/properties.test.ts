@@ -1,0 +1,178 @@
+import { describe, expect, test } from '@jest/globals'
+import fc from 'fast-check'
+import { createLocalHints } from '../../src/hints/local.ts'
+import { openSqliteTaskStore } from '../../src/store/sqlite.ts'
+import type { TaskHints } from '../../src/tasks/ports.ts'
+import { createReporter } from '../../src/tasks/report.ts'
+import { applyReport, isSettled, type Report, type UpscaleTask } from '../../src/tasks/task.ts'
+import { watchTask } from '../../src/tasks/watch.ts'
+import { ManualClock } from '../support/clock.ts'
+import { newTask } from '../support/new-task.ts'
+import { POLICY } from '../support/policy.ts'
+import { openTempDir } from '../support/temp-dir.ts'
+
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
+
+const at = fc.integer({ min: 1_000, max: 4_000_000 })
+const source = fc.constantFrom('SUBMIT' as const, 'CALLBACK' as const, 'POLL' as const)
+const upstreamTaskId = fc.constantFrom('u1', 'u2')
+const images = fc
+  .constantFrom('a', 'b')
+  .map((name) => [{ url: `https://example.com/${name}`, expiresAt: 9_000_000 }])
+const failure = fc
+  .constantFrom(
+    'GENERATION_FAILED' as const,
+    'UPSTREAM_RATE_LIMITED' as const,
+    'INSUFFICIENT_CREDITS' as const,
+  )
+  .map((code) => ({ code, upstreamCode: 1, retryAfterMs: null, correlationId: 'c' }))
+
+/** News of any kind, from anyone, in any order. */
+const report: fc.Arbitrary<Report> = fc.oneof(
+  fc.record({ kind: fc.constant('accepted' as const), at, source, upstreamTaskId, pollAt: at }),
+  fc.record({ kind: fc.constant('unanswered' as const), at, source }),
+  fc.record({ kind: fc.constant('refused' as const), at, source, failure }),
+  fc.record({ kind: fc.constant('succeeded' as const), at, source, upstreamTaskId, images }),
+  fc.record({ kind: fc.constant('failed' as const), at, source, upstreamTaskId, failure }),
+  fc.record({
+    kind: fc.constant('overdue' as const),
+    at,
+    source: fc.constant('DEADLINE' as const),
+    correlationId: fc.constant('c'),
+  }),
+)
+
+const shown = ({ status, images, failure }: UpscaleTask) => JSON.stringify({ status, images, failure })
+
+describe('whatever news comes, in whatever order', () => {
+  test('the version grows by one exactly when what is shown changes; settled is settled but for one late success', () => {
+    fc.assert(
+      fc.property(fc.array(report, { maxLength: 12 }), (reports) => {
+        let task = newTask({ answerBy: 5_000 })
+        const settled: string[] = []
+        for (const news of reports) {
+          const next = applyReport(Object.freeze(task), news)
+          if (next === undefined) continue
+          expect(next.version - task.version).toBe(shown(next) === shown(task) ? 0 : 1)
+          expect(next.history.slice(0, task.history.length)).toEqual(task.history)
+          if (next.version > task.version) expect(next.history.at(-1)?.status).toBe(next.status)
+          if (isSettled(next) && next.version > task.version) settled.push(next.status)
+          expect(isSettled(task) && !isSettled(next)).toBe(false)
+          expect(next.upstreamTaskId).toBe(task.upstreamTaskId ?? next.upstreamTaskId)
+          expect([next.images === null, next.failure === null]).toEqual([
+            next.status !== 'SUCCEEDED',
+            next.status !== 'FAILED',
+          ])
+          task = next
+        }
+        expect([[], ['SUCCEEDED'], ['FAILED'], ['FAILED', 'SUCCEEDED']]).toContainEqual(settled)
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  test('the same news twice in a row changes nothing the second time', () => {
+    fc.assert(
+      fc.property(fc.array(report, { maxLength: 8 }), report, (reports, last) => {
+        let task = newTask({ answerBy: 5_000 })
+        for (const news of [...reports, last]) task = applyReport(task, news) ?? task
+        expect(applyReport(task, last)).toBeUndefined()
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+})
+
+/** What befalls one hint on its way. */
+type Fate = 'delivered' | 'dropped' | 'doubled' | 'delayed'
+
+/** Hints that arrive as fate will have it; the delayed ones come out of order, when released. */
+function unreliable(fates: Fate[]): TaskHints & { release(): void } {
+  const local = createLocalHints()
+  const delayed: string[] = []
+  return {
+    listen: (taskId, wake) => local.listen(taskId, wake),
+    announce(taskId) {
+      const fate = fates.shift() ?? 'dropped'
+      if (fate === 'delayed') delayed.unshift(taskId)
+      if (fate === 'delivered' || fate === 'doubled') local.announce(taskId)
+      if (fate === 'doubled') local.announce(taskId)
+    },
+    release() {
+      for (const taskId of delayed.splice(0)) local.announce(taskId)
+    },
+  }
+}
+
+async function turn() {
+  for (let n = 0; n < 4; n += 1) await new Promise(setImmediate)
+}
+
+describe('whatever becomes of hints and connections', () => {
+  const step = fc.oneof(
+    report.map((news) => ({ do: 'report' as const, news })),
+    fc.constant({ do: 'release' as const }),
+    fc.constant({ do: 'disconnect' as const }),
+    fc.integer({ min: 1, max: 20_000 }).map((ms) => ({ do: 'advance' as const, ms })),
+  )
+  const fates = fc.array(fc.constantFrom<Fate[]>('delivered', 'dropped', 'doubled', 'delayed'), {
+    maxLength: 30,
+  })
+
+  test('a watcher that resumes by afterVersion never sees the version fall, and ends on the settled one', async () => {
+    await using dir = await openTempDir()
+    let file = 0
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 15 }), fates, async (steps, fate) => {
+        file += 1
+        const hints = unreliable([...fate])
+        const clock = new ManualClock()
+        await using store = await openSqliteTaskStore(`${dir.path}/${file}.db`, hints)
+        const tell = createReporter({ store, log: silent })
+        const { id } = newTask()
+        await store.insert(newTask({ id, deadlineAt: 0 }), { force: false })
+
+        const versions: number[] = []
+        const seen = { settled: false, ended: false }
+        const connect = () => {
+          const afterVersion = versions.at(-1) ?? null
+          const deps = { store, hints, clock, log: silent, policy: POLICY }
+          const watch = watchTask(deps, { owner: 'owner', id, afterVersion })
+          const ended = (async () => {
+            for await (const task of watch) {
+              versions.push(task?.version ?? 0)
+              if (task && isSettled(task)) seen.settled = true
+            }
+          })()
+          return { watch, ended }
+        }
+        let connection = connect()
+        for (const each of steps) {
+          if (each.do === 'report') await tell(id, each.news)
+          if (each.do === 'release') hints.release()
+          if (each.do === 'advance') clock.advance(each.ms)
+          if (each.do === 'disconnect' && !seen.settled) {
+            await connection.watch.return?.()
+            connection = connect()
+          }
+          await turn()
+        }
+        await tell(id, { kind: 'overdue', at: 1, source: 'DEADLINE', correlationId: 'c' })
+        clock.advance(POLICY.reassertMs)
+        void connection.ended.then(() => (seen.ended = true))
+        for (let n = 0; n < 50 && !seen.ended; n += 1) {
+          await turn()
+          clock.advance(POLICY.reassertMs)
+        }
+        expect(seen.ended).toBe(true)
+        expect(versions).toEqual([...versions].sort((a, b) => a - b))
+        const task = await store.read(id)
+        const known = versions.at(-1) ?? 0
+        const lateSuccess =
+          task?.history.at(-1)?.status === 'SUCCEEDED' && task.history.at(-2)?.status === 'FAILED'
+        expect(lateSuccess ? [task.version, task.version - 1] : [task?.version]).toContain(known)
+      }),
+      { numRuns: 60 },
+    )
+  })
+})

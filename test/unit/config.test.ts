@@ -1,0 +1,244 @@
+import { describe, expect, test } from '@jest/globals'
+import { ConfigError, readConfig, SETTING_NAMES } from '../../src/config.ts'
+
+type Environment = Record<string, string | undefined>
+
+const LIVE = { UPSTREAM_API_KEY: 'key-1', AUTH_MODE: 'none' }
+
+/** What the settings are faulted for; empty when they are usable. */
+function faultsOf(environment: Environment): string {
+  try {
+    readConfig(environment)
+    return ''
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message
+    throw error
+  }
+}
+
+describe('settings', () => {
+  test('that are not given have the defaults of the sandbox', () => {
+    expect(readConfig({})).toMatchObject({
+      host: '127.0.0.1',
+      port: 4000,
+      callbackPort: null,
+      mode: 'SANDBOX',
+      upstream: { url: null, timeoutMs: 30_000 },
+      publicUrl: null,
+      databaseFile: './data/upscale.db',
+      pollIntervalMs: 30_000,
+      taskDeadlineMs: 1_800_000,
+      reassertMs: 15_000,
+      drainMs: 10_000,
+      webhookKeys: [],
+      webhookWindowMs: 300_000,
+      confirmCallbacks: false,
+      retentionMs: 90 * 86_400_000,
+      sandboxImages: null,
+      introspection: true,
+      graphiql: true,
+      logLevel: 'info',
+    })
+  })
+
+  test('that are not given have, with an API key, the defaults of live mode', () => {
+    expect(readConfig(LIVE)).toMatchObject({
+      host: '127.0.0.1',
+      mode: 'LIVE',
+      upstream: { apiKey: 'key-1', url: 'https://api.kie.ai', timeoutMs: 30_000 },
+      publicUrl: null,
+      introspection: false,
+      graphiql: false,
+    })
+  })
+
+  test.each<[string, string, object]>([
+    ['HOST', '0.0.0.0', { host: '0.0.0.0' }],
+    ['PORT', '0', { port: 0 }],
+    ['PORT', '65535', { port: 65_535 }],
+    ['CALLBACK_PORT', '4001', { callbackPort: 4_001 }],
+    ['CALLBACK_PORT', '0', { callbackPort: 0 }],
+    ['UPSTREAM_URL', 'http://127.0.0.1:4010', { upstream: { url: 'http://127.0.0.1:4010' } }],
+    ['UPSTREAM_TIMEOUT_MS', '5000', { upstream: { timeoutMs: 5_000 } }],
+    ['DATABASE_URL', 'file:/var/lib/upscale.db', { databaseFile: '/var/lib/upscale.db' }],
+    ['POLL_INTERVAL_MS', '1', { pollIntervalMs: 1 }],
+    ['TASK_DEADLINE_MS', '600000', { taskDeadlineMs: 600_000 }],
+    ['REASSERT_MS', '2147483647', { reassertMs: 2_147_483_647 }],
+    ['DRAIN_MS', '0', { drainMs: 0 }],
+    ['UPSTREAM_WEBHOOK_KEYS', 'key-1', { webhookKeys: ['key-1'] }],
+    ['UPSTREAM_WEBHOOK_KEYS', 'key-2, key-1', { webhookKeys: ['key-2', 'key-1'] }],
+    ['UPSTREAM_WEBHOOK_WINDOW_S', '60', { webhookWindowMs: 60_000 }],
+    ['CALLBACK_CONFIRM', 'true', { confirmCallbacks: true }],
+    ['CALLBACK_CONFIRM', 'false', { confirmCallbacks: false }],
+    ['TASK_RETENTION_DAYS', '1', { retentionMs: 86_400_000 }],
+    ['TASK_RETENTION_DAYS', '0', { retentionMs: null }],
+    ['SANDBOX_IMAGES', './pictures', { sandboxImages: './pictures' }],
+    ['INTROSPECTION', 'off', { introspection: false, graphiql: true }],
+    ['GRAPHIQL', 'off', { introspection: true, graphiql: false }],
+    ['LOG_LEVEL', 'debug', { logLevel: 'debug' }],
+    ['LOG_LEVEL', 'silent', { logLevel: 'silent' }],
+  ])('%s=%s is what the service is run with', (name, value, expected) => {
+    expect(readConfig({ [name]: value })).toMatchObject(expected)
+  })
+
+  test('may open introspection and GraphiQL in live mode', () => {
+    const config = readConfig({ ...LIVE, INTROSPECTION: 'on', GRAPHIQL: 'on' })
+    expect(config).toMatchObject({ mode: 'LIVE', introspection: true, graphiql: true })
+  })
+
+  test('may point the sandbox mode at an upstream elsewhere', () => {
+    const config = readConfig({ UPSTREAM_URL: 'http://127.0.0.1:4010/' })
+    expect(config).toMatchObject({ mode: 'SANDBOX', upstream: { url: 'http://127.0.0.1:4010' } })
+  })
+
+  test('that are empty count as not given', () => {
+    const empty = Object.fromEntries(SETTING_NAMES.map((name) => [name, '']))
+    expect(readConfig(empty)).toEqual(readConfig({}))
+  })
+
+  test('that nobody knows are left alone', () => {
+    expect(readConfig({ PATH: '/bin', PORTS: 'x', port: 'x' })).toEqual(readConfig({}))
+  })
+})
+
+describe('a setting that is not usable', () => {
+  test.each([
+    ['PORT', '-1'],
+    ['PORT', '65536'],
+    ['PORT', '4000.5'],
+    ['PORT', '4e3'],
+    ['PORT', ' 4000'],
+    ['PORT', 'http'],
+    ['CALLBACK_PORT', '70000'],
+    ['UPSTREAM_TIMEOUT_MS', '0'],
+    ['UPSTREAM_TIMEOUT_MS', '30s'],
+    // Above this Node's timers fire at once.
+    ['UPSTREAM_TIMEOUT_MS', '2147483648'],
+    ['POLL_INTERVAL_MS', '0'],
+    ['TASK_DEADLINE_MS', '-5'],
+    ['REASSERT_MS', '1.5'],
+    ['DRAIN_MS', 'never'],
+    ['UPSTREAM_URL', 'api.kie.ai'],
+    ['UPSTREAM_URL', 'ftp://api.kie.ai'],
+    ['PUBLIC_URL', 'gateway.example.com'],
+    ['PUBLIC_URL', '/callbacks'],
+    ['PUBLIC_URL', 'ftp://gateway.example.com'],
+    ['PUBLIC_URL', 'https://user@gateway.example.com'],
+    ['PUBLIC_URL', 'https://user:pass@gateway.example.com'],
+    ['PUBLIC_URL', 'https://:pass@gateway.example.com'],
+    ['PUBLIC_URL', 'https://gateway.example.com/?a=b'],
+    ['PUBLIC_URL', 'https://gateway.example.com/#top'],
+    ['DATABASE_URL', 'mysql://127.0.0.1/upscale'],
+    ['DATABASE_URL', './data/upscale.db'],
+    ['DATABASE_URL', 'file:'],
+    ['UPSTREAM_WEBHOOK_KEYS', 'key-1,'],
+    ['UPSTREAM_WEBHOOK_KEYS', ' , '],
+    ['UPSTREAM_WEBHOOK_WINDOW_S', '5m'],
+    ['CALLBACK_CONFIRM', 'yes'],
+    ['TASK_RETENTION_DAYS', '-1'],
+    ['AUTH_MODE', 'basic'],
+    ['INTROSPECTION', 'true'],
+    ['GRAPHIQL', '1'],
+    ['LOG_LEVEL', 'loud'],
+    ['LOG_LEVEL', 'INFO'],
+  ])('is named: %s=%s', (name, value) => {
+    const message = faultsOf({ [name]: value })
+    expect(message.split('\n').slice(1)).toEqual([expect.stringMatching(new RegExp(`^ {2}- ${name} must `))])
+  })
+
+  test('is named together with all the others, each once', () => {
+    const faulty = {
+      PORT: 'x',
+      CALLBACK_PORT: 'x',
+      UPSTREAM_URL: 'x',
+      UPSTREAM_TIMEOUT_MS: 'x',
+      PUBLIC_URL: 'x',
+      DATABASE_URL: 'x',
+      POLL_INTERVAL_MS: 'x',
+      TASK_DEADLINE_MS: 'x',
+      REASSERT_MS: 'x',
+      DRAIN_MS: 'x',
+      UPSTREAM_WEBHOOK_WINDOW_S: 'x',
+      CALLBACK_CONFIRM: 'x',
+      TASK_RETENTION_DAYS: 'x',
+      INTROSPECTION: 'x',
+      GRAPHIQL: 'x',
+      LOG_LEVEL: 'x',
+    }
+    const named = [...faultsOf(faulty).matchAll(/^ {2}- ([A-Z_]+) /gm)].map(([, name]) => name)
+    expect(named.sort()).toEqual(Object.keys(faulty).sort())
+  })
+
+  test('is named together with the missing authentication of live mode', () => {
+    const message = faultsOf({ UPSTREAM_API_KEY: 'key-1', PORT: 'x' })
+    expect(message).toMatch(/^ {2}- PORT /m)
+    expect(message).toMatch(/^ {2}- AUTH_MODE /m)
+  })
+
+  test('is faulted by an error that carries its own name', () => {
+    expect(() => readConfig({ PORT: 'x' })).toThrow(expect.objectContaining({ name: 'ConfigError' }))
+  })
+
+  test('is told without a word of what is secret', () => {
+    const environment: Environment = {
+      UPSTREAM_API_KEY: 'secret-api-key',
+      DATABASE_URL: 'mysql://upscale:secret-password@db/upscale',
+      UPSTREAM_URL: 'https://user:secret-password@api.kie.ai',
+      PUBLIC_URL: 'https://user:secret-password@gateway.example.com',
+      UPSTREAM_WEBHOOK_KEYS: 'secret-webhook-key,',
+      CALLBACK_SIGNING_SECRETS: 'secret-signing-key',
+      AUTH_MODE: 'secret-word',
+      PORT: 'x',
+    }
+    const message = faultsOf(environment)
+    expect(message).toMatch(/PORT[^]*DATABASE_URL|DATABASE_URL[^]*PORT/)
+    expect(message).not.toMatch(/secret/)
+  })
+})
+
+describe('live mode', () => {
+  test('does not start while nobody says that callers need not authenticate', () => {
+    expect(faultsOf({ UPSTREAM_API_KEY: 'key-1' })).toMatch(/AUTH_MODE/)
+    expect(faultsOf({ UPSTREAM_API_KEY: 'key-1', AUTH_MODE: '' })).toMatch(/AUTH_MODE/)
+    expect(faultsOf({ UPSTREAM_API_KEY: 'key-1', AUTH_MODE: 'off' })).toMatch(/AUTH_MODE/)
+  })
+
+  test('starts with AUTH_MODE=none', () => {
+    expect(readConfig(LIVE).mode).toBe('LIVE')
+  })
+
+  test('is not what an empty API key means', () => {
+    expect(readConfig({ UPSTREAM_API_KEY: '' }).mode).toBe('SANDBOX')
+  })
+})
+
+describe('PUBLIC_URL', () => {
+  test.each([
+    ['https://gateway.example.com', 'https://gateway.example.com'],
+    ['https://gateway.example.com/', 'https://gateway.example.com'],
+    ['https://gateway.example.com//', 'https://gateway.example.com'],
+    ['https://gateway.example.com/upscale/', 'https://gateway.example.com/upscale'],
+    ['http://gateway.internal:8080', 'http://gateway.internal:8080'],
+    ['http://localhost:4000/', 'http://localhost:4000'],
+    ['http://127.0.0.1:4000', 'http://127.0.0.1:4000'],
+    ['http://[::1]:4000/', 'http://[::1]:4000'],
+  ])('%s is the base %s', (given, base) => {
+    expect(readConfig({ PUBLIC_URL: given }).publicUrl).toBe(base)
+    expect(readConfig({ ...LIVE, PUBLIC_URL: given }).publicUrl).toBe(base)
+  })
+
+  // URL parsing forgives all of these, but a path put behind them as text would not be a path.
+  test.each([
+    'https://gateway.example.com?',
+    'https://gateway.example.com/#',
+    'https://gateway.example.com/?#',
+    ' https://gateway.example.com',
+    'https://gateway.example.com ',
+    'https://gateway.example.com/\n',
+    'https://gateway.example.com\\',
+  ])('%j is either refused or a base to put a path behind', (given) => {
+    if (faultsOf({ PUBLIC_URL: given }) !== '') return
+    const url = new URL(`${readConfig({ PUBLIC_URL: given }).publicUrl ?? ''}/callbacks/upscale/id/token`)
+    expect(url.href).toBe('https://gateway.example.com/callbacks/upscale/id/token')
+  })
+})

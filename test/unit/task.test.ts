@@ -1,0 +1,417 @@
+import { describe, expect, test } from '@jest/globals'
+import { toFailure, toUpstreamFailure, UPSCALE_ERROR_CODES, type Failure } from '../../src/tasks/failure.ts'
+import {
+  applyReport,
+  TASK_STATUSES,
+  toDueAt,
+  type Report,
+  type TaskStatus,
+  type UpscaleTask,
+} from '../../src/tasks/task.ts'
+
+const CREATED = Date.parse('2026-01-01T00:00:00Z')
+const NOW = CREATED + 60_000
+const DEADLINE = CREATED + 1_800_000
+
+const IMAGES = [
+  { url: 'https://cdn.example/a.png', expiresAt: NOW + 86_400_000 },
+  { url: 'https://cdn.example/b.png', expiresAt: NOW + 86_300_000 },
+]
+const OLD_IMAGES = [{ url: 'https://cdn.example/old.png', expiresAt: NOW + 3_600_000 }]
+const FAILURE: Failure = { ...toUpstreamFailure(500), correlationId: 'correlation-1' }
+const OLD_FAILURE: Failure = { ...toFailure('SETTLEMENT_TIMEOUT'), correlationId: 'correlation-0' }
+
+const at = NOW
+const REPORTS: Record<Report['kind'], Report> = freeze({
+  accepted: { kind: 'accepted', at, source: 'SUBMIT', upstreamTaskId: 'up-1', pollAt: NOW + 30_000 },
+  unanswered: { kind: 'unanswered', at, source: 'SUBMIT' },
+  refused: { kind: 'refused', at, source: 'SUBMIT', failure: FAILURE },
+  succeeded: { kind: 'succeeded', at, source: 'CALLBACK', upstreamTaskId: 'up-1', images: IMAGES },
+  failed: { kind: 'failed', at, source: 'POLL', upstreamTaskId: 'up-1', failure: FAILURE },
+  overdue: { kind: 'overdue', at, source: 'DEADLINE', correlationId: 'correlation-1' },
+})
+const KINDS = Object.keys(REPORTS) as Report['kind'][]
+const CELLS = TASK_STATUSES.flatMap((status) => KINDS.map((kind) => [status, kind] as const))
+
+/** A task as it normally stands in a status. Frozen, so that a write to it throws. */
+function taskIn(status: TaskStatus, facts: Partial<UpscaleTask> = {}): UpscaleTask {
+  const submitted: UpscaleTask = {
+    id: 'task-1',
+    version: 4,
+    owner: 'owner-1',
+    status: 'SUBMITTED',
+    sourceTaskId: 'source-1',
+    imageIndex: 2,
+    waterMark: null,
+    images: null,
+    failure: null,
+    refused: false,
+    upstreamTaskId: null,
+    callbackTokenHash: 'hash',
+    keyClaim: 'key-claim',
+    keyClaimUntil: CREATED + 86_400_000,
+    pictureClaim: 'picture-claim',
+    pictureClaimUntil: null,
+    createdAt: CREATED,
+    updatedAt: CREATED,
+    settledAt: null,
+    deadlineAt: DEADLINE,
+    answerBy: CREATED + 90_000,
+    dueAt: null,
+    polls: 0,
+    history: [{ at: CREATED, status: 'SUBMITTED', source: 'SUBMIT', upstreamCode: null, note: 'submitted' }],
+  }
+  const accepted = { upstreamTaskId: 'up-1', updatedAt: CREATED + 1_000, answerBy: null }
+  const settled = { ...accepted, updatedAt: CREATED + 9_000, settledAt: CREATED + 9_000, dueAt: null }
+  const standing: Record<TaskStatus, Partial<UpscaleTask>> = {
+    SUBMITTED: {},
+    PROCESSING: { ...accepted, dueAt: CREATED + 31_000, polls: 1 },
+    SUCCEEDED: { ...settled, images: OLD_IMAGES, pictureClaimUntil: NOW + 3_600_000 },
+    FAILED: { ...settled, failure: OLD_FAILURE, pictureClaim: null },
+  }
+  return freeze({ ...submitted, status, ...standing[status], ...facts })
+}
+
+describe('what a report makes of a task', () => {
+  test('SUBMITTED, accepted: it is PROCESSING under the upstream’s id', () => {
+    expect(applyReport(taskIn('SUBMITTED'), REPORTS.accepted)).toMatchObject({
+      status: 'PROCESSING',
+      version: 5,
+      images: null,
+      failure: null,
+      upstreamTaskId: 'up-1',
+      answerBy: null,
+      updatedAt: NOW,
+      settledAt: null,
+    })
+  })
+
+  test('SUBMITTED, unanswered: it stays as it is, and no answer is waited for any longer', () => {
+    const task = taskIn('SUBMITTED')
+    const next = applyReport(task, REPORTS.unanswered)
+    expect(next).toEqual({ ...task, answerBy: null, history: expect.any(Array) })
+  })
+
+  test('SUBMITTED, refused: it is FAILED, marked as never accepted, and over', () => {
+    expect(applyReport(taskIn('SUBMITTED'), REPORTS.refused)).toMatchObject({
+      status: 'FAILED',
+      version: 5,
+      failure: FAILURE,
+      refused: true,
+      images: null,
+      upstreamTaskId: null,
+      answerBy: null,
+      updatedAt: NOW,
+      settledAt: NOW,
+      dueAt: null,
+    })
+  })
+
+  test.each(['SUBMITTED', 'PROCESSING'] as const)(
+    '%s, succeeded: it is SUCCEEDED with its images',
+    (status) => {
+      expect(applyReport(taskIn(status), REPORTS.succeeded)).toMatchObject({
+        status: 'SUCCEEDED',
+        version: 5,
+        images: IMAGES,
+        failure: null,
+        refused: false,
+        upstreamTaskId: 'up-1',
+        updatedAt: NOW,
+        settledAt: NOW,
+        dueAt: null,
+      })
+    },
+  )
+
+  test.each(['SUBMITTED', 'PROCESSING'] as const)(
+    '%s, failed: it is FAILED, but as one that was accepted',
+    (status) => {
+      expect(applyReport(taskIn(status), REPORTS.failed)).toMatchObject({
+        status: 'FAILED',
+        version: 5,
+        failure: FAILURE,
+        refused: false,
+        images: null,
+        upstreamTaskId: 'up-1',
+        updatedAt: NOW,
+        settledAt: NOW,
+      })
+    },
+  )
+
+  test.each([
+    ['SUBMITTED', 'UPSTREAM_OUTCOME_UNKNOWN', null, null],
+    ['PROCESSING', 'SETTLEMENT_TIMEOUT', 0, 'up-1'],
+  ] as const)('%s, overdue: it is FAILED with %s', (status, code, retryAfterMs, upstreamTaskId) => {
+    expect(applyReport(taskIn(status), REPORTS.overdue)).toMatchObject({
+      status: 'FAILED',
+      version: 5,
+      failure: { code, upstreamCode: null, retryAfterMs, correlationId: 'correlation-1' },
+      refused: false,
+      images: null,
+      upstreamTaskId,
+      updatedAt: NOW,
+      settledAt: NOW,
+    })
+  })
+
+  test('FAILED, succeeded: what was paid for is not thrown away', () => {
+    expect(applyReport(taskIn('FAILED'), REPORTS.succeeded)).toMatchObject({
+      status: 'SUCCEEDED',
+      version: 5,
+      images: IMAGES,
+      failure: null,
+      updatedAt: NOW,
+      settledAt: NOW,
+      dueAt: null,
+    })
+  })
+
+  test('FAILED by a refusal, succeeded: it counts as accepted from then on', () => {
+    const task = taskIn('FAILED', { refused: true, upstreamTaskId: null, failure: FAILURE })
+    expect(applyReport(task, REPORTS.succeeded)).toMatchObject({
+      status: 'SUCCEEDED',
+      refused: false,
+      failure: null,
+      upstreamTaskId: 'up-1',
+    })
+  })
+
+  test.each([
+    ['PROCESSING', 'accepted'],
+    ['PROCESSING', 'unanswered'],
+    ['PROCESSING', 'refused'],
+    ['SUCCEEDED', 'accepted'],
+    ['SUCCEEDED', 'unanswered'],
+    ['SUCCEEDED', 'refused'],
+    ['SUCCEEDED', 'succeeded'],
+    ['SUCCEEDED', 'failed'],
+    ['SUCCEEDED', 'overdue'],
+    ['FAILED', 'accepted'],
+    ['FAILED', 'unanswered'],
+    ['FAILED', 'refused'],
+    ['FAILED', 'failed'],
+    ['FAILED', 'overdue'],
+  ] as const)('%s, %s: nothing', (status, kind) => {
+    expect(applyReport(taskIn(status), REPORTS[kind])).toBeUndefined()
+  })
+
+  test.each(['PROCESSING', 'SUCCEEDED', 'FAILED'] as const)(
+    '%s without the upstream’s id, accepted: only the id is filled in',
+    (status) => {
+      const task = taskIn(status, { upstreamTaskId: null })
+      expect(applyReport(task, REPORTS.accepted)).toEqual({ ...task, upstreamTaskId: 'up-1' })
+    },
+  )
+
+  test('the answer to the submit after its own callback changes nothing: the callback has named the id', () => {
+    const overtaken = applyReport(taskIn('SUBMITTED'), REPORTS.succeeded)
+    expect(overtaken).toBeDefined()
+    expect(overtaken && applyReport(overtaken, REPORTS.accepted)).toBeUndefined()
+  })
+})
+
+describe('in every cell of the table', () => {
+  test.each(CELLS)('%s, %s: the version grows by one exactly when a client can see news', (status, kind) => {
+    for (const upstreamTaskId of ['up-1', null]) {
+      const task = taskIn(status, { upstreamTaskId })
+      const next = applyReport(task, REPORTS[kind]) ?? task
+      const shown = ({ status, images, failure }: UpscaleTask) => ({ status, images, failure })
+      const changed = JSON.stringify(shown(next)) !== JSON.stringify(shown(task))
+      expect(next.version).toBe(changed ? task.version + 1 : task.version)
+    }
+  })
+
+  test.each(CELLS)('%s, %s: status, images, failure and settledAt agree', (status, kind) => {
+    const next = applyReport(taskIn(status), REPORTS[kind]) ?? taskIn(status)
+    expect(next.images === null).toBe(next.status !== 'SUCCEEDED')
+    expect(next.failure === null).toBe(next.status !== 'FAILED')
+    expect(next.settledAt === null).toBe(next.status === 'SUBMITTED' || next.status === 'PROCESSING')
+  })
+
+  test.each(CELLS)('%s, %s: the same report a second time changes nothing', (status, kind) => {
+    const next = applyReport(taskIn(status), REPORTS[kind])
+    expect(next && applyReport(next, REPORTS[kind])).toBeUndefined()
+  })
+
+  test.each(CELLS)('%s, %s: the history grows by what happened, and forgets nothing', (status, kind) => {
+    const task = taskIn(status)
+    const next = applyReport(task, REPORTS[kind])
+    const news = {
+      at: NOW,
+      status: next?.status,
+      source: REPORTS[kind].source,
+      upstreamCode: next?.failure?.upstreamCode ?? null,
+      note: expect.stringMatching(/./),
+    }
+    expect(next?.history ?? task.history).toEqual(next ? [...task.history, news] : task.history)
+  })
+
+  test.each(CELLS)('%s, %s: no answer to the submit is waited for afterwards', (status, kind) => {
+    const next = applyReport(taskIn(status), REPORTS[kind]) ?? taskIn(status)
+    expect(next.answerBy).toBeNull()
+  })
+
+  test.each(CELLS)('%s, %s: who it belongs to and what was asked for stay', (status, kind) => {
+    const task = taskIn(status)
+    const next = applyReport(task, REPORTS[kind]) ?? task
+    const { id, owner, sourceTaskId, imageIndex, waterMark, callbackTokenHash, createdAt, deadlineAt } = task
+    const lasting = {
+      id,
+      owner,
+      sourceTaskId,
+      imageIndex,
+      waterMark,
+      callbackTokenHash,
+      createdAt,
+      deadlineAt,
+    }
+    expect(next).toMatchObject(lasting)
+  })
+
+  test.each(CELLS)('%s, %s: the task and the report given are left as they were', (status, kind) => {
+    // Both are frozen to the ground: a write would throw.
+    const task = taskIn(status)
+    const before = JSON.stringify([task, REPORTS[kind]])
+    applyReport(task, REPORTS[kind])
+    expect(JSON.stringify([task, REPORTS[kind]])).toBe(before)
+    expect(applyReport(task, REPORTS[kind])).toEqual(applyReport(task, REPORTS[kind]))
+  })
+
+  test.each(CELLS)('%s, %s: an idempotency key is never taken up', (status, kind) => {
+    const next = applyReport(taskIn(status, { keyClaim: null, keyClaimUntil: null }), REPORTS[kind])
+    expect(next?.keyClaim ?? null).toBeNull()
+  })
+})
+
+describe('the next look at the upstream', () => {
+  const HOUR = 3_600_000
+  const accepted = (at: number, pollAt: number): Report => ({
+    kind: 'accepted',
+    at,
+    source: 'SUBMIT',
+    upstreamTaskId: 'up-1',
+    pollAt,
+  })
+
+  test('is taken, once it is accepted, when it is asked for', () => {
+    expect(applyReport(taskIn('SUBMITTED'), accepted(NOW, NOW + 30_000))?.dueAt).toBe(NOW + 30_000)
+    expect(applyReport(taskIn('SUBMITTED'), accepted(NOW, NOW))?.dueAt).toBe(NOW)
+  })
+
+  test('is taken shortly before the deadline, when it is asked for later than that', () => {
+    const dueAt = applyReport(taskIn('SUBMITTED'), accepted(NOW, DEADLINE + 1))?.dueAt ?? 0
+    expect(dueAt).toBeLessThan(DEADLINE)
+    expect(dueAt).toBeGreaterThan(DEADLINE - 60_000)
+  })
+
+  test.each(['refused', 'failed', 'succeeded'] as const)('is not taken after %s', (kind) => {
+    expect(applyReport(taskIn('SUBMITTED'), REPORTS[kind])).toMatchObject({ dueAt: null })
+  })
+
+  test('is taken an hour after the deadline: a late success is not thrown away', () => {
+    const overdue: Report = { ...REPORTS.overdue, at: DEADLINE }
+    expect(applyReport(taskIn('PROCESSING'), overdue)).toMatchObject({ dueAt: DEADLINE + HOUR })
+    const named = taskIn('SUBMITTED', { upstreamTaskId: 'up-1' })
+    expect(applyReport(named, overdue)).toMatchObject({ dueAt: DEADLINE + HOUR })
+  })
+
+  test('is not taken at what the upstream has never named', () => {
+    expect(applyReport(taskIn('SUBMITTED'), REPORTS.overdue)).toMatchObject({ dueAt: null })
+  })
+
+  test('is taken hourly for a day after the deadline, and then no more', () => {
+    const overdue = applyReport(taskIn('PROCESSING'), { ...REPORTS.overdue, at: DEADLINE })
+    let looks = 0
+    for (let due = overdue?.dueAt ?? null; overdue && due !== null && looks < 100; looks += 1)
+      due = toDueAt(overdue, due, due)
+    expect(looks).toBe(24)
+  })
+})
+
+describe('the claim on the idempotency key', () => {
+  const FREEING: readonly string[] = [
+    'UPSTREAM_RATE_LIMITED',
+    'UPSTREAM_MAINTENANCE',
+    'UPSTREAM_SERVER_ERROR',
+    'GENERATION_FAILED',
+    'UPSTREAM_UNREACHABLE',
+    'RATE_LIMITED',
+  ]
+  const freeing = UPSCALE_ERROR_CODES.filter((code) => FREEING.includes(code))
+  const holding = UPSCALE_ERROR_CODES.filter((code) => !FREEING.includes(code))
+
+  test('ends by a refusal with six codes and stays with ten', () => {
+    expect([freeing.length, holding.length]).toEqual([6, 10])
+  })
+
+  test.each(freeing)('ends by a refusal with %s, for which nothing can have been charged', (code) => {
+    const failure = { ...toFailure(code), correlationId: 'correlation-1' }
+    const next = applyReport(taskIn('SUBMITTED'), { kind: 'refused', at, source: 'SUBMIT', failure })
+    expect(next).toMatchObject({ status: 'FAILED', keyClaim: null })
+  })
+
+  test.each(holding)('outlives a refusal with %s', (code) => {
+    const failure = { ...toFailure(code), correlationId: 'correlation-1' }
+    const next = applyReport(taskIn('SUBMITTED'), { kind: 'refused', at, source: 'SUBMIT', failure })
+    expect(next).toMatchObject({ status: 'FAILED', keyClaim: 'key-claim' })
+  })
+
+  test.each(UPSCALE_ERROR_CODES)('outlives a failure with %s after acceptance', (code) => {
+    const failure = { ...toFailure(code), correlationId: 'correlation-1' }
+    const report: Report = { kind: 'failed', at, source: 'POLL', upstreamTaskId: 'up-1', failure }
+    for (const status of ['SUBMITTED', 'PROCESSING'] as const)
+      expect(applyReport(taskIn(status), report)).toMatchObject({ status: 'FAILED', keyClaim: 'key-claim' })
+  })
+
+  test.each([
+    ['SUBMITTED', 'accepted'],
+    ['SUBMITTED', 'succeeded'],
+    ['SUBMITTED', 'overdue'],
+    ['PROCESSING', 'succeeded'],
+    ['PROCESSING', 'overdue'],
+    ['FAILED', 'succeeded'],
+  ] as const)('outlives %s, %s', (status, kind) => {
+    expect(applyReport(taskIn(status), REPORTS[kind])).toMatchObject({
+      keyClaim: 'key-claim',
+      keyClaimUntil: CREATED + 86_400_000,
+    })
+  })
+})
+
+describe('the claim on the picture', () => {
+  test.each([
+    ['SUBMITTED', 'refused'],
+    ['SUBMITTED', 'failed'],
+    ['SUBMITTED', 'overdue'],
+    ['PROCESSING', 'failed'],
+    ['PROCESSING', 'overdue'],
+  ] as const)('is given up by %s, %s', (status, kind) => {
+    expect(applyReport(taskIn(status), REPORTS[kind])).toMatchObject({ status: 'FAILED', pictureClaim: null })
+  })
+
+  test('is held from acceptance on without an end', () => {
+    expect(applyReport(taskIn('SUBMITTED'), REPORTS.accepted)).toMatchObject({
+      pictureClaim: 'picture-claim',
+      pictureClaimUntil: null,
+    })
+  })
+
+  test.each(['SUBMITTED', 'PROCESSING'] as const)(
+    'of a task that succeeds from %s ends with the first image to expire',
+    (status) => {
+      expect(applyReport(taskIn(status), REPORTS.succeeded)).toMatchObject({
+        pictureClaim: 'picture-claim',
+        pictureClaimUntil: NOW + 86_300_000,
+      })
+    },
+  )
+})
+
+/** Freezes a value and everything in it. */
+function freeze<T extends object>(value: T): T {
+  for (const each of Object.values(value) as unknown[])
+    if (typeof each === 'object' && each !== null) freeze(each)
+  return Object.freeze(value)
+}
