@@ -1,80 +1,45 @@
-import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { createClient } from 'graphql-ws'
 import { print } from 'graphql'
 import { WebSocket } from 'ws'
 import { FollowTaskDocument } from '../generated/operations.ts'
+import { startProcess } from '../support/process.ts'
 import { startScriptedUpstream, json } from '../support/scripted-upstream.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 
-/** The built service as a process of its own: `npm test` builds before it tests. */
-async function start(settings: Record<string, string>) {
-  const child = spawn(process.execPath, ['dist/main.js'], { env: { PORT: '0', ...settings }, stdio: 'pipe' })
-  const exited = once(child, 'exit').then(([code, signal]) => ({
-    code: code as number,
-    signal: signal as string,
-  }))
-  let output = ''
-  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
-  const ready = new Promise<string>((resolve) => {
-    createInterface(child.stdout).on('line', (line) => {
-      output += `${line}\n`
-      const url = /GraphQL at (http:\/\/[\d.:]+)/.exec(line)?.[1]
-      if (url !== undefined) resolve(url)
-    })
-  })
-  const url = await Promise.race([ready, exited.then(() => '')])
-  return { child, url, exited, output: () => output }
-}
-
-const running = new Set<ChildProcess>()
-let dir: Awaited<ReturnType<typeof openTempDir>>
-beforeEach(async () => {
-  dir = await openTempDir()
-})
-afterEach(async () => {
-  for (const child of running) child.kill('SIGKILL')
-  running.clear()
-  await dir[Symbol.asyncDispose]()
-})
-
-async function startService(settings: Record<string, string> = {}) {
-  const service = await start({ DATABASE_URL: `file:${dir.path}/p.db`, ...settings })
-  running.add(service.child)
-  return service
-}
-
-async function run(url: string, query: string): Promise<unknown> {
-  const headers = { 'content-type': 'application/json' }
-  const response = await fetch(`${url}/graphql`, { method: 'POST', headers, body: JSON.stringify({ query }) })
-  return response.json()
-}
-
 const UPSCALE = 'mutation { upscaleImage(input: {taskId: "source", imageIndex: 0}) { task { id status } } }'
+interface Upscaled {
+  upscaleImage: { task: { id: string; status: string } }
+}
 
 describe('the process', () => {
+  let dir: Awaited<ReturnType<typeof openTempDir>>
+  beforeEach(async () => {
+    dir = await openTempDir()
+  })
+  afterEach(async () => {
+    await dir[Symbol.asyncDispose]()
+  })
+
+  const start = (settings: Record<string, string> = {}) =>
+    startProcess({ DATABASE_URL: `file:${dir.path}/p.db`, ...settings })
+
   test('says in what mode it runs, loudly in the sandbox', async () => {
-    const { output } = await startService()
-    expect(output()).toMatch(/SANDBOX mode: no UPSTREAM_API_KEY is set/)
+    await using service = await start()
+    expect(service.output()).toMatch(/SANDBOX mode: no UPSTREAM_API_KEY is set/)
   })
 
   test('says in live mode what is paid, what is missing, and not the key', async () => {
     const settings = { UPSTREAM_API_KEY: 'sk-secret', AUTH_MODE: 'none', UPSTREAM_URL: 'http://127.0.0.1:9' }
-    const { output } = await startService(settings)
-    expect(output()).toMatch(/LIVE mode/)
-    expect(output()).toMatch(/PUBLIC_URL is not set/)
-    expect(output()).not.toContain('sk-secret')
+    await using service = await start(settings)
+    expect(service.output()).toMatch(/LIVE mode/)
+    expect(service.output()).toMatch(/PUBLIC_URL is not set/)
+    expect(service.output()).not.toContain('sk-secret')
   })
 
   test('refuses bad settings with one message that names all of them, and exit code 1', async () => {
-    const service = await startService({
-      PORT: 'http',
-      UPSTREAM_TIMEOUT_MS: '-1',
-      GRAPHIQL: 'maybe',
-      UPSTREAM_API_KEY: 'k',
-    })
+    const bad = { PORT: 'http', UPSTREAM_TIMEOUT_MS: '-1', GRAPHIQL: 'maybe', UPSTREAM_API_KEY: 'k' }
+    await using service = await start(bad)
     expect(await service.exited).toEqual({ code: 1, signal: null })
     for (const name of ['PORT', 'UPSTREAM_TIMEOUT_MS', 'GRAPHIQL', 'AUTH_MODE'])
       expect(service.output()).toContain(name)
@@ -82,11 +47,9 @@ describe('the process', () => {
   })
 
   test('says so and ends with exit code 1 when its port is taken', async () => {
-    const first = await startService()
-    const second = await startService({
-      PORT: new URL(first.url).port,
-      DATABASE_URL: `file:${dir.path}/other.db`,
-    })
+    await using first = await start()
+    const settings = { PORT: new URL(first.url).port, DATABASE_URL: `file:${dir.path}/other.db` }
+    await using second = await start(settings)
     expect(await second.exited).toMatchObject({ code: 1 })
     expect(second.output()).toContain('EADDRINUSE')
   })
@@ -95,10 +58,8 @@ describe('the process', () => {
     '%s closes subscriptions with 1001 and ends with exit code 0',
     async (signal) => {
       await using upstream = await startScriptedUpstream()
-      const service = await startService({ UPSTREAM_URL: upstream.url })
-      const { data } = (await run(service.url, UPSCALE)) as {
-        data: { upscaleImage: { task: { id: string } } }
-      }
+      await using service = await start({ UPSTREAM_URL: upstream.url })
+      const { data } = (await service.run(UPSCALE)) as { data: Upscaled }
       const closed = Promise.withResolvers<unknown>()
       const client = createClient({
         url: `${service.url.replace('http', 'ws')}/graphql`,
@@ -123,42 +84,27 @@ describe('the process', () => {
     const told = Promise.withResolvers<void>()
     upstream.onCreate = (response, request) => {
       asked.resolve()
-      void told.promise.then(() =>
-        json(200, { code: 200, data: { taskId: 'upstream-1' } })(response, request),
-      )
+      const answer = json(200, { code: 200, data: { taskId: 'upstream-1' } })
+      void told.promise.then(() => answer(response, request))
     }
-    const service = await startService({ UPSTREAM_URL: upstream.url })
-    const answer = run(service.url, UPSCALE)
+    await using service = await start({ UPSTREAM_URL: upstream.url })
+    const answer = service.run(UPSCALE)
     await asked.promise
+    void service.logged('stopping').then(told.resolve)
     service.child.kill('SIGTERM')
-    createInterface(service.child.stdout).on('line', (line) => line.includes('stopping') && told.resolve())
     expect(await answer).toMatchObject({ data: { upscaleImage: { task: { status: 'PROCESSING' } } } })
     expect(await service.exited).toEqual({ code: 0, signal: null })
   })
 
-  test('an upstream that never answers does not hold up the end: the task waits, SUBMITTED, for the next start', async () => {
+  test('an upstream that never answers does not hold up the end: the task waits, SUBMITTED', async () => {
     await using upstream = await startScriptedUpstream()
     const asked = Promise.withResolvers<void>()
     upstream.onCreate = () => asked.resolve()
-    const service = await startService({ UPSTREAM_URL: upstream.url, DRAIN_MS: '50' })
-    const answer = run(service.url, UPSCALE)
+    await using service = await start({ UPSTREAM_URL: upstream.url, DRAIN_MS: '50' })
+    const answer = service.run(UPSCALE)
     await asked.promise
     service.child.kill('SIGTERM')
     expect(await answer).toMatchObject({ data: { upscaleImage: { task: { status: 'SUBMITTED' } } } })
     expect(await service.exited).toEqual({ code: 0, signal: null })
-
-    const next = await startService({ UPSTREAM_URL: upstream.url })
-    const { data } = (await run(next.url, '{ upscaleTasks { edges { node { id status } } } }')) as never
-    expect(data).toMatchObject({ upscaleTasks: { edges: [{ node: { status: 'SUBMITTED' } }] } })
-    const { callBackUrl } = JSON.parse(upstream.received[0]?.body ?? '') as { callBackUrl: string }
-    const url = callBackUrl.replace(service.url, next.url)
-    const body = JSON.stringify({
-      code: 200,
-      data: { taskId: 'u', resultUrls: ['https://example.com/a.png'] },
-    })
-    expect((await fetch(url, { method: 'POST', body })).status).toBe(200)
-    expect(await run(next.url, '{ upscaleTasks { edges { node { status } } } }')).toMatchObject({
-      data: { upscaleTasks: { edges: [{ node: { status: 'SUCCEEDED' } }] } },
-    })
   })
 })

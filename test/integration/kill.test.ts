@@ -1,0 +1,190 @@
+import { createServer, type AddressInfo } from 'node:net'
+import { once } from 'node:events'
+import { DatabaseSync } from 'node:sqlite'
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { startProcess } from '../support/process.ts'
+import { json, startScriptedUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts'
+import { openTempDir } from '../support/temp-dir.ts'
+
+const RESULT = 'https://example.com/result.png'
+const UPSCALE = `mutation {
+  upscaleImage(input: {taskId: "source", imageIndex: 0, idempotencyKey: "key"}) { replayed task { id status } problem { code } } }`
+const TASKS = '{ upscaleTasks { edges { node { id status version images { url } problem { code } } } } }'
+
+interface Shown {
+  id: string
+  status: string
+  version: number
+  images: { url: string }[] | null
+  problem: { code: string } | null
+}
+
+const created = json(200, { code: 200, msg: 'success', data: { taskId: 'upstream-1' } })
+const finished = json(200, {
+  code: 200,
+  data: { successFlag: 1, resultInfoJson: { resultUrls: [{ resultUrl: RESULT }] } },
+})
+
+/** kill -9 at the points where it hurts most. Each time the process is a real one, and really killed. */
+describe('after kill -9', () => {
+  let dir: Awaited<ReturnType<typeof openTempDir>>
+  let upstream: ScriptedUpstream
+  beforeEach(async () => {
+    dir = await openTempDir()
+    upstream = await startScriptedUpstream()
+  })
+  afterEach(async () => {
+    await upstream[Symbol.asyncDispose]()
+    await dir[Symbol.asyncDispose]()
+  })
+
+  const file = () => `${dir.path}/k.db`
+  const start = (settings: Record<string, string> = {}) =>
+    startProcess({
+      DATABASE_URL: `file:${file()}`,
+      UPSTREAM_URL: upstream.url,
+      UPSTREAM_TIMEOUT_MS: '1000',
+      POLL_INTERVAL_MS: '200',
+      ...settings,
+    })
+  type Running = Awaited<ReturnType<typeof start>>
+
+  async function kill(service: Running) {
+    service.child.kill('SIGKILL')
+    expect(await service.exited).toMatchObject({ signal: 'SIGKILL' })
+  }
+
+  const read = async (service: Running) => {
+    const { data } = (await service.run(TASKS)) as { data: { upscaleTasks: { edges: { node: Shown }[] } } }
+    return data.upscaleTasks.edges.map(({ node }) => node)
+  }
+
+  /** The one task, once it is settled. */
+  async function settled(service: Running): Promise<Shown | undefined> {
+    for (;;) {
+      const [task] = await read(service)
+      if (task?.status === 'SUCCEEDED' || task?.status === 'FAILED') return task
+      await new Promise(setImmediate)
+    }
+  }
+
+  const submits = () => upstream.received.filter(({ method }) => method === 'POST')
+  const nextRequest = (method: 'onCreate' | 'onLookup', answer = created) => {
+    const asked = Promise.withResolvers<() => void>()
+    upstream[method] = (response, request) => asked.resolve(() => answer(response, request))
+    return asked.promise
+  }
+
+  /** Calls back as the vendor would, at the process that runs now. */
+  async function callBack(service: Running) {
+    const { callBackUrl } = JSON.parse(submits()[0]?.body ?? '') as { callBackUrl: string }
+    const body = JSON.stringify({ code: 200, data: { taskId: 'upstream-1', resultUrls: [RESULT] } })
+    const url = `${service.url}${new URL(callBackUrl).pathname}`
+    return (await fetch(url, { method: 'POST', body })).status
+  }
+
+  /** Until the commit waits for the lock, and the whole process with it: then it answers nothing any more. */
+  async function frozen(service: Running) {
+    try {
+      for (;;) await fetch(`${service.url}/livez`, { signal: AbortSignal.timeout(300) })
+    } catch {
+      return
+    }
+  }
+
+  /** Holds the database's write lock, so that whoever wants to commit waits. */
+  function lock() {
+    const sqlite = new DatabaseSync(file())
+    sqlite.exec('BEGIN IMMEDIATE')
+    return { [Symbol.dispose]: () => sqlite.close() }
+  }
+
+  test('before the POST, the task is there, is not sent, and ends with its deadline', async () => {
+    // Connections are taken and TLS is never answered: the process is held before it can send a byte.
+    const connected = Promise.withResolvers<void>()
+    const deaf = createServer(() => connected.resolve()).listen(0, '127.0.0.1')
+    await once(deaf, 'listening')
+    const { port } = deaf.address() as AddressInfo
+    const settings = { TASK_DEADLINE_MS: '2000', UPSTREAM_TIMEOUT_MS: '30000' }
+    await using first = await start({ ...settings, UPSTREAM_URL: `https://127.0.0.1:${port}` })
+    const answer = first.run(UPSCALE).catch(() => 'cut off')
+    await connected.promise
+    await kill(first)
+    expect(await answer).toBe('cut off')
+    deaf.close()
+
+    await using second = await start(settings)
+    expect(await settled(second)).toMatchObject({ problem: { code: 'UPSTREAM_OUTCOME_UNKNOWN' } })
+    expect(submits()).toHaveLength(0)
+  })
+
+  test('during the POST, the task is not sent again, and its callback settles it', async () => {
+    const asked = nextRequest('onCreate')
+    await using first = await start()
+    const answer = first.run(UPSCALE).catch(() => 'cut off')
+    await asked
+    await kill(first)
+    expect(await answer).toBe('cut off')
+
+    await using second = await start()
+    expect(await second.run(UPSCALE)).toMatchObject({
+      data: { upscaleImage: { replayed: true, task: { status: 'SUBMITTED' }, problem: null } },
+    })
+    expect(await callBack(second)).toBe(200)
+    expect(await settled(second)).toMatchObject({ status: 'SUCCEEDED', images: [{ url: RESULT }] })
+    expect(submits()).toHaveLength(1)
+  })
+
+  test('between the answer and its commit, the same', async () => {
+    const asked = nextRequest('onCreate')
+    await using first = await start()
+    const answer = first.run(UPSCALE).catch(() => 'cut off')
+    const respond = await asked
+    {
+      using _lock = lock()
+      respond()
+      await frozen(first)
+      await kill(first)
+    }
+    expect(await answer).toBe('cut off')
+
+    await using second = await start()
+    expect(await read(second)).toMatchObject([{ status: 'SUBMITTED', version: 1 }])
+    expect(await callBack(second)).toBe(200)
+    expect(await settled(second)).toMatchObject({ status: 'SUCCEEDED' })
+    expect(submits()).toHaveLength(1)
+  })
+
+  test('during a callback, which was not answered, the vendor calls again and the task settles', async () => {
+    await using first = await start({ POLL_INTERVAL_MS: '60000' })
+    await first.run(UPSCALE)
+    {
+      using _lock = lock()
+      const call = callBack(first).catch(() => 'cut off')
+      await frozen(first)
+      await kill(first)
+      expect(await call).toBe('cut off')
+    }
+    await using second = await start({ POLL_INTERVAL_MS: '60000' })
+    expect(await read(second)).toMatchObject([{ status: 'PROCESSING', version: 2 }])
+    expect(await callBack(second)).toBe(200)
+    expect(await settled(second)).toMatchObject({ status: 'SUCCEEDED', version: 3 })
+    expect(submits()).toHaveLength(1)
+  })
+
+  test('while polling, the lease ends and the next process polls', async () => {
+    const asked = nextRequest('onLookup')
+    await using first = await start()
+    await first.run(UPSCALE)
+    await asked
+    await kill(first)
+    upstream.onLookup = finished
+    await using second = await start()
+    expect(await settled(second)).toMatchObject({
+      status: 'SUCCEEDED',
+      version: 3,
+      images: [{ url: RESULT }],
+    })
+    expect(submits()).toHaveLength(1)
+  })
+})

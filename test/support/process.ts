@@ -1,0 +1,49 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+
+/** The built service as a process of its own (`npm test` builds before it tests); killed at the end, if it still runs. */
+export async function startProcess(settings: Record<string, string>) {
+  const child = spawn(process.execPath, ['dist/main.js'], { env: { PORT: '0', ...settings }, stdio: 'pipe' })
+  const exited = once(child, 'exit').then(([code, signal]) => ({
+    code: code as number,
+    signal: signal as string,
+  }))
+  let output = ''
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  const lines = createInterface(child.stdout)
+  lines.on('line', (line) => (output += `${line}\n`))
+  const ready = new Promise<string>((resolve) => {
+    lines.on('line', (line) => {
+      const url = /GraphQL at (http:\/\/[\d.:]+)/.exec(line)?.[1]
+      if (url !== undefined) resolve(url)
+    })
+  })
+  const url = await Promise.race([ready, exited.then(() => '')])
+  return {
+    child,
+    url,
+    exited,
+    output: () => output,
+    /** Resolves when a line of the log has this in it. */
+    logged: (text: string) =>
+      new Promise<void>((resolve) =>
+        lines.on('line', (line) => {
+          if (line.includes(text)) resolve()
+        }),
+      ),
+    async run(query: string): Promise<unknown> {
+      const headers = { 'content-type': 'application/json' }
+      const response = await fetch(`${url}/graphql`, {
+        method: 'POST',
+        headers,
+        body: JSON.stringify({ query }),
+      })
+      return response.json()
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await exited
+    },
+  }
+}
