@@ -9,8 +9,6 @@ import {
   type DocumentNode,
   type GraphQLSchema,
   type OperationDefinitionNode,
-  type ParseOptions,
-  type ValidationRule,
 } from 'graphql'
 import { LRUCache } from 'lru-cache'
 import { requestError, withCode } from './errors.ts'
@@ -38,40 +36,26 @@ export interface Prepare {
     operationName: string | null | undefined,
     variables: Readonly<Record<string, unknown>> | null | undefined,
   ): Prepared<OperationDefinitionNode>
-  /** True for documents that came through `document`. */
-  isPrepared(document: DocumentNode): boolean
-  /** For a server that insists on parsing refused documents itself: what makes it refuse them alike. */
-  readonly parseOptions: ParseOptions
-  readonly validationRules: readonly ValidationRule[]
 }
 
 export function createPrepare(schema: GraphQLSchema, { introspection }: { introspection: boolean }): Prepare {
-  const parseOptions = { maxTokens: MAX_TOKENS }
-  const validationRules = introspection ? [] : [NoSchemaIntrospectionCustomRule]
+  const rules = introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule]
   const documents = new LRUCache<string, DocumentNode>({ max: MAX_CACHED_DOCUMENTS })
-  const prepared = new WeakSet<DocumentNode>()
   return {
-    parseOptions,
-    validationRules,
-    isPrepared: (document) => prepared.has(document),
-
     document(source) {
       const known = documents.get(source)
       if (known) return { ok: true, value: known }
       let document: DocumentNode
       try {
-        document = parse(source, parseOptions)
+        document = parse(source, { maxTokens: MAX_TOKENS })
       } catch (error) {
         if (!(error instanceof GraphQLError)) throw error
         return { ok: false, errors: [withCode('GRAPHQL_PARSE_FAILED', error)] }
       }
-      const errors = validate(schema, document, [...specifiedRules, ...validationRules], {
-        maxErrors: MAX_ERRORS,
-      })
+      const errors = validate(schema, document, rules, { maxErrors: MAX_ERRORS })
       if (errors.length > 0)
         return { ok: false, errors: errors.map((error) => withCode('GRAPHQL_VALIDATION_FAILED', error)) }
       documents.set(source, document)
-      prepared.add(document)
       return { ok: true, value: document }
     },
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { ApolloServer, type ApolloServerPlugin } from '@apollo/server'
+import { ApolloServer, HeaderMap, type ApolloServerPlugin } from '@apollo/server'
 import {
   ApolloServerPluginCacheControlDisabled,
   ApolloServerPluginInlineTraceDisabled,
@@ -9,7 +9,7 @@ import {
 import { fastifyApolloHandler } from '@as-integrations/fastify'
 import { renderGraphiQL } from '@graphql-yoga/render-graphiql'
 import type { FastifyInstance } from 'fastify'
-import { GraphQLError, OperationTypeNode, type GraphQLSchema } from 'graphql'
+import { GraphQLError, OperationTypeNode, parse, type GraphQLSchema } from 'graphql'
 import type { OperationContext } from '../graphql/context.ts'
 import { requestError, toPublicError } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
@@ -30,10 +30,8 @@ export async function addGraphqlRoute(
 ): Promise<AsyncDisposable> {
   const apollo = new ApolloServer<OperationContext>({
     schema,
-    // Ours to decide, in `prepare`: Apollo's own switches do not reach the socket.
+    // Whatever limits an operation is in `prepare`: Apollo's own switches do not reach the socket.
     introspection: true,
-    parseOptions: prepare.parseOptions,
-    validationRules: [...prepare.validationRules],
     documentStore: null,
     csrfPrevention: true,
     includeStacktraceInErrorResponses: false,
@@ -41,7 +39,7 @@ export async function addGraphqlRoute(
     nodeEnv: 'production',
     formatError: (_formatted, error) => formatError(error, log),
     plugins: [
-      usePrepared(prepare),
+      usePrepare(prepare, log),
       ApolloServerPluginLandingPageDisabled(),
       ApolloServerPluginCacheControlDisabled(),
       ApolloServerPluginInlineTraceDisabled(),
@@ -62,39 +60,52 @@ export async function addGraphqlRoute(
   return { [Symbol.asyncDispose]: () => apollo.stop() }
 }
 
+/** Stands in for a document that was refused: it is never executed. */
+const REFUSED = parse('{ __typename }')
+
 /**
- * Gives Apollo documents from `prepare`. Those that `prepare` refuses Apollo parses and validates itself,
- * by the same options and rules, to answer with all their errors; should it ever come to another view, the
- * operation ends here.
+ * Puts `prepare` in the place of Apollo's own parsing and validation, which Apollo leaves out for a document
+ * that is there already. What `prepare` refuses is answered with its errors before anything is executed.
  */
-function usePrepared(prepare: Prepare): ApolloServerPlugin<OperationContext> {
+function usePrepare(prepare: Prepare, log: Log): ApolloServerPlugin<OperationContext> {
   return {
-    requestDidStart: () =>
-      Promise.resolve({
+    requestDidStart() {
+      let refusals: readonly GraphQLError[] = []
+      return Promise.resolve({
         didResolveSource(request) {
-          const prepared = prepare.document(request.source)
-          if (prepared.ok) Object.assign(request, { document: prepared.value })
+          const document = prepare.document(request.source)
+          if (!document.ok) refusals = document.errors
+          Object.assign(request, { document: document.ok ? document.value : REFUSED })
           return Promise.resolve()
         },
-        didResolveOperation({ document, operation }) {
-          if (!prepare.isPrepared(document)) throw new Error('A document was not prepared')
-          if (operation?.operation === OperationTypeNode.SUBSCRIPTION)
-            throw requestError(
-              'BAD_REQUEST',
-              'Subscriptions run over WebSocket (graphql-transport-ws) at this path.',
-              {
-                http: { status: 400 },
-              },
-            )
+        didResolveOperation({ document, request }) {
+          if (refusals.length > 0) return Promise.resolve()
+          const operation = prepare.operation(document, request.operationName, request.variables)
+          if (!operation.ok) refusals = operation.errors
+          else if (operation.value.operation === OperationTypeNode.SUBSCRIPTION) refusals = [NO_SUBSCRIPTIONS]
           return Promise.resolve()
+        },
+        responseForOperation({ contextValue: { correlationId } }) {
+          if (refusals.length === 0) return Promise.resolve(null)
+          const errors = refusals.map((error) => toPublicError(error, correlationId, log))
+          return Promise.resolve({
+            http: { status: 400, headers: new HeaderMap() },
+            body: { kind: 'single' as const, singleResult: { errors } },
+          })
         },
         didEncounterErrors({ errors, contextValue }) {
           for (const { extensions } of errors) extensions.correlationId ??= contextValue.correlationId
           return Promise.resolve()
         },
-      }),
+      })
+    },
   }
 }
+
+const NO_SUBSCRIPTIONS = requestError(
+  'BAD_REQUEST',
+  'Subscriptions run over WebSocket (graphql-transport-ws) at this path.',
+)
 
 function formatError(error: unknown, log: Log) {
   const graphqlError =
