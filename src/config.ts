@@ -27,10 +27,35 @@ export interface Config {
   readonly retentionMs: number | null
   /** Folder of pictures for the sandbox; null: it draws its own. */
   readonly sandboxImages: string | null
+  readonly auth: AuthConfig
+  /** New submits of all owners together, and of each; null: no limit. */
+  readonly upstreamRate: RateConfig | null
+  readonly ownerRate: RateConfig | null
+  /** Sockets of one owner, operations of one socket; null: no limit. */
+  readonly ownerSocketLimit: number | null
+  readonly socketOperationLimit: number | null
+  /** Origins whose pages may call us and open sockets, besides our own. */
+  readonly corsOrigins: readonly string[]
   readonly introspection: boolean
   readonly graphiql: boolean
   readonly logLevel: LogLevel
 }
+
+/** So many in so much time. */
+export interface RateConfig {
+  readonly limit: number
+  readonly perMs: number
+}
+
+/** How callers prove who they are; see http/auth.ts. */
+export type AuthConfig =
+  | { readonly mode: 'none' }
+  | {
+      readonly mode: 'jwt'
+      readonly keys: { readonly jwksUrl: string } | { readonly secret: string }
+      readonly issuer: string | null
+      readonly audience: string | null
+    }
 
 const DAY_MS = 86_400_000
 
@@ -54,6 +79,14 @@ const integer = (min: number, max: number) => {
     .transform(Number)
     .refine((value) => value >= min && value <= max, range)
 }
+const rate = z
+  .string()
+  .regex(/^(0|[1-9]\d{0,6}\/[1-9]\d{0,4}s)$/, 'must be COUNT/SECONDSs, such as 20/10s, or 0 for no limit')
+  .transform((text): RateConfig | null => {
+    const [limit = 0, seconds = 0] = text.replace('s', '').split('/').map(Number)
+    return limit === 0 ? null : { limit, perMs: seconds * 1_000 }
+  })
+const limitOrNone = (limit: number): number | null => (limit === 0 ? null : limit)
 const port = integer(0, 65_535)
 const duration = integer(1, 2_147_483_647)
 const baseUrl = z
@@ -76,7 +109,23 @@ const settings = z.object({
     .regex(/^file:.+/, 'must be file:PATH')
     .transform((url) => url.slice('file:'.length))
     .optional(),
-  AUTH_MODE: z.enum(['none'], 'must be none').optional(),
+  AUTH_MODE: z.enum(['jwt', 'none'], 'must be jwt or none').optional(),
+  AUTH_JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
+  AUTH_JWT_SECRET: z.string().optional(),
+  AUTH_ISSUER: z.string().optional(),
+  AUTH_AUDIENCE: z.string().optional(),
+  UPSTREAM_RATE_LIMIT: rate.optional(),
+  OWNER_RATE_LIMIT: rate.optional(),
+  OWNER_SOCKET_LIMIT: integer(0, 1_000_000).transform(limitOrNone).optional(),
+  SOCKET_OPERATION_LIMIT: integer(0, 1_000_000).transform(limitOrNone).optional(),
+  CORS_ORIGINS: z
+    .string()
+    .transform((text) => text.split(',').map((origin) => origin.trim()))
+    .refine(
+      (origins) => origins.every(isOrigin),
+      'must be origins such as https://app.example.com, separated by commas',
+    )
+    .optional(),
   POLL_INTERVAL_MS: duration.optional(),
   TASK_DEADLINE_MS: duration.optional(),
   REASSERT_MS: duration.optional(),
@@ -106,7 +155,7 @@ export const SETTING_NAMES = Object.keys(settings.shape) as readonly (keyof type
  * @throws ConfigError naming every fault at once.
  */
 export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
-  const given = Object.fromEntries(
+  const given: Given = Object.fromEntries(
     SETTING_NAMES.map((name) => [name, environment[name] === '' ? undefined : environment[name]]),
   )
   const parsed = settings.safeParse(given)
@@ -114,11 +163,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     ? []
     : parsed.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`)
   const live = given.UPSTREAM_API_KEY !== undefined
-  if (live && given.AUTH_MODE === undefined)
-    faults.push(
-      'AUTH_MODE must be none in live mode (UPSTREAM_API_KEY is set): this version does not authenticate ' +
-        'callers, so say that the network in front of it does',
-    )
+  faults.push(...findAuthFaults(given, live))
   if (!parsed.success || faults.length > 0) throw new ConfigError(faults)
 
   const env = parsed.data
@@ -143,10 +188,52 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     confirmCallbacks: env.CALLBACK_CONFIRM ?? false,
     retentionMs: env.TASK_RETENTION_DAYS === 0 ? null : (env.TASK_RETENTION_DAYS ?? 90) * DAY_MS,
     sandboxImages: env.SANDBOX_IMAGES ?? null,
+    auth: toAuth(env, live),
+    upstreamRate:
+      env.UPSTREAM_RATE_LIMIT === undefined ? { limit: 20, perMs: 10_000 } : env.UPSTREAM_RATE_LIMIT,
+    ownerRate: env.OWNER_RATE_LIMIT === undefined ? { limit: 60, perMs: 60_000 } : env.OWNER_RATE_LIMIT,
+    ownerSocketLimit: env.OWNER_SOCKET_LIMIT === undefined ? 20 : env.OWNER_SOCKET_LIMIT,
+    socketOperationLimit: env.SOCKET_OPERATION_LIMIT === undefined ? 100 : env.SOCKET_OPERATION_LIMIT,
+    corsOrigins: env.CORS_ORIGINS ?? [],
     introspection: env.INTROSPECTION ?? !live,
     graphiql: env.GRAPHIQL ?? !live,
     logLevel: env.LOG_LEVEL ?? 'info',
   }
+}
+
+type Given = Partial<Record<keyof typeof settings.shape, string | undefined>>
+
+type AuthSetting = 'AUTH_MODE' | 'AUTH_JWKS_URL' | 'AUTH_JWT_SECRET'
+
+/** jwt, when keys are given or the upstream is the real one; none only when said, or in the sandbox. */
+function toAuthMode(
+  { AUTH_MODE, AUTH_JWKS_URL, AUTH_JWT_SECRET }: Pick<Given, AuthSetting>,
+  live: boolean,
+): string {
+  return AUTH_MODE ?? (live || AUTH_JWKS_URL !== undefined || AUTH_JWT_SECRET !== undefined ? 'jwt' : 'none')
+}
+
+function findAuthFaults(given: Given, live: boolean): string[] {
+  if (toAuthMode(given, live) !== 'jwt') return []
+  const keys = [given.AUTH_JWKS_URL, given.AUTH_JWT_SECRET].filter((key) => key !== undefined)
+  if (keys.length === 1) return []
+  return [
+    keys.length === 2
+      ? 'AUTH_JWKS_URL and AUTH_JWT_SECRET exclude each other'
+      : 'AUTH_JWKS_URL or AUTH_JWT_SECRET must be set, so that callers can be told apart; or AUTH_MODE=none, ' +
+        'which lets everyone in',
+  ]
+}
+
+function toAuth(env: z.infer<typeof settings>, live: boolean): AuthConfig {
+  const { AUTH_JWKS_URL: jwksUrl, AUTH_JWT_SECRET: secret = '' } = env
+  if (toAuthMode(env, live) === 'none') return { mode: 'none' }
+  const keys = jwksUrl === undefined ? { secret } : { jwksUrl }
+  return { mode: 'jwt', keys, issuer: env.AUTH_ISSUER ?? null, audience: env.AUTH_AUDIENCE ?? null }
+}
+
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && new URL(text).origin === text
 }
 
 function isBaseUrl(text: string): boolean {

@@ -2,15 +2,18 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
-import type { OperationContext } from './graphql/context.ts'
+import { createContextFactory } from './graphql/context.ts'
 import { createPrepare } from './graphql/prepare.ts'
 import { createSchema } from './graphql/schema.ts'
 import { createLocalHints } from './hints/local.ts'
+import { toAllowedHosts } from './http/access.ts'
 import { createHttpApp } from './http/app.ts'
+import { createAuthenticate } from './http/auth.ts'
 import { addCallbackRoute, toCallbackPath } from './http/callback-route.ts'
 import { addGraphqlRoute } from './http/graphql-route.ts'
 import { openGraphqlSocket } from './http/graphql-socket.ts'
 import { addHealthRoutes } from './http/health-routes.ts'
+import { createLocalRateLimits } from './limits/local.ts'
 import { createAlarm, startReconciler } from './reconciler.ts'
 import { openSqliteTaskStore } from './store/sqlite.ts'
 import { systemClock, systemSecrets } from './system.ts'
@@ -47,8 +50,11 @@ export async function startService(config: Config, log: Logger, overrides: Overr
 
   let draining = false
   const isDraining = () => draining
-  const app = createHttpApp(log, isDraining)
-  const callbackApp = config.callbackPort === null ? app : createHttpApp(log, isDraining)
+  const authenticates = config.auth.mode !== 'none'
+  const hosts = toAllowedHosts(authenticates, config.host, config.publicUrl)
+  const access = { corsOrigins: config.corsOrigins, hosts }
+  const app = await createHttpApp({ access, log, isDraining })
+  const callbackApp = config.callbackPort === null ? app : await createHttpApp({ access, log, isDraining })
   const apps = new Set([app, callbackApp])
   for (const each of apps) opened.defer(() => each.close())
   // Only listening tells the port (with PORT=0), hence functions; nothing asks before a request comes.
@@ -72,6 +78,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
     upscaler,
     clock,
     secrets: systemSecrets,
+    limits: createLocalRateLimits({ upstream: config.upstreamRate, owner: config.ownerRate }),
     log,
     alarm,
     policy: {
@@ -101,17 +108,15 @@ export async function startService(config: Config, log: Logger, overrides: Overr
 
   const schema = await createSchema(log)
   const prepare = createPrepare(schema, { introspection: config.introspection })
-  const createContext = (correlationId: string): OperationContext => ({
-    tasks,
-    mode,
-    owner: 'anonymous',
-    correlationId,
-  })
-  const graphql = { schema, prepare, log, createContext }
+  const createContext = createContextFactory(tasks, mode)
+  const authenticate = createAuthenticate(config.auth)
+  const graphql = { schema, prepare, log, createContext, authenticate }
   opened.use(await addGraphqlRoute(app, { ...graphql, graphiql: config.graphiql }))
   await app.listen({ host: config.host, port: config.port })
   if (callbackApp !== app) await callbackApp.listen({ host: config.host, port: config.callbackPort ?? 0 })
-  const sockets = openGraphqlSocket(app.server, graphql)
+  const { ownerSocketLimit, socketOperationLimit } = config
+  const limits = { ownerSocketLimit, socketOperationLimit }
+  const sockets = openGraphqlSocket(app.server, { ...graphql, ...limits, access, clock })
   const reconciler = opened.use(startReconciler(tasks, alarm, clock, log))
 
   announce(config, url(), publicUrl(), log)
@@ -162,7 +167,7 @@ function announce(config: Config, url: string, publicUrl: string | null, log: Lo
   else log.info({ upstream: config.upstream.url }, 'LIVE mode: every new upscale costs credits')
   if (publicUrl === null)
     log.warn('PUBLIC_URL is not set: the upstream cannot call back, and results are learnt by polling only')
-  if (config.mode === 'LIVE')
+  if (config.mode === 'LIVE' && config.auth.mode === 'none')
     log.warn('AUTH_MODE=none: whoever reaches this service can spend credits and see every task')
   log.info(`GraphQL at ${url}/graphql${config.graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)
 }

@@ -2,6 +2,7 @@ import {
   getOperationAST,
   getVariableValues,
   GraphQLError,
+  MaxIntrospectionDepthRule,
   NoSchemaIntrospectionCustomRule,
   parse,
   specifiedRules,
@@ -12,11 +13,8 @@ import {
 } from 'graphql'
 import { LRUCache } from 'lru-cache'
 import { requestError, withCode } from './errors.ts'
+import { LIMITS, limitsRule, measureCost } from './limits.ts'
 
-/** A document longer than this is refused before it is parsed to its end. */
-const MAX_TOKENS = 1_000
-/** Validation and variables report no more errors than this. */
-const MAX_ERRORS = 20
 /** Documents kept parsed and validated. */
 const MAX_CACHED_DOCUMENTS = 500
 
@@ -39,7 +37,11 @@ export interface Prepare {
 }
 
 export function createPrepare(schema: GraphQLSchema, { introspection }: { introspection: boolean }): Prepare {
-  const rules = introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule]
+  const rules = [
+    ...specifiedRules,
+    limitsRule,
+    introspection ? MaxIntrospectionDepthRule : NoSchemaIntrospectionCustomRule,
+  ]
   const documents = new LRUCache<string, DocumentNode>({ max: MAX_CACHED_DOCUMENTS })
   return {
     document(source) {
@@ -47,12 +49,12 @@ export function createPrepare(schema: GraphQLSchema, { introspection }: { intros
       if (known) return { ok: true, value: known }
       let document: DocumentNode
       try {
-        document = parse(source, { maxTokens: MAX_TOKENS })
+        document = parse(source, { maxTokens: LIMITS.tokens })
       } catch (error) {
         if (!(error instanceof GraphQLError)) throw error
         return { ok: false, errors: [withCode('GRAPHQL_PARSE_FAILED', error)] }
       }
-      const errors = validate(schema, document, rules, { maxErrors: MAX_ERRORS })
+      const errors = validate(schema, document, rules, { maxErrors: LIMITS.errors - 1 })
       if (errors.length > 0)
         return { ok: false, errors: errors.map((error) => withCode('GRAPHQL_VALIDATION_FAILED', error)) }
       documents.set(source, document)
@@ -68,8 +70,14 @@ export function createPrepare(schema: GraphQLSchema, { introspection }: { intros
         return { ok: false, errors: [requestError('OPERATION_RESOLUTION_FAILURE', message)] }
       }
       const definitions = operation.variableDefinitions ?? []
-      const { errors } = getVariableValues(schema, definitions, variables ?? {}, { maxErrors: MAX_ERRORS })
-      return errors ? { ok: false, errors: [...errors] } : { ok: true, value: operation }
+      const { errors, coerced } = getVariableValues(schema, definitions, variables ?? {}, {
+        maxErrors: LIMITS.errors - 1,
+      })
+      if (errors) return { ok: false, errors: [...errors] }
+      const cost = measureCost(schema, document, operation, coerced)
+      if (cost <= LIMITS.cost) return { ok: true, value: operation }
+      const message = `The operation costs ${cost}; the limit is ${LIMITS.cost}. Ask for fewer tasks at once.`
+      return { ok: false, errors: [requestError('GRAPHQL_VALIDATION_FAILED', message)] }
     },
   }
 }

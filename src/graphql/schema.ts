@@ -14,7 +14,12 @@ import { buildSchema, type PubSub } from 'type-graphql'
 import type { Log } from '../tasks/ports.ts'
 import type { OperationContext } from './context.ts'
 import { maskUnexpected } from './mask.ts'
-import { resolveTaskReference, UpscaleImagePayloadResolver, UpscaleTaskResolver } from './upscale-resolver.ts'
+import {
+  resolveTaskReference,
+  UpscaleImagePayloadResolver,
+  UpscaleServiceResolver,
+  UpscaleTaskResolver,
+} from './upscale-resolver.ts'
 
 const FEDERATION = `
   extend schema @link(
@@ -43,7 +48,7 @@ const NO_PUB_SUB: PubSub = {
 /** The executable subgraph schema: decorated types and resolvers, federation, masking. */
 export async function createSchema(log: Log): Promise<GraphQLSchema> {
   const decorated = await buildSchema({
-    resolvers: [UpscaleTaskResolver, UpscaleImagePayloadResolver],
+    resolvers: [UpscaleTaskResolver, UpscaleImagePayloadResolver, UpscaleServiceResolver],
     pubSub: NO_PUB_SUB,
     validate: false,
   })

@@ -1,6 +1,6 @@
-/** The GraphQL types, decorated. Plain shapes: what they hold is made of core values by to-shape.ts. */
+/** The GraphQL types, decorated. What comes with a task or a page anyway costs nothing more (`@cost(weight: 0)`). Plain shapes: what they hold is made of core values by to-shape.ts. */
 import { GraphQLDateTime, GraphQLURL } from 'graphql-scalars'
-import { Directive, Field, ID, Int, ObjectType, registerEnumType } from 'type-graphql'
+import { Directive, Field, Float, ID, Int, ObjectType, registerEnumType } from 'type-graphql'
 import { CATALOGUE, UPSCALE_ERROR_CODES, type UpscaleErrorCode } from '../tasks/failure.ts'
 import { TASK_EVENT_SOURCES, TASK_STATUSES, type TaskEventSource, type TaskStatus } from '../tasks/task.ts'
 import type { Problem } from './errors.ts'
@@ -131,6 +131,7 @@ export class UpscaleTaskType {
   @Field(() => UpscaleTaskStatus, { description: 'Where the task stands.' })
   status!: TaskStatus
 
+  @Directive('@cost(weight: 0)')
   @Field(() => MidjourneyTaskType, { description: 'The generation task whose picture is enlarged.' })
   source!: MidjourneyTaskType
 
@@ -140,6 +141,7 @@ export class UpscaleTaskType {
   @Field(() => String, { nullable: true, description: 'The watermark that was asked for.' })
   waterMark!: string | null
 
+  @Directive('@cost(weight: 0)')
   @Field(() => [UpscaledImageType], {
     nullable: true,
     description:
@@ -147,12 +149,14 @@ export class UpscaleTaskType {
   })
   images!: UpscaledImageType[] | null
 
+  @Directive('@cost(weight: 0)')
   @Field(() => UpscaleProblemType, {
     nullable: true,
     description: 'Why the task failed; null unless FAILED.',
   })
   problem!: UpscaleProblemType | null
 
+  @Directive('@cost(weight: 0)')
   @Field(() => [UpscaleTaskEventType], {
     description: 'Everything that happened to the task, oldest first: why it is as it is.',
   })
@@ -180,6 +184,7 @@ export class UpscaleImagePayloadType {
   })
   task!: UpscaleTaskType | null
 
+  @Directive('@cost(weight: 0)')
   @Field(() => UpscaleProblemType, {
     nullable: true,
     description: 'Why it was refused; null when it was accepted.',
@@ -210,10 +215,40 @@ export class UpscaleErrorInfoType {
   retryAfterMs!: number | null
 }
 
+@ObjectType('UpscaleRate', {
+  description: "What is left of the upscale service's rate for new tasks, over all callers.",
+})
+export class UpscaleRateType {
+  @Field(() => Int, { description: 'How many new tasks fit into one window.' })
+  limit!: number
+
+  @Field(() => Int, { description: 'How many of them are left in this window.' })
+  remaining!: number
+
+  @Field(() => GraphQLDateTime, {
+    nullable: true,
+    description: 'When the window ends; null while none has begun.',
+  })
+  resetAt!: Date | null
+}
+
 @ObjectType('UpscaleService', { description: 'The gateway itself.' })
 export class UpscaleServiceType {
   @Field(() => UpscaleServiceMode, { description: 'Whether upscales are real (and paid for) or played.' })
   mode!: 'LIVE' | 'SANDBOX'
+
+  @Field(() => Float, {
+    nullable: true,
+    description:
+      "The account's credits, at most 30 seconds old; null when the upscale service does not say. For operators.",
+  })
+  credits!: number | null
+
+  @Field(() => UpscaleRateType, {
+    nullable: true,
+    description: 'The rate for new tasks; null where there is no limit.',
+  })
+  rate!: UpscaleRateType | null
 }
 
 @Directive('@shareable')
@@ -246,6 +281,7 @@ export class UpscaleTaskConnectionType {
   @Field(() => [UpscaleTaskEdgeType], { description: 'The tasks of this page, with their cursors.' })
   edges!: UpscaleTaskEdgeType[]
 
+  @Directive('@cost(weight: 0)')
   @Field(() => PageInfoType, { description: 'Where this page begins and ends.' })
   pageInfo!: PageInfoType
 }

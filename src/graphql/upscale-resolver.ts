@@ -4,6 +4,7 @@ import {
   Args,
   ArgsType,
   Ctx,
+  Directive,
   Field,
   FieldResolver,
   ID,
@@ -20,6 +21,7 @@ import type { OperationContext } from './context.ts'
 import { badUserInput, requestError } from './errors.ts'
 import { reportOnField, reportOnPayload } from './one-rule.ts'
 import { parseCursor, toConnectionShape, toErrorInfoShapes, toPayloadShape, toTaskShape } from './to-shape.ts'
+import type { UpscaleRateType } from './types.ts'
 import {
   UpscaleErrorInfoType,
   UpscaleImagePayloadType,
@@ -70,6 +72,9 @@ export class UpscaleTaskResolver {
     return resolveTaskReference({ id }, context)
   }
 
+  @Directive(
+    '@listSize(slicingArguments: ["first"], sizedFields: ["edges"], requireOneSlicingArgument: false)',
+  )
   @Query(() => UpscaleTaskConnectionType, { nullable: true, description: 'Your tasks, newest first.' })
   async upscaleTasks(
     @Args(() => UpscaleTasksArgs) { first, after, status }: UpscaleTasksArgs,
@@ -82,6 +87,7 @@ export class UpscaleTaskResolver {
     return toConnectionShape(page, size, position !== null)
   }
 
+  @Directive('@listSize(assumedSize: 16)')
   @Query(() => [UpscaleErrorInfoType], {
     nullable: true,
     description: 'The error catalogue, for documentation and tooling.',
@@ -91,10 +97,11 @@ export class UpscaleTaskResolver {
   }
 
   @Query(() => UpscaleServiceType, { nullable: true, description: 'What this gateway runs on.' })
-  upscaleService(@Ctx() { mode }: OperationContext): UpscaleServiceType {
+  upscaleService(@Ctx() { mode }: OperationContext): Pick<UpscaleServiceType, 'mode'> {
     return { mode }
   }
 
+  @Directive('@cost(weight: 10)')
   @Mutation(() => UpscaleImagePayloadType, {
     nullable: true,
     description:
@@ -114,7 +121,12 @@ export class UpscaleTaskResolver {
   @Subscription(() => UpscaleTaskType, {
     nullable: true,
     subscribe: ({ args, context }: { args: TaskUpdatedArgs; context: OperationContext }) =>
-      context.tasks.watch({ owner: context.owner, id: args.id, afterVersion: args.afterVersion ?? null }),
+      context.tasks.watch({
+        owner: context.owner,
+        id: args.id,
+        afterVersion: args.afterVersion ?? null,
+        ...(context.onRepeat && { onRepeat: context.onRepeat }),
+      }),
     description:
       'Follows a task: its current state, then every newer one, the same again every 15 seconds without news, and the end of the stream with the final state.',
   })
@@ -140,11 +152,27 @@ export class UpscaleImagePayloadResolver {
   }
 }
 
+@Resolver(() => UpscaleServiceType)
+export class UpscaleServiceResolver {
+  @FieldResolver()
+  credits(@Ctx() { tasks, operator }: OperationContext): Promise<number | null> {
+    if (!operator)
+      throw requestError('FORBIDDEN', 'Only operators may see the credits (scope upscale:operate).')
+    return tasks.credits()
+  }
+
+  @FieldResolver()
+  async rate(@Ctx() { tasks }: OperationContext): Promise<UpscaleRateType | null> {
+    const rate = await tasks.rate()
+    return rate && { ...rate, resetAt: rate.resetAt === null ? null : new Date(rate.resetAt) }
+  }
+}
+
 /** How another subgraph's reference to a task becomes the task; null when it is unknown or someone else's. */
 export async function resolveTaskReference(
   { id }: { readonly id: string },
-  { tasks, owner }: OperationContext,
+  { loadTask }: OperationContext,
 ): Promise<UpscaleTaskType | null> {
-  const task = await tasks.get(owner, id)
+  const task = await loadTask(id)
   return task ? toTaskShape(task) : null
 }

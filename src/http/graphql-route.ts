@@ -8,25 +8,28 @@ import {
 } from '@apollo/server/plugin/disabled'
 import { fastifyApolloHandler } from '@as-integrations/fastify'
 import { renderGraphiQL } from '@graphql-yoga/render-graphiql'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { GraphQLError, OperationTypeNode, parse, type GraphQLSchema } from 'graphql'
-import type { OperationContext } from '../graphql/context.ts'
+import type { Caller, CreateContext, OperationContext } from '../graphql/context.ts'
 import { requestError, toPublicError } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
+import { AuthUnavailableError, UnauthenticatedError, type Authenticate } from './auth.ts'
+import { toErrorBody } from './http-errors.ts'
 
 export interface GraphqlRoute {
   readonly schema: GraphQLSchema
   readonly prepare: Prepare
   readonly log: Log
   readonly graphiql: boolean
-  createContext(correlationId: string): OperationContext
+  readonly createContext: CreateContext
+  readonly authenticate: Authenticate
 }
 
 /** GraphQL over HTTP at `/graphql`: Apollo Server; and GraphiQL for browsers, where it is enabled. */
 export async function addGraphqlRoute(
   app: FastifyInstance,
-  { schema, prepare, log, graphiql, createContext }: GraphqlRoute,
+  { schema, prepare, log, graphiql, createContext, authenticate }: GraphqlRoute,
 ): Promise<AsyncDisposable> {
   const apollo = new ApolloServer<OperationContext>({
     schema,
@@ -47,17 +50,52 @@ export async function addGraphqlRoute(
     ],
   })
   await apollo.start()
+  const callers = new WeakMap<FastifyRequest, Caller>()
   const handle = fastifyApolloHandler(apollo, {
-    context: (request) => Promise.resolve(createContext(request.id)),
+    context(request) {
+      const caller = callers.get(request)
+      return caller
+        ? Promise.resolve(createContext(caller, request.id))
+        : Promise.reject(new Error('Nobody was let in'))
+    },
   })
+  const identify = async (request: FastifyRequest, reply: FastifyReply) => {
+    try {
+      callers.set(request, await authenticate(request.headers.authorization))
+    } catch (error) {
+      return refuse(error, request, reply, log)
+    }
+    return undefined
+  }
   const page = graphiql ? renderPage() : undefined
-  app.post('/graphql', handle)
-  app.get('/graphql', function (request, reply) {
-    if (page !== undefined && request.headers.accept?.includes('text/html'))
-      return reply.type('text/html; charset=utf-8').send(page)
-    return handle.call(this, request, reply)
+  app.post('/graphql', { onRequest: identify }, handle)
+  // The page is for everyone: what it then asks is not.
+  const wantsPage = ({ headers }: FastifyRequest) =>
+    page !== undefined && headers.accept?.includes('text/html')
+  const identifyUnlessPage = (request: FastifyRequest, reply: FastifyReply) =>
+    wantsPage(request) ? Promise.resolve() : identify(request, reply)
+  app.get('/graphql', { onRequest: identifyUnlessPage }, function (request, reply) {
+    if (!wantsPage(request)) return handle.call(this, request, reply)
+    return reply.type('text/html; charset=utf-8').header('content-security-policy', PAGE_POLICY).send(page)
   })
   return { [Symbol.asyncDispose]: () => apollo.stop() }
+}
+
+/** GraphiQL is one page with everything in it, workers too. */
+const PAGE_POLICY =
+  "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src blob:; " +
+  "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self' ws: wss:; " +
+  "frame-ancestors 'none'"
+
+function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Log): FastifyReply {
+  if (error instanceof UnauthenticatedError) {
+    const body = toErrorBody('UNAUTHENTICATED', 'A valid bearer token is required.', request.id, log)
+    return reply.code(401).header('www-authenticate', 'Bearer').send(body)
+  }
+  if (!(error instanceof AuthUnavailableError)) throw error
+  log.warn({ err: error, correlationId: request.id }, 'a token could not be verified')
+  const body = toErrorBody('AUTH_UNAVAILABLE', 'Tokens cannot be verified at the moment.', request.id, log)
+  return reply.code(503).header('retry-after', '5').send(body)
 }
 
 /** Stands in for a document that was refused: it is never executed. */

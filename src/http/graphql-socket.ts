@@ -4,10 +4,12 @@ import type { Duplex } from 'node:stream'
 import type { ExecutionArgs, GraphQLSchema } from 'graphql'
 import { CloseCode, handleProtocols, makeServer } from 'graphql-ws'
 import { WebSocketServer, type WebSocket } from 'ws'
-import type { OperationContext } from '../graphql/context.ts'
-import { toPublicError } from '../graphql/errors.ts'
+import type { CreateContext, OperationContext } from '../graphql/context.ts'
+import { requestError, toPublicError } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
+import { isHostAllowed, isOriginAllowed, type AccessPolicy } from './access.ts'
+import { SocketSession, type SessionOptions } from './socket-session.ts'
 
 const PATH = '/graphql'
 const MAX_MESSAGE_BYTES = 64 * 1024
@@ -16,11 +18,13 @@ const PING_EVERY_MS = 12_000
 /** How long clients have to answer our close frame when the service ends. */
 const CLOSE_TIMEOUT_MS = 2_000
 
-export interface GraphqlSocket {
+export interface GraphqlSocket extends SessionOptions {
   readonly schema: GraphQLSchema
   readonly prepare: Prepare
-  readonly log: Log
-  createContext(correlationId: string): OperationContext
+  readonly createContext: CreateContext
+  readonly access: AccessPolicy
+  /** Operations that may run on one socket at once; null: any number. */
+  readonly socketOperationLimit: number | null
 }
 
 /**
@@ -31,15 +35,20 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Async
   const protocol = createProtocol(options)
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES, handleProtocols })
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    if (request.url?.split('?')[0] !== PATH) {
-      refuse(socket)
+    const refusal = toRefusal(request, options.access)
+    if (refusal !== undefined) {
+      socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
       return
     }
     sockets.handleUpgrade(request, socket, head, (webSocket) =>
       sockets.emit('connection', webSocket, request),
     )
   }
-  sockets.on('connection', (socket) => serve(protocol, socket, options.log))
+  const owners = new Map<string, number>()
+  sockets.on('connection', (socket, { headers }) => {
+    const session = new SocketSession(socket, owners, options)
+    serve(protocol, socket, { session, authorization: headers.authorization }, options.log)
+  })
   server.on('upgrade', onUpgrade)
   const pings = pingRegularly(sockets)
   return {
@@ -59,10 +68,26 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Async
   }
 }
 
-function createProtocol({ schema, prepare, log, createContext }: GraphqlSocket) {
-  return makeServer<Record<string, unknown>, undefined>({
+/** What is known of a socket beside the protocol's own state. */
+interface Extra {
+  readonly session: SocketSession
+  /** The Authorization header of the upgrade request. */
+  readonly authorization: string | undefined
+}
+
+function createProtocol({ schema, prepare, log, createContext, socketOperationLimit }: GraphqlSocket) {
+  return makeServer<Record<string, unknown>, Extra>({
+    onConnect({ connectionParams = {}, extra: { session, authorization } }) {
+      return session.open(readAuthorization(connectionParams) ?? authorization)
+    },
+    async onPing({ extra: { session } }, payload) {
+      const authorization = readAuthorization(payload ?? {})
+      if (authorization !== undefined) await session.extend(authorization)
+    },
     // Errors are returned, never thrown: a throw in here would close the socket with all its operations.
-    onSubscribe(_socket, _id, { query, operationName, variables }) {
+    onSubscribe({ subscriptions, extra }, _id, { query, operationName, variables }) {
+      if (socketOperationLimit !== null && Object.keys(subscriptions).length > socketOperationLimit)
+        return [requestError('TOO_MANY_OPERATIONS', 'Too many operations run on this socket.')]
       const document = prepare.document(query)
       if (!document.ok) return document.errors
       const operation = prepare.operation(document.value, operationName, variables)
@@ -70,7 +95,7 @@ function createProtocol({ schema, prepare, log, createContext }: GraphqlSocket) 
       const args: ExecutionArgs = {
         schema,
         document: document.value,
-        contextValue: createContext(randomUUID()),
+        contextValue: createContext(extra.session.caller, randomUUID()),
         operationName: operationName ?? null,
         variableValues: variables ?? null,
       }
@@ -89,6 +114,11 @@ function createProtocol({ schema, prepare, log, createContext }: GraphqlSocket) 
   })
 }
 
+/** A token in a payload, under either spelling of the header's name. */
+function readAuthorization(payload: Record<string, unknown>): unknown {
+  return payload.Authorization ?? payload.authorization
+}
+
 type Protocol = ReturnType<typeof createProtocol>
 
 /** Finds out by pings, of all sockets at once, which clients have gone without a word. */
@@ -105,7 +135,7 @@ function pingRegularly(sockets: WebSocketServer): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) }
 }
 
-function serve(protocol: Protocol, socket: WebSocket, log: Log): void {
+function serve(protocol: Protocol, socket: WebSocket, extra: Extra, log: Log): void {
   // What goes wrong on the wire (a frame too large, a reset) ends the socket; `ws` has closed it already.
   socket.on('error', () => undefined)
   const closed = protocol.opened(
@@ -126,11 +156,17 @@ function serve(protocol: Protocol, socket: WebSocket, log: Log): void {
           })
         }),
     },
-    undefined,
+    extra,
   )
-  socket.once('close', (code, reason) => void closed(code, String(reason)))
+  socket.once('close', (code, reason) => {
+    extra.session[Symbol.dispose]()
+    void closed(code, String(reason))
+  })
 }
 
-function refuse(socket: Duplex): void {
-  socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+/** Why an upgrade is not made, as a status line; undefined: it is. */
+function toRefusal(request: IncomingMessage, access: AccessPolicy): string | undefined {
+  if (request.url?.split('?')[0] !== PATH) return '404 Not Found'
+  const welcome = isHostAllowed(access, request.headers.host) && isOriginAllowed(access, request)
+  return welcome ? undefined : '403 Forbidden'
 }

@@ -14,6 +14,11 @@ const CODES: Record<number, RequestErrorCode> = {
   503: 'SERVICE_UNAVAILABLE',
 }
 
+/** The shape of every error body. */
+export function toErrorBody(code: RequestErrorCode, message: string, correlationId: string, log: Log) {
+  return { errors: [toPublicError(requestError(code, message), correlationId, log)] }
+}
+
 /** Answers with an error in the shape that all errors of this service have. */
 export function sendError(
   request: FastifyRequest,
@@ -22,8 +27,7 @@ export function sendError(
   message: string,
   log: Log,
 ): FastifyReply {
-  const code = CODES[status] ?? 'BAD_REQUEST'
-  const body = { errors: [toPublicError(requestError(code, message), request.id, log)] }
+  const body = toErrorBody(CODES[status] ?? 'BAD_REQUEST', message, request.id, log)
   return reply.code(status).type('application/json; charset=utf-8').send(body)
 }
 

@@ -14,11 +14,16 @@ export class SqlTaskStore implements TaskStore {
     this.#hints = hints
   }
 
-  insert(task: UpscaleTask, { force }: { force: boolean }): Promise<Insertion> {
+  insert<Refusal = never>(
+    task: UpscaleTask,
+    { force, admit }: { force: boolean; admit?: () => Promise<Refusal | null> },
+  ): Promise<Insertion | { inserted: false; refusal: Refusal }> {
     return this.#db.transaction().execute(async (trx) => {
       await releaseExpired(trx, task)
-      const byKey = await findClaim(trx, 'key_claim', task.keyClaim)
-      if (byKey !== undefined) return { inserted: false, existing: byKey, by: 'key' }
+      const holder = await findHolder(trx, force ? { ...task, pictureClaim: null } : task)
+      if (holder !== undefined) return holder
+      const refusal = (await admit?.()) ?? null
+      if (refusal !== null) return { inserted: false, refusal }
       if (force) await release(trx, 'picture_claim').where('picture_claim', '=', task.pictureClaim).execute()
       const { numInsertedOrUpdatedRows } = await trx
         .insertInto('task')
@@ -26,13 +31,20 @@ export class SqlTaskStore implements TaskStore {
         .onConflict((conflict) => conflict.doNothing())
         .executeTakeFirstOrThrow()
       if (numInsertedOrUpdatedRows === 1n) return { inserted: true }
-      return findHolder(trx, task)
+      const winner = await findHolder(trx, task)
+      if (winner === undefined) throw new Error(`Task ${task.id} conflicts with a claim that nobody holds`)
+      return winner
     })
   }
 
   async read(id: string): Promise<UpscaleTask | undefined> {
     const row = await this.#db.selectFrom('task').selectAll().where('id', '=', id).executeTakeFirst()
     return row && toTask(row)
+  }
+
+  async readMany(ids: readonly string[]): Promise<UpscaleTask[]> {
+    const rows = await this.#db.selectFrom('task').selectAll().where('id', 'in', ids).execute()
+    return rows.map(toTask)
   }
 
   async update(previous: UpscaleTask, next: UpscaleTask): Promise<boolean> {
@@ -148,13 +160,16 @@ async function findClaim(
   return row && toTask(row)
 }
 
-/** Who made an insert conflict: the key's holder before the picture's. */
-async function findHolder(trx: Transaction<Database>, task: UpscaleTask): Promise<Insertion> {
+/** Who holds a claim that this task would need: the key's holder before the picture's. */
+async function findHolder(
+  trx: Transaction<Database>,
+  task: UpscaleTask,
+): Promise<Extract<Insertion, { inserted: false }> | undefined> {
   const byKey = await findClaim(trx, 'key_claim', task.keyClaim)
   if (byKey !== undefined) return { inserted: false, existing: byKey, by: 'key' }
   const byPicture = await findClaim(trx, 'picture_claim', task.pictureClaim)
   if (byPicture !== undefined) return { inserted: false, existing: byPicture, by: 'picture' }
-  throw new Error(`Task ${task.id} conflicts with a claim that nobody holds`)
+  return undefined
 }
 
 function toRow(task: UpscaleTask): TaskRow {

@@ -21,13 +21,19 @@ export interface TaskStore {
   /**
    * Stores a new task, or gives back the one that already holds its idempotency key or, failing that,
    * its picture. Atomic: of any number of concurrent inserts with one claim exactly one is stored.
-   * `force` takes the picture claim away from whoever holds it.
+   * `force` takes the picture claim away from whoever holds it. `admit` is asked only where nobody holds a
+   * claim, before anything is stored; what it refuses is not stored, and the refusal is given back.
    */
-  insert(task: UpscaleTask, options: { force: boolean }): Promise<Insertion>
+  insert<Refusal = never>(
+    task: UpscaleTask,
+    options: { force: boolean; admit?: () => Promise<Refusal | null> },
+  ): Promise<Insertion | { readonly inserted: false; readonly refusal: Refusal }>
   /** The task as last committed, or undefined. */
   read(id: string): Promise<UpscaleTask | undefined>
   /** Replaces `previous` by `next` if nobody has moved it since; otherwise changes nothing and says false. */
   update(previous: UpscaleTask, next: UpscaleTask): Promise<boolean>
+  /** Those of these tasks that there are, in any order, by one question. */
+  readMany(ids: readonly string[]): Promise<UpscaleTask[]>
   /** One owner's tasks, newest first. */
   list(query: TaskListQuery): Promise<UpscaleTask[]>
   /**
@@ -100,6 +106,8 @@ export interface Upscaler {
   submit(request: SubmitRequest, correlationId: string): Promise<SubmitAnswer>
   /** Asks about an accepted task; free of charge. Gives up after `timeoutMs`. */
   lookup(upstreamTaskId: string, options: { timeoutMs: number; correlationId: string }): Promise<Lookup>
+  /** How many credits the account has left; null when the upstream does not say. */
+  credits(options: { timeoutMs: number; correlationId: string }): Promise<number | null>
 }
 
 export interface Clock {
@@ -147,6 +155,24 @@ export interface TaskPolicy {
   readonly retentionMs: number | null
 }
 
+/** Why a new submit is not let through, and for how long. */
+export type RateRefusal = FailureCause & { readonly retryAfterMs: number }
+
+/** What is left of a rate: `resetAt` null while nothing was used. Instants in Unix milliseconds. */
+export interface RateBudget {
+  readonly limit: number
+  readonly remaining: number
+  readonly resetAt: number | null
+}
+
+/** Holds back new submits, per owner and for the upstream's account. */
+export interface RateLimits {
+  /** Counts one new submit, or says why it must wait; one that must wait is not counted. */
+  take(owner: string): Promise<RateRefusal | null>
+  /** What is left of the upstream account's rate; null where there is no limit. */
+  upstream(now: number): Promise<RateBudget | null>
+}
+
 /** Wakes the reconciler, when there is something to do before its time. */
 export interface Alarm {
   ring(): void
@@ -159,6 +185,7 @@ export interface TaskDependencies {
   readonly upscaler: Upscaler
   readonly clock: Clock
   readonly secrets: Secrets
+  readonly limits: RateLimits
   readonly log: Log
   readonly alarm: Alarm
   readonly policy: TaskPolicy

@@ -35,7 +35,12 @@ export async function submitTask(
 ): Promise<Submission> {
   const token = deps.secrets.newToken()
   const task = toNewTask(deps, input, deps.secrets.digest(token))
-  const insertion = await deps.store.insert(task, { force: input.force })
+  const admit = () => deps.limits.take(task.owner)
+  const insertion = await deps.store.insert(task, { force: input.force, admit })
+  if ('refusal' in insertion) {
+    const failure = { ...insertion.refusal, correlationId: input.correlationId }
+    return { task: null, failure, failedTaskId: null, replayed: false }
+  }
   if (!insertion.inserted) {
     const existing = await awaitAnswer(deps, insertion.existing)
     return toReplay(existing, insertion.by, input)

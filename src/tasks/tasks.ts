@@ -1,4 +1,5 @@
-import type { CallbackNews, TaskDependencies, TaskListQuery } from './ports.ts'
+import { createCreditsReader } from './credits.ts'
+import type { CallbackNews, RateBudget, TaskDependencies, TaskListQuery } from './ports.ts'
 import { createPollBudget } from './poll-budget.ts'
 import { receiveCallback, type Receipt } from './receive.ts'
 import { reconcile } from './reconcile.ts'
@@ -17,6 +18,12 @@ export interface Tasks {
   find(id: string): Promise<UpscaleTask | undefined>
   /** An owner's task; undefined when unknown or someone else's: the two cannot be told apart. */
   get(owner: string, id: string): Promise<UpscaleTask | undefined>
+  /** An owner's tasks among these ids, by one question to the store. */
+  getMany(owner: string, ids: readonly string[]): Promise<UpscaleTask[]>
+  /** What is left of the upstream account's rate; null where there is no limit. */
+  rate(): Promise<RateBudget | null>
+  /** The account's credits, asked for at most every 30 s; null when the upstream does not say. */
+  credits(): Promise<number | null>
   /** An owner's tasks, newest first. */
   list(query: TaskListQuery): Promise<UpscaleTask[]>
   /** Follows a task until it settles. */
@@ -46,6 +53,11 @@ export function createTasks(deps: TaskDependencies): Tasks {
       const task = await deps.store.read(id)
       return task?.owner === owner ? task : undefined
     },
+    async getMany(owner, ids) {
+      return (await deps.store.readMany(ids)).filter((task) => task.owner === owner)
+    },
+    rate: () => deps.limits.upstream(deps.clock.now()),
+    credits: createCreditsReader(deps),
     list: (query) => deps.store.list(query),
     watch: (request) => watchTask(deps, request),
     receive: (task, news, correlationId) =>

@@ -6,6 +6,8 @@ export interface WatchRequest {
   readonly id: string
   /** The version the watcher has already; only exactly the current one spares the first event. */
   readonly afterVersion: number | null
+  /** Where the watcher can be asked to show the state once more, at once. */
+  readonly onRepeat?: (repeat: () => void) => Disposable
 }
 
 /**
@@ -28,7 +30,9 @@ class TaskWatch implements AsyncIterableIterator<UpscaleTask | null> {
   readonly #deps: Pick<TaskDependencies, 'store' | 'hints' | 'clock' | 'log' | 'policy'>
   readonly #request: WatchRequest
   #listening: Promise<Disposable> | undefined
+  #repeating: Disposable | undefined
   #changed = true
+  #repeat = false
   #ended = false
   #wake: (() => void) | undefined
   /** The version shown last; undefined until the first read. */
@@ -54,6 +58,10 @@ class TaskWatch implements AsyncIterableIterator<UpscaleTask | null> {
       this.#changed = true
       this.#wake?.()
     })
+    this.#repeating ??= this.#request.onRepeat?.(() => {
+      this.#changed = this.#repeat = true
+      this.#wake?.()
+    })
     try {
       await this.#listening
       while (!this.#isOver()) {
@@ -75,9 +83,9 @@ class TaskWatch implements AsyncIterableIterator<UpscaleTask | null> {
   /** Reads, if there is a reason to, and says what there is to show; undefined: nothing. */
   async #look(): Promise<UpscaleTask | null | undefined> {
     const { clock, policy } = this.#deps
-    const due = clock.now() >= this.#lastEventAt + policy.reassertMs
+    const due = this.#repeat || clock.now() >= this.#lastEventAt + policy.reassertMs
     if (!this.#changed && !due) return undefined
-    this.#changed = false
+    this.#changed = this.#repeat = false
     const task = await this.#read()
     if (task === undefined) return undefined
     const shown = this.#shown
@@ -123,6 +131,7 @@ class TaskWatch implements AsyncIterableIterator<UpscaleTask | null> {
   async return(): Promise<IteratorResult<UpscaleTask | null, undefined>> {
     this.#ended = true
     this.#wake?.()
+    this.#repeating?.[Symbol.dispose]()
     const listening = this.#listening
     this.#listening = undefined
     await listening?.then(

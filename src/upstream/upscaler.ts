@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import got, { type Got, RequestError } from 'got'
 import type { Clock, Log, SubmitRequest, Upscaler } from '../tasks/ports.ts'
 import { toFailure } from '../tasks/failure.ts'
-import { parseJson, parseLookup, parseRetryAfter, parseSubmitAnswer } from './wire.ts'
+import { parseCredits, parseJson, parseLookup, parseRetryAfter, parseSubmitAnswer } from './wire.ts'
 
 export interface UpscalerOptions {
   /** Base of the vendor's paths; asked for at each request, since the embedded sandbox knows its own late. */
@@ -72,6 +72,14 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
       if (outcome.kind === 'answer') return parseLookup(outcome.body)
       log.warn({ correlationId, upstreamTaskId, cause: outcome.cause }, 'record-info gave no answer')
       return { kind: 'unavailable' }
+    },
+
+    async credits({ timeoutMs, correlationId }) {
+      const request = { method: 'GET' as const, agent: pollAgents, timeoutMs, signal: ended.signal }
+      const outcome = await send(client, `${baseUrl()}/api/v1/chat/credit`, request)
+      if (outcome.kind === 'answer') return parseCredits(outcome.body)
+      log.warn({ correlationId, cause: outcome.cause }, 'the credits could not be read')
+      return null
     },
 
     [Symbol.dispose]() {

@@ -106,6 +106,13 @@ export function parseLookup(body: unknown): Lookup {
   }
 }
 
+/** The answer of the credit endpoint; null when it holds no number. */
+export function parseCredits(body: unknown): number | null {
+  const answer = envelope.safeParse(body)
+  const credits = answer.success && answer.data.code === 200 ? answer.data.data : null
+  return typeof credits === 'number' && Number.isFinite(credits) ? credits : null
+}
+
 /** A callback; undefined when it is none, or when the task ids in it disagree. */
 export function parseCallback(body: unknown): CallbackNews | undefined {
   const callback = callbackBody.safeParse(body)

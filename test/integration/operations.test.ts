@@ -76,7 +76,8 @@ describe.each(TRANSPORTS)('operations over %s', (transport) => {
     const first = await upscale({ taskId: 'unmarked' })
     const second = await upscale({ taskId: 'unmarked', waterMark: '' })
     const marked = await upscale({ taskId: 'unmarked', waterMark: 'mine' })
-    expect(second.data?.upscaleImage).toMatchObject({ replayed: true, task: first.data?.upscaleImage?.task })
+    const id = first.data?.upscaleImage?.task?.id
+    expect(second.data?.upscaleImage).toMatchObject({ replayed: true, task: { id } })
     expect(marked.data?.upscaleImage?.replayed).toBe(false)
   })
 
@@ -111,14 +112,12 @@ describe.each(TRANSPORTS)('operations over %s', (transport) => {
       TaskOnly: 'fragment TaskOnly on UpscaleImagePayload { task { id } }',
       ProblemOnly: 'fragment ProblemOnly on UpscaleImagePayload { problem { code } }',
     }
-    /** A refused upscale with this selection, beside one that is fine. */
+    /** A refused upscale with this selection, beside a field that is fine. */
     const mutation = (selection: string) => {
       const fragments = Object.entries(FRAGMENTS).filter(([name]) => selection.includes(name))
       return `mutation ($yes: Boolean = true, $no: Boolean = false) {
         result: upscaleImage(input: {taskId: "sandbox-code-402", imageIndex: 0, force: true}) { ${selection} }
-        fine: upscaleImage(input: {taskId: "fine", imageIndex: 0}) {
-          replayed @include(if: $yes) @skip(if: $no)
-        }
+        __typename @include(if: $yes) @skip(if: $no)
       } ${fragments.map(([, text]) => text).join(' ')}`
     }
 
@@ -160,7 +159,7 @@ describe.each(TRANSPORTS)('operations over %s', (transport) => {
         path,
         extensions: { code: 'INSUFFICIENT_CREDITS', upstreamCode: 402 },
       })
-      expect(data).toHaveProperty('fine.replayed')
+      expect(data).toHaveProperty('__typename', 'Mutation')
       if (path.length === 1) expect(data?.result).toBeNull()
     })
 

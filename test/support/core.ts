@@ -1,4 +1,5 @@
 import { createLocalHints } from '../../src/hints/local.ts'
+import { createLocalRateLimits, type RatePolicy } from '../../src/limits/local.ts'
 import { openSqliteTaskStore } from '../../src/store/sqlite.ts'
 import { systemSecrets } from '../../src/system.ts'
 import type { TaskPolicy } from '../../src/tasks/ports.ts'
@@ -13,7 +14,7 @@ import { openTempDir } from './temp-dir.ts'
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
 /** The core on a real store and a real upstream over HTTP, with a clock that the test moves. */
-export async function openCore(policy: Partial<TaskPolicy> = {}) {
+export async function openCore(policy: Partial<TaskPolicy> = {}, rates: Partial<RatePolicy> = {}) {
   await using opened = new AsyncDisposableStack()
   const dir = opened.use(await openTempDir())
   const upstream = opened.use(await startScriptedUpstream())
@@ -30,6 +31,7 @@ export async function openCore(policy: Partial<TaskPolicy> = {}) {
     upscaler,
     clock,
     secrets: systemSecrets,
+    limits: createLocalRateLimits({ upstream: null, owner: null, ...rates }),
     log: silent,
     alarm: { ring: () => void (rings += 1) },
     policy: { ...POLICY, ...policy },

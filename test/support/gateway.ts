@@ -61,6 +61,8 @@ export async function startGateway(
     PORT: '0',
     DATABASE_URL: `file:${dir.path}/test.db`,
     LOG_LEVEL: 'debug',
+    UPSTREAM_RATE_LIMIT: '0',
+    OWNER_RATE_LIMIT: '0',
     ...settings,
   })
   let logged = ''

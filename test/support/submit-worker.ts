@@ -1,5 +1,6 @@
 /** Opens a store in a process of its own and submits the same request many times at once: see two-processes.test.ts. */
 import { createLocalHints } from '../../src/hints/local.ts'
+import { createLocalRateLimits } from '../../src/limits/local.ts'
 import { openSqliteTaskStore } from '../../src/store/sqlite.ts'
 import { systemClock, systemSecrets } from '../../src/system.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
@@ -23,6 +24,7 @@ const tasks = createTasks({
   upscaler,
   clock: systemClock,
   secrets: systemSecrets,
+  limits: createLocalRateLimits({ upstream: null, owner: null }),
   log,
   alarm: { ring: () => undefined },
   policy: { ...POLICY, submitTimeoutMs: 2_000 },
