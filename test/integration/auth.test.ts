@@ -1,0 +1,283 @@
+import { once } from 'node:events'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { createClient } from 'graphql-ws'
+import { print } from 'graphql'
+import { exportSPKI, generateKeyPair, SignJWT } from 'jose'
+import { WebSocket } from 'ws'
+import { FollowTaskDocument, UpscaleImageDocument } from '../generated/operations.ts'
+import { startGateway, type Gateway } from '../support/gateway.ts'
+import { startScriptedUpstream, json, type ScriptedUpstream } from '../support/scripted-upstream.ts'
+import { AUDIENCE, ISSUER, startIdentityProvider, type IdentityProvider } from '../support/tokens.ts'
+
+/** A socket after its first frame: how it was closed, or that it was let in. */
+async function connectSocket(url: string, payload?: object, headers: Record<string, string> = {}) {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/graphql`, ['graphql-transport-ws'], { headers })
+  await once(socket, 'open')
+  socket.send(JSON.stringify({ type: 'connection_init', ...(payload && { payload }) }))
+  const closed = once(socket, 'close').then(([code, reason]) => [code as number, String(reason)] as const)
+  const first = await Promise.race([once(socket, 'message').then(() => 'let in' as const), closed])
+  return { socket, first, closed, [Symbol.dispose]: () => socket.terminate() }
+}
+
+async function post(url: string, query: string, authorization?: string, variables: object = {}) {
+  const response = await fetch(`${url}/graphql`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...(authorization && { authorization }) },
+    body: JSON.stringify({ query, variables }),
+  })
+  const body = (await response.json()) as { data?: never; errors?: { extensions: Record<string, unknown> }[] }
+  return { status: response.status, headers: response.headers, ...body }
+}
+
+const UPSCALE = 'mutation { upscaleImage(input: {taskId: "x", imageIndex: 0, force: true}) { task { id } } }'
+
+describe('with AUTH_JWKS_URL', () => {
+  let provider: IdentityProvider
+  let upstream: ScriptedUpstream
+  let gateway: Gateway
+  beforeAll(async () => {
+    provider = await startIdentityProvider()
+    upstream = await startScriptedUpstream()
+    gateway = await startGateway({
+      UPSTREAM_URL: upstream.url,
+      AUTH_JWKS_URL: provider.jwksUrl,
+      AUTH_ISSUER: ISSUER,
+      AUTH_AUDIENCE: AUDIENCE,
+    })
+  })
+  afterAll(async () => {
+    await gateway[Symbol.asyncDispose]()
+    await upstream[Symbol.asyncDispose]()
+    await provider[Symbol.asyncDispose]()
+  })
+
+  const BAD: [string, () => Promise<string | undefined>][] = [
+    ['none', () => Promise.resolve(undefined)],
+    ['garbage', () => Promise.resolve('Bearer garbage')],
+    ['another scheme', () => Promise.resolve('Basic dXNlcjpwYXNz')],
+    [
+      'alg none',
+      () => {
+        const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+        const claims = { sub: 'alice', iss: ISSUER, aud: AUDIENCE, exp: 9_999_999_999 }
+        return Promise.resolve(`Bearer ${part({ alg: 'none', kid: 'key-1' })}.${part(claims)}.`)
+      },
+    ],
+    [
+      'algorithm confusion: the public key used as a secret',
+      async () => {
+        const { publicKey } = await generateKeyPair('ES256', { extractable: true })
+        const secret = new TextEncoder().encode(await exportSPKI(publicKey))
+        const token = await new SignJWT({ sub: 'alice', iss: ISSUER, aud: AUDIENCE })
+          .setProtectedHeader({ alg: 'HS256', kid: 'key-1' })
+          .setExpirationTime('10m')
+          .sign(secret)
+        return `Bearer ${token}`
+      },
+    ],
+    [
+      'another key',
+      async () =>
+        `Bearer ${await provider.sign('alice', { key: (await generateKeyPair('ES256')).privateKey })}`,
+    ],
+    ['expired', async () => `Bearer ${await provider.sign('alice', { expiresInS: -10 })}`],
+    [
+      'not yet valid',
+      async () => `Bearer ${await provider.sign('alice', { claims: { nbf: Date.now() / 1_000 + 60 } })}`,
+    ],
+    ['no subject', async () => `Bearer ${await provider.sign('alice', { claims: { sub: undefined } })}`],
+    ['an empty subject', async () => `Bearer ${await provider.sign('')}`],
+    [
+      'wrong issuer',
+      async () => `Bearer ${await provider.sign('alice', { claims: { iss: 'https://evil.example' } })}`,
+    ],
+    ['wrong audience', async () => `Bearer ${await provider.sign('alice', { claims: { aud: 'another' } })}`],
+    [
+      'oversized',
+      async () => `Bearer ${await provider.sign('alice', { claims: { pad: 'x'.repeat(9_000) } })}`,
+    ],
+  ]
+
+  test.each(BAD)(
+    'a bad token is UNAUTHENTICATED on both transports, and nothing reaches the upstream: %s',
+    async (_name, make) => {
+      const authorization = await make()
+      upstream.received.length = 0
+      const { status, headers, data, errors } = await post(gateway.url, UPSCALE, authorization)
+      expect({ status, data, code: errors?.[0]?.extensions.code }).toEqual({
+        status: 401,
+        data: undefined,
+        code: 'UNAUTHENTICATED',
+      })
+      expect(headers.get('www-authenticate')).toBe('Bearer')
+      using byPayload = await connectSocket(
+        gateway.url,
+        authorization === undefined ? undefined : { Authorization: authorization },
+      )
+      expect(byPayload.first).toEqual([4403, 'UNAUTHENTICATED'])
+      if (authorization !== undefined) {
+        using byHeader = await connectSocket(gateway.url, undefined, { authorization })
+        expect(byHeader.first).toEqual([4403, 'UNAUTHENTICATED'])
+      }
+      expect(upstream.received).toHaveLength(0)
+      const secret = authorization?.split(' ')[1]
+      if (secret !== undefined && secret.length > 10) expect(gateway.log()).not.toContain(secret)
+    },
+  )
+
+  test('a good token is let in by header, by either spelling in connection_init, and by the upgrade request', async () => {
+    const authorization = `Bearer ${await provider.sign('alice')}`
+    expect(await post(gateway.url, '{ __typename }', authorization)).toMatchObject({ status: 200 })
+    for (const [payload, headers] of [
+      [{ Authorization: authorization }, {}],
+      [{ authorization }, {}],
+      [undefined, { authorization }],
+    ] as const) {
+      using connection = await connectSocket(gateway.url, payload, headers)
+      expect(connection.first).toBe('let in')
+    }
+  })
+
+  test('only the scope upscale:operate sees the credits', async () => {
+    upstream.onLookup = json(200, { code: 200, msg: 'success', data: 77.5 })
+    const ask = async (claims: object) =>
+      post(
+        gateway.url,
+        '{ upscaleService { mode credits } }',
+        `Bearer ${await provider.sign('alice', { claims: { ...claims } })}`,
+      )
+    expect(await ask({})).toMatchObject({
+      data: { upscaleService: { mode: 'SANDBOX', credits: null } },
+      errors: [{ path: ['upscaleService', 'credits'], extensions: { code: 'FORBIDDEN' } }],
+    })
+    for (const claims of [{ scope: 'a upscale:operate b' }, { scp: ['upscale:operate'] }])
+      expect(await ask(claims)).toMatchObject({ data: { upscaleService: { credits: 77.5 } } })
+    expect(upstream.received.filter(({ path }) => path === '/api/v1/chat/credit')).toHaveLength(1)
+  })
+
+  test("two owners cannot see, replay, resolve or follow each other's tasks", async () => {
+    const [alice, bob] = [`Bearer ${await provider.sign('alice')}`, `Bearer ${await provider.sign('bob')}`]
+    const input = { taskId: 'shared', imageIndex: 0, idempotencyKey: 'key' }
+    const submit = (who: string, changes = {}) =>
+      post(gateway.url, print(UpscaleImageDocument), who, { input: { ...input, ...changes } }) as Promise<{
+        data?: { upscaleImage: { replayed: boolean; task: { id: string } } }
+      }>
+    const first = await submit(alice)
+    const id = first.data?.upscaleImage.task.id ?? ''
+    // The same key and the same picture of another owner are another task, paid for by themselves.
+    const second = await submit(bob)
+    expect(second).toMatchObject({ data: { upscaleImage: { replayed: false } } })
+    expect(second.data?.upscaleImage.task.id).not.toBe(id)
+    expect(await submit(alice)).toMatchObject({ data: { upscaleImage: { replayed: true, task: { id } } } })
+
+    const queries = [
+      ['query ($id: ID!) { upscaleTask(id: $id) { id } }', { upscaleTask: null }],
+      [
+        '{ upscaleTasks { edges { node { id } } } }',
+        { upscaleTasks: { edges: [{ node: second.data?.upscaleImage.task }] } },
+      ],
+    ] as const
+    const mine = (data: unknown) =>
+      JSON.parse(JSON.stringify(data), (key, value: unknown) =>
+        key === 'node' ? { id: (value as { id: string }).id } : value,
+      ) as object
+    for (const [query, expected] of queries) {
+      const { data, errors } = await post(gateway.url, query, bob, query.includes('$id') ? { id } : {})
+      expect({ data: data, errors }).toEqual({ data: mine(expected), errors: undefined })
+    }
+    const representations = [
+      { __typename: 'UpscaleTask', id },
+      { __typename: 'UpscaleTask', id: second.data?.upscaleImage.task.id },
+    ]
+    const entities =
+      'query ($representations: [_Any!]!) { _entities(representations: $representations) { ... on UpscaleTask { id } } }'
+    const { data } = await post(gateway.url, entities, bob, { representations })
+    expect(data as unknown).toEqual({ _entities: [null, { id: second.data?.upscaleImage.task.id }] })
+
+    const client = createClient({
+      url: `${gateway.url.replace('http', 'ws')}/graphql`,
+      webSocketImpl: WebSocket,
+      connectionParams: { authorization: bob },
+    })
+    const events = []
+    for await (const event of client.iterate({ query: print(FollowTaskDocument), variables: { id } }))
+      events.push(event)
+    expect(events).toMatchObject([
+      { data: { taskUpdated: null }, errors: [{ extensions: { code: 'TASK_NOT_FOUND' } }] },
+    ])
+    await client.dispose()
+  })
+
+  test('a socket is closed with 4403 when its token expires, after a last state', async () => {
+    const authorization = `Bearer ${await provider.sign('alice', { expiresInS: 2 })}`
+    const { data } = (await post(gateway.url, UPSCALE, authorization)) as {
+      data?: { upscaleImage: { task: { id: string } } }
+    }
+    using connection = await connectSocket(gateway.url, { authorization })
+    const versions: unknown[] = []
+    connection.socket.on('message', (frame) => versions.push((frame as Buffer).toString()))
+    const payload = { query: print(FollowTaskDocument), variables: { id: data?.upscaleImage.task.id } }
+    connection.socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload }))
+    expect(await connection.closed).toEqual([4403, 'TOKEN_EXPIRED'])
+    expect(versions).toHaveLength(2)
+    for (const frame of versions) expect(frame).toContain('"status":"PROCESSING"')
+  })
+
+  test('a ping with a new token extends the session; one with a bad token, or of another owner, ends it', async () => {
+    const short = `Bearer ${await provider.sign('alice', { expiresInS: 1 })}`
+    const long = `Bearer ${await provider.sign('alice')}`
+    using extended = await connectSocket(gateway.url, { authorization: short })
+    using left = await connectSocket(gateway.url, { authorization: short })
+    extended.socket.send(JSON.stringify({ type: 'ping', payload: { Authorization: long } }))
+    expect(String((await once(extended.socket, 'message'))[0])).toContain('pong')
+    expect((await left.closed)[0]).toBe(4403)
+    expect(extended.socket.readyState).toBe(extended.socket.OPEN)
+    for (const authorization of ['Bearer nonsense', `Bearer ${await provider.sign('bob')}`]) {
+      using connection = await connectSocket(gateway.url, { authorization: long })
+      connection.socket.send(JSON.stringify({ type: 'ping', payload: { authorization } }))
+      expect(await connection.closed).toEqual([4403, 'UNAUTHENTICATED'])
+    }
+  })
+})
+
+test('after a key rotation new tokens are good, and old ones are not any more', async () => {
+  await using provider = await startIdentityProvider()
+  await using gateway = await startGateway({ AUTH_JWKS_URL: provider.jwksUrl })
+  const old = `Bearer ${await provider.sign('alice')}`
+  expect(await post(gateway.url, '{ __typename }', old)).toMatchObject({ status: 200 })
+  await provider.rotate()
+  const fresh = `Bearer ${await provider.sign('alice')}`
+  // The set is fetched again, but not more often than the cool-down of a second allows.
+  for (let status = 401; status !== 200;) status = (await post(gateway.url, '{ __typename }', fresh)).status
+  expect(await post(gateway.url, '{ __typename }', old)).toMatchObject({ status: 401 })
+})
+
+test('while the keys cannot be fetched nobody is let in, and told to come again', async () => {
+  await using provider = await startIdentityProvider()
+  provider.status = 500
+  await using gateway = await startGateway({ AUTH_JWKS_URL: provider.jwksUrl })
+  const authorization = `Bearer ${await provider.sign('alice')}`
+  expect(await post(gateway.url, UPSCALE, authorization)).toMatchObject({
+    status: 503,
+    errors: [{ extensions: { code: 'AUTH_UNAVAILABLE' } }],
+  })
+  using connection = await connectSocket(gateway.url, { authorization })
+  expect(connection.first).toEqual([1013, 'AUTH_UNAVAILABLE'])
+})
+
+test('an HS256 secret serves small installations, and only for HS256', async () => {
+  const secret = 'a-secret-of-at-least-thirty-two-bytes'
+  await using gateway = await startGateway({ AUTH_JWT_SECRET: secret, AUTH_MODE: 'jwt' })
+  const sign = (alg: string) =>
+    new SignJWT({ sub: 'alice' })
+      .setProtectedHeader({ alg })
+      .setExpirationTime('5m')
+      .sign(new TextEncoder().encode(secret.repeat(2).slice(0, alg === 'HS256' ? secret.length : 64)))
+  expect(await post(gateway.url, '{ __typename }', `Bearer ${await sign('HS256')}`)).toMatchObject({
+    status: 200,
+  })
+  expect(await post(gateway.url, '{ __typename }', `Bearer ${await sign('HS512')}`)).toMatchObject({
+    status: 401,
+  })
+  expect(gateway.log()).not.toContain(secret)
+})
