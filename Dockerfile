@@ -1,0 +1,31 @@
+FROM node:24-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN --mount=type=cache,target=/root/.npm npm ci
+COPY . .
+RUN npm run build
+
+FROM node:24-slim AS runtime
+# The sandbox writes watermarks: without a font they would stay empty.
+RUN apt-get update && \
+    apt-get install -y --no-install-recommends fonts-dejavu-core && \
+    rm -rf /var/lib/apt/lists/*
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev
+COPY --from=build /app/dist dist
+# A new volume takes over the owner of the folder that it is mounted on.
+RUN mkdir data && chown node:node data
+ENV NODE_ENV=production \
+    HOST=0.0.0.0 \
+    PORT=4000 \
+    DATABASE_URL=file:/app/data/upscale.db
+VOLUME /app/data
+EXPOSE 4000
+USER node
+# /livez, not /readyz: an unhealthy container gets replaced, and that mends neither a database that is away
+# nor a service that is draining. Load balancers ask /readyz.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=15s --retries=3 \
+    CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.PORT + '/livez').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+# Not through npm or a shell: the service itself gets SIGTERM and drains.
+CMD ["node", "dist/main.js"]
