@@ -49,7 +49,7 @@ export default tseslint.config(
     'The core imports nothing outside src/tasks. State what you need as a port in tasks/ports.ts and let service.ts pass it in.',
   ),
   fence(
-    ['src/store/**', 'src/hints/**', 'src/upstream/**'],
+    ['src/store/**', 'src/hints/**', 'src/limits/**', 'src/upstream/**'],
     '^\\.\\./(?!tasks/)',
     'A port adapter knows the core and nothing else of ours. Let service.ts pass in what comes from elsewhere.',
   ),

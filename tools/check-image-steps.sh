@@ -22,7 +22,7 @@ roots=$(mktemp -d)
 service=
 finish() {
   local status=$?
-  if [[ -n $service ]]; then kill -KILL "$service" 2>/dev/null || true; fi
+  if [[ -n $service ]]; then kill -KILL "$service" && wait "$service" || true; fi 2>/dev/null
   if ((status != 0)) && [[ -s $roots/output ]]; then sed 's/^/        | /' "$roots/output" >&2; fi
   rm -rf "$roots"
   exit "$status"
@@ -153,7 +153,7 @@ check_imports() {
 
 # The words of an exec form, a JSON array, in `words`.
 read_exec_form() {
-  mapfile -d '' -t words < <(node -e 'for (const word of JSON.parse(process.argv[1])) process.stdout.write(`${word}\0`)' "$1")
+  mapfile -d '' -t words < <(node -e 'for (const word of JSON.parse(process.argv[1])) process.stdout.write(`${word}\0`)' "$1" 2>/dev/null)
   ((${#words[@]} > 0)) || fail "not in exec form, so signals would end at a shell: $1"
 }
 

@@ -50,8 +50,12 @@ Always GraphQL errors, never a \`problem\`; with the same keys in \`extensions\`
 |---|---|
 | \`BAD_USER_INPUT\` | An argument or variable is not usable; \`extensions.field\` names it. |
 | \`TASK_NOT_FOUND\` | \`taskUpdated\`: no task of yours has this id. |
-| \`GRAPHQL_PARSE_FAILED\`, \`GRAPHQL_VALIDATION_FAILED\`, \`OPERATION_RESOLUTION_FAILURE\` | The document is not one that can be run. |
+| \`GRAPHQL_PARSE_FAILED\`, \`GRAPHQL_VALIDATION_FAILED\`, \`OPERATION_RESOLUTION_FAILURE\` | The document is not one that can be run, or is over a limit. |
 | \`BAD_REQUEST\`, \`NOT_FOUND\`, \`PAYLOAD_TOO_LARGE\`, \`UNSUPPORTED_MEDIA_TYPE\` | The HTTP request is not one for GraphQL. |
+| \`UNAUTHENTICATED\` | HTTP 401, close code 4403: there is no bearer token, or not a good one. |
+| \`AUTH_UNAVAILABLE\` | HTTP 503, close code 1013: tokens cannot be verified at the moment. |
+| \`FORBIDDEN\` | The token lacks the scope; or the host is not one that is served. |
+| \`TOO_MANY_OPERATIONS\` | Too many operations run on this socket. |
 | \`INTERNAL_SERVER_ERROR\` | Our fault. Quote \`correlationId\` to the operator: it finds the cause in the log. |
 `
 
