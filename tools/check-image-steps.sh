@@ -22,7 +22,7 @@ roots=$(mktemp -d)
 service=
 finish() {
   local status=$?
-  if [[ -n $service ]]; then kill -KILL "$service" && wait "$service" || true; fi 2>/dev/null
+  if [[ -n $service ]]; then { kill -KILL "$service" || true; wait "$service" || true; } 2>/dev/null; fi
   if ((status != 0)) && [[ -s $roots/output ]]; then sed 's/^/        | /' "$roots/output" >&2; fi
   rm -rf "$roots"
   exit "$status"
