@@ -13,6 +13,7 @@ import {
 import { buildSchema, type PubSub } from 'type-graphql'
 import type { Log } from '../tasks/ports.ts'
 import type { OperationContext } from './context.ts'
+import { badUserInput } from './errors.ts'
 import { maskUnexpected } from './mask.ts'
 import {
   resolveTaskReference,
@@ -57,6 +58,7 @@ export async function createSchema(log: Log): Promise<GraphQLSchema> {
   const resolvers = toResolverMap(decorated)
   const typeDefs = parse(FEDERATION + printSchemaWithDirectives(decorated))
   const schema = buildSubgraphSchema([{ typeDefs, resolvers }])
+  checkReferences(schema)
   return maskUnexpected(schema, log)
 }
 
@@ -69,6 +71,29 @@ interface SubscriptionResolvers {
 /** How references from other subgraphs are resolved (federation), by entity. */
 const REFERENCE_RESOLVERS: Record<string, object> = {
   UpscaleTask: { __resolveReference: resolveTaskReference },
+}
+
+/** Refuses references that are none before @apollo/subgraph stumbles over them. */
+function checkReferences(schema: GraphQLSchema): void {
+  const field = schema.getQueryType()?.getFields()._entities
+  const resolve = field?.resolve
+  if (!resolve) return
+  field.resolve = (source, args: { representations: unknown[] }, context, info) => {
+    if (!args.representations.every(isReference))
+      throw badUserInput(
+        'representations',
+        'A representation must have the __typename of an entity, and its id.',
+      )
+    return resolve(source, args, context, info)
+  }
+}
+
+const ENTITIES = ['UpscaleTask', 'MidjourneyTask']
+
+function isReference(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || !('__typename' in value) || !('id' in value))
+    return false
+  return ENTITIES.includes(String(value.__typename)) && typeof value.id === 'string'
 }
 
 /** Scalars and resolvers of the decorated schema, by type, for the subgraph schema built from its SDL. */

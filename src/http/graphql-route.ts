@@ -11,7 +11,7 @@ import { renderGraphiQL } from '@graphql-yoga/render-graphiql'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { GraphQLError, OperationTypeNode, parse, type GraphQLSchema } from 'graphql'
 import type { Caller, CreateContext, OperationContext } from '../graphql/context.ts'
-import { requestError, toPublicError } from '../graphql/errors.ts'
+import { requestError, toPublicError, withCode } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
 import { AuthUnavailableError, UnauthenticatedError, type Authenticate } from './auth.ts'
@@ -148,8 +148,20 @@ const NO_SUBSCRIPTIONS = requestError(
 function formatError(error: unknown, log: Log) {
   const graphqlError =
     error instanceof GraphQLError ? error : new GraphQLError('', { originalError: error as Error })
-  const known = graphqlError.extensions.correlationId
-  return toPublicError(graphqlError, typeof known === 'string' ? known : randomUUID(), log)
+  const { correlationId } = graphqlError.extensions
+  const id = typeof correlationId === 'string' ? correlationId : randomUUID()
+  return toPublicError(
+    isRefusal(graphqlError) ? withCode('BAD_REQUEST', graphqlError) : graphqlError,
+    id,
+    log,
+  )
+}
+
+/** Apollo Server gives some of its own refusals (of persisted queries) an HTTP status, but no code. */
+function isRefusal({ extensions: { code, http } }: GraphQLError): boolean {
+  return (
+    code === undefined && typeof http === 'object' && http !== null && 'status' in http && http.status === 400
+  )
 }
 
 const EXAMPLE = `# The sandbox takes any task id. Run this, copy the id of the task, and follow it with the second operation.

@@ -15,7 +15,7 @@ const PATH = '/graphql'
 const MAX_MESSAGE_BYTES = 64 * 1024
 /** A client that has not answered a ping by the time of the next one is gone. */
 const PING_EVERY_MS = 12_000
-/** How long clients have to answer our close frame when the service ends. */
+/** How long clients have to answer a close frame. */
 const CLOSE_TIMEOUT_MS = 2_000
 
 export interface GraphqlSocket extends SessionOptions {
@@ -33,7 +33,13 @@ export interface GraphqlSocket extends SessionOptions {
  */
 export function openGraphqlSocket(server: Server, options: GraphqlSocket): AsyncDisposable {
   const protocol = createProtocol(options)
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES, handleProtocols })
+  const serverOptions = {
+    noServer: true,
+    maxPayload: MAX_MESSAGE_BYTES,
+    handleProtocols,
+    closeTimeout: CLOSE_TIMEOUT_MS,
+  }
+  const sockets = new WebSocketServer(serverOptions)
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const refusal = toRefusal(request, options.access)
     if (refusal !== undefined) {
@@ -58,12 +64,7 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Async
       const { promise: closed, resolve } = Promise.withResolvers<void>()
       sockets.close(() => resolve())
       for (const socket of sockets.clients) socket.close(1001, 'Going away')
-      const timer = setTimeout(
-        () => sockets.clients.forEach((socket) => socket.terminate()),
-        CLOSE_TIMEOUT_MS,
-      )
       await closed
-      clearTimeout(timer)
     },
   }
 }
@@ -151,6 +152,11 @@ function serve(protocol: Protocol, socket: WebSocket, extra: Extra, log: Log): v
       onMessage: (take) =>
         socket.on('message', (data) => {
           take((data as Buffer).toString()).catch((error: unknown) => {
+            // graphql-ws throws at a frame that only servers send; the protocol has a code for it.
+            if (String(error).startsWith('Error: Unexpected message of type')) {
+              socket.close(CloseCode.BadRequest, 'Invalid message received')
+              return
+            }
             log.error({ err: error }, 'a socket message failed unexpectedly')
             socket.close(CloseCode.InternalServerError, 'Internal server error')
           })
