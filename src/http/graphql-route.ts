@@ -159,9 +159,7 @@ function formatError(error: unknown, log: Log) {
 
 /** Apollo Server gives some of its own refusals (of persisted queries) an HTTP status, but no code. */
 function isRefusal({ extensions: { code, http } }: GraphQLError): boolean {
-  return (
-    code === undefined && typeof http === 'object' && http !== null && 'status' in http && http.status === 400
-  )
+  return code === undefined && http?.status === 400
 }
 
 const EXAMPLE = `# The sandbox takes any task id. Run this, copy the id of the task, and follow it with the second operation.
