@@ -42,6 +42,8 @@ export function createPrepare(schema: GraphQLSchema, { introspection }: { intros
     limitsRule,
     introspection ? MaxIntrospectionDepthRule : NoSchemaIntrospectionCustomRule,
   ]
+  // graphql-js adds one error to say that there were more. Suggestions would tell what introspection does not.
+  const options = { maxErrors: LIMITS.errors - 1, hideSuggestions: !introspection }
   const documents = new LRUCache<string, DocumentNode>({ max: MAX_CACHED_DOCUMENTS })
   return {
     document(source) {
@@ -54,7 +56,7 @@ export function createPrepare(schema: GraphQLSchema, { introspection }: { intros
         if (!(error instanceof GraphQLError)) throw error
         return { ok: false, errors: [withCode('GRAPHQL_PARSE_FAILED', error)] }
       }
-      const errors = validate(schema, document, rules, { maxErrors: LIMITS.errors - 1 })
+      const errors = validate(schema, document, rules, options)
       if (errors.length > 0)
         return { ok: false, errors: errors.map((error) => withCode('GRAPHQL_VALIDATION_FAILED', error)) }
       documents.set(source, document)
@@ -70,9 +72,7 @@ export function createPrepare(schema: GraphQLSchema, { introspection }: { intros
         return { ok: false, errors: [requestError('OPERATION_RESOLUTION_FAILURE', message)] }
       }
       const definitions = operation.variableDefinitions ?? []
-      const { errors, coerced } = getVariableValues(schema, definitions, variables ?? {}, {
-        maxErrors: LIMITS.errors - 1,
-      })
+      const { errors, coerced } = getVariableValues(schema, definitions, variables ?? {}, options)
       if (errors) return { ok: false, errors: [...errors] }
       const cost = measureCost(schema, document, operation, coerced)
       if (cost <= LIMITS.cost) return { ok: true, value: operation }

@@ -298,7 +298,7 @@ test('crowds that never finish a request, or never say who they are, keep nobody
   await using gateway = await startGateway()
   const { port } = new URL(gateway.url)
   const crowd = await Promise.all(
-    Array.from({ length: 600 }, async (_, n) => {
+    Array.from({ length: 1_200 }, async (_, n) => {
       const socket = connect(Number(port), '127.0.0.1').on('error', () => undefined)
       await once(socket, 'connect')
       if (n < 200)

@@ -291,6 +291,20 @@ describe.each<[Transport, string]>([
   ['HTTP', '{ __schema { types { name } } }'],
   ['WebSocket', '{ __type(name: "Query") { name } }'],
 ])('with introspection off, over %s', (transport, document) => {
+  test('no error suggests a name of the schema', async () => {
+    for (const [INTROSPECTION, suggests] of [
+      ['on', true],
+      ['off', false],
+    ] as const) {
+      await using gateway = await startGateway({ INTROSPECTION })
+      const field = await gateway.run(transport, '{ upscaleTaskz { id } }')
+      const input = { taskId: 'x', imageIndex: 0, waterMarkk: 'x' }
+      const variable = await gateway.run(transport, UpscaleImageDocument, { input })
+      for (const { errors } of [field, variable])
+        expect(errors?.[0]?.message.includes('Did you mean')).toBe(suggests)
+    }
+  })
+
   test('it is refused, but composition still gets the schema', async () => {
     await using gateway = await startGateway({ INTROSPECTION: 'off' })
     const { errors } = await gateway.run(transport, document)
