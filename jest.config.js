@@ -3,6 +3,7 @@ export default {
   testEnvironment: 'node',
   // Processes are started and killed in tests; on a busy machine that takes its time.
   testTimeout: 30_000,
+  maxWorkers: '100%',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {

@@ -39,6 +39,8 @@ export interface Overrides {
 
 const SANDBOX_PREFIX = '/sandbox'
 const HOUR_MS = 3_600_000
+/** How long answers may take to leave once all work is done. */
+const CUT_OFF_MS = 1_000
 
 /** Builds the service out of its parts, starts it, and resolves once it takes requests. */
 export async function startService(config: Config, log: Logger, overrides: Overrides = {}): Promise<Service> {
@@ -111,12 +113,12 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const createContext = createContextFactory(tasks, mode)
   const authenticate = createAuthenticate(config.auth)
   const graphql = { schema, prepare, log, createContext, authenticate }
-  opened.use(await addGraphqlRoute(app, { ...graphql, graphiql: config.graphiql }))
-  await app.listen({ host: config.host, port: config.port })
-  if (callbackApp !== app) await callbackApp.listen({ host: config.host, port: config.callbackPort ?? 0 })
+  opened.use(await addGraphqlRoute(app, { ...graphql, graphiql: config.graphiql, isDraining }))
   const { ownerSocketLimit, socketOperationLimit } = config
   const limits = { ownerSocketLimit, socketOperationLimit }
-  const sockets = openGraphqlSocket(app.server, { ...graphql, ...limits, access, clock })
+  const sockets = opened.use(openGraphqlSocket(app.server, { ...graphql, ...limits, access, clock }))
+  await app.listen({ host: config.host, port: config.port })
+  if (callbackApp !== app) await callbackApp.listen({ host: config.host, port: config.callbackPort ?? 0 })
   const reconciler = opened.use(startReconciler(tasks, alarm, clock, log))
 
   announce(config, url(), publicUrl(), log)
@@ -130,7 +132,10 @@ export async function startService(config: Config, log: Logger, overrides: Overr
       const idle = Promise.all([reconciler.stop(), tasks.drained()])
       await Promise.race([idle, after(config.drainMs)])
       upscaler[Symbol.dispose]()
+      // Clients that hold a connection without a whole request would hold up the end for ever.
+      const cut = setTimeout(() => apps.forEach(({ server }) => server.closeAllConnections()), CUT_OFF_MS)
       await rest.disposeAsync()
+      clearTimeout(cut)
     },
   }
 }
@@ -160,10 +165,12 @@ function toUrl({ host }: Config, app: FastifyInstance): string {
 
 /** Says what was started, and loudly what one would not want to find out later. */
 function announce(config: Config, url: string, publicUrl: string | null, log: Logger): void {
-  if (config.mode === 'SANDBOX')
+  if (config.mode === 'SANDBOX' && config.upstream.url === null)
     log.warn(
       'SANDBOX mode: no UPSTREAM_API_KEY is set, so upscales are played by the built-in sandbox and cost nothing',
     )
+  else if (config.mode === 'SANDBOX')
+    log.warn(`SANDBOX mode: no UPSTREAM_API_KEY is set, and upscales go to ${config.upstream.url}`)
   else log.info({ upstream: config.upstream.url }, 'LIVE mode: every new upscale costs credits')
   if (publicUrl === null)
     log.warn('PUBLIC_URL is not set: the upstream cannot call back, and results are learnt by polling only')

@@ -1,4 +1,4 @@
-import { GraphQLError, Kind, type GraphQLFormattedError } from 'graphql'
+import { GraphQLError, isValueNode, Kind, type GraphQLFormattedError } from 'graphql'
 import { CATALOGUE, type Failure, type UpscaleErrorCode } from '../tasks/failure.ts'
 import type { Log } from '../tasks/ports.ts'
 
@@ -98,14 +98,17 @@ export function toPublicError(error: GraphQLError, correlationId: string, log: L
   }
 }
 
-/** What graphql-js says of a variable's value, as the caller's fault with the field named; undefined for any other. */
+/** What graphql-js says of the value of a variable or argument, as the caller's fault with the field named; undefined for any other. */
 function toVariableError({ message, nodes, extensions }: GraphQLError): GraphQLError | undefined {
   const [node] = nodes ?? []
   const { code = 'BAD_USER_INPUT' } = extensions
-  if (node?.kind !== Kind.VARIABLE_DEFINITION || code !== 'BAD_USER_INPUT') return undefined
-  return new GraphQLError(message, {
-    extensions: { ...extensions, code, field: toField(message, node.variable.name.value) },
-  })
+  if (node === undefined || code !== 'BAD_USER_INPUT') return undefined
+  const variable = node.kind === Kind.VARIABLE_DEFINITION
+  if (!variable && !isValueNode(node)) return undefined
+  const field = variable
+    ? toField(message, node.variable.name.value)
+    : (/[Aa]rgument "([^"]+)"/.exec(message)?.[1] ?? toField(message, 'variables'))
+  return new GraphQLError(message, { extensions: { ...extensions, code, field } })
 }
 
 /** The innermost name that a variable error of graphql-js is about: it tells the path in its message only. */

@@ -7,10 +7,14 @@ import {
   parse,
   specifiedRules,
   validate,
+  Kind,
+  OperationTypeNode,
   type DocumentNode,
+  type FragmentDefinitionNode,
   type GraphQLSchema,
   type OperationDefinitionNode,
 } from 'graphql'
+import { collectFields } from 'graphql/execution/collectFields.js'
 import { LRUCache } from 'lru-cache'
 import { requestError, withCode } from './errors.ts'
 import { LIMITS, limitsRule, measureCost } from './limits.ts'
@@ -74,10 +78,37 @@ export function createPrepare(schema: GraphQLSchema, { introspection }: { intros
       const definitions = operation.variableDefinitions ?? []
       const { errors, coerced } = getVariableValues(schema, definitions, variables ?? {}, options)
       if (errors) return { ok: false, errors: [...errors] }
+      const fault = findRootFault(schema, document, operation, coerced)
+      if (fault) return { ok: false, errors: [fault] }
       const cost = measureCost(schema, document, operation, coerced)
       if (cost <= LIMITS.cost) return { ok: true, value: operation }
       const message = `The operation costs ${cost}; the limit is ${LIMITS.cost}. Ask for fewer tasks at once.`
       return { ok: false, errors: [requestError('GRAPHQL_VALIDATION_FAILED', message)] }
     },
+  }
+}
+
+/**
+ * What graphql-js would only find out at the start of execution: a root selection that cannot be made, or of
+ * a subscription one with nothing left in it. There it would throw, and that would end a whole socket.
+ */
+function findRootFault(
+  schema: GraphQLSchema,
+  document: DocumentNode,
+  operation: OperationDefinitionNode,
+  variables: Record<string, unknown>,
+): GraphQLError | undefined {
+  const root = schema.getRootType(operation.operation)
+  const fragments: Record<string, FragmentDefinitionNode> = {}
+  for (const node of document.definitions)
+    if (node.kind === Kind.FRAGMENT_DEFINITION) fragments[node.name.value] = node
+  if (!root) return undefined
+  try {
+    const fields = collectFields(schema, fragments, variables, root, operation.selectionSet)
+    const empty = operation.operation === OperationTypeNode.SUBSCRIPTION && fields.size === 0
+    return empty ? requestError('BAD_REQUEST', 'The subscription selects nothing.') : undefined
+  } catch (error) {
+    if (error instanceof GraphQLError) return error
+    throw error
   }
 }

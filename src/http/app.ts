@@ -4,7 +4,7 @@ import helmet from '@fastify/helmet'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Log } from '../tasks/ports.ts'
 import { isHostAllowed, type AccessPolicy } from './access.ts'
-import { handleErrors, sendError } from './http-errors.ts'
+import { handleErrors, sendError, toErrorBody } from './http-errors.ts'
 
 /** GraphQL over HTTP takes no larger body. */
 const BODY_LIMIT_BYTES = 64 * 1024
@@ -28,10 +28,24 @@ export async function createHttpApp({ access, log, isDraining }: HttpAppOptions)
     genReqId: () => randomUUID(),
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: 15_000,
-    http: { headersTimeout: 8_000, connectionsCheckingInterval: 1_000 },
+    http: {
+      headersTimeout: 8_000,
+      connectionsCheckingInterval: 1_000,
+      // The hook below answers for Node, in our own shape.
+      requireHostHeader: false,
+      // Any other wish to upgrade is ignored (RFC 9110 §7.8) and the request served as it is: some clients ask
+      // for h2c with whatever they send.
+      shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
+    },
+    return503OnClosing: false,
+    // Longer than any token of ours: what is too long is a wrong token, not a wrong URL.
+    routerOptions: { maxParamLength: 1_000 },
+    clientErrorHandler: (error, socket) => {
+      if (socket.writable) socket.end(toRawError(error, log))
+    },
     forceCloseConnections: 'idle',
     frameworkErrors: (error, request, reply) =>
-      void sendError(request, reply, error.statusCode ?? 400, error.message, log),
+      void sendError(request, reply, error.statusCode ?? 400, 'The URL of the request is not valid.', log),
   })
   handleErrors(app, log)
   app.addHook('onRequest', async (request, reply) => {
@@ -58,4 +72,22 @@ export async function createHttpApp({ access, log, isDraining }: HttpAppOptions)
   if (access.corsOrigins.length > 0)
     await app.register(cors, { origin: [...access.corsOrigins], methods: ['GET', 'POST'], maxAge: 600 })
   return app
+}
+
+/** An answer to bytes that are not HTTP, or not in time, or too many of them. */
+function toRawError({ code }: { readonly code?: string }, log: Log): string {
+  const [status, phrase] =
+    code === 'HPE_HEADER_OVERFLOW'
+      ? [431, 'Request Header Fields Too Large']
+      : code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? [408, 'Request Timeout']
+        : [400, 'Bad Request']
+  const body = JSON.stringify(toErrorBody('BAD_REQUEST', `${phrase}.`, randomUUID(), log))
+  const head = [
+    `HTTP/1.1 ${status} ${phrase}`,
+    'Connection: close',
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+  ]
+  return `${head.join('\r\n')}\r\n\r\n${body}`
 }

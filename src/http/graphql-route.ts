@@ -15,7 +15,7 @@ import { requestError, toPublicError, withCode } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
 import { AuthUnavailableError, UnauthenticatedError, type Authenticate } from './auth.ts'
-import { toErrorBody } from './http-errors.ts'
+import { sendError, toErrorBody } from './http-errors.ts'
 
 export interface GraphqlRoute {
   readonly schema: GraphQLSchema
@@ -24,12 +24,13 @@ export interface GraphqlRoute {
   readonly graphiql: boolean
   readonly createContext: CreateContext
   readonly authenticate: Authenticate
+  isDraining(): boolean
 }
 
 /** GraphQL over HTTP at `/graphql`: Apollo Server; and GraphiQL for browsers, where it is enabled. */
 export async function addGraphqlRoute(
   app: FastifyInstance,
-  { schema, prepare, log, graphiql, createContext, authenticate }: GraphqlRoute,
+  { schema, prepare, log, graphiql, createContext, authenticate, isDraining }: GraphqlRoute,
 ): Promise<AsyncDisposable> {
   const apollo = new ApolloServer<OperationContext>({
     schema,
@@ -60,6 +61,8 @@ export async function addGraphqlRoute(
     },
   })
   const identify = async (request: FastifyRequest, reply: FastifyReply) => {
+    // What is paid for now might be cut off in a moment.
+    if (isDraining()) return sendError(request, reply, 503, 'The service is stopping; ask another.', log)
     try {
       callers.set(request, await authenticate(request.headers.authorization))
     } catch (error) {

@@ -41,6 +41,8 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Async
   }
   const sockets = new WebSocketServer(serverOptions)
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    // Node has taken its own listener off with the upgrade, and an error without any ends the process.
+    socket.on('error', () => socket.destroy())
     const refusal = toRefusal(request, options.access)
     if (refusal !== undefined) {
       socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)

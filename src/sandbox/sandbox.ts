@@ -193,7 +193,9 @@ async function callBack(task: SandboxTask, { webhookKey, log }: SandboxOptions):
       timeout: { request: 15_000 },
     })
   } catch (error) {
-    log.warn({ upstreamTaskId: id, cause: String(error) }, 'sandbox: a callback was not taken')
+    // Not the message: it holds the URL, and that the token.
+    const { code } = error as { code?: string }
+    log.warn({ upstreamTaskId: id, code }, 'sandbox: a callback was not taken')
   }
 }
 

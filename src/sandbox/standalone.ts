@@ -5,16 +5,20 @@ export interface StandaloneOptions {
   readonly host: string
   readonly port: number
   readonly sandboxImages: string | null
+  /** Callbacks are signed with the first of them. */
+  readonly webhookKeys?: readonly string[]
 }
 
 /** The sandbox as a server of its own, for a gateway that is pointed at it with UPSTREAM_URL. */
 export async function startSandbox(
-  { host, port, sandboxImages }: StandaloneOptions,
+  { host, port, sandboxImages, webhookKeys = [] }: StandaloneOptions,
   log: SandboxOptions['log'] & { info(sentence: string): void },
   options: Partial<SandboxOptions> = {},
 ): Promise<AsyncDisposable & { readonly url: string }> {
   const app = Fastify({ forceCloseConnections: true })
-  await app.register((sandbox) => addSandbox(sandbox, { images: sandboxImages, log, ...options }))
+  const [webhookKey] = webhookKeys
+  const all = { images: sandboxImages, log, ...(webhookKey && { webhookKey }), ...options }
+  await app.register((sandbox) => addSandbox(sandbox, all))
   const url = await app.listen({ host, port })
   log.info(`Sandbox upstream at ${url}`)
   return { url, [Symbol.asyncDispose]: () => app.close() }

@@ -16,6 +16,7 @@ export async function openSqliteTaskStore(
   hints: TaskHints,
 ): Promise<TaskStore & AsyncDisposable> {
   await mkdir(dirname(file), { recursive: true })
+  using _turn = takeTurn(file)
   const sqlite = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
   sqlite.exec('PRAGMA journal_mode = WAL')
   // FULL: what was answered with 200 outlives a power cut, not only a crash of this process.
@@ -30,6 +31,16 @@ export async function openSqliteTaskStore(
   return Object.assign(new SqlTaskStore(db, hints), {
     [Symbol.asyncDispose]: () => db.destroy(),
   })
+}
+
+/**
+ * One process at a time opens a database: switching to WAL and migrating do not wait for one another as
+ * statements do. A lock on a file beside it, which the system gives up even after kill -9.
+ */
+function takeTurn(file: string): Disposable {
+  const lock = new DatabaseSync(`${file}-open`, { timeout: 2 * BUSY_TIMEOUT_MS })
+  lock.exec('BEGIN EXCLUSIVE')
+  return { [Symbol.dispose]: () => lock.close() }
 }
 
 /** node:sqlite in the form that Kysely's SQLite dialect expects, with each statement prepared once. */

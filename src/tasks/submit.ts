@@ -42,8 +42,11 @@ export async function submitTask(
     return { task: null, failure, failedTaskId: null, replayed: false }
   }
   if (!insertion.inserted) {
-    const existing = await awaitAnswer(deps, insertion.existing)
-    return toReplay(existing, insertion.by, input)
+    if (insertion.by === 'key' && !isSamePicture(insertion.existing, task)) {
+      const failure = { ...toFailure('IDEMPOTENCY_KEY_REUSED'), correlationId: input.correlationId }
+      return { task: null, failure, failedTaskId: null, replayed: false }
+    }
+    return toSubmission(await awaitAnswer(deps, insertion.existing), true)
   }
 
   const { sourceTaskId, imageIndex, waterMark } = task
@@ -112,14 +115,12 @@ function toNewTask(
   }
 }
 
-function toReplay(existing: UpscaleTask, by: 'key' | 'picture', input: SubmitInput): Submission {
-  const samePicture =
-    existing.sourceTaskId === input.sourceTaskId &&
-    existing.imageIndex === input.imageIndex &&
-    existing.waterMark === (input.waterMark === '' ? null : input.waterMark)
-  if (by === 'picture' || samePicture) return toSubmission(existing, true)
-  const failure = { ...toFailure('IDEMPOTENCY_KEY_REUSED'), correlationId: input.correlationId }
-  return { task: null, failure, failedTaskId: existing.id, replayed: false }
+function isSamePicture(one: Picture, other: Picture): boolean {
+  return (
+    one.sourceTaskId === other.sourceTaskId &&
+    one.imageIndex === other.imageIndex &&
+    one.waterMark === other.waterMark
+  )
 }
 
 /** Shows what the first answer showed: a task that was refused is never shown as a task. */

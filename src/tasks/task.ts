@@ -169,7 +169,9 @@ function accept(task: UpscaleTask, report: ReportOf<'accepted'>): UpscaleTask | 
       history: record({ ...task, status: 'PROCESSING' }, report, 'accepted by the upscale service'),
     }
   // A callback can overtake the answer to the submit; then only the upstream's id may still be news.
-  return task.upstreamTaskId === null ? { ...task, upstreamTaskId } : undefined
+  if (task.upstreamTaskId !== null) return undefined
+  const known = { ...task, upstreamTaskId }
+  return { ...known, dueAt: isSettled(known) ? toDueAt(known, at, pollAt) : known.dueAt }
 }
 
 function succeed(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTask {

@@ -204,3 +204,17 @@ test('with CALLBACK_PORT set, callbacks are served there only, and GraphQL only 
   for (const url of [gateway.url, gateway.callbackUrl])
     expect((await fetch(`${url}/readyz`)).status).toBe(200)
 })
+
+test('a callback that nobody takes leaves no token in the log, in the sandbox either', async () => {
+  await using refuser = await startScriptedUpstream()
+  const refused = Promise.withResolvers<string>()
+  refuser.onCreate = (response, { path }) => {
+    response.writeHead(418).end()
+    refused.resolve(path)
+  }
+  await using gateway = await startGateway({ PUBLIC_URL: refuser.url })
+  await gateway.run('HTTP', UpscaleImageDocument, { input: { taskId: 'source', imageIndex: 0 } })
+  const token = (await refused.promise).split('/').at(-1) ?? ''
+  while (!gateway.log().includes('a callback was not taken')) await new Promise(setImmediate)
+  expect(gateway.log()).not.toContain(token)
+})

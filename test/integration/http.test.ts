@@ -89,12 +89,33 @@ describe('the HTTP edge', () => {
     expect(gateway.log()).not.toContain('secret-in-a-bad-body')
   })
 
+  test('a wish to upgrade to anything else is ignored, and the request is served', async () => {
+    const head = 'Host: localhost\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n'
+    expect(await raw(gateway.url, `GET /livez HTTP/1.1\r\n${head}`)).toMatch(/^HTTP\/1\.1 200 /)
+    const answer = await raw(gateway.url, `POST /callbacks/upscale/some-task/some-token HTTP/1.1\r\n${head}`)
+    expect(answer).toMatch(/^HTTP\/1\.1 404 [^]*"There is no such task/)
+  })
+
+  test('a client that resets its connection in the middle of an upgrade harms nobody', async () => {
+    const { hostname, port } = new URL(gateway.url)
+    for (let n = 0; n < 50; n += 1) {
+      const socket = connect(Number(port), hostname).on('error', () => undefined)
+      await once(socket, 'connect')
+      socket.write(
+        'GET /other HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+      )
+      socket.resetAndDestroy()
+    }
+    expect(await request('/livez')).toMatchObject({ status: 200 })
+  })
+
   test.each([
     ['a Host that is no host', 'GET /livez HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n'],
     ['no Host', 'GET /livez HTTP/1.0\r\n\r\n'],
+    ['no Host in HTTP/1.1', 'GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n'],
     ['no HTTP at all', 'nonsense\r\n\r\n'],
   ])('%s is answered 400', async (_name, bytes) => {
-    expect(await raw(gateway.url, bytes)).toMatch(/^HTTP\/1\.1 400 /)
+    expect(await raw(gateway.url, bytes)).toMatch(/^HTTP\/1\.1 400 [^]*"code":"BAD_REQUEST"/)
   })
 
   test('shows GraphiQL to a browser, made of nothing but our own page', async () => {

@@ -96,10 +96,9 @@ describe.each(TRANSPORTS)('operations over %s', (transport) => {
   })
 
   test('an idempotency key with other arguments is IDEMPOTENCY_KEY_REUSED, as problem or as error', async () => {
-    const first = await upscale({ taskId: 'keyed', idempotencyKey: 'key' })
+    await upscale({ taskId: 'keyed', idempotencyKey: 'key' })
     const { data } = await upscale({ taskId: 'keyed', idempotencyKey: 'key', imageIndex: 1 })
-    const taskId = first.data?.upscaleImage?.task?.id
-    const facts = { code: 'IDEMPOTENCY_KEY_REUSED', retryable: false, taskId }
+    const facts = { code: 'IDEMPOTENCY_KEY_REUSED', retryable: false, taskId: null }
     expect(data?.upscaleImage).toMatchObject({ task: null, problem: facts, replayed: false })
     const error = await failure(
       'mutation { upscaleImage(input: {taskId: "x", imageIndex: 0, idempotencyKey: "key"}) { task { id } } }',
@@ -223,6 +222,23 @@ describe.each(TRANSPORTS)('operations over %s', (transport) => {
       const cursor = await failure('{ upscaleTasks(after: "nonsense") { pageInfo { hasNextPage } } }')
       expect(cursor?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', field: 'after' })
     })
+
+    test.each<[string, string, Record<string, unknown>]>([
+      ['id', 'query ($i: ID = "x") { upscaleTask(id: $i) { id } }', { i: null }],
+      ['if', '{ upscaleErrors @include(if: $b) { code } }', { b: null }],
+      [
+        'input',
+        'mutation ($i: Int = 0) { upscaleImage(input: {taskId: "a", imageIndex: $i}) { replayed } }',
+        { i: null },
+      ],
+    ])(
+      'a null that passes for a default value is BAD_USER_INPUT at %s',
+      async (field, document, variables) => {
+        const query = document.startsWith('{') ? `query ($b: Boolean = true) ${document}` : document
+        const { errors } = await gateway.run(transport, query, variables)
+        expect(errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT', field } }])
+      },
+    )
 
     test.each([
       ['a syntax error', '{ upscaleTask(', 'GRAPHQL_PARSE_FAILED'],

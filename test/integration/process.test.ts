@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { createClient } from 'graphql-ws'
 import { print } from 'graphql'
@@ -106,5 +108,27 @@ describe('the process', () => {
     service.child.kill('SIGTERM')
     expect(await answer).toMatchObject({ data: { upscaleImage: { task: { status: 'SUBMITTED' } } } })
     expect(await service.exited).toEqual({ code: 0, signal: null })
+  })
+
+  test('clients that hold a connection without a whole request do not hold up the end', async () => {
+    await using service = await start()
+    const { port } = new URL(service.url)
+    const held = [
+      '',
+      'GET /livez HTTP/1.1\r\nHost: x',
+      'POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{',
+    ]
+    const sockets = await Promise.all(
+      held.map(async (bytes) => {
+        const socket = connect(Number(port), '127.0.0.1').on('error', () => undefined)
+        await once(socket, 'connect')
+        socket.write(bytes)
+        return socket
+      }),
+    )
+    await service.run('{ __typename }')
+    service.child.kill('SIGTERM')
+    expect(await service.exited).toEqual({ code: 0, signal: null })
+    for (const socket of sockets) socket.destroy()
   })
 })

@@ -249,6 +249,18 @@ describe('the socket', () => {
     expect(await socket.next()).toEqual({ id: 'good', type: 'complete' })
   })
 
+  test('stays open when a subscription on it selects nothing', async () => {
+    using socket = await openReadySocket(gateway.url)
+    socket.send(subscribe('empty', {}, 'subscription { taskUpdated(id: "a") @skip(if: true) { id } }'))
+    expect(await socket.next()).toMatchObject({
+      id: 'empty',
+      type: 'error',
+      payload: [{ extensions: { code: 'BAD_REQUEST' } }],
+    })
+    socket.send(subscribe('good', {}, '{ __typename }'))
+    expect(await socket.next()).toMatchObject({ id: 'good', type: 'next' })
+  })
+
   test('answers a ping with a pong', async () => {
     using socket = await openReadySocket(gateway.url)
     socket.send({ type: 'ping', payload: { at: 1 } })
