@@ -197,13 +197,26 @@ describe('what a report makes of a task', () => {
     expect(applyReport(taskIn(status), REPORTS[kind])).toBeUndefined()
   })
 
-  test.each(['PROCESSING', 'SUCCEEDED', 'FAILED'] as const)(
+  test.each(['PROCESSING', 'SUCCEEDED'] as const)(
     '%s without the upstream’s id, accepted: only the id is filled in',
     (status) => {
       const task = taskIn(status, { upstreamTaskId: null })
       expect(applyReport(task, REPORTS.accepted)).toEqual({ ...task, upstreamTaskId: 'up-1' })
     },
   )
+
+  test('FAILED by its deadline and only then accepted: it can be asked about from now on, hourly', () => {
+    const failure = { ...OLD_FAILURE, code: 'UPSTREAM_OUTCOME_UNKNOWN' as const }
+    const task = taskIn('FAILED', { upstreamTaskId: null, failure })
+    const dueAt = REPORTS.accepted.at + 3_600_000
+    expect(applyReport(task, REPORTS.accepted)).toEqual({ ...task, upstreamTaskId: 'up-1', dueAt })
+  })
+
+  test('FAILED by the upstream and only then accepted: only the id is filled in', () => {
+    const failure = { ...OLD_FAILURE, code: 'GENERATION_FAILED' as const }
+    const task = taskIn('FAILED', { upstreamTaskId: null, failure })
+    expect(applyReport(task, REPORTS.accepted)).toEqual({ ...task, upstreamTaskId: 'up-1' })
+  })
 
   test('the answer to the submit after its own callback changes nothing: the callback has named the id', () => {
     const overtaken = applyReport(taskIn('SUBMITTED'), REPORTS.succeeded)
