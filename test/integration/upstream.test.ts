@@ -59,6 +59,11 @@ describe('what the upstream answers to a submit', () => {
     })
   })
 
+  test('goes over a connection of its own each time, so that a reset on it means what it says', async () => {
+    for (let n = 0; n < 3; n += 1) await submit({ force: true })
+    expect(new Set(upstream.received.map(({ port }) => port)).size).toBe(3)
+  })
+
   test('is not told of a watermark that was not asked for, nor of an empty one', async () => {
     await submit()
     await submit({ waterMark: '', force: true })

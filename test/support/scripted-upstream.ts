@@ -7,6 +7,8 @@ export interface Received {
   readonly path: string
   readonly headers: IncomingMessage['headers']
   readonly body: string
+  /** The client's port: another one is another connection. */
+  readonly port: number | undefined
 }
 
 export type Answer = (response: ServerResponse, request: Received) => void
@@ -28,7 +30,13 @@ export async function startScriptedUpstream(): Promise<ScriptedUpstream> {
     incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
     incoming.on('end', () => {
       const { method = '', url = '', headers } = incoming
-      const request = { method, path: url, headers, body: Buffer.concat(chunks).toString() }
+      const request = {
+        method,
+        path: url,
+        headers,
+        body: Buffer.concat(chunks).toString(),
+        port: incoming.socket.remotePort,
+      }
       received.push(request)
       if (method === 'POST') upstream.onCreate(response, request)
       else upstream.onLookup(response, request)
