@@ -12,10 +12,13 @@ export async function awaitAnswer(
   if (!isAwaited(task, clock.now())) return task
   let changed = Promise.withResolvers<void>()
   using _listener = await hints.listen(task.id, () => changed.resolve())
-  using _timer = clock.after((task.answerBy ?? 0) - clock.now(), () => changed.resolve())
   for (;;) {
     const current = await store.read(task.id)
     if (current === undefined || !isAwaited(current, clock.now())) return current ?? task
+    // Again each second: a timer may fire early, and a hint may be lost.
+    using _timer = clock.after(Math.min(1_000, (current.answerBy ?? 0) - clock.now()), () =>
+      changed.resolve(),
+    )
     await changed.promise
     changed = Promise.withResolvers()
   }
