@@ -50,7 +50,15 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
         const { status, body, retryAfter } = outcome
         const answer = parseSubmitAnswer(status, body, parseRetryAfter(retryAfter, clock.now()))
         if (answer.kind === 'refused')
-          log.warn({ ...facts, status, said: toMessage(body), failure: answer.failure }, 'upstream refused')
+          log.warn(
+            {
+              ...facts,
+              status,
+              said: hide(toMessage(body), [options.apiKey, request.callBackUrl]),
+              failure: answer.failure,
+            },
+            'upstream refused',
+          )
         return answer
       }
       if (outcome.kind === 'unreachable') {
@@ -179,4 +187,14 @@ function toMessage(body: unknown): string | undefined {
 /** A got error carries the whole request, key included: only its code and message go further. */
 function toCause(error: unknown): string {
   return error instanceof RequestError ? `${error.code}: ${error.message}` : String(error)
+}
+
+/** The vendor may quote what we sent: our key, or the callback URL with its token, go no further. */
+function hide(text: string | undefined, secrets: readonly (string | null)[]): string | undefined {
+  const parts = secrets.flatMap((secret) =>
+    secret === null ? [] : [secret, secret.split('/').at(-1) ?? secret],
+  )
+  return parts
+    .filter((part) => part !== '')
+    .reduce((hidden, part) => hidden?.replaceAll(part, '[redacted]'), text)
 }

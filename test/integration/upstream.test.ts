@@ -64,6 +64,20 @@ describe('what the upstream answers to a submit', () => {
     expect(new Set(upstream.received.map(({ port }) => port)).size).toBe(3)
   })
 
+  test('may quote what we sent, and the log still holds neither our key nor the callback token', async () => {
+    upstream.onCreate = (response, request) => {
+      const { callBackUrl } = JSON.parse(request.body) as { callBackUrl: string }
+      json(200, { code: 422, msg: `${callBackUrl} is not reachable; key Bearer ${API_KEY}` })(
+        response,
+        request,
+      )
+    }
+    await submit()
+    const { callBackUrl } = JSON.parse(upstream.received[0]?.body ?? '') as { callBackUrl: string }
+    expect(gateway.log()).toContain('is not reachable')
+    expect(gateway.log()).not.toContain(callBackUrl.split('/').at(-1))
+  })
+
   test('is not told of a watermark that was not asked for, nor of an empty one', async () => {
     await submit()
     await submit({ waterMark: '', force: true })
