@@ -5,6 +5,8 @@ export default {
   testTimeout: 30_000,
   maxWorkers: '100%',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
+  // Those need servers: `npm run test:services`.
+  testPathIgnorePatterns: process.env.TEST_DATABASE_URL ? [] : ['<rootDir>/test/services/'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [

@@ -11,8 +11,9 @@ export interface Config {
   readonly upstream: { readonly apiKey: string; readonly url: string | null; readonly timeoutMs: number }
   /** Base of callback URLs; null: own address in the sandbox, no callbacks (polling only) in live mode. */
   readonly publicUrl: string | null
-  /** Path of the SQLite file. */
-  readonly databaseFile: string
+  readonly database: DatabaseConfig
+  /** Redis or Valkey, for hints between replicas and for counts that they share; null: PostgreSQL does it. */
+  readonly redisUrl: string | null
   readonly pollIntervalMs: number
   readonly taskDeadlineMs: number
   readonly reassertMs: number
@@ -36,15 +37,29 @@ export interface Config {
   readonly socketOperationLimit: number | null
   /** Origins whose pages may call us and open sockets, besides our own. */
   readonly corsOrigins: readonly string[]
+  /** Secrets that callbacks to callers' servers are signed with. */
+  readonly signingSecrets: readonly SigningSecretConfig[]
+  /** Hosts that may be called back although they are private. */
+  readonly callbackAllowHosts: readonly string[]
   readonly introspection: boolean
   readonly graphiql: boolean
   readonly logLevel: LogLevel
 }
 
+/** Where tasks are kept: in one file, for one process; or in PostgreSQL, for any number of replicas. */
+export type DatabaseConfig =
+  { readonly kind: 'sqlite'; readonly file: string } | { readonly kind: 'postgres'; readonly url: string }
+
 /** So many in so much time. */
 export interface RateConfig {
   readonly limit: number
   readonly perMs: number
+}
+
+/** A signing secret; `owner` null: for all who have none of their own. */
+export interface SigningSecretConfig {
+  readonly owner: string | null
+  readonly secret: string
 }
 
 /** How callers prove who they are; see http/auth.ts. */
@@ -93,6 +108,9 @@ const baseUrl = z
   .string()
   .refine(isBaseUrl, 'must be an http(s) URL without user info, query or fragment')
   .transform((url) => new URL(url).href.replace(/\/+$/, ''))
+const list = z.string().transform((text) => text.split(',').map((item) => item.trim()))
+/** `whsec_…`, or `owner=whsec_…`. */
+const SIGNING_SECRET = /^(?:(.+)=)?(whsec_[A-Za-z0-9+/]+={0,2})$/
 const onOff = z.enum(['on', 'off'], 'must be on or off').transform((value) => value === 'on')
 
 /** The settings by name, each with its check. Defaults stand in `readConfig`, where some depend on the mode. */
@@ -106,8 +124,12 @@ const settings = z.object({
   PUBLIC_URL: baseUrl.optional(),
   DATABASE_URL: z
     .string()
-    .regex(/^file:.+/, 'must be file:PATH')
-    .transform((url) => url.slice('file:'.length))
+    .regex(/^(file:.+|postgres(ql)?:\/\/.+)$/, 'must be file:PATH or postgres://…')
+    .transform(toDatabase)
+    .optional(),
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\/.+$/, 'must be redis://… or rediss://…')
     .optional(),
   AUTH_MODE: z.enum(['jwt', 'none'], 'must be jwt or none').optional(),
   AUTH_JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
@@ -118,21 +140,31 @@ const settings = z.object({
   OWNER_RATE_LIMIT: rate.optional(),
   OWNER_SOCKET_LIMIT: integer(0, 1_000_000).transform(limitOrNone).optional(),
   SOCKET_OPERATION_LIMIT: integer(0, 1_000_000).transform(limitOrNone).optional(),
-  CORS_ORIGINS: z
-    .string()
-    .transform((text) => text.split(',').map((origin) => origin.trim()))
+  CORS_ORIGINS: list
     .refine(
       (origins) => origins.every(isOrigin),
       'must be origins such as https://app.example.com, separated by commas',
+    )
+    .optional(),
+  CALLBACK_SIGNING_SECRETS: list
+    .refine(
+      (secrets) => secrets.every(isSigningSecret),
+      'must be secrets of 24 to 64 bytes in the form whsec_BASE64 or OWNER=whsec_BASE64, separated by commas',
+    )
+    .transform((secrets) => secrets.map(toSigningSecret))
+    .optional(),
+  CALLBACK_ALLOW_HOSTS: list
+    .transform((hosts) => hosts.map(toHostname))
+    .refine(
+      (hosts) => hosts.every((host) => host !== undefined),
+      'must be host names or addresses without a port, separated by commas',
     )
     .optional(),
   POLL_INTERVAL_MS: duration.optional(),
   TASK_DEADLINE_MS: duration.optional(),
   REASSERT_MS: duration.optional(),
   DRAIN_MS: integer(0, 600_000).optional(),
-  UPSTREAM_WEBHOOK_KEYS: z
-    .string()
-    .transform((keys) => keys.split(',').map((key) => key.trim()))
+  UPSTREAM_WEBHOOK_KEYS: list
     .refine((keys) => keys.every((key) => key !== ''), 'must be keys separated by commas')
     .optional(),
   UPSTREAM_WEBHOOK_WINDOW_S: integer(1, 86_400).optional(),
@@ -178,7 +210,8 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
       timeoutMs: env.UPSTREAM_TIMEOUT_MS ?? 30_000,
     },
     publicUrl: env.PUBLIC_URL ?? null,
-    databaseFile: env.DATABASE_URL ?? './data/upscale.db',
+    database: env.DATABASE_URL ?? { kind: 'sqlite', file: './data/upscale.db' },
+    redisUrl: env.REDIS_URL ?? null,
     pollIntervalMs: env.POLL_INTERVAL_MS ?? 30_000,
     taskDeadlineMs: env.TASK_DEADLINE_MS ?? 1_800_000,
     reassertMs: env.REASSERT_MS ?? 15_000,
@@ -195,6 +228,8 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     ownerSocketLimit: env.OWNER_SOCKET_LIMIT === undefined ? 20 : env.OWNER_SOCKET_LIMIT,
     socketOperationLimit: env.SOCKET_OPERATION_LIMIT === undefined ? 100 : env.SOCKET_OPERATION_LIMIT,
     corsOrigins: env.CORS_ORIGINS ?? [],
+    signingSecrets: env.CALLBACK_SIGNING_SECRETS ?? [],
+    callbackAllowHosts: env.CALLBACK_ALLOW_HOSTS ?? [],
     introspection: env.INTROSPECTION ?? !live,
     graphiql: env.GRAPHIQL ?? !live,
     logLevel: env.LOG_LEVEL ?? 'info',
@@ -232,8 +267,33 @@ function toAuth(env: z.infer<typeof settings>, live: boolean): AuthConfig {
   return { mode: 'jwt', keys, issuer: env.AUTH_ISSUER ?? null, audience: env.AUTH_AUDIENCE ?? null }
 }
 
+function toDatabase(url: string): DatabaseConfig {
+  return url.startsWith('file:')
+    ? { kind: 'sqlite', file: url.slice('file:'.length) }
+    : { kind: 'postgres', url }
+}
+
 function isOrigin(text: string): boolean {
   return URL.canParse(text) && new URL(text).origin === text
+}
+
+function toSigningSecret(text: string): SigningSecretConfig {
+  const [, owner = null, secret = ''] = SIGNING_SECRET.exec(text) ?? []
+  return { owner, secret }
+}
+
+function isSigningSecret(text: string): boolean {
+  const { secret } = toSigningSecret(text)
+  const bytes = Buffer.from(secret.slice('whsec_'.length), 'base64').length
+  return bytes >= 24 && bytes <= 64
+}
+
+/** A host as URLs spell it; undefined when it is none. */
+function toHostname(text: string): string | undefined {
+  const url = `http://${text}`
+  return URL.canParse(url) && new URL(url).host === new URL(url).hostname && !/[/@?#]/.test(text)
+    ? new URL(url).hostname
+    : undefined
 }
 
 function isBaseUrl(text: string): boolean {

@@ -1,26 +1,29 @@
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, LookupFunction } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
-import type { Config } from './config.ts'
+import { openBackends } from './backends.ts'
+import type { Config, SigningSecretConfig } from './config.ts'
+import { createLookup } from './delivery/lookup.ts'
+import { createDeliverySender } from './delivery/sender.ts'
+import { createDeliverySigner } from './delivery/signer.ts'
 import { createContextFactory } from './graphql/context.ts'
 import { createPrepare } from './graphql/prepare.ts'
 import { createSchema } from './graphql/schema.ts'
-import { createLocalHints } from './hints/local.ts'
 import { toAllowedHosts } from './http/access.ts'
 import { createHttpApp } from './http/app.ts'
 import { createAuthenticate } from './http/auth.ts'
 import { addCallbackRoute, toCallbackPath } from './http/callback-route.ts'
 import { addGraphqlRoute } from './http/graphql-route.ts'
 import { openGraphqlSocket } from './http/graphql-socket.ts'
-import { addHealthRoutes } from './http/health-routes.ts'
-import { createLocalRateLimits } from './limits/local.ts'
-import { createAlarm, startReconciler } from './reconciler.ts'
-import { openSqliteTaskStore } from './store/sqlite.ts'
+import { addHealthRoutes, addMetricsRoute } from './http/health-routes.ts'
+import { createRateLimits } from './limits/rate-limits.ts'
+import { createMetrics } from './metrics.ts'
 import { systemClock, systemSecrets } from './system.ts'
 import type { Clock } from './tasks/ports.ts'
 import { createTasks } from './tasks/tasks.ts'
 import { createUpscaler } from './upstream/upscaler.ts'
-import { parseCallback } from './upstream/wire.ts'
+import { parseCallback, parseRetryAfter } from './upstream/wire.ts'
+import { createAlarm, startWorker } from './worker.ts'
 
 /** A running service. Disposing drains it: what runs is finished, sockets are told, everything is closed. */
 export interface Service extends AsyncDisposable {
@@ -33,12 +36,15 @@ export interface Service extends AsyncDisposable {
 /** What a test may put in the place of the real thing. */
 export interface Overrides {
   readonly clock?: Clock
+  /** How the names of callers' servers become addresses. */
+  readonly lookup?: LookupFunction
   /** How long the embedded sandbox takes for an upscale. */
   readonly sandboxCompleteAfterMs?: number
 }
 
 const SANDBOX_PREFIX = '/sandbox'
 const HOUR_MS = 3_600_000
+const POLLS_PER_SECOND = 5
 /** How long answers may take to leave once all work is done. */
 const CUT_OFF_MS = 1_000
 
@@ -47,8 +53,16 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   await using opened = new AsyncDisposableStack()
   const { mode } = config
   const clock = overrides.clock ?? systemClock
-  const hints = createLocalHints()
-  const store = opened.use(await openSqliteTaskStore(config.databaseFile, hints))
+  const metrics = createMetrics(() => ({
+    sockets: () => sockets.count(),
+    tasks: () => store.countByStatus(),
+    pool: () => backends.pool(),
+  }))
+  const { onHint } = metrics
+  const backends = opened.use(
+    await openBackends(config, { pollsPerSecond: POLLS_PER_SECOND, clock, log, onHint }),
+  )
+  const { store, outbox, hints, createLimiter, budget } = backends
 
   let draining = false
   const isDraining = () => draining
@@ -71,18 +85,37 @@ export async function startService(config: Config, log: Logger, overrides: Overr
       timeoutMs: config.upstream.timeoutMs,
       clock,
       log,
+      onAnswer: metrics.onUpstream,
+    }),
+  )
+  const signingSecrets = toSigningSecrets(config, log)
+  const signer = createDeliverySigner(signingSecrets)
+  const sender = opened.use(
+    createDeliverySender({
+      timeoutMs: 10_000,
+      allowedHosts: config.callbackAllowHosts,
+      lookup: overrides.lookup ?? createLookup(),
+      parseRetryAfter,
+      clock,
     }),
   )
   const alarm = createAlarm()
+  const deliveryAlarm = createAlarm()
   const tasks = createTasks({
     store,
     hints,
     upscaler,
     clock,
     secrets: systemSecrets,
-    limits: createLocalRateLimits({ upstream: config.upstreamRate, owner: config.ownerRate }),
+    limits: createRateLimits({ upstream: config.upstreamRate, owner: config.ownerRate }, createLimiter),
+    budget,
     log,
     alarm,
+    outbox,
+    sender,
+    signer,
+    deliveryAlarm,
+    onDelivery: metrics.onDelivery,
     policy: {
       deadlineMs: config.taskDeadlineMs,
       pollIntervalMs: config.pollIntervalMs,
@@ -92,7 +125,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
       submitTimeoutMs: config.upstream.timeoutMs,
       pollTimeoutMs: Math.min(config.upstream.timeoutMs, 10_000),
       confirmTimeoutMs: 3_000,
-      pollsPerSecond: 5,
+      pollsPerSecond: POLLS_PER_SECOND,
       confirmCallbacks: config.confirmCallbacks,
       retentionMs: config.retentionMs,
     },
@@ -105,12 +138,22 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   for (const each of apps) addHealthRoutes(each, { store, log, isDraining })
   const { webhookKeys: keys, webhookWindowMs: windowMs } = config
   const signatures = keys.length > 0 ? { keys, windowMs } : null
-  addCallbackRoute(callbackApp, { tasks, secrets: systemSecrets, clock, log, signatures, parseCallback })
+  addCallbackRoute(callbackApp, {
+    tasks,
+    secrets: systemSecrets,
+    clock,
+    log,
+    signatures,
+    onAnswer: metrics.onCallback,
+    parseCallback,
+  })
+  addMetricsRoute(app, metrics.render)
   if (config.upstream.url === null) await addEmbeddedSandbox(app, config, log, overrides)
 
   const schema = await createSchema(log)
   const prepare = createPrepare(schema, { introspection: config.introspection })
-  const createContext = createContextFactory(tasks, mode)
+  const callbackPolicy = { canSign: signer.canSign, allowedHosts: config.callbackAllowHosts }
+  const createContext = createContextFactory(tasks, mode, callbackPolicy)
   const authenticate = createAuthenticate(config.auth)
   const graphql = { schema, prepare, log, createContext, authenticate }
   opened.use(await addGraphqlRoute(app, { ...graphql, graphiql: config.graphiql, isDraining }))
@@ -119,7 +162,11 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const sockets = opened.use(openGraphqlSocket(app.server, { ...graphql, ...limits, access, clock }))
   await app.listen({ host: config.host, port: config.port })
   if (callbackApp !== app) await callbackApp.listen({ host: config.host, port: config.callbackPort ?? 0 })
-  const reconciler = opened.use(startReconciler(tasks, alarm, clock, log))
+  const workers = [
+    startWorker('looking after tasks', tasks.reconcile, alarm, clock, log),
+    startWorker('delivering callbacks', tasks.deliver, deliveryAlarm, clock, log),
+  ]
+  for (const worker of workers) opened.use(worker)
 
   announce(config, url(), publicUrl(), log)
   const rest = opened.move()
@@ -128,10 +175,17 @@ export async function startService(config: Config, log: Logger, overrides: Overr
     callbackUrl: callbackUrl(),
     async [Symbol.asyncDispose]() {
       draining = true
-      await sockets[Symbol.asyncDispose]()
-      const idle = Promise.all([reconciler.stop(), tasks.drained()])
-      await Promise.race([idle, after(config.drainMs)])
+      // Nothing new is taken up; clients go to other replicas a few at a time; what runs comes to its end.
+      const stopped = Promise.all(workers.map((worker) => worker.stop()))
+      const ended = sockets
+        .drain(config.drainMs / 2)
+        .then(() => tasks.drained())
+        .then(() => stopped)
+      await Promise.race([ended, after(config.drainMs)])
+      // What is cut short now gives its lease back, while the store is still there.
       upscaler[Symbol.dispose]()
+      sender[Symbol.dispose]()
+      await Promise.race([stopped, after(CUT_OFF_MS)])
       // Clients that hold a connection without a whole request would hold up the end for ever.
       const cut = setTimeout(() => apps.forEach(({ server }) => server.closeAllConnections()), CUT_OFF_MS)
       await rest.disposeAsync()
@@ -163,6 +217,14 @@ function toUrl({ host }: Config, app: FastifyInstance): string {
   return `http://${name}:${port}`
 }
 
+/** Those that are set; the sandbox makes one up and shows it, so that a receiver can be tried out. */
+function toSigningSecrets({ mode, signingSecrets }: Config, log: Logger): readonly SigningSecretConfig[] {
+  if (mode === 'LIVE' || signingSecrets.length > 0) return signingSecrets
+  const secret = systemSecrets.newSigningSecret()
+  log.info(`CALLBACK_SIGNING_SECRETS is not set: callbacks are signed with ${secret} until the service ends`)
+  return [{ owner: null, secret }]
+}
+
 /** Says what was started, and loudly what one would not want to find out later. */
 function announce(config: Config, url: string, publicUrl: string | null, log: Logger): void {
   if (config.mode === 'SANDBOX' && config.upstream.url === null)
@@ -174,6 +236,10 @@ function announce(config: Config, url: string, publicUrl: string | null, log: Lo
   else log.info({ upstream: config.upstream.url }, 'LIVE mode: every new upscale costs credits')
   if (publicUrl === null)
     log.warn('PUBLIC_URL is not set: the upstream cannot call back, and results are learnt by polling only')
+  if (config.taskDeadlineMs <= config.upstream.timeoutMs)
+    log.warn(
+      'TASK_DEADLINE_MS is no longer than UPSTREAM_TIMEOUT_MS: tasks may fail before they are accepted',
+    )
   if (config.mode === 'LIVE' && config.auth.mode === 'none')
     log.warn('AUTH_MODE=none: whoever reaches this service can spend credits and see every task')
   log.info(`GraphQL at ${url}/graphql${config.graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)

@@ -11,8 +11,12 @@ export const systemClock: Clock = {
 }
 
 /** Ids and secrets from the system's random source. */
-export const systemSecrets: Secrets = {
+export const systemSecrets: Secrets & {
+  /** A new secret for Standard Webhooks. */
+  newSigningSecret(): string
+} = {
   newId: () => randomUUID(),
   newToken: () => randomBytes(32).toString('base64url'),
+  newSigningSecret: () => `whsec_${randomBytes(32).toString('base64')}`,
   digest: (text) => createHash('sha256').update(text).digest('base64url'),
 }

@@ -141,7 +141,7 @@ check_imports() {
     import { globSync, readFileSync } from "node:fs"
     const { dependencies } = JSON.parse(readFileSync("package.json", "utf8"))
     const imports = globSync("dist/**/*.js").flatMap((file) => [
-      ...readFileSync(file, "utf8").matchAll(/\b(?:from|import)\s*\(?\s*["\x27]((?:@[^"\x27\/]+\/)?[^"\x27\/.][^"\x27\/]*)/g),
+      ...readFileSync(file, "utf8").matchAll(/(?<![.\w])(?:from|import)\s*\(?\s*["\x27]((?:@[^"\x27\/]+\/)?[^"\x27\/.][^"\x27\/]*)/g),
     ])
     const packages = new Set(imports.map(([, name]) => name).filter((name) => !name.startsWith("node:")))
     const missing = [...packages].filter((name) => !(name in dependencies))

@@ -30,6 +30,7 @@ const HELP = `Submits an upscale, follows it live and saves the picture.
   --force           pay again, although the same picture is already being upscaled or done
   --url URL         the service to use (default: GATEWAY_URL or ${DEFAULT_URL}; where none is
                     ready there, the demo starts its own, in sandbox mode)
+  --token JWT       the bearer token, where the service asks for one (default: GATEWAY_TOKEN)
   --out DIR         where to save the picture (default: the current folder)`
 
 const STATES = {
@@ -48,6 +49,9 @@ class Refused extends Error {
     super(problem.message)
   }
 }
+
+/** What every request carries: nothing, where the service needs no token. */
+let authorization: { authorization?: string } = {}
 
 const say = (line: string) => console.log(line)
 const sayAside = (sentence: string) => say(`${' '.repeat(10)}${styleText('dim', sentence)}`)
@@ -69,6 +73,7 @@ async function demonstrate(): Promise<void> {
     say(HELP)
     return
   }
+  if (options.token) authorization = { authorization: `Bearer ${options.token}` }
   await using gateway = await findGateway(options.url)
   const { url } = gateway
   const { upscaleService } = await ask(url, ServiceDocument, {})
@@ -103,12 +108,13 @@ function readOptions() {
       watermark: { type: 'string' },
       force: { type: 'boolean', default: false },
       url: { type: 'string' },
+      token: { type: 'string' },
       out: { type: 'string', default: '.' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
   if (!/^\d+$/.test(values.index)) throw new Error('--index must be a whole number.')
-  return { ...values, index: Number(values.index) }
+  return { ...values, index: Number(values.index), token: values.token ?? process.env.GATEWAY_TOKEN }
 }
 
 /** The service that runs already; where there is none, and none was named, one of our own. */
@@ -165,7 +171,7 @@ async function ask<Data, Variables>(
 ): Promise<Data> {
   const response = await fetch(`${url}/graphql`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { 'content-type': 'application/json', ...authorization },
     body: JSON.stringify({ query: print(query), variables }),
     signal: interrupted.signal,
   })
@@ -180,6 +186,7 @@ async function follow(url: string, id: string, sayState: (task: TaskFragment) =>
   const client = createClient({
     url: `${url.replace(/^http/, 'ws')}/graphql`,
     webSocketImpl: WebSocket,
+    connectionParams: authorization,
     // Also when it is refused for a moment, as while the service starts anew.
     shouldRetry: () => true,
     retryAttempts: 3,

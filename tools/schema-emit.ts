@@ -51,6 +51,7 @@ Always GraphQL errors, never a \`problem\`; with the same keys in \`extensions\`
 | \`BAD_USER_INPUT\` | An argument or variable is not usable; \`extensions.field\` names it. |
 | \`TASK_NOT_FOUND\` | \`taskUpdated\`: no task of yours has this id. |
 | \`GRAPHQL_PARSE_FAILED\`, \`GRAPHQL_VALIDATION_FAILED\`, \`OPERATION_RESOLUTION_FAILURE\` | The document is not one that can be run, or is over a limit. |
+| \`PERSISTED_QUERY_NOT_FOUND\` | HTTP only: the hash is not known (any more); send the document once, too. |
 | \`BAD_REQUEST\`, \`NOT_FOUND\`, \`PAYLOAD_TOO_LARGE\`, \`UNSUPPORTED_MEDIA_TYPE\` | The HTTP request is not one for GraphQL. |
 | \`UNAUTHENTICATED\` | HTTP 401, close code 4403: there is no bearer token, or not a good one. |
 | \`AUTH_UNAVAILABLE\` | HTTP 503, close code 1013: tokens cannot be verified at the moment. |

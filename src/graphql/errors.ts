@@ -1,5 +1,5 @@
 import { GraphQLError, isValueNode, Kind, type GraphQLFormattedError } from 'graphql'
-import { CATALOGUE, type Failure, type UpscaleErrorCode } from '../tasks/failure.ts'
+import type { Problem, UpscaleErrorCode } from '../tasks/failure.ts'
 import type { Log } from '../tasks/ports.ts'
 
 /** Codes of faults that lie in the request or in us: always GraphQL errors, never a `problem`. */
@@ -31,22 +31,6 @@ export interface ErrorExtensions {
   readonly correlationId: string
   /** BAD_USER_INPUT only: the argument or input field at fault. */
   readonly field?: string
-}
-
-/** A failure as clients see it: the fields of `UpscaleProblem`, and the extensions of the typed error. */
-export interface Problem {
-  readonly code: UpscaleErrorCode
-  readonly message: string
-  readonly retryable: boolean
-  readonly retryAfterMs: number | null
-  readonly upstreamCode: number | null
-  readonly taskId: string | null
-  readonly correlationId: string
-}
-
-export function toProblem(failure: Failure, taskId: string | null): Problem {
-  const { description: message, retryable } = CATALOGUE[failure.code]
-  return { ...failure, message, retryable, taskId }
 }
 
 /** The typed GraphQL error of a task failure. */

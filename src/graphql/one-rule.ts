@@ -4,7 +4,8 @@
  */
 import { getNamedType, isObjectType, type FieldNode, type GraphQLResolveInfo } from 'graphql'
 import { collectFields, collectSubfields } from 'graphql/execution/collectFields.js'
-import { toProblemError, type Problem } from './errors.ts'
+import type { Problem } from '../tasks/failure.ts'
+import { toProblemError } from './errors.ts'
 
 type Selection = ReadonlyMap<string, readonly FieldNode[]>
 

@@ -1,10 +1,12 @@
 /** Core values in the shapes of the GraphQL types. */
-import { CATALOGUE, UPSCALE_ERROR_CODES } from '../tasks/failure.ts'
+import type { Delivery } from '../tasks/delivery.ts'
+import { CATALOGUE, toProblem, UPSCALE_ERROR_CODES } from '../tasks/failure.ts'
 import type { TaskPosition } from '../tasks/ports.ts'
 import type { Submission } from '../tasks/submit.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
-import { badUserInput, toProblem } from './errors.ts'
+import { badUserInput } from './errors.ts'
 import type {
+  CallbackDeliveryType,
   UpscaleErrorInfoType,
   UpscaleImagePayloadType,
   UpscaleTaskConnectionType,
@@ -37,6 +39,20 @@ export function toPayloadShape(submission: Submission): UpscaleImagePayloadType 
     problem: failure && toProblem(failure, submission.failedTaskId),
     replayed,
   }
+}
+
+export function toDeliveryShape({
+  url,
+  state,
+  attempts,
+  lastStatusCode,
+  dueAt,
+}: Delivery): CallbackDeliveryType {
+  // The query may hold what only the receiver is to know.
+  const shown = new URL(url)
+  shown.search = ''
+  const nextAttemptAt = dueAt === null ? null : new Date(dueAt)
+  return { url: shown.href, state, attempts, lastStatusCode, nextAttemptAt }
 }
 
 export function toErrorInfoShapes(): UpscaleErrorInfoType[] {

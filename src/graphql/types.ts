@@ -1,58 +1,16 @@
 /** The GraphQL types, decorated. What comes with a task or a page anyway costs nothing more (`@cost(weight: 0)`). Plain shapes: what they hold is made of core values by to-shape.ts. */
 import { GraphQLDateTime, GraphQLURL } from 'graphql-scalars'
-import { Directive, Field, Float, ID, Int, ObjectType, registerEnumType } from 'type-graphql'
-import { CATALOGUE, UPSCALE_ERROR_CODES, type UpscaleErrorCode } from '../tasks/failure.ts'
-import { TASK_EVENT_SOURCES, TASK_STATUSES, type TaskEventSource, type TaskStatus } from '../tasks/task.ts'
-import type { Problem } from './errors.ts'
-
-/** Enum objects for TypeGraphQL: name and value are the same. */
-function toEnum<T extends string>(names: readonly T[]): { readonly [K in T]: K } {
-  return Object.fromEntries(names.map((name) => [name, name])) as { [K in T]: K }
-}
-
-export const UpscaleTaskStatus = toEnum(TASK_STATUSES)
-registerEnumType(UpscaleTaskStatus, {
-  name: 'UpscaleTaskStatus',
-  description: 'Where a task stands. SUCCEEDED and FAILED are final, but for a success that comes after all.',
-  valuesConfig: {
-    SUBMITTED: { description: 'Stored; whether the upscale service has accepted it is not known (yet).' },
-    PROCESSING: { description: 'Accepted by the upscale service, which is at work.' },
-    SUCCEEDED: { description: 'Done: `images` holds the result.' },
-    FAILED: { description: 'It did not work: `problem` says why.' },
-  },
-})
-
-export const UpscaleErrorCodeEnum = toEnum(UPSCALE_ERROR_CODES)
-registerEnumType(UpscaleErrorCodeEnum, {
-  name: 'UpscaleErrorCode',
-  description:
-    'Why an upscale failed. The same codes stand in `extensions.code` of the typed GraphQL errors.',
-  valuesConfig: Object.fromEntries(
-    UPSCALE_ERROR_CODES.map((code) => [code, { description: CATALOGUE[code].description }]),
-  ),
-})
-
-export const UpscaleTaskEventSource = toEnum(TASK_EVENT_SOURCES)
-registerEnumType(UpscaleTaskEventSource, {
-  name: 'UpscaleTaskEventSource',
-  description: 'On whose word a task moved.',
-  valuesConfig: {
-    SUBMIT: { description: 'The answer to the submit, or the want of one.' },
-    CALLBACK: { description: "The upscale service's callback." },
-    POLL: { description: 'Our own question to the upscale service.' },
-    DEADLINE: { description: 'Nobody: the deadline passed.' },
-  },
-})
-
-export const UpscaleServiceMode = toEnum(['LIVE', 'SANDBOX'])
-registerEnumType(UpscaleServiceMode, {
-  name: 'UpscaleServiceMode',
-  description: 'What stands behind the gateway.',
-  valuesConfig: {
-    LIVE: { description: 'The real upscale service: every new task costs credits.' },
-    SANDBOX: { description: 'The built-in sandbox: nothing costs anything.' },
-  },
-})
+import { Directive, Field, Float, ID, Int, ObjectType } from 'type-graphql'
+import type { Problem, UpscaleErrorCode } from '../tasks/failure.ts'
+import type { DeliveryState } from '../tasks/delivery.ts'
+import type { TaskEventSource, TaskStatus } from '../tasks/task.ts'
+import {
+  CallbackDeliveryState,
+  UpscaleErrorCodeEnum,
+  UpscaleServiceMode,
+  UpscaleTaskEventSource,
+  UpscaleTaskStatus,
+} from './enums.ts'
 
 @ObjectType('UpscaleProblem', {
   description: 'A failure as data: the same facts as in the typed GraphQL error.',
@@ -119,6 +77,32 @@ export class UpscaleTaskEventType {
   note!: string | null
 }
 
+@ObjectType('CallbackDelivery', {
+  description: "What became of telling a caller's own server how a task ended.",
+})
+export class CallbackDeliveryType {
+  @Field(() => GraphQLURL, { description: 'The callback URL, without its query.' })
+  url!: string
+
+  @Field(() => CallbackDeliveryState, { description: 'Whether it has been told.' })
+  state!: DeliveryState
+
+  @Field(() => Int, { description: 'How often it was tried, for the latest final state.' })
+  attempts!: number
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'The HTTP status it answered last; null when it did not answer.',
+  })
+  lastStatusCode!: number | null
+
+  @Field(() => GraphQLDateTime, {
+    nullable: true,
+    description: 'When it is tried next; null: not again, or not before the task has settled.',
+  })
+  nextAttemptAt!: Date | null
+}
+
 @Directive('@key(fields: "id")')
 @ObjectType('UpscaleTask', { description: 'One upscale of one picture, from submit to result.' })
 export class UpscaleTaskType {
@@ -171,7 +155,9 @@ export class UpscaleTaskType {
   @Field(() => GraphQLDateTime, { nullable: true, description: 'When the task reached its final status.' })
   settledAt!: Date | null
 
-  @Field(() => GraphQLDateTime, { description: 'When the gateway stops waiting for a result.' })
+  @Field(() => GraphQLDateTime, {
+    description: 'When the gateway takes a last look and then stops waiting for a result.',
+  })
   deadlineAt!: Date
 }
 

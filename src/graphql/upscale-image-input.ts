@@ -1,6 +1,7 @@
 import { GraphQLURL } from 'graphql-scalars'
 import { Field, ID, InputType, Int } from 'type-graphql'
 import type { SubmitInput } from '../tasks/submit.ts'
+import type { CallbackPolicy } from './context.ts'
 import { badUserInput } from './errors.ts'
 import { isPublicHost } from './public-host.ts'
 
@@ -20,7 +21,7 @@ export class UpscaleImageInput {
   @Field(() => GraphQLURL, {
     nullable: true,
     description:
-      'Where to post the outcome: an absolute http(s) URL of a public host, without user info. Not delivered by this version, and refused therefore: subscribe to taskUpdated instead.',
+      'Where to post how the task ended, signed after Standard Webhooks: an absolute http(s) URL of a public host, without user info. A replay may add one to its task, up to five.',
   })
   callBackUrl?: URL | null
 
@@ -38,6 +39,8 @@ export class UpscaleImageInput {
   force?: boolean | null
 }
 
+const MAX_URL_LENGTH = 2_048
+
 /** Letters, digits, marks, punctuation, symbols and the plain space: nothing that does not print. */
 const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]+$/u
 
@@ -47,35 +50,44 @@ const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]+$/u
  */
 export function parseUpscaleImageInput(
   input: UpscaleImageInput,
-): Omit<SubmitInput, 'owner' | 'correlationId'> {
+  owner: string,
+  callbackPolicy: CallbackPolicy,
+): Omit<SubmitInput, 'correlationId'> {
   const { taskId, imageIndex, waterMark, callBackUrl, idempotencyKey, force } = input
   if (!PRINTABLE.test(taskId) || taskId.length > 128)
     throw badUserInput('taskId', 'taskId must have 1 to 128 printable characters.')
   if (imageIndex < 0 || imageIndex > 3) throw badUserInput('imageIndex', 'imageIndex must be 0, 1, 2 or 3.')
   if (waterMark && waterMark.length > 256)
     throw badUserInput('waterMark', 'waterMark must have at most 256 characters.')
+  if (waterMark && (waterMark.includes('\0') || !waterMark.isWellFormed()))
+    throw badUserInput('waterMark', 'waterMark must be well-formed text without NUL.')
   if (typeof idempotencyKey === 'string' && (idempotencyKey.length < 1 || idempotencyKey.length > 128))
     throw badUserInput('idempotencyKey', 'idempotencyKey must have 1 to 128 characters.')
-  if (callBackUrl) checkCallBackUrl(callBackUrl)
+  if (callBackUrl) checkCallBackUrl(callBackUrl, owner, callbackPolicy)
   return {
+    owner,
     sourceTaskId: taskId,
     imageIndex,
     waterMark: waterMark ?? null,
+    callBackUrl: callBackUrl?.href ?? null,
     idempotencyKey: idempotencyKey ?? null,
     force: force ?? false,
   }
 }
 
-function checkCallBackUrl(url: URL): void {
+function checkCallBackUrl(url: URL, owner: string, { canSign, allowedHosts }: CallbackPolicy): void {
   const web = url.protocol === 'https:' || url.protocol === 'http:'
-  if (!web || url.username !== '' || url.password !== '' || !isPublicHost(url.hostname))
+  const host = isPublicHost(url.hostname) || allowedHosts.includes(url.hostname)
+  if (!web || url.username !== '' || url.password !== '' || !host)
     throw badUserInput(
       'callBackUrl',
       'callBackUrl must be an http(s) URL of a public host, without user info.',
     )
-  // Better refused than paid for and never called: see CHANGELOG.md, "Not yet".
-  throw badUserInput(
-    'callBackUrl',
-    'callBackUrl is not delivered by this version; subscribe to taskUpdated instead.',
-  )
+  if (url.href.length > MAX_URL_LENGTH)
+    throw badUserInput('callBackUrl', `callBackUrl must have at most ${MAX_URL_LENGTH} characters.`)
+  if (!canSign(owner))
+    throw badUserInput(
+      'callBackUrl',
+      'callBackUrl is not taken: the operator has set no secret to sign callbacks with (CALLBACK_SIGNING_SECRETS).',
+    )
 }

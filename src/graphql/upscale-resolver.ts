@@ -1,4 +1,4 @@
-import type { GraphQLResolveInfo } from 'graphql'
+import type { GraphQLError, GraphQLResolveInfo } from 'graphql'
 import {
   Arg,
   Args,
@@ -16,18 +16,28 @@ import {
   Root,
   Subscription,
 } from 'type-graphql'
+import { toProblem } from '../tasks/failure.ts'
+import { TooManyCallbacksError } from '../tasks/submit.ts'
 import type { TaskStatus, UpscaleTask } from '../tasks/task.ts'
 import type { OperationContext } from './context.ts'
-import { badUserInput, requestError } from './errors.ts'
+import { badUserInput, requestError, toProblemError } from './errors.ts'
 import { reportOnField, reportOnPayload } from './one-rule.ts'
-import { parseCursor, toConnectionShape, toErrorInfoShapes, toPayloadShape, toTaskShape } from './to-shape.ts'
+import { UpscaleTaskStatus } from './enums.ts'
+import {
+  parseCursor,
+  toConnectionShape,
+  toDeliveryShape,
+  toErrorInfoShapes,
+  toPayloadShape,
+  toTaskShape,
+} from './to-shape.ts'
 import type { UpscaleRateType } from './types.ts'
 import {
+  CallbackDeliveryType,
   UpscaleErrorInfoType,
   UpscaleImagePayloadType,
   UpscaleServiceType,
   UpscaleTaskConnectionType,
-  UpscaleTaskStatus,
   UpscaleTaskType,
 } from './types.ts'
 import { parseUpscaleImageInput, UpscaleImageInput } from './upscale-image-input.ts'
@@ -109,13 +119,35 @@ export class UpscaleTaskResolver {
   })
   async upscaleImage(
     @Arg('input', () => UpscaleImageInput, { description: 'What to upscale.' }) input: UpscaleImageInput,
-    @Ctx() { tasks, owner, correlationId }: OperationContext,
+    @Ctx() { tasks, owner, callbackPolicy, correlationId }: OperationContext,
     @Info() info: GraphQLResolveInfo,
   ): Promise<UpscaleImagePayloadType> {
-    const request = parseUpscaleImageInput(input)
-    const payload = toPayloadShape(await tasks.submit({ ...request, owner, correlationId }))
+    const request = parseUpscaleImageInput(input, owner, callbackPolicy)
+    const payload = toPayloadShape(
+      await tasks.submit({ ...request, correlationId }).catch((error: unknown) => {
+        throw error instanceof TooManyCallbacksError
+          ? badUserInput('callBackUrl', 'This task has five callback URLs already.')
+          : error
+      }),
+    )
     if (payload.problem) reportOnPayload(payload.problem, info)
     return payload
+  }
+
+  @Directive('@cost(weight: 10)')
+  @Mutation(() => UpscaleTaskType, {
+    nullable: true,
+    description:
+      'Tells all callback URLs of your task once more how it ended, from the first attempt on; nothing happens before it has settled.',
+  })
+  async redeliverCallbacks(
+    @Arg('id', () => ID, { description: 'Our id of the task.' }) id: string,
+    @Ctx() { tasks, owner, correlationId }: OperationContext,
+  ): Promise<UpscaleTaskType> {
+    const task = await tasks.redeliver(owner, id)
+    if (task === undefined) throw taskNotFound(id)
+    if ('code' in task) throw toProblemError(toProblem({ ...task, correlationId }, id))
+    return toTaskShape(task)
   }
 
   @Subscription(() => UpscaleTaskType, {
@@ -134,7 +166,7 @@ export class UpscaleTaskResolver {
     @Root() task: UpscaleTask | null,
     @Args(() => TaskUpdatedArgs) { id }: TaskUpdatedArgs,
   ): UpscaleTaskType {
-    if (task === null) throw requestError('TASK_NOT_FOUND', 'No task of yours has this id.', { taskId: id })
+    if (task === null) throw taskNotFound(id)
     return toTaskShape(task)
   }
 
@@ -142,6 +174,21 @@ export class UpscaleTaskResolver {
   images(@Root() task: UpscaleTaskType, @Info() info: GraphQLResolveInfo): UpscaleTaskType['images'] {
     return task.images ?? reportOnField(task.problem, info)
   }
+
+  @Directive('@listSize(assumedSize: 5)')
+  @FieldResolver(() => [CallbackDeliveryType], {
+    description: 'What became of telling the callback URLs that were given for the task.',
+  })
+  async callbacks(
+    @Root() { id }: UpscaleTaskType,
+    @Ctx() { loadDeliveries }: OperationContext,
+  ): Promise<CallbackDeliveryType[]> {
+    return (await loadDeliveries(id)).map(toDeliveryShape)
+  }
+}
+
+function taskNotFound(taskId: string): GraphQLError {
+  return requestError('TASK_NOT_FOUND', 'No task of yours has this id.', { taskId })
 }
 
 @Resolver(() => UpscaleImagePayloadType)

@@ -1,11 +1,19 @@
 import type { TaskHints } from '../tasks/ports.ts'
 
-/** Hints within one process. */
-export function createLocalHints(): TaskHints {
+/** Hints within one process, which other kinds of hints are built on. */
+export interface LocalHints extends TaskHints {
+  /** Wakes every listener: after a time in which hints may have been lost. */
+  announceAll(): void
+}
+
+export function createLocalHints(): LocalHints {
   const listeners = new Map<string, Set<() => void>>()
   return {
     announce(taskId) {
       for (const wake of listeners.get(taskId) ?? []) wake()
+    },
+    announceAll() {
+      for (const set of listeners.values()) for (const wake of set) wake()
     },
     listen(taskId, wake) {
       // Wrapped, so that one function listening twice counts twice.

@@ -98,7 +98,9 @@ function parseBearer(authorization: unknown): string {
 }
 
 function toIdentity({ sub, exp, scope, scp }: JWTPayload): Identity {
-  if (typeof sub !== 'string' || sub === '') throw new UnauthenticatedError('The token has no subject')
+  // With a NUL it could not be stored.
+  if (typeof sub !== 'string' || sub === '' || sub.includes('\0'))
+    throw new UnauthenticatedError('The token has no subject')
   const scopes = [scope, scp].flatMap((value) => (typeof value === 'string' ? value.split(' ') : value))
   return {
     owner: sub,

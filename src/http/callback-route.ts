@@ -15,6 +15,8 @@ export interface CallbackRoute {
   readonly log: Log
   /** Null: the account does not sign, and no signature is asked for. */
   readonly signatures: SignaturePolicy | null
+  /** Told the status that each callback is answered with. */
+  onAnswer(status: number): void
   /** Reads a body; undefined when it is not a callback. */
   parseCallback(body: unknown): CallbackNews | undefined
 }
@@ -26,21 +28,23 @@ export function toCallbackPath(taskId: string, token: string): string {
 
 /**
  * The internal callback handler. 200 once committed, or when there is nothing new; 400 not a callback, or
- * about another upstream task; 401 bad signature; 403 wrong token; 404 unknown task; 413 too large; 503 when it could not be
- * stored, so that the vendor tries again.
+ * about another upstream task; 401 bad signature; 403 wrong token; 404 unknown task; 413 too large; 503 when
+ * it could not be stored, so that the vendor tries again.
  */
 export function addCallbackRoute(
   app: FastifyInstance,
-  { tasks, secrets, clock, log, signatures, parseCallback }: CallbackRoute,
+  { tasks, secrets, clock, log, signatures, onAnswer, parseCallback }: CallbackRoute,
 ): void {
   void app.register((callbacks, _options, done) => {
-    // Whatever content type the sender claims: it is JSON or it is refused.
-    callbacks.removeAllContentTypeParsers()
-    callbacks.addContentTypeParser(
-      '*',
-      { parseAs: 'string' },
-      callbacks.getDefaultJsonParser('ignore', 'ignore'),
-    )
+    // Whatever content type the sender claims, or none: it is JSON or it is refused.
+    callbacks.addHook('onRequest', (request, _reply, next) => {
+      request.headers['content-type'] = 'application/json'
+      next()
+    })
+    callbacks.addHook('onResponse', (_request, reply, next) => {
+      onAnswer(reply.statusCode)
+      next()
+    })
     callbacks.setErrorHandler((error: { statusCode?: number; message: string }, request, reply) => {
       const { statusCode = 503 } = error
       if (statusCode < 500) return sendError(request, reply, statusCode, error.message, log)

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { ExecutionArgs, GraphQLSchema } from 'graphql'
 import { CloseCode, handleProtocols, makeServer } from 'graphql-ws'
 import { WebSocketServer, type WebSocket } from 'ws'
@@ -27,11 +28,24 @@ export interface GraphqlSocket extends SessionOptions {
   readonly socketOperationLimit: number | null
 }
 
+/** The sockets of a server. */
+export interface GraphqlSockets extends AsyncDisposable {
+  count(): { readonly open: number; readonly operations: number }
+  /**
+   * Takes no new sockets, and closes those there are with 1001, one after the other, within this many milliseconds:
+   * so that not all of them come to the other replicas at once.
+   */
+  drain(windowMs: number): Promise<void>
+}
+
+/** Between the ends of two sockets, unless there are too many for the window. */
+const DRAIN_STEP_MS = 2
+
 /**
  * GraphQL over WebSocket (graphql-transport-ws) on the server's `/graphql`: queries, mutations and
- * subscriptions. Disposing closes every socket with 1001.
+ * subscriptions. Disposing closes every socket with 1001 at once.
  */
-export function openGraphqlSocket(server: Server, options: GraphqlSocket): AsyncDisposable {
+export function openGraphqlSocket(server: Server, options: GraphqlSocket): GraphqlSockets {
   const protocol = createProtocol(options)
   const serverOptions = {
     noServer: true,
@@ -53,21 +67,37 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Async
     )
   }
   const owners = new Map<string, number>()
+  const sessions = new Map<WebSocket, SocketSession>()
   sockets.on('connection', (socket, { headers }) => {
     const session = new SocketSession(socket, owners, options)
+    sessions.set(socket, session)
+    socket.once('close', () => sessions.delete(socket))
     serve(protocol, socket, { session, authorization: headers.authorization }, options.log)
   })
   server.on('upgrade', onUpgrade)
   const pings = pingRegularly(sockets)
+  const drain = async (windowMs: number) => {
+    pings[Symbol.dispose]()
+    server.off('upgrade', onUpgrade)
+    const { promise: closed, resolve } = Promise.withResolvers<void>()
+    sockets.close(() => resolve())
+    const open = [...sockets.clients]
+    const stepMs = Math.min(DRAIN_STEP_MS, windowMs / open.length)
+    const startedAt = performance.now()
+    for (const [index, socket] of open.entries()) {
+      const waitMs = startedAt + index * stepMs - performance.now()
+      if (waitMs > 1) await pause(waitMs)
+      socket.close(1001, 'Going away')
+    }
+    await closed
+  }
   return {
-    async [Symbol.asyncDispose]() {
-      pings[Symbol.dispose]()
-      server.off('upgrade', onUpgrade)
-      const { promise: closed, resolve } = Promise.withResolvers<void>()
-      sockets.close(() => resolve())
-      for (const socket of sockets.clients) socket.close(1001, 'Going away')
-      await closed
-    },
+    count: () => ({
+      open: sessions.size,
+      operations: [...sessions.values()].reduce((sum, { operations }) => sum + operations, 0),
+    }),
+    drain,
+    [Symbol.asyncDispose]: () => drain(0),
   }
 }
 
@@ -80,8 +110,9 @@ interface Extra {
 
 function createProtocol({ schema, prepare, log, createContext, socketOperationLimit }: GraphqlSocket) {
   return makeServer<Record<string, unknown>, Extra>({
-    onConnect({ connectionParams = {}, extra: { session, authorization } }) {
-      return session.open(readAuthorization(connectionParams) ?? authorization)
+    onConnect({ connectionParams = {}, subscriptions, extra: { session, authorization } }) {
+      const countOperations = () => Object.keys(subscriptions).length
+      return session.open(readAuthorization(connectionParams) ?? authorization, countOperations)
     },
     async onPing({ extra: { session } }, payload) {
       const authorization = readAuthorization(payload ?? {})
@@ -153,6 +184,7 @@ function serve(protocol: Protocol, socket: WebSocket, extra: Extra, log: Log): v
       close: (code, reason) => socket.close(code, reason),
       onMessage: (take) =>
         socket.on('message', (data) => {
+          extra.session.touch()
           take((data as Buffer).toString()).catch((error: unknown) => {
             // graphql-ws throws at a frame that only servers send; the protocol has a code for it.
             if (String(error).startsWith('Error: Unexpected message of type')) {

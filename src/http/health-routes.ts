@@ -8,6 +8,17 @@ export interface Health {
   isDraining(): boolean
 }
 
+/** `/metrics`, in the Prometheus text format. */
+export function addMetricsRoute(
+  app: FastifyInstance,
+  render: () => Promise<{ readonly contentType: string; readonly text: string }>,
+): void {
+  app.get('/metrics', async (_request, reply) => {
+    const { contentType, text } = await render()
+    return reply.type(contentType).send(text)
+  })
+}
+
 /** `/livez`: the process answers. `/readyz`: it can do its work, and wants more of it. */
 export function addHealthRoutes(app: FastifyInstance, { store, log, isDraining }: Health): void {
   app.get('/livez', () => ({ status: 'ok' }))

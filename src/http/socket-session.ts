@@ -15,8 +15,12 @@ const MAX_TIMER_MS = 2_147_483_647
 /** How long the last states of a socket may take before it is closed all the same. */
 const LAST_STATE_MS = 500
 
+/** A socket on which nothing runs, and from which nothing is heard for this long, is closed. */
+const IDLE_MS = 600_000
+
 /** Close codes that graphql-transport-ws leaves to the WebSocket protocol (RFC 6455, IANA registry). */
 const TRY_AGAIN_LATER = 1013
+const NORMAL_CLOSURE = 1000
 
 export interface SessionOptions {
   readonly authenticate: Authenticate
@@ -37,6 +41,9 @@ export class SocketSession {
   readonly #repeats = new Set<() => void>()
   #identity: Identity | undefined
   #expiry: Disposable | undefined
+  #idling: Disposable | undefined
+  #heard = false
+  #countOperations = () => 0
 
   /** `sockets` counts the sockets of each owner, over all sessions. */
   constructor(socket: WebSocket, sockets: Map<string, number>, options: SessionOptions) {
@@ -56,8 +63,13 @@ export class SocketSession {
     return { owner, operator, onRepeat }
   }
 
-  /** Lets the caller in, or closes the socket and says false. */
-  async open(authorization: unknown): Promise<boolean> {
+  /** How many operations run on the socket. */
+  get operations(): number {
+    return this.#countOperations()
+  }
+
+  /** Lets the caller in, or closes the socket and says false. `countOperations` tells how many run on it. */
+  async open(authorization: unknown, countOperations: () => number): Promise<boolean> {
     const identity = await this.#identify(authorization)
     if (identity === undefined) return false
     const { ownerSocketLimit } = this.#options
@@ -69,7 +81,14 @@ export class SocketSession {
     if (this.#socket.readyState !== this.#socket.OPEN) return false
     this.#sockets.set(identity.owner, count)
     this.#hold(identity)
+    this.#countOperations = countOperations
+    this.#closeWhenIdle()
     return true
+  }
+
+  /** To be called at every message from the client: also one that only pings wants its socket. */
+  touch(): void {
+    this.#heard = true
   }
 
   /** Goes on with a new token of the same owner; with any other the socket is closed. */
@@ -89,6 +108,7 @@ export class SocketSession {
 
   [Symbol.dispose](): void {
     this.#expiry?.[Symbol.dispose]()
+    this.#idling?.[Symbol.dispose]()
     if (this.#identity === undefined) return
     const { owner } = this.#identity
     const left = (this.#sockets.get(owner) ?? 1) - 1
@@ -108,6 +128,14 @@ export class SocketSession {
       }
       return undefined
     }
+  }
+
+  #closeWhenIdle(): void {
+    this.#heard = false
+    this.#idling = this.#options.clock.after(IDLE_MS, () => {
+      if (this.#heard || this.operations > 0) this.#closeWhenIdle()
+      else this.#socket.close(NORMAL_CLOSURE, 'Idle')
+    })
   }
 
   #hold(identity: Identity): void {

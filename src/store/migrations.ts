@@ -1,14 +1,22 @@
-import { sql, type Kysely } from 'kysely'
+import type { Expression, Kysely } from 'kysely'
 import { Migrator, type Migration } from 'kysely/migration'
 import type { Database } from './schema.ts'
 
+/** What differs between dialects. */
+export interface MigrationDialect {
+  /** Type of a text that is compared byte by byte, as JavaScript does. */
+  readonly id: Expression<unknown>
+  /** The schema that all is in; undefined where there are none. Others in the same database may use Kysely, too. */
+  readonly schema?: string
+}
+
 /** Every schema change ever released, in order. A released migration is never edited: add the next one. */
-const MIGRATIONS: Record<string, Migration> = {
+const toMigrations = ({ id }: MigrationDialect): Record<string, Migration> => ({
   '001-task': {
     async up(db: Kysely<unknown>) {
       await db.schema
         .createTable('task')
-        .addColumn('id', 'text', (column) => column.primaryKey().notNull())
+        .addColumn('id', id, (column) => column.primaryKey().notNull())
         .addColumn('version', 'integer', (column) => column.notNull())
         .addColumn('owner', 'text', (column) => column.notNull())
         .addColumn('status', 'text', (column) => column.notNull())
@@ -17,13 +25,11 @@ const MIGRATIONS: Record<string, Migration> = {
         .addColumn('water_mark', 'text')
         .addColumn('images', 'text')
         .addColumn('failure', 'text')
-        .addColumn('refused', 'integer', (column) => column.notNull())
+        .addColumn('failed_by', 'text')
         .addColumn('upstream_task_id', 'text')
         .addColumn('callback_token_hash', 'text', (column) => column.notNull())
-        .addColumn('key_claim', 'text', (column) => column.unique())
-        .addColumn('key_claim_until', 'bigint')
-        .addColumn('picture_claim', 'text', (column) => column.unique())
-        .addColumn('picture_claim_until', 'bigint')
+        .addColumn('picture_digest', 'text', (column) => column.notNull())
+        .addColumn('images_expire_at', 'bigint')
         .addColumn('answer_by', 'bigint')
         .addColumn('created_at', 'bigint', (column) => column.notNull())
         .addColumn('updated_at', 'bigint', (column) => column.notNull())
@@ -34,21 +40,65 @@ const MIGRATIONS: Record<string, Migration> = {
         .addColumn('history', 'text', (column) => column.notNull())
         .execute()
       await db.schema.createIndex('task_by_owner').on('task').columns(['owner', 'created_at', 'id']).execute()
-      await db.schema.createIndex('task_by_due').on('task').column('due_at').execute()
       await db.schema
-        .createIndex('task_by_deadline')
+        .createIndex('task_by_picture')
         .on('task')
-        .column('deadline_at')
-        .where(sql.ref('settled_at'), 'is', null)
+        .columns(['picture_digest', 'created_at'])
         .execute()
+      await db.schema.createIndex('task_by_due').on('task').column('due_at').execute()
       await db.schema.createIndex('task_by_settled').on('task').column('settled_at').execute()
+      await db.schema
+        .createTable('idempotency_key')
+        .addColumn('claim', 'text', (column) => column.primaryKey().notNull())
+        .addColumn('task_id', id, (column) => column.notNull().references('task.id').onDelete('cascade'))
+        .addColumn('until', 'bigint', (column) => column.notNull())
+        .execute()
+      await db.schema.createIndex('idempotency_key_by_task').on('idempotency_key').column('task_id').execute()
+      await db.schema
+        .createTable('delivery')
+        .addColumn('id', id, (column) => column.primaryKey().notNull())
+        .addColumn('task_id', id, (column) => column.notNull().references('task.id').onDelete('cascade'))
+        .addColumn('owner', 'text', (column) => column.notNull())
+        .addColumn('url', 'text', (column) => column.notNull())
+        .addColumn('host', 'text', (column) => column.notNull())
+        .addColumn('version', 'integer', (column) => column.notNull())
+        .addColumn('state', 'text', (column) => column.notNull())
+        .addColumn('attempts', 'integer', (column) => column.notNull())
+        .addColumn('last_status_code', 'integer')
+        .addColumn('due_at', 'bigint')
+        .addColumn('leased_until', 'bigint')
+        .addUniqueConstraint('delivery_once', ['task_id', 'url'])
+        .execute()
+      await db.schema.createIndex('delivery_by_due').on('delivery').column('due_at').execute()
+      // As rate-limiter-flexible wants it.
+      await db.schema
+        .createTable('rate_limit')
+        .addColumn('key', 'text', (column) => column.primaryKey().notNull())
+        .addColumn('points', 'integer', (column) => column.notNull().defaultTo(0))
+        .addColumn('expire', 'bigint')
+        .execute()
     },
   },
-}
+})
+
+/** What PostgreSQL calls a schema that is not there. */
+const INVALID_SCHEMA_NAME = '3F000'
+const MAX_RETRIES = 10
 
 /** Brings the schema up to this version; several processes may do so at once. */
-export async function migrate(db: Kysely<Database>): Promise<void> {
-  const provider = { getMigrations: () => Promise.resolve(MIGRATIONS) }
-  const { error } = await new Migrator({ db, provider }).migrateToLatest()
-  if (error !== undefined) throw new Error('The database could not be migrated', { cause: error })
+export async function migrate(db: Kysely<Database>, dialect: MigrationDialect): Promise<void> {
+  const migrator = new Migrator({
+    db,
+    provider: { getMigrations: () => Promise.resolve(toMigrations(dialect)) },
+    migrationTableName: 'upscale_migration',
+    migrationLockTableName: 'upscale_migration_lock',
+    ...(dialect.schema !== undefined && { migrationTableSchema: dialect.schema }),
+  })
+  for (let tries = 0; ; tries += 1) {
+    const { error } = await migrator.migrateToLatest()
+    if (error === undefined) return
+    // Kysely looks at all schemas of the database, and somebody may drop one of theirs while it does.
+    const gone = (error as { code?: string }).code === INVALID_SCHEMA_NAME && tries < MAX_RETRIES
+    if (!gone) throw new Error('The database could not be migrated', { cause: error })
+  }
 }

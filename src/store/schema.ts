@@ -1,8 +1,33 @@
-import type { TaskStatus } from '../tasks/task.ts'
+import type { DeliveryState } from '../tasks/delivery.ts'
+import type { FailedBy, TaskStatus } from '../tasks/task.ts'
 
 /** The tables as Kysely sees them. Instants are Unix milliseconds; `images`, `failure` and `history` are JSON texts. */
 export interface Database {
   task: TaskRow
+  idempotency_key: IdempotencyKeyRow
+  delivery: DeliveryRow
+}
+
+/** What a caller's server is owed, and what became of it. */
+export interface DeliveryRow {
+  id: string
+  task_id: string
+  owner: string
+  url: string
+  host: string
+  version: number
+  state: DeliveryState
+  attempts: number
+  last_status_code: number | null
+  due_at: number | null
+  leased_until: number | null
+}
+
+/** Which task an owner's idempotency key names. */
+export interface IdempotencyKeyRow {
+  claim: string
+  task_id: string
+  until: number
 }
 
 export interface TaskRow {
@@ -15,13 +40,11 @@ export interface TaskRow {
   water_mark: string | null
   images: string | null
   failure: string | null
-  refused: number
+  failed_by: FailedBy | null
   upstream_task_id: string | null
   callback_token_hash: string
-  key_claim: string | null
-  key_claim_until: number | null
-  picture_claim: string | null
-  picture_claim_until: number | null
+  picture_digest: string
+  images_expire_at: number | null
   answer_by: number | null
   created_at: number
   updated_at: number

@@ -1,64 +1,80 @@
-import type { Kysely, Selectable, Transaction } from 'kysely'
-import type { Insertion, TaskHints, TaskListQuery, TaskStore } from '../tasks/ports.ts'
-import type { Failure } from '../tasks/failure.ts'
-import type { TaskEvent, UpscaledImage, UpscaleTask } from '../tasks/task.ts'
+import type { Kysely, Transaction } from 'kysely'
+import type {
+  IdempotencyKey,
+  InsertOptions,
+  Insertion,
+  TaskHints,
+  TaskListQuery,
+  TaskStore,
+} from '../tasks/ports.ts'
+import { isUncharged, type TaskStatus, type UpscaleTask } from '../tasks/task.ts'
+import type { Locking } from './locking.ts'
 import type { Database, TaskRow } from './schema.ts'
+import { insertDelivery, queueDeliveries } from './sql-outbox.ts'
+import { toRow, toTask } from './task-row.ts'
 
 /** The TaskStore in SQL. Announces what it has committed; the dialect is the caller's choice. */
 export class SqlTaskStore implements TaskStore {
   readonly #db: Kysely<Database>
   readonly #hints: TaskHints
+  readonly #locking: Locking
 
-  constructor(db: Kysely<Database>, hints: TaskHints) {
+  constructor(db: Kysely<Database>, hints: TaskHints, locking: Locking) {
     this.#db = db
     this.#hints = hints
+    this.#locking = locking
   }
 
   insert<Refusal = never>(
     task: UpscaleTask,
-    { force, admit }: { force: boolean; admit?: () => Promise<Refusal | null> },
+    { force = false, key = null, callBackUrl = null, admit }: InsertOptions<Refusal>,
   ): Promise<Insertion | { inserted: false; refusal: Refusal }> {
     return this.#db.transaction().execute(async (trx) => {
-      await releaseExpired(trx, task)
-      const holder = await findHolder(trx, force ? { ...task, pictureClaim: null } : task)
-      if (holder !== undefined) return holder
+      await this.#locking.lock(trx, key ? [key.claim, task.pictureDigest] : [task.pictureDigest])
+      const named = key && (await findNamed(trx, key.claim, task.createdAt))
+      if (named) return { inserted: false, existing: named, by: 'key' }
+      const holder = force ? undefined : await findHolder(trx, task)
+      if (holder !== undefined) {
+        if (key) await name(trx, key, holder.id)
+        return { inserted: false, existing: holder, by: 'picture' }
+      }
       const refusal = (await admit?.()) ?? null
       if (refusal !== null) return { inserted: false, refusal }
-      if (force) await release(trx, 'picture_claim').where('picture_claim', '=', task.pictureClaim).execute()
-      const { numInsertedOrUpdatedRows } = await trx
-        .insertInto('task')
-        .values(toRow(task))
-        .onConflict((conflict) => conflict.doNothing())
-        .executeTakeFirstOrThrow()
-      if (numInsertedOrUpdatedRows === 1n) return { inserted: true }
-      const winner = await findHolder(trx, task)
-      if (winner === undefined) throw new Error(`Task ${task.id} conflicts with a claim that nobody holds`)
-      return winner
+      await trx.insertInto('task').values(toRow(task)).execute()
+      if (key) await name(trx, key, task.id)
+      if (callBackUrl !== null) await insertDelivery(trx, task, callBackUrl, 0, null)
+      return { inserted: true }
     })
   }
 
   async read(id: string): Promise<UpscaleTask | undefined> {
+    if (!isStorable(id)) return undefined
     const row = await this.#db.selectFrom('task').selectAll().where('id', '=', id).executeTakeFirst()
     return row && toTask(row)
   }
 
   async readMany(ids: readonly string[]): Promise<UpscaleTask[]> {
-    const rows = await this.#db.selectFrom('task').selectAll().where('id', 'in', ids).execute()
+    const storable = ids.filter(isStorable)
+    if (storable.length === 0) return []
+    const rows = await this.#db.selectFrom('task').selectAll().where('id', 'in', storable).execute()
     return rows.map(toTask)
   }
 
   async update(previous: UpscaleTask, next: UpscaleTask): Promise<boolean> {
-    const { id: _id, key_claim: _key, picture_claim: _picture, ...values } = toRow(next)
-    const { numUpdatedRows } = await this.#db
-      .updateTable('task')
-      .set(values)
-      // A claim is only ever given up: `force` may have handed it to another task since `previous` was read.
-      .$if(next.keyClaim === null, (query) => query.set('key_claim', null))
-      .$if(next.pictureClaim === null, (query) => query.set('picture_claim', null))
-      .where('id', '=', previous.id)
-      .where('version', '=', previous.version)
-      .executeTakeFirstOrThrow()
-    if (numUpdatedRows === 0n) return false
+    const won = await this.#db.transaction().execute(async (trx) => {
+      const { numUpdatedRows } = await trx
+        .updateTable('task')
+        // Only what differs: a callback may have hurried it since `previous` was read.
+        .set(toChanges(toRow(previous), toRow(next)))
+        .where('id', '=', previous.id)
+        .where('version', '=', previous.version)
+        .where('upstream_task_id', previous.upstreamTaskId === null ? 'is' : '=', previous.upstreamTaskId)
+        .executeTakeFirstOrThrow()
+      if (numUpdatedRows === 0n) return false
+      if (next.version > previous.version) await queueDeliveries(trx, next)
+      return true
+    })
+    if (!won) return false
     this.#hints.announce(next.id)
     return true
   }
@@ -76,11 +92,20 @@ export class SqlTaskStore implements TaskStore {
 
   async claimDue(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]> {
     const rows = await this.#db
-      .updateTable('task')
-      .set({ due_at: leaseUntil })
-      .where('id', 'in', (from) =>
-        from.selectFrom('task').select('id').where('due_at', '<=', now).orderBy('due_at').limit(limit),
+      .with('due', (db) =>
+        db
+          .selectFrom('task')
+          .select('id as due_id')
+          .where('due_at', '<=', now)
+          .where('status', '!=', 'SUCCEEDED')
+          .orderBy('due_at')
+          .limit(limit)
+          .$if(this.#locking.rows, (query) => query.forUpdate().skipLocked()),
       )
+      .updateTable('task')
+      .from('due')
+      .set({ due_at: leaseUntil })
+      .whereRef('id', '=', 'due_id')
       .returningAll()
       .execute()
     return rows.map(toTask)
@@ -96,26 +121,13 @@ export class SqlTaskStore implements TaskStore {
       .execute()
   }
 
-  async hurry(id: string, now: number): Promise<void> {
+  async hurry(id: string): Promise<void> {
     await this.#db
       .updateTable('task')
-      .set({ due_at: now })
+      .set({ due_at: 0 })
       .where('id', '=', id)
       .where('status', '!=', 'SUCCEEDED')
-      .where((where) => where.or([where('due_at', 'is', null), where('due_at', '>', now)]))
       .execute()
-  }
-
-  async listOverdue(now: number, limit: number): Promise<UpscaleTask[]> {
-    const rows = await this.#db
-      .selectFrom('task')
-      .selectAll()
-      .where('settled_at', 'is', null)
-      .where('deadline_at', '<=', now)
-      .orderBy('deadline_at')
-      .limit(limit)
-      .execute()
-    return rows.map(toTask)
   }
 
   async removeSettled(before: number, limit: number): Promise<number> {
@@ -128,104 +140,77 @@ export class SqlTaskStore implements TaskStore {
     return Number(numDeletedRows)
   }
 
+  async countByStatus(): Promise<Partial<Record<TaskStatus, number>>> {
+    const rows = await this.#db
+      .selectFrom('task')
+      .select(({ fn }) => ['status', fn.countAll().as('count')])
+      .groupBy('status')
+      .execute()
+    return Object.fromEntries(rows.map(({ status, count }) => [status, Number(count)]))
+  }
+
   async check(): Promise<void> {
     await this.#db.selectFrom('task').select('id').limit(1).execute()
   }
 }
 
-type Claim = 'key_claim' | 'picture_claim'
-
-function release(trx: Transaction<Database>, claim: Claim) {
-  return trx.updateTable('task').set(claim, null)
-}
-
-/** A claim that has run out holds nobody up, whether or not anything has cleared it yet. */
-async function releaseExpired(trx: Transaction<Database>, task: UpscaleTask): Promise<void> {
-  for (const [claim, value] of [
-    ['key_claim', task.keyClaim],
-    ['picture_claim', task.pictureClaim],
-  ] as const) {
-    if (value === null) continue
-    await release(trx, claim).where(claim, '=', value).where(`${claim}_until`, '<=', task.createdAt).execute()
-  }
-}
-
-async function findClaim(
+/** The task that a key names; undefined when the key is free. */
+async function findNamed(
   trx: Transaction<Database>,
-  claim: Claim,
-  value: string | null,
+  claim: string,
+  now: number,
 ): Promise<UpscaleTask | undefined> {
-  if (value === null) return undefined
-  const row = await trx.selectFrom('task').selectAll().where(claim, '=', value).executeTakeFirst()
+  const row = await trx
+    .selectFrom('idempotency_key')
+    .innerJoin('task', 'task.id', 'idempotency_key.task_id')
+    .selectAll('task')
+    .where('claim', '=', claim)
+    .where('until', '>', now)
+    .executeTakeFirst()
+  const task = row && toTask(row)
+  return task && !isUncharged(task) ? task : undefined
+}
+
+/** Lets a free key name a task. */
+async function name(trx: Transaction<Database>, { claim, until }: IdempotencyKey, id: string): Promise<void> {
+  const names = { task_id: id, until }
+  await trx
+    .insertInto('idempotency_key')
+    .values({ claim, ...names })
+    .onConflict((conflict) => conflict.column('claim').doUpdateSet(names))
+    .execute()
+}
+
+/** The newest task for the same picture that is running, or done with images that have not expired. */
+async function findHolder(
+  trx: Transaction<Database>,
+  { pictureDigest, createdAt }: UpscaleTask,
+): Promise<UpscaleTask | undefined> {
+  const row = await trx
+    .selectFrom('task')
+    .selectAll()
+    .where('picture_digest', '=', pictureDigest)
+    .where((where) =>
+      where.or([
+        where('status', 'in', ['SUBMITTED', 'PROCESSING']),
+        where.and([where('status', '=', 'SUCCEEDED'), where('images_expire_at', '>', createdAt)]),
+      ]),
+    )
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirst()
   return row && toTask(row)
 }
 
-/** Who holds a claim that this task would need: the key's holder before the picture's. */
-async function findHolder(
-  trx: Transaction<Database>,
-  task: UpscaleTask,
-): Promise<Extract<Insertion, { inserted: false }> | undefined> {
-  const byKey = await findClaim(trx, 'key_claim', task.keyClaim)
-  if (byKey !== undefined) return { inserted: false, existing: byKey, by: 'key' }
-  const byPicture = await findClaim(trx, 'picture_claim', task.pictureClaim)
-  if (byPicture !== undefined) return { inserted: false, existing: byPicture, by: 'picture' }
-  return undefined
+/** PostgreSQL knows no NUL in a text, and makes an error of a question with one. */
+function isStorable(text: string): boolean {
+  return !text.includes('\0')
 }
 
-function toRow(task: UpscaleTask): TaskRow {
-  return {
-    id: task.id,
-    version: task.version,
-    owner: task.owner,
-    status: task.status,
-    source_task_id: task.sourceTaskId,
-    image_index: task.imageIndex,
-    water_mark: task.waterMark,
-    images: task.images && JSON.stringify(task.images),
-    failure: task.failure && JSON.stringify(task.failure),
-    refused: Number(task.refused),
-    upstream_task_id: task.upstreamTaskId,
-    callback_token_hash: task.callbackTokenHash,
-    key_claim: task.keyClaim,
-    key_claim_until: task.keyClaimUntil,
-    picture_claim: task.pictureClaim,
-    picture_claim_until: task.pictureClaimUntil,
-    answer_by: task.answerBy,
-    created_at: task.createdAt,
-    updated_at: task.updatedAt,
-    settled_at: task.settledAt,
-    deadline_at: task.deadlineAt,
-    due_at: task.dueAt,
-    polls: task.polls,
-    history: JSON.stringify(task.history),
-  }
-}
-
-function toTask(row: Selectable<TaskRow>): UpscaleTask {
-  return {
-    id: row.id,
-    version: row.version,
-    owner: row.owner,
-    status: row.status,
-    sourceTaskId: row.source_task_id,
-    imageIndex: row.image_index,
-    waterMark: row.water_mark,
-    images: row.images === null ? null : (JSON.parse(row.images) as UpscaledImage[]),
-    failure: row.failure === null ? null : (JSON.parse(row.failure) as Failure),
-    refused: row.refused === 1,
-    upstreamTaskId: row.upstream_task_id,
-    callbackTokenHash: row.callback_token_hash,
-    keyClaim: row.key_claim,
-    keyClaimUntil: row.key_claim_until,
-    pictureClaim: row.picture_claim,
-    pictureClaimUntil: row.picture_claim_until,
-    answerBy: row.answer_by,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-    settledAt: row.settled_at,
-    deadlineAt: row.deadline_at,
-    dueAt: row.due_at,
-    polls: row.polls,
-    history: JSON.parse(row.history) as TaskEvent[],
-  }
+function toChanges(previous: TaskRow, next: TaskRow): Partial<TaskRow> {
+  const columns = Object.keys(next) as (keyof TaskRow)[]
+  return Object.fromEntries(
+    columns.filter((column) => next[column] !== previous[column]).map((column) => [column, next[column]]),
+  )
 }

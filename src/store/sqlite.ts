@@ -1,20 +1,20 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
-import { Kysely, SqliteDialect } from 'kysely'
-import type { TaskHints, TaskStore } from '../tasks/ports.ts'
+import { Kysely, sql, SqliteDialect } from 'kysely'
+import type { TaskHints } from '../tasks/ports.ts'
+import { WRITE_LOCKED } from './locking.ts'
 import { migrate } from './migrations.ts'
 import type { Database } from './schema.ts'
+import type { Stores } from './stores.ts'
+import { SqlOutbox } from './sql-outbox.ts'
 import { SqlTaskStore } from './sql-task-store.ts'
 
 /** How long a statement waits for another process's write lock, in milliseconds. */
 const BUSY_TIMEOUT_MS = 5_000
 
-/** Opens (and creates, and migrates) the store in one SQLite file; its folder is made when missing. */
-export async function openSqliteTaskStore(
-  file: string,
-  hints: TaskHints,
-): Promise<TaskStore & AsyncDisposable> {
+/** Opens (and creates, and migrates) one SQLite file; its folder is made when missing. */
+export async function openSqlite(file: string, hints: TaskHints): Promise<Stores> {
   await mkdir(dirname(file), { recursive: true })
   using _turn = takeTurn(file)
   const sqlite = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
@@ -23,14 +23,16 @@ export async function openSqliteTaskStore(
   sqlite.exec('PRAGMA synchronous = FULL')
   const db = new Kysely<Database>({ dialect: new SqliteDialect({ database: toKyselyDatabase(sqlite) }) })
   try {
-    await migrate(db)
+    await migrate(db, { id: sql`text` })
   } catch (error) {
     await db.destroy()
     throw error
   }
-  return Object.assign(new SqlTaskStore(db, hints), {
+  return {
+    store: new SqlTaskStore(db, hints, WRITE_LOCKED),
+    outbox: new SqlOutbox(db, WRITE_LOCKED),
     [Symbol.asyncDispose]: () => db.destroy(),
-  })
+  }
 }
 
 /**

@@ -1,26 +1,34 @@
 import type { TaskDependencies } from './ports.ts'
 import type { UpscaleTask } from './task.ts'
 
+/** A hint may be lost, and a timer may fire early: whoever waits looks again this often, in milliseconds. */
+const LOOK_EVERY_MS = 1_000
+
 /**
  * A task as its own submit will show it: waits while the answer of the upstream may still come, in whichever
- * replica asked for it. So a replay shows what the first answer shows, even when both come at once.
+ * replica asked for it. So a replay shows what the first answer shows, even when both come at once. `ending`
+ * ends the wait: the task is then shown as it stands.
  */
 export async function awaitAnswer(
   { store, hints, clock }: Pick<TaskDependencies, 'store' | 'hints' | 'clock'>,
   task: UpscaleTask,
+  ending: AbortSignal,
 ): Promise<UpscaleTask> {
   if (!isAwaited(task, clock.now())) return task
   let changed = Promise.withResolvers<void>()
-  using _listener = await hints.listen(task.id, () => changed.resolve())
-  for (;;) {
-    const current = await store.read(task.id)
-    if (current === undefined || !isAwaited(current, clock.now())) return current ?? task
-    // Again each second: a timer may fire early, and a hint may be lost.
-    using _timer = clock.after(Math.min(1_000, (current.answerBy ?? 0) - clock.now()), () =>
-      changed.resolve(),
-    )
-    await changed.promise
-    changed = Promise.withResolvers()
+  const look = () => changed.resolve()
+  using _listener = await hints.listen(task.id, look)
+  ending.addEventListener('abort', look)
+  try {
+    for (;;) {
+      const current = await store.read(task.id)
+      if (current === undefined || !isAwaited(current, clock.now()) || ending.aborted) return current ?? task
+      using _timer = clock.after(Math.min(LOOK_EVERY_MS, (current.answerBy ?? 0) - clock.now()), look)
+      await changed.promise
+      changed = Promise.withResolvers()
+    }
+  } finally {
+    ending.removeEventListener('abort', look)
   }
 }
 

@@ -134,3 +134,19 @@ const codeByNumber = new Map<number, UpscaleErrorCode>(
 export function toUpstreamFailure(upstreamCode: number): FailureCause {
   return toFailure(codeByNumber.get(upstreamCode) ?? 'UPSTREAM_PROTOCOL_ERROR', upstreamCode)
 }
+
+/** A failure as clients see it: the same keys in `problem`, in the typed GraphQL error, and in a callback. */
+export interface Problem {
+  readonly code: UpscaleErrorCode
+  readonly message: string
+  readonly retryable: boolean
+  readonly retryAfterMs: number | null
+  readonly upstreamCode: number | null
+  readonly taskId: string | null
+  readonly correlationId: string
+}
+
+export function toProblem(failure: Failure, taskId: string | null): Problem {
+  const { description: message, retryable } = CATALOGUE[failure.code]
+  return { ...failure, message, retryable, taskId }
+}

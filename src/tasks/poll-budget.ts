@@ -3,20 +3,22 @@ import type { Clock } from './ports.ts'
 /** At most so many questions to the upstream in any second, whoever asks them. */
 export interface PollBudget {
   /** Takes up to `wanted` questions and says how many it got. Those who wait come first. */
-  take(wanted: number): number
+  take(wanted: number): Promise<number>
   /** Returns so many of the questions just taken, unasked. */
-  giveBack(count: number): void
+  giveBack(count: number): Promise<void>
   /** Waits for one question; false when there was none within `timeoutMs`. */
   wait(timeoutMs: number): Promise<boolean>
 }
 
+/** The budget of one process: so many in any second, to the millisecond. */
 export function createPollBudget(clock: Clock, perSecond: number): PollBudget {
   /** When the questions of the last second were taken. */
   let taken: number[] = []
   let waiting = 0
   const free = () => {
-    const secondAgo = clock.now() - 1_000
-    taken = taken.filter((at) => at > secondAgo)
+    const now = clock.now()
+    // Those from the future were taken before the clock was put back.
+    taken = taken.filter((at) => at > now - 1_000 && at <= now)
     return perSecond - taken.length
   }
   const spend = (count: number) => {
@@ -24,9 +26,10 @@ export function createPollBudget(clock: Clock, perSecond: number): PollBudget {
     return count
   }
   return {
-    take: (wanted) => spend(Math.max(0, Math.min(wanted, free() - waiting))),
+    take: (wanted) => Promise.resolve(spend(Math.max(0, Math.min(wanted, free() - waiting)))),
     giveBack(count) {
       if (count > 0) taken = taken.slice(0, -count)
+      return Promise.resolve()
     },
     async wait(timeoutMs) {
       const until = clock.now() + timeoutMs

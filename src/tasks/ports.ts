@@ -1,5 +1,7 @@
 /** What the core needs of the world. Each method states its guarantee; adapters are held to it by test/contract. */
+import type { DeliverySender, DeliverySigner, Outbox } from './delivery.ts'
 import type { FailureCause } from './failure.ts'
+import type { PollBudget } from './poll-budget.ts'
 import type { Picture, TaskStatus, UpscaleTask } from './task.ts'
 
 /** A place in a list of tasks, newest first: the task that stands there. */
@@ -19,39 +21,63 @@ export interface TaskListQuery {
 /** Tasks that outlive the process. Whatever is committed is announced through TaskHints, and nothing else is. */
 export interface TaskStore {
   /**
-   * Stores a new task, or gives back the one that already holds its idempotency key or, failing that,
-   * its picture. Atomic: of any number of concurrent inserts with one claim exactly one is stored.
-   * `force` takes the picture claim away from whoever holds it. `admit` is asked only where nobody holds a
-   * claim, before anything is stored; what it refuses is not stored, and the refusal is given back.
+   * Stores a new task, or gives back the one that its idempotency key names or, failing that, the newest one for
+   * the same picture that is running, or done with images that have not expired; from then on the key names that
+   * one. Atomic: of any number of concurrent inserts with one key or picture exactly one is stored. A key is free
+   * when it has run out, or names a task that was refused without a charge. `force` does not look for the
+   * picture. `admit` is asked only where there is no such task, before anything is stored; what it refuses is not
+   * stored, and the refusal is given back.
    */
   insert<Refusal = never>(
     task: UpscaleTask,
-    options: { force: boolean; admit?: () => Promise<Refusal | null> },
+    options: InsertOptions<Refusal>,
   ): Promise<Insertion | { readonly inserted: false; readonly refusal: Refusal }>
   /** The task as last committed, or undefined. */
   read(id: string): Promise<UpscaleTask | undefined>
-  /** Replaces `previous` by `next` if nobody has moved it since; otherwise changes nothing and says false. */
+  /**
+   * Turns `previous` into `next`, writing only what differs, if its version and the upstream's id are still the
+   * same; otherwise changes nothing and says false. Where the task settles with it, everything in its outbox becomes due in the
+   * same transaction.
+   */
   update(previous: UpscaleTask, next: UpscaleTask): Promise<boolean>
   /** Those of these tasks that there are, in any order, by one question. */
   readMany(ids: readonly string[]): Promise<UpscaleTask[]>
   /** One owner's tasks, newest first. */
   list(query: TaskListQuery): Promise<UpscaleTask[]>
   /**
-   * Takes up to `limit` tasks that are due for a poll, longest due first, and makes each due again only at
+   * Takes up to `limit` tasks that are due and have not succeeded, longest due first, and makes each due again only at
    * `leaseUntil`: however many replicas ask at once, a task is given to one of them. A claimer that dies
    * delays its tasks until the lease ends, and loses none.
    */
   claimDue(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]>
   /** Ends a claim: says when the task is due next. Changes nothing if the task has moved, or been hurried, since. */
   reschedule(claimed: UpscaleTask, dueAt: number | null): Promise<void>
-  /** Makes a task due now, unless it has succeeded or is due already. */
-  hurry(id: string, now: number): Promise<void>
-  /** Up to `limit` tasks that are not settled though their deadline has passed. */
-  listOverdue(now: number, limit: number): Promise<UpscaleTask[]>
+  /** Makes a task due before all others, unless it has succeeded. */
+  hurry(id: string): Promise<void>
   /** Removes up to `limit` tasks settled before an instant, with all that hangs on them; says how many. */
   removeSettled(before: number, limit: number): Promise<number>
+  /** How many tasks there are, by status. */
+  countByStatus(): Promise<Partial<Record<TaskStatus, number>>>
   /** Resolves when the store answers and has the schema this version needs; rejects otherwise. */
   check(): Promise<void>
+}
+
+/** An owner's idempotency key. */
+export interface IdempotencyKey {
+  /** A digest of owner and key: the key itself is not kept. */
+  readonly claim: string
+  /** When it is free again. */
+  readonly until: number
+}
+
+export interface InsertOptions<Refusal> {
+  /** Stores it although there is a task for the same picture; false unless said. */
+  readonly force?: boolean
+  readonly key?: IdempotencyKey | null
+  /** Where to tell how a new task ends; null: nowhere. */
+  readonly callBackUrl?: string | null
+  /** Says why a new task must not be stored; null: it may. */
+  readonly admit?: () => Promise<Refusal | null>
 }
 
 export type Insertion =
@@ -169,11 +195,13 @@ export interface RateBudget {
 export interface RateLimits {
   /** Counts one new submit, or says why it must wait; one that must wait is not counted. */
   take(owner: string): Promise<RateRefusal | null>
+  /** As `take`, for what costs the upstream nothing. */
+  takeOwn(owner: string): Promise<RateRefusal | null>
   /** What is left of the upstream account's rate; null where there is no limit. */
   upstream(now: number): Promise<RateBudget | null>
 }
 
-/** Wakes the reconciler, when there is something to do before its time. */
+/** Wakes a worker, when there is something to do before its time. */
 export interface Alarm {
   ring(): void
 }
@@ -186,8 +214,18 @@ export interface TaskDependencies {
   readonly clock: Clock
   readonly secrets: Secrets
   readonly limits: RateLimits
+  /** Counts all questions to the upstream about tasks. */
+  readonly budget: PollBudget
   readonly log: Log
+  /** Wakes whoever looks after due tasks. */
   readonly alarm: Alarm
+  readonly outbox: Outbox
+  readonly sender: DeliverySender
+  readonly signer: DeliverySigner
+  /** Wakes whoever delivers. */
+  readonly deliveryAlarm: Alarm
+  /** Told how each attempt to deliver ended. */
+  readonly onDelivery?: (outcome: string) => void
   readonly policy: TaskPolicy
   /** The URL under which the upstream reaches the callback handler for this task; null when it cannot. */
   callbackUrl(taskId: string, token: string): string | null

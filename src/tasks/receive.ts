@@ -1,8 +1,9 @@
-import type { PollBudget } from './poll-budget.ts'
-import type { CallbackNews, TaskDependencies } from './ports.ts'
+import type { Report } from './apply-report.ts'
 import { toImages } from './images.ts'
+import type { CallbackNews, TaskDependencies } from './ports.ts'
 import type { Reporter } from './report.ts'
-import { isSettled, type UpscaleTask } from './task.ts'
+import type { SharedLookup } from './shared-lookup.ts'
+import { isOther, type UpscaleTask } from './task.ts'
 
 /** taken: committed, or nothing new. mismatch: it speaks of another upstream task. */
 export type Receipt = 'taken' | 'mismatch'
@@ -15,35 +16,36 @@ export type Receipt = 'taken' | 'mismatch'
 export async function receiveCallback(
   deps: TaskDependencies,
   report: Reporter,
-  budget: PollBudget,
+  lookup: SharedLookup,
   task: UpscaleTask,
   news: CallbackNews,
   correlationId: string,
 ): Promise<Receipt> {
+  if (isOther(task, news)) return 'mismatch'
+  // What is done is done, and a failure that the upstream has told already has nothing to say.
+  const known = task.failedBy === 'UPSTREAM' && news.outcome.kind === 'failed'
+  if (task.status === 'SUCCEEDED' || known) return 'taken'
   const { upstreamTaskId } = news
-  if (task.upstreamTaskId !== null && task.upstreamTaskId !== upstreamTaskId) return 'mismatch'
-  // What is done is done, and a failure that is known already has nothing to say.
-  if (task.status === 'SUCCEEDED' || (isSettled(task) && news.outcome.kind === 'failed')) return 'taken'
-  const outcome = await check(deps, budget, news, correlationId)
-  const at = deps.clock.now()
-  const source = 'CALLBACK'
+  const outcome = await check(deps, lookup, news, correlationId)
+  const facts = { at: deps.clock.now(), source: 'CALLBACK', upstreamTaskId } as const
+  const tell = async (news: Report): Promise<Receipt> =>
+    // The upstream's id may have become known, as another one, while record-info was asked.
+    isOther(await report(task.id, news), facts) ? 'mismatch' : 'taken'
   switch (outcome.kind) {
     case 'succeeded': {
-      const images = toImages(outcome.imageUrls, at, deps.policy.imageLifetimeMs)
-      await report(task.id, { kind: 'succeeded', at, source, upstreamTaskId, images })
-      return 'taken'
+      const images = toImages(outcome.imageUrls, facts.at, deps.policy.imageLifetimeMs)
+      return tell({ ...facts, kind: 'succeeded', images })
     }
-    case 'failed': {
-      const failure = { ...outcome.failure, correlationId }
-      await report(task.id, { kind: 'failed', at, source, upstreamTaskId, failure })
-      return 'taken'
-    }
-    case 'inconclusive':
+    case 'failed':
+      return tell({ ...facts, kind: 'failed', failure: { ...outcome.failure, correlationId } })
+    case 'inconclusive': {
       // Whoever calls back has accepted the task, even if its answer to the submit got lost.
-      await report(task.id, { kind: 'accepted', at, source, upstreamTaskId, pollAt: at })
-      await deps.store.hurry(task.id, at)
+      const receipt = await tell({ ...facts, kind: 'accepted', pollAt: facts.at })
+      if (receipt === 'mismatch') return receipt
+      await deps.store.hurry(task.id)
       deps.alarm.ring()
       return 'taken'
+    }
     default:
       return outcome satisfies never
   }
@@ -53,17 +55,14 @@ type Outcome = CallbackNews['outcome']
 
 /** What a callback says after record-info was asked, where it has to be and the budget allows it in time. */
 async function check(
-  { upscaler, policy, clock }: TaskDependencies,
-  budget: PollBudget,
+  { policy }: TaskDependencies,
+  lookup: SharedLookup,
   { upstreamTaskId, outcome }: CallbackNews,
   correlationId: string,
 ): Promise<Outcome> {
   const confirm = outcome.kind === 'succeeded' && policy.confirmCallbacks
   if (outcome.kind !== 'failed' && !confirm) return outcome
-  const unchecked: Outcome = confirm ? { kind: 'inconclusive' } : outcome
-  const until = clock.now() + policy.confirmTimeoutMs
-  if (!(await budget.wait(policy.confirmTimeoutMs))) return unchecked
-  const timeoutMs = Math.max(1, until - clock.now())
-  const lookup = await upscaler.lookup(upstreamTaskId, { timeoutMs, correlationId })
-  return lookup.kind === 'succeeded' || lookup.kind === 'failed' ? lookup : unchecked
+  const found = await lookup(upstreamTaskId, correlationId)
+  if (found.kind === 'succeeded' || found.kind === 'failed') return found
+  return confirm ? { kind: 'inconclusive' } : outcome
 }

@@ -1,5 +1,6 @@
+import { applyReport, type Report } from './apply-report.ts'
 import type { TaskDependencies } from './ports.ts'
-import { applyReport, type Report, type UpscaleTask } from './task.ts'
+import { isSettled, type UpscaleTask } from './task.ts'
 
 /** The one door through which every change of a task goes. Resolves to the task as it stands afterwards. */
 export type Reporter = (taskId: string, report: Report) => Promise<UpscaleTask>
@@ -13,7 +14,11 @@ export class UnknownTaskError extends Error {
  * Reads, decides, and writes if nobody else has written since; else decides again on what they wrote. It
  * ends, because each round means that another report has moved the task forward, and a task has few moves.
  */
-export function createReporter({ store, log }: Pick<TaskDependencies, 'store' | 'log'>): Reporter {
+export function createReporter({
+  store,
+  log,
+  deliveryAlarm,
+}: Pick<TaskDependencies, 'store' | 'log' | 'deliveryAlarm'>): Reporter {
   return async (taskId, report) => {
     for (;;) {
       const task = await store.read(taskId)
@@ -21,8 +26,9 @@ export function createReporter({ store, log }: Pick<TaskDependencies, 'store' | 
       const next = applyReport(task, report)
       if (next === undefined) return task
       if (!(await store.update(task, next))) continue
-      const { status, version, upstreamTaskId, failure } = next
-      log.info({ taskId, status, version, upstreamTaskId, failure, report: report.kind }, 'task moved')
+      const { status, version, upstreamTaskId, polls, failure } = next
+      log.info({ taskId, status, version, upstreamTaskId, polls, failure, report: report.kind }, 'task moved')
+      if (isSettled(next)) deliveryAlarm.ring()
       return next
     }
   }

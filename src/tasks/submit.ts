@@ -1,14 +1,16 @@
-import type { Failure } from './failure.ts'
-import { toFailure } from './failure.ts'
+import type { Report } from './apply-report.ts'
 import { awaitAnswer } from './await-answer.ts'
-import type { TaskDependencies } from './ports.ts'
-import type { Reporter } from './report.ts'
-import type { Picture, UpscaleTask } from './task.ts'
+import { toFailure, type Failure } from './failure.ts'
+import type { IdempotencyKey, SubmitAnswer, TaskDependencies } from './ports.ts'
+import { UnknownTaskError, type Reporter } from './report.ts'
+import { isSettled, type Picture, type UpscaleTask } from './task.ts'
 
 export interface SubmitInput extends Picture {
   readonly owner: string
   /** One owner and one key are one task, while the key holds. */
   readonly idempotencyKey: string | null
+  /** Where the caller wants to be told how the task ends; null: nowhere. */
+  readonly callBackUrl: string | null
   /** Pay again although the same picture is already running or done. */
   readonly force: boolean
   readonly correlationId: string
@@ -23,70 +25,138 @@ export type Submission = { readonly replayed: boolean } & (
   | { readonly task: null; readonly failure: Failure; readonly failedTaskId: string | null }
 )
 
+/** How a submit goes on beside others. */
+export interface SubmitLife {
+  /** Ends a replay's wait for the first answer. */
+  readonly ending: AbortSignal
+  /** Takes in work that goes on after the submit has been answered. */
+  background(work: Promise<void>): void
+}
+
+/** Thrown when a replay names one callback URL more than a task may have. */
+export class TooManyCallbacksError extends Error {
+  override name = 'TooManyCallbacksError'
+}
+
 /**
  * Submits an upscale and pays for it at most once. The row is committed before the upstream is called, so
  * that a crash at any point leaves a task that a callback or the deadline can settle; an answer that got
  * lost leaves it SUBMITTED, and it is never sent again.
+ * @throws TooManyCallbacksError
  */
 export async function submitTask(
   deps: TaskDependencies,
   report: Reporter,
   input: SubmitInput,
+  { ending, background }: SubmitLife,
 ): Promise<Submission> {
+  const { correlationId, force, callBackUrl } = input
   const token = deps.secrets.newToken()
   const task = toNewTask(deps, input, deps.secrets.digest(token))
   const admit = () => deps.limits.take(task.owner)
-  const insertion = await deps.store.insert(task, { force: input.force, admit })
+  const key = toKey(deps, input)
+  const insertion = await deps.store.insert(task, { force, key, callBackUrl, admit })
   if ('refusal' in insertion) {
-    const failure = { ...insertion.refusal, correlationId: input.correlationId }
+    const failure = { ...insertion.refusal, correlationId }
     return { task: null, failure, failedTaskId: null, replayed: false }
   }
   if (!insertion.inserted) {
     if (insertion.by === 'key' && !isSamePicture(insertion.existing, task)) {
-      const failure = { ...toFailure('IDEMPOTENCY_KEY_REUSED'), correlationId: input.correlationId }
+      const failure = { ...toFailure('IDEMPOTENCY_KEY_REUSED'), correlationId }
       return { task: null, failure, failedTaskId: null, replayed: false }
     }
-    return toSubmission(await awaitAnswer(deps, insertion.existing), true)
+    if (callBackUrl !== null) await addCallback(deps, insertion.existing, callBackUrl)
+    return toSubmission(await awaitAnswer(deps, insertion.existing, ending), true)
   }
 
   const { sourceTaskId, imageIndex, waterMark } = task
-  const callBackUrl = deps.callbackUrl(task.id, token)
-  const answer = await deps.upscaler.submit(
-    { sourceTaskId, imageIndex, waterMark, callBackUrl },
-    input.correlationId,
-  )
-  const at = deps.clock.now()
+  const request = { sourceTaskId, imageIndex, waterMark, callBackUrl: deps.callbackUrl(task.id, token) }
+  const answer = await deps.upscaler.submit(request, correlationId)
+  // Should the store fail now, this line is all that links the payment to the task.
+  deps.log.info({ taskId: task.id, correlationId, answer }, 'upstream has answered')
+  const news = toReport(deps, answer, correlationId)
+  return toSubmission(await persist(deps, report, task, news, background), false)
+}
+
+async function addCallback(
+  { outbox, deliveryAlarm, clock }: TaskDependencies,
+  task: UpscaleTask,
+  url: string,
+): Promise<void> {
+  if (!(await outbox.add(task.id, url, clock.now())))
+    throw new TooManyCallbacksError('The task has five callback URLs')
+  if (isSettled(task)) deliveryAlarm.ring()
+}
+
+function toReport({ clock, policy }: TaskDependencies, answer: SubmitAnswer, correlationId: string): Report {
+  const at = clock.now()
   const source = 'SUBMIT'
   switch (answer.kind) {
     case 'accepted': {
       const { upstreamTaskId } = answer
-      const pollAt = at + deps.policy.pollIntervalMs
-      return toSubmission(
-        await report(task.id, { kind: 'accepted', at, source, upstreamTaskId, pollAt }),
-        false,
-      )
+      return { kind: 'accepted', at, source, upstreamTaskId, pollAt: at + policy.pollIntervalMs }
     }
-    case 'refused': {
-      const failure = { ...answer.failure, correlationId: input.correlationId }
-      return toSubmission(await report(task.id, { kind: 'refused', at, source, failure }), false)
-    }
+    case 'refused':
+      return { kind: 'refused', at, source, failure: { ...answer.failure, correlationId } }
     case 'unknown':
-      return toSubmission(await report(task.id, { kind: 'unanswered', at, source }), false)
+      return { kind: 'unanswered', at, source }
     default:
       return answer satisfies never
   }
 }
 
-function toNewTask(
-  { clock, secrets, policy }: TaskDependencies,
-  input: SubmitInput,
-  callbackTokenHash: string,
-): UpscaleTask {
+/** How long a store that failed is left alone before what was paid for is told to it again, in milliseconds. */
+const STORE_RETRY_MS = 1_000
+
+/**
+ * Reports the upstream's answer, and to a store that fails again and again until the task's deadline: nothing
+ * else links the payment to the task. The caller is told of the failure as soon as the answer could not have
+ * come later anyway.
+ */
+function persist(
+  { clock, log }: TaskDependencies,
+  report: Reporter,
+  { id, answerBy, deadlineAt }: UpscaleTask,
+  news: Report,
+  background: (work: Promise<void>) => void,
+): Promise<UpscaleTask> {
+  const { promise, resolve, reject } = Promise.withResolvers<UpscaleTask>()
+  const insist = async () => {
+    for (;;) {
+      try {
+        resolve(await report(id, news))
+        return
+      } catch (error) {
+        const now = clock.now()
+        const final = error instanceof UnknownTaskError || now >= deadlineAt
+        if (final || now >= (answerBy ?? 0)) reject(error)
+        if (final) return
+        log.error({ err: error, taskId: id }, "the upstream's answer could not be stored; trying again")
+        await new Promise<void>((resume) => clock.after(STORE_RETRY_MS, resume))
+      }
+    }
+  }
+  background(insist())
+  return promise
+}
+
+// Digests of all parts as JSON: no separator to forge, and a missing watermark is a value like any other.
+function toDigest({ secrets }: TaskDependencies, ...parts: unknown[]): string {
+  return secrets.digest(JSON.stringify(parts))
+}
+
+function toKey(deps: TaskDependencies, { owner, idempotencyKey }: SubmitInput): IdempotencyKey | null {
+  if (idempotencyKey === null) return null
+  const until = deps.clock.now() + deps.policy.idempotencyKeyLifetimeMs
+  return { claim: toDigest(deps, 'key', owner, idempotencyKey), until }
+}
+
+function toNewTask(deps: TaskDependencies, input: SubmitInput, callbackTokenHash: string): UpscaleTask {
+  const { clock, secrets, policy } = deps
   const now = clock.now()
-  const { owner, sourceTaskId, imageIndex, idempotencyKey } = input
+  const deadlineAt = now + policy.deadlineMs
+  const { owner, sourceTaskId, imageIndex } = input
   const waterMark = input.waterMark === '' ? null : input.waterMark
-  // Digests of all parts as JSON: no separator to forge, and a missing watermark is a value like any other.
-  const claim = (...parts: unknown[]) => secrets.digest(JSON.stringify(parts))
   return {
     id: secrets.newId(),
     version: 1,
@@ -97,19 +167,18 @@ function toNewTask(
     waterMark,
     images: null,
     failure: null,
-    refused: false,
+    failedBy: null,
     upstreamTaskId: null,
     callbackTokenHash,
-    keyClaim: idempotencyKey === null ? null : claim('key', owner, idempotencyKey),
-    keyClaimUntil: idempotencyKey === null ? null : now + policy.idempotencyKeyLifetimeMs,
-    pictureClaim: claim('picture', owner, sourceTaskId, imageIndex, waterMark),
-    pictureClaimUntil: null,
+    pictureDigest: toDigest(deps, 'picture', owner, sourceTaskId, imageIndex, waterMark),
+    imagesExpireAt: null,
     answerBy: now + policy.submitTimeoutMs,
     createdAt: now,
     updatedAt: now,
     settledAt: null,
-    deadlineAt: now + policy.deadlineMs,
-    dueAt: null,
+    deadlineAt,
+    // Until it is accepted there is nothing to ask, but its deadline holds.
+    dueAt: deadlineAt,
     polls: 0,
     history: [{ at: now, status: 'SUBMITTED', source: 'SUBMIT', upstreamCode: null, note: 'submitted' }],
   }
@@ -125,7 +194,7 @@ function isSamePicture(one: Picture, other: Picture): boolean {
 
 /** Shows what the first answer showed: a task that was refused is never shown as a task. */
 function toSubmission(task: UpscaleTask, replayed: boolean): Submission {
-  return task.refused && task.failure !== null
+  return task.failedBy === 'REFUSAL' && task.failure !== null
     ? { task: null, failure: task.failure, failedTaskId: task.id, replayed }
     : { task, failure: null, replayed }
 }

@@ -1,13 +1,13 @@
 /**
- * An UpscaleTask is plain data with a version, and `applyReport` is the one function that decides how it
- * moves on. Instants are Unix milliseconds.
+ * An UpscaleTask is plain data with a version; apply-report.ts decides how it moves on. Instants are Unix
+ * milliseconds.
  *
  * - *Source task*: the Midjourney generation task whose picture is enlarged.
  * - *Upstream task*: the vendor's task that does the work.
  * - *Settle*: to reach SUCCEEDED or FAILED.
  * - *Owner*: the authenticated subject a task belongs to.
  */
-import { CATALOGUE, toFailure, type Failure } from './failure.ts'
+import { CATALOGUE, type Failure } from './failure.ts'
 
 /**
  * SUBMITTED: stored, acceptance not known (yet). PROCESSING: accepted by the upstream.
@@ -27,6 +27,13 @@ export interface UpscaledImage {
 /** Who brought the news that moved a task. */
 export const TASK_EVENT_SOURCES = ['SUBMIT', 'CALLBACK', 'POLL', 'DEADLINE'] as const
 export type TaskEventSource = (typeof TASK_EVENT_SOURCES)[number]
+
+/**
+ * On whose word a task has failed. REFUSAL: the answer to the submit, which was never accepted. UPSTREAM: the
+ * upstream said so of an accepted task; nothing more will come of it. SILENCE: nobody's; it may yet succeed.
+ */
+export const FAILED_BY = ['REFUSAL', 'UPSTREAM', 'SILENCE'] as const
+export type FailedBy = (typeof FAILED_BY)[number]
 
 /** An entry of a task's history: what became of it, when, and on whose word. */
 export interface TaskEvent {
@@ -58,19 +65,15 @@ export interface UpscaleTask extends Picture {
   readonly images: readonly UpscaledImage[] | null
   /** Null unless FAILED. */
   readonly failure: Failure | null
-  /** True when the failure was the upstream's answer to the submit: such a task was never accepted. */
-  readonly refused: boolean
+  /** Null unless FAILED. */
+  readonly failedBy: FailedBy | null
   readonly upstreamTaskId: string | null
   /** Hash of the secret in the callback URL; the secret itself is not kept. */
   readonly callbackTokenHash: string
-  /** Holds the owner's idempotency key; null once it is free again. */
-  readonly keyClaim: string | null
-  /** When the key is free in any case; null when there is none. */
-  readonly keyClaimUntil: number | null
-  /** Holds the picture against a second, paid, identical request; null once it is free again. */
-  readonly pictureClaim: string | null
-  /** When the picture claim ends by itself: with the images. Null while there are none. */
-  readonly pictureClaimUntil: number | null
+  /** A digest of owner and picture: tasks with the same one are for the same picture. */
+  readonly pictureDigest: string
+  /** When the first of its images expires; null while there are none. */
+  readonly imagesExpireAt: number | null
   /** Until when the answer to the submit may still come; null once it came or is known to be lost. */
   readonly answerBy: number | null
   readonly createdAt: number
@@ -86,142 +89,16 @@ export interface UpscaleTask extends Picture {
   readonly history: readonly TaskEvent[]
 }
 
-/** News about a task, from whoever heard it. */
-export type Report = { readonly at: number; readonly source: TaskEventSource } & (
-  | { readonly kind: 'accepted'; readonly upstreamTaskId: string; readonly pollAt: number }
-  | { readonly kind: 'unanswered' }
-  | { readonly kind: 'refused'; readonly failure: Failure }
-  | { readonly kind: 'succeeded'; readonly upstreamTaskId: string; readonly images: readonly UpscaledImage[] }
-  | { readonly kind: 'failed'; readonly upstreamTaskId: string; readonly failure: Failure }
-  | { readonly kind: 'overdue'; readonly correlationId: string }
-)
+/** Whether something speaks of another upstream task than this task is known to be. */
+export function isOther(task: UpscaleTask, { upstreamTaskId }: { readonly upstreamTaskId: string }): boolean {
+  return task.upstreamTaskId !== null && task.upstreamTaskId !== upstreamTaskId
+}
 
 export function isSettled(task: UpscaleTask): boolean {
   return task.status === 'SUCCEEDED' || task.status === 'FAILED'
 }
 
-/**
- * Decides what a report makes of a task: its next state, or undefined when the report changes nothing
- * (stale, doubled, or about a task that is settled). Pure. A settled task moves once more only from
- * FAILED to SUCCEEDED, because a paid result is not thrown away.
- */
-export function applyReport(task: UpscaleTask, report: Report): UpscaleTask | undefined {
-  switch (report.kind) {
-    case 'accepted':
-      return accept(task, report)
-    case 'unanswered':
-      return task.answerBy === null
-        ? undefined
-        : {
-            ...task,
-            answerBy: null,
-            history: record(task, report, 'the answer of the upscale service was lost'),
-          }
-    case 'refused':
-      return task.status === 'SUBMITTED' ? refuse(task, report) : undefined
-    case 'succeeded':
-      return task.status === 'SUCCEEDED' ? undefined : succeed(task, report)
-    case 'failed':
-      return isSettled(task) ? undefined : fail(task, report, report.failure, 'the upscale failed')
-    case 'overdue':
-      return isSettled(task) ? undefined : expire(task, report)
-    default:
-      return report satisfies never
-  }
-}
-
-/** The last look at the upstream before the deadline is taken this much ahead of it. */
-const LAST_LOOK_MS = 5_000
-/** After a deadline failure the upstream is asked once in this time … */
-const LATE_POLL_EVERY_MS = 3_600_000
-/** … for so long. */
-const LATE_POLL_FOR_MS = 24 * 3_600_000
-
-/**
- * When the upstream is asked next, given when one would like to. Until the deadline: then, but not without
- * a last look before it. After a deadline failure: hourly for a day. Else never.
- */
-export function toDueAt(task: UpscaleTask, at: number, wishedAt: number): number | null {
-  if (!isSettled(task)) {
-    const lastLookAt = task.deadlineAt - LAST_LOOK_MS
-    return at < lastLookAt ? Math.min(wishedAt, lastLookAt) : Math.max(wishedAt, task.deadlineAt)
-  }
-  const late =
-    task.failure?.code === 'SETTLEMENT_TIMEOUT' || task.failure?.code === 'UPSTREAM_OUTCOME_UNKNOWN'
-  const nextAt = at + LATE_POLL_EVERY_MS
-  const open = late && task.upstreamTaskId !== null && nextAt <= task.deadlineAt + LATE_POLL_FOR_MS
-  return open ? nextAt : null
-}
-
-type ReportOf<Kind extends Report['kind']> = Extract<Report, { kind: Kind }>
-
-function accept(task: UpscaleTask, report: ReportOf<'accepted'>): UpscaleTask | undefined {
-  const { at, upstreamTaskId, pollAt } = report
-  if (task.status === 'SUBMITTED')
-    return {
-      ...task,
-      version: task.version + 1,
-      status: 'PROCESSING',
-      upstreamTaskId,
-      answerBy: null,
-      updatedAt: at,
-      dueAt: toDueAt(task, at, pollAt),
-      history: record({ ...task, status: 'PROCESSING' }, report, 'accepted by the upscale service'),
-    }
-  // A callback can overtake the answer to the submit; then only the upstream's id may still be news.
-  if (task.upstreamTaskId !== null) return undefined
-  const known = { ...task, upstreamTaskId }
-  return { ...known, dueAt: isSettled(known) ? toDueAt(known, at, pollAt) : known.dueAt }
-}
-
-function succeed(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTask {
-  const { images, upstreamTaskId } = report
-  const note = task.status === 'FAILED' ? 'done after all' : 'done'
-  return {
-    ...settle(
-      { ...task, status: 'SUCCEEDED', upstreamTaskId: task.upstreamTaskId ?? upstreamTaskId },
-      report,
-      note,
-    ),
-    images,
-    failure: null,
-    refused: false,
-    dueAt: null,
-    pictureClaimUntil: Math.min(...images.map((image) => image.expiresAt)),
-  }
-}
-
-function refuse(task: UpscaleTask, report: ReportOf<'refused'>): UpscaleTask {
-  const refused = { ...fail(task, report, report.failure, 'refused by the upscale service'), refused: true }
-  return CATALOGUE[report.failure.code].nothingCharged ? { ...refused, keyClaim: null } : refused
-}
-
-function expire(task: UpscaleTask, report: ReportOf<'overdue'>): UpscaleTask {
-  const code = task.status === 'SUBMITTED' ? 'UPSTREAM_OUTCOME_UNKNOWN' : 'SETTLEMENT_TIMEOUT'
-  const failure = { ...toFailure(code), correlationId: report.correlationId }
-  return fail(task, report, failure, 'nothing was heard by the deadline')
-}
-
-function fail(task: UpscaleTask, report: Report, failure: Failure, note: string): UpscaleTask {
-  const upstreamTaskId = task.upstreamTaskId ?? ('upstreamTaskId' in report ? report.upstreamTaskId : null)
-  const failed = settle({ ...task, status: 'FAILED', failure, upstreamTaskId }, report, note)
-  return { ...failed, pictureClaim: null, dueAt: toDueAt(failed, report.at, report.at) }
-}
-
-function settle(task: UpscaleTask, report: Report, note: string): UpscaleTask {
-  return {
-    ...task,
-    version: task.version + 1,
-    answerBy: null,
-    updatedAt: report.at,
-    settledAt: report.at,
-    history: record(task, report, note),
-  }
-}
-
-/** The history with this report at its end; `task` has the status that the report leads to. */
-function record(task: UpscaleTask, { at, source, ...report }: Report, note: string): readonly TaskEvent[] {
-  const failed = task.status === 'FAILED'
-  const upstreamCode = failed && 'failure' in report ? report.failure.upstreamCode : null
-  return [...task.history, { at, status: task.status, source, upstreamCode, note }]
+/** True where the upstream refused in a way that proves that nothing was charged: keys that name the task are free. */
+export function isUncharged({ failedBy, failure }: UpscaleTask): boolean {
+  return failedBy === 'REFUSAL' && failure !== null && CATALOGUE[failure.code].nothingCharged
 }

@@ -1,9 +1,11 @@
 import { createCreditsReader } from './credits.ts'
-import type { CallbackNews, RateBudget, TaskDependencies, TaskListQuery } from './ports.ts'
-import { createPollBudget } from './poll-budget.ts'
+import { createDeliverRound } from './deliver.ts'
+import type { Delivery } from './delivery.ts'
+import type { CallbackNews, RateBudget, RateRefusal, TaskDependencies, TaskListQuery } from './ports.ts'
 import { receiveCallback, type Receipt } from './receive.ts'
 import { reconcile } from './reconcile.ts'
 import { createReporter, type Reporter } from './report.ts'
+import { createSharedLookup } from './shared-lookup.ts'
 import { submitTask, type Submission, type SubmitInput } from './submit.ts'
 import type { UpscaleTask } from './task.ts'
 import { watchTask, type WatchRequest } from './watch.ts'
@@ -32,27 +34,40 @@ export interface Tasks {
   receive(task: UpscaleTask, news: CallbackNews, correlationId: string): Promise<Receipt>
   /** Looks after what nobody calls back about: deadlines, polls, retention. Resolves to the polls it started. */
   reconcile(): Promise<Promise<void>[]>
-  /** Resolves when every submit and callback under way has come to its end. */
+  /** The deliveries of these tasks, whoever they belong to, in the order in which they were added. */
+  deliveries(taskIds: readonly string[]): Promise<Delivery[]>
+  /**
+   * Tells all callback URLs of an owner's task once more how it ended; undefined when unknown or someone else's. A
+   * refusal when the owner has sent too many requests.
+   */
+  redeliver(owner: string, id: string): Promise<UpscaleTask | RateRefusal | undefined>
+  /** Tells callers' servers what is due to be told. Resolves to the attempts it started. */
+  deliver(): Promise<Promise<void>[]>
+  /** Resolves when every submit and callback under way has come to its end; what only waits for others ends now. */
   drained(): Promise<void>
 }
 
 export function createTasks(deps: TaskDependencies): Tasks {
   const report = createReporter(deps)
-  const budget = createPollBudget(deps.clock, deps.policy.pollsPerSecond)
+  const { budget } = deps
+  const lookup = createSharedLookup(deps, budget)
+  const ending = new AbortController()
   const running = new Set<Promise<unknown>>()
   const track = <T>(work: Promise<T>): Promise<T> => {
     const ended: Promise<unknown> = work.catch(() => undefined).then(() => running.delete(ended))
     running.add(ended)
     return work
   }
+  const life = { ending: ending.signal, background: (work: Promise<void>) => void track(work) }
+  const get = async (owner: string, id: string) => {
+    const task = await deps.store.read(id)
+    return task?.owner === owner ? task : undefined
+  }
   return {
     report,
-    submit: (input) => track(submitTask(deps, report, input)),
+    submit: (input) => track(submitTask(deps, report, input, life)),
     find: (id) => deps.store.read(id),
-    async get(owner, id) {
-      const task = await deps.store.read(id)
-      return task?.owner === owner ? task : undefined
-    },
+    get,
     async getMany(owner, ids) {
       return (await deps.store.readMany(ids)).filter((task) => task.owner === owner)
     },
@@ -61,9 +76,21 @@ export function createTasks(deps: TaskDependencies): Tasks {
     list: (query) => deps.store.list(query),
     watch: (request) => watchTask(deps, request),
     receive: (task, news, correlationId) =>
-      track(receiveCallback(deps, report, budget, task, news, correlationId)),
+      track(receiveCallback(deps, report, lookup, task, news, correlationId)),
     reconcile: () => reconcile(deps, report, budget),
+    deliveries: (taskIds) => deps.outbox.list(taskIds),
+    async redeliver(owner, id) {
+      const task = await get(owner, id)
+      if (task === undefined) return undefined
+      const refusal = await deps.limits.takeOwn(owner)
+      if (refusal !== null) return refusal
+      await deps.outbox.redeliver(id, deps.clock.now())
+      deps.deliveryAlarm.ring()
+      return task
+    },
+    deliver: createDeliverRound(deps),
     async drained() {
+      ending.abort()
       while (running.size > 0) await Promise.all(running)
     },
   }

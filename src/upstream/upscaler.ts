@@ -14,6 +14,8 @@ export interface UpscalerOptions {
   readonly timeoutMs: number
   readonly clock: Clock
   readonly log: Log
+  /** Told how each question went: the operation, the answer's code (or `unreachable`, `lost`), and how long it took. */
+  readonly onAnswer?: (operation: 'submit' | 'lookup' | 'credits', outcome: string, ms: number) => void
 }
 
 /** An envelope has a few hundred bytes; more than this is not one, and is not read to its end. */
@@ -36,9 +38,16 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
     http: new HttpAgent({ keepAlive: false }),
     https: new HttpsAgent({ keepAlive: false }),
   }
+  const ask: typeof send = async (operation, ...rest) => {
+    const startedAt = performance.now()
+    const outcome = await send(operation, ...rest)
+    const code = outcome.kind === 'answer' ? toCode(outcome.status, outcome.body) : outcome.kind
+    options.onAnswer?.(operation, code, performance.now() - startedAt)
+    return outcome
+  }
   return {
     async submit(request, correlationId) {
-      const outcome = await send(client, `${baseUrl()}/api/v1/mj/generateUpscale`, {
+      const outcome = await ask('submit', client, `${baseUrl()}/api/v1/mj/generateUpscale`, {
         method: 'POST',
         agent: submitAgents,
         json: toBody(request),
@@ -71,7 +80,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
 
     async lookup(upstreamTaskId, { timeoutMs, correlationId }) {
       const url = `${baseUrl()}/api/v1/mj/record-info?taskId=${encodeURIComponent(upstreamTaskId)}`
-      const outcome = await send(client, url, {
+      const outcome = await ask('lookup', client, url, {
         method: 'GET',
         agent: pollAgents,
         timeoutMs,
@@ -84,7 +93,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
 
     async credits({ timeoutMs, correlationId }) {
       const request = { method: 'GET' as const, agent: pollAgents, timeoutMs, signal: ended.signal }
-      const outcome = await send(client, `${baseUrl()}/api/v1/chat/credit`, request)
+      const outcome = await ask('credits', client, `${baseUrl()}/api/v1/chat/credit`, request)
       if (outcome.kind === 'answer') return parseCredits(outcome.body)
       log.warn({ correlationId, cause: outcome.cause }, 'the credits could not be read')
       return null
@@ -141,6 +150,7 @@ interface SendOptions {
  * itself and not off error codes: bytes leave only after the connection (with TLS: the handshake) stands.
  */
 async function send(
+  _operation: 'submit' | 'lookup' | 'credits',
   client: Got,
   url: string,
   { method, agent, json, timeoutMs, signal }: SendOptions,
@@ -173,6 +183,12 @@ async function send(
   }
 }
 
+/** The code in an answer's envelope, else its HTTP status; what is neither of three digits is no label. */
+function toCode(status: number, body: unknown): string {
+  const code: unknown = typeof body === 'object' && body !== null && 'code' in body ? body.code : status
+  return /^\d{3}$/.test(String(code)) ? String(code) : 'other'
+}
+
 /** The vendor's own words, wherever they stand, for the log only. */
 function toMessage(body: unknown): string | undefined {
   if (typeof body !== 'object' || body === null) return undefined
@@ -189,12 +205,11 @@ function toCause(error: unknown): string {
   return error instanceof RequestError ? `${error.code}: ${error.message}` : String(error)
 }
 
-/** The vendor may quote what we sent: our key, or the callback URL with its token, go no further. */
+/** The vendor may quote what it was sent: our key, and callback URLs with their tokens, go no further. */
 function hide(text: string | undefined, secrets: readonly (string | null)[]): string | undefined {
-  const parts = secrets.flatMap((secret) =>
-    secret === null ? [] : [secret, secret.split('/').at(-1) ?? secret],
-  )
+  const parts = secrets.flatMap((secret) => (secret === null ? [] : [secret.split('/').at(-1) ?? '']))
   return parts
     .filter((part) => part !== '')
     .reduce((hidden, part) => hidden?.replaceAll(part, '[redacted]'), text)
+    ?.replaceAll(/https?:\/\/\S+/g, '[url]')
 }

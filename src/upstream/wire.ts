@@ -15,7 +15,11 @@ const integerLike = z.union([
     .transform(Number),
 ])
 
-const upstreamId = z.string().min(1).max(256)
+/** Any text that can be stored and logged: no control characters, no halves of characters. */
+const upstreamId = z
+  .string()
+  .max(256)
+  .regex(/^[^\p{Cc}\p{Cs}]+$/u)
 
 /** What every answer is wrapped in. A body without an integer-like `code` is not an envelope. */
 const envelope = z.looseObject({ code: integerLike, data: z.unknown().optional() })
@@ -122,7 +126,7 @@ export function parseCallback(body: unknown): CallbackNews | undefined {
   const [upstreamTaskId] = ids
   if (upstreamTaskId === undefined || ids.size > 1) return undefined
   if (code !== 200) return { upstreamTaskId, outcome: { kind: 'failed', failure: toUpstreamFailure(code) } }
-  const imageUrls = toImageUrls(data?.resultUrls ?? data?.info?.resultUrls)
+  const imageUrls = [data?.resultUrls, data?.info?.resultUrls].flatMap((urls) => toImageUrls(urls))
   const outcome =
     imageUrls.length > 0 ? { kind: 'succeeded' as const, imageUrls } : { kind: 'inconclusive' as const }
   return { upstreamTaskId, outcome }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import type { TaskHints } from '../../src/tasks/ports.ts'
 
@@ -75,6 +76,85 @@ export function describeTaskHints(
     test('announcing a task that nobody listens to does nothing', async () => {
       await using opened = await open()
       expect(() => opened.hints.announce('nobody')).not.toThrow()
+    })
+  })
+}
+
+/** What TaskHints that replicas share must do besides; each `open` gives another replica of the same fleet. */
+export function describeSharedHints(
+  name: string,
+  setUp: () => Promise<
+    AsyncDisposable & {
+      open(): Promise<TaskHints & AsyncDisposable>
+      /** Cuts all connections of all replicas, which can be made anew at once. */
+      cut(): Promise<void>
+    }
+  >,
+): void {
+  describe(`${name} reach other replicas`, () => {
+    const hear = async (hints: TaskHints, taskId: string) => {
+      const heard = Promise.withResolvers<void>()
+      let count = 0
+      const listener = await hints.listen(taskId, () => {
+        count += 1
+        heard.resolve()
+      })
+      return { heard: heard.promise, count: () => count, listener }
+    }
+
+    test('whoever listens there hears of its task, once, and of no other', async () => {
+      await using fleet = await setUp()
+      await using one = await fleet.open()
+      await using two = await fleet.open()
+      const [mine, other] = [randomUUID(), randomUUID()]
+      const [local, remote, stranger] = [await hear(one, mine), await hear(two, mine), await hear(two, other)]
+      one.announce(mine)
+      await Promise.all([local.heard, remote.heard])
+      const probe = await hear(two, randomUUID())
+      one.announce(other)
+      await stranger.heard
+      expect([local.count(), remote.count(), probe.count()]).toEqual([1, 1, 0])
+    })
+
+    test('a thousand hints at once all arrive', async () => {
+      await using fleet = await setUp()
+      await using one = await fleet.open()
+      await using two = await fleet.open()
+      const ids = Array.from({ length: 1_000 }, () => randomUUID())
+      const heard = await Promise.all(ids.map((id) => hear(two, id)))
+      for (const id of ids) one.announce(id)
+      await Promise.all(heard.map((each) => each.heard))
+    })
+
+    test('when the connection was lost everyone is woken, and hints are heard again', async () => {
+      await using fleet = await setUp()
+      await using one = await fleet.open()
+      await using two = await fleet.open()
+      const id = randomUUID()
+      const woken = await hear(two, id)
+      await fleet.cut()
+      await woken.heard
+      // The other replica may still be on its way back: what it says then may be lost, as any hint may.
+      const again = await hear(two, id)
+      const said = setInterval(() => one.announce(id), 20)
+      await again.heard
+      clearInterval(said)
+    })
+
+    test('many come and go on one task, and those who stay still hear', async () => {
+      await using fleet = await setUp()
+      await using one = await fleet.open()
+      await using two = await fleet.open()
+      const id = randomUUID()
+      for (let n = 0; n < 20; n += 1) {
+        const gone = await hear(two, id)
+        const stays = await hear(two, id)
+        gone.listener[Symbol.dispose]()
+        gone.listener[Symbol.dispose]()
+        one.announce(id)
+        await stays.heard
+        stays.listener[Symbol.dispose]()
+      }
     })
   })
 }

@@ -1,10 +1,16 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import type { Outbox } from '../../src/tasks/delivery.ts'
 import type { TaskHints, TaskStore } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { newTask } from '../support/new-task.ts'
 
 /** Opens a store on the same, at first empty, database each time it is called within one test. */
-export type OpenTaskStore = (hints: TaskHints) => Promise<TaskStore & AsyncDisposable>
+export type OpenStores = (hints: TaskHints) => Promise<Stores>
+
+export interface Stores extends AsyncDisposable {
+  readonly store: TaskStore
+  readonly outbox: Outbox
+}
 
 /** Hints that only note which tasks were announced. */
 function noteHints(): TaskHints & { announced: string[] } {
@@ -16,34 +22,33 @@ function noteHints(): TaskHints & { announced: string[] } {
   }
 }
 
-const once = { force: false }
-const again = { force: true }
-
 const ids = (tasks: UpscaleTask[]) => tasks.map(({ id }) => id).sort()
 
 /** What every TaskStore must do; `setUp` gives a way to open one on a fresh database. */
 export function describeTaskStore(
   name: string,
-  setUp: () => Promise<AsyncDisposable & { readonly open: OpenTaskStore }>,
+  setUp: () => Promise<AsyncDisposable & { readonly open: OpenStores }>,
 ): void {
   describe(`${name} is a TaskStore`, () => {
     let database: Awaited<ReturnType<typeof setUp>>
-    let store: TaskStore & AsyncDisposable
+    let stores: Stores
+    let store: TaskStore
     let hints: ReturnType<typeof noteHints>
 
     beforeEach(async () => {
       database = await setUp()
       hints = noteHints()
-      store = await database.open(hints)
+      stores = await database.open(hints)
+      store = stores.store
     })
     afterEach(async () => {
-      await store[Symbol.asyncDispose]()
+      await stores[Symbol.asyncDispose]()
       await database[Symbol.asyncDispose]()
     })
 
     const insert = async (changes: Partial<UpscaleTask> = {}) => {
       const task = newTask(changes)
-      expect(await store.insert(task, once)).toEqual({ inserted: true })
+      expect(await store.insert(task, {})).toEqual({ inserted: true })
       return task
     }
 
@@ -54,13 +59,11 @@ export function describeTaskStore(
     test('a task is read as it was inserted, with every field', async () => {
       const task = await insert({
         waterMark: 'märk ✓',
-        keyClaim: 'key',
-        keyClaimUntil: 4_102_444_800_000,
         images: [{ url: 'https://example.com/a.png', expiresAt: 4_102_444_800_001 }],
         failure: { code: 'GENERATION_FAILED', upstreamCode: 501, retryAfterMs: 0, correlationId: 'c' },
-        refused: true,
+        failedBy: 'REFUSAL',
         upstreamTaskId: 'upstream',
-        pictureClaimUntil: 4_102_444_800_002,
+        imagesExpireAt: 4_102_444_800_002,
         settledAt: 4_102_444_800_003,
         dueAt: null,
         polls: 7,
@@ -71,13 +74,17 @@ export function describeTaskStore(
     })
 
     test('an unknown task is undefined', async () => {
-      expect(await store.read('nobody')).toBeUndefined()
+      for (const id of ['nobody', '', 'no\u0000body', '\ud800']) expect(await store.read(id)).toBeUndefined()
+      const { id } = await insert()
+      expect(await store.readMany(['no\u0000body', id, 'nobody'])).toMatchObject([{ id }])
+      expect(await store.readMany([])).toEqual([])
     })
 
     test('what was committed is there after the store was closed and opened again', async () => {
       const task = await insert()
-      await store[Symbol.asyncDispose]()
-      store = await database.open(hints)
+      await stores[Symbol.asyncDispose]()
+      stores = await database.open(hints)
+      store = stores.store
       expect(await store.read(task.id)).toEqual(task)
     })
 
@@ -107,6 +114,13 @@ export function describeTaskStore(
         expect((await Promise.all(moves)).filter(Boolean)).toHaveLength(1)
       })
 
+      test('changes nothing when the upstream’s id has become another, though the version is the same', async () => {
+        const task = await insert({ upstreamTaskId: 'one' })
+        await store.update(task, { ...task, upstreamTaskId: 'two' })
+        expect(await store.update(task, { ...task, version: 2, status: 'SUCCEEDED' })).toBe(false)
+        expect(await store.read(task.id)).toMatchObject({ version: 1, upstreamTaskId: 'two' })
+      })
+
       test('announces only what can already be read', async () => {
         const task = await insert()
         const seen: Promise<number | undefined>[] = []
@@ -116,73 +130,140 @@ export function describeTaskStore(
       })
     })
 
-    describe('claims', () => {
-      test('the same idempotency key gives the task that holds it', async () => {
-        const first = await insert({ keyClaim: 'key', pictureClaim: 'picture' })
-        const second = newTask({ keyClaim: 'key', pictureClaim: 'another picture' })
-        expect(await store.insert(second, once)).toEqual({ inserted: false, existing: first, by: 'key' })
+    describe('keys and pictures', () => {
+      const key = { claim: 'key', until: 100_000 }
+      const other = { claim: 'other key', until: 100_000 }
+
+      test('the same idempotency key gives the task that it names', async () => {
+        const first = newTask({ pictureDigest: 'picture' })
+        await store.insert(first, { key })
+        const second = newTask({ pictureDigest: 'another picture' })
+        expect(await store.insert(second, { key })).toEqual({ inserted: false, existing: first, by: 'key' })
         expect(await store.read(second.id)).toBeUndefined()
       })
 
-      test('the same picture gives the task that holds it', async () => {
-        const first = await insert({ pictureClaim: 'picture' })
-        const second = newTask({ keyClaim: 'new key', pictureClaim: 'picture' })
-        expect(await store.insert(second, once)).toEqual({ inserted: false, existing: first, by: 'picture' })
+      test('the same picture gives the task that is running, and the key names that one from then on', async () => {
+        const first = await insert({ pictureDigest: 'picture' })
+        const second = newTask({ pictureDigest: 'picture' })
+        const byPicture = { inserted: false, existing: first, by: 'picture' }
+        expect(await store.insert(second, { key })).toEqual(byPicture)
+        expect(await store.insert(second, { key: other })).toEqual(byPicture)
+        const failed: UpscaleTask = { ...first, version: 2, status: 'FAILED' }
+        await store.update(first, failed)
+        const byKey = { inserted: false, existing: failed, by: 'key' }
+        expect(await store.insert(second, { key })).toEqual(byKey)
+        expect(await store.insert(second, { key: other })).toEqual(byKey)
+        expect(await store.insert(second, {})).toEqual({ inserted: true })
       })
 
-      test('where key and picture are held by different tasks, the key counts', async () => {
-        const byKey = await insert({ keyClaim: 'key', pictureClaim: 'one' })
-        await insert({ pictureClaim: 'two' })
-        const third = newTask({ keyClaim: 'key', pictureClaim: 'two' })
-        expect(await store.insert(third, once)).toEqual({ inserted: false, existing: byKey, by: 'key' })
+      test('where key and picture belong to different tasks, the key counts', async () => {
+        const byKey = newTask({ pictureDigest: 'one' })
+        await store.insert(byKey, { key })
+        await insert({ pictureDigest: 'two' })
+        const third = newTask({ pictureDigest: 'two' })
+        expect(await store.insert(third, { key })).toEqual({ inserted: false, existing: byKey, by: 'key' })
       })
 
-      test('force takes the picture over, and a later update of the old task does not take it back', async () => {
-        const first = await insert({ pictureClaim: 'picture' })
-        const second = newTask({ pictureClaim: 'picture' })
-        expect(await store.insert(second, again)).toEqual({ inserted: true })
-        expect(await store.update(first, { ...first, version: 2, status: 'SUCCEEDED' })).toBe(true)
-        const third = newTask({ pictureClaim: 'picture' })
-        expect(await store.insert(third, once)).toMatchObject({ existing: { id: second.id }, by: 'picture' })
+      test('force is stored beside it; from then on the newer counts, and the older again when that has failed', async () => {
+        const claims = { pictureDigest: 'picture' }
+        const first = await insert({ ...claims, createdAt: 1_000 })
+        const second = newTask({ ...claims, createdAt: 2_000 })
+        expect(await store.insert(second, { force: true })).toEqual({ inserted: true })
+        const third = newTask({ ...claims, createdAt: 3_000 })
+        expect(await store.insert(third, {})).toMatchObject({ existing: { id: second.id }, by: 'picture' })
+        await store.update(second, { ...second, version: 2, status: 'FAILED' })
+        expect(await store.insert(third, {})).toMatchObject({ existing: { id: first.id }, by: 'picture' })
       })
 
-      test('force does not get past an idempotency key, and then takes nothing over', async () => {
-        const first = await insert({ keyClaim: 'key', pictureClaim: 'picture' })
-        const forced = newTask({ keyClaim: 'key', pictureClaim: 'picture' })
-        expect(await store.insert(forced, again)).toEqual({ inserted: false, existing: first, by: 'key' })
-        const other = newTask({ pictureClaim: 'picture' })
-        expect(await store.insert(other, once)).toMatchObject({ existing: { id: first.id } })
-      })
-
-      test('a claim that an update gave up is free', async () => {
-        const first = await insert({ keyClaim: 'key', pictureClaim: 'picture' })
-        await store.update(first, { ...first, version: 2, keyClaim: null, pictureClaim: null })
-        await insert({ keyClaim: 'key', pictureClaim: 'picture' })
-      })
-
-      test('a claim is free from the moment it runs out', async () => {
-        const until = 1_000_000
-        const first = await insert({
-          keyClaim: 'key',
-          keyClaimUntil: until,
-          pictureClaim: 'picture',
-          pictureClaimUntil: until,
-          createdAt: 0,
+      test('force does not get past an idempotency key', async () => {
+        const first = newTask({ pictureDigest: 'picture' })
+        await store.insert(first, { key })
+        const forced = newTask({ pictureDigest: 'picture' })
+        expect(await store.insert(forced, { key, force: true })).toMatchObject({ existing: first, by: 'key' })
+        expect(await store.insert(newTask({ pictureDigest: 'picture' }), {})).toMatchObject({
+          existing: { id: first.id },
         })
-        const early = newTask({ keyClaim: 'key', pictureClaim: 'picture', createdAt: until - 1 })
-        expect(await store.insert(early, once)).toMatchObject({ existing: { id: first.id }, by: 'key' })
-        await insert({ keyClaim: 'key', pictureClaim: 'picture', createdAt: until })
       })
 
-      test('of 100 concurrent inserts with one claim exactly one is stored', async () => {
-        const tasks = Array.from({ length: 100 }, () => newTask({ pictureClaim: 'picture' }))
-        const insertions = await Promise.all(tasks.map((task) => store.insert(task, once)))
-        expect(insertions.filter(({ inserted }) => inserted)).toHaveLength(1)
-        expect(await store.list({ owner: 'owner', status: null, after: null, limit: 200 })).toHaveLength(1)
+      test('the picture of a task that has failed is free, and taken again when it succeeds after all', async () => {
+        const claims = { pictureDigest: 'picture', createdAt: 1_000 }
+        const first = await insert(claims)
+        const failed: UpscaleTask = { ...first, version: 2, status: 'FAILED' }
+        await store.update(first, failed)
+        const second = newTask(claims)
+        expect(await store.insert(second, {})).toEqual({ inserted: true })
+        await store.update(second, { ...second, version: 2, status: 'FAILED' })
+        const late: UpscaleTask = { ...failed, version: 3, status: 'SUCCEEDED', imagesExpireAt: 9_000 }
+        await store.update(failed, late)
+        expect(await store.insert(newTask(claims), {})).toMatchObject({ existing: late, by: 'picture' })
       })
+
+      test('a key is free once the task it names was refused without a charge, and stays held by any other', async () => {
+        for (const [claim, code, failedBy, free] of [
+          ['refused', 'UPSTREAM_RATE_LIMITED', 'REFUSAL', true],
+          ['charged', 'UPSTREAM_NOT_FOUND', 'REFUSAL', false],
+          ['accepted', 'GENERATION_FAILED', 'UPSTREAM', false],
+        ] as const) {
+          const held = { claim, until: 100_000 }
+          const first = newTask()
+          await store.insert(first, { key: held })
+          const failure = { code, upstreamCode: null, retryAfterMs: null, correlationId: 'c' }
+          const failed = { ...first, version: 2, status: 'FAILED' as const, failure, failedBy }
+          await store.update(first, failed)
+          const second = newTask()
+          const insertion = free ? { inserted: true } : { inserted: false, existing: failed, by: 'key' }
+          expect(await store.insert(second, { key: held })).toEqual(insertion)
+          const named = free ? second.id : first.id
+          expect(await store.insert(newTask(), { key: held })).toMatchObject({ existing: { id: named } })
+        }
+      })
+
+      test('key and picture are free from the moment they run out', async () => {
+        const until = 1_000_000
+        const claims = { pictureDigest: 'picture', imagesExpireAt: until, status: 'SUCCEEDED' as const }
+        const first = newTask({ ...claims, createdAt: 0 })
+        await store.insert(first, { key: { claim: 'key', until } })
+        const early = newTask({ pictureDigest: 'picture', createdAt: until - 1 })
+        const late = newTask({ pictureDigest: 'picture', createdAt: until })
+        const next = { claim: 'key', until: 2 * until }
+        expect(await store.insert(early, { key: next })).toMatchObject({ existing: first, by: 'key' })
+        expect(await store.insert(early, {})).toMatchObject({ existing: first, by: 'picture' })
+        expect(await store.insert(late, { key: next })).toEqual({ inserted: true })
+        expect(await store.insert(newTask({ createdAt: 2 * until - 1 }), { key: next })).toMatchObject({
+          existing: late,
+        })
+      })
+
+      test('what is not admitted is not stored, holds nothing, and is not asked where there is a task', async () => {
+        let asked = 0
+        const admit = () => Promise.resolve(`no ${(asked += 1)}`)
+        const claims = { pictureDigest: 'picture' }
+        const refusal = { inserted: false, refusal: 'no 1' }
+        expect(await store.insert(newTask(claims), { key, admit })).toEqual(refusal)
+        const first = newTask(claims)
+        expect(await store.insert(first, { key })).toEqual({ inserted: true })
+        expect(await store.insert(newTask(claims), { admit })).toMatchObject({ existing: first })
+        expect(await store.insert(newTask(), { key, admit })).toMatchObject({ existing: first })
+        expect(asked).toBe(1)
+      })
+
+      test.each(['picture', 'key'])(
+        'of 100 concurrent inserts with one %s exactly one is stored',
+        async (by) => {
+          const insertions = await Promise.all(
+            Array.from({ length: 100 }, () =>
+              by === 'key'
+                ? store.insert(newTask(), { key })
+                : store.insert(newTask({ pictureDigest: 'picture' }), {}),
+            ),
+          )
+          expect(insertions.filter(({ inserted }) => inserted)).toHaveLength(1)
+          expect(await store.list({ owner: 'owner', status: null, after: null, limit: 200 })).toHaveLength(1)
+        },
+      )
     })
 
-    describe('claims to poll', () => {
+    describe('the schedule', () => {
       const claim = (now: number, limit = 10, leaseUntil = now + 1_000) =>
         store.claimDue(now, leaseUntil, limit)
 
@@ -190,6 +271,7 @@ export function describeTaskStore(
         const [late, later] = [await insert({ dueAt: 10 }), await insert({ dueAt: 20 })]
         await insert({ dueAt: 31 })
         await insert({ dueAt: null })
+        await insert({ dueAt: 0, status: 'SUCCEEDED' })
         expect(await claim(30, 1)).toEqual([{ ...late, dueAt: 1_030 }])
         expect(await claim(30)).toEqual([{ ...later, dueAt: 1_030 }])
         expect(await claim(30)).toEqual([])
@@ -206,7 +288,7 @@ export function describeTaskStore(
         for (let n = 0; n < 500; n += 1) await insert({ dueAt: n })
         await using other = await database.open(hints)
         const claimers = Array.from({ length: 100 }, (_, n) =>
-          (n % 2 ? store : other).claimDue(999, 5_000, 7),
+          (n % 2 ? store : other.store).claimDue(999, 5_000, 7),
         )
         const claimed = (await Promise.all(claimers)).flat()
         expect(new Set(ids(claimed)).size).toBe(claimed.length)
@@ -224,44 +306,66 @@ export function describeTaskStore(
       test('rescheduling does nothing to a task that has moved or was hurried since', async () => {
         const { id } = await insert({ dueAt: 10 })
         const [claimed] = (await claim(10)) as [UpscaleTask]
-        await store.hurry(id, 11)
+        await store.hurry(id)
         await store.reschedule(claimed, 9_999)
-        expect(await store.read(id)).toMatchObject({ dueAt: 11, polls: 0 })
+        expect(await store.read(id)).toMatchObject({ dueAt: 0, polls: 0 })
         const [again] = (await claim(11)) as [UpscaleTask]
         await store.update(again, { ...again, version: 2, status: 'SUCCEEDED', dueAt: null })
         await store.reschedule(again, 9_999)
         expect(await store.read(id)).toMatchObject({ dueAt: null, polls: 0 })
       })
 
+      test('rescheduling does nothing to a task that has moved, even if it is due at the same time', async () => {
+        await insert({ dueAt: 10 })
+        const [claimed] = (await claim(10)) as [UpscaleTask]
+        await store.update(claimed, { ...claimed, version: 2, status: 'FAILED' })
+        await store.reschedule(claimed, 9_999)
+        expect(await store.read(claimed.id)).toMatchObject({ dueAt: claimed.dueAt, polls: 0 })
+      })
+
+      test('a settled task that is still polled is rescheduled like any other', async () => {
+        await insert({ dueAt: 10, status: 'FAILED', settledAt: 5 })
+        const [claimed] = (await claim(10)) as [UpscaleTask]
+        await store.reschedule(claimed, 9_999)
+        expect(await store.read(claimed.id)).toMatchObject({ dueAt: 9_999, polls: 1 })
+      })
+
+      test('a hurried task comes before all others, however long they have been due', async () => {
+        await insert({ dueAt: 1 })
+        const { id } = await insert({ dueAt: 99 })
+        await store.hurry(id)
+        expect(ids(await claim(50, 1))).toEqual([id])
+      })
+
       test.each([
-        ['a task that is due later', { dueAt: 99 }, 50],
-        ['a task that is not due at all', { status: 'FAILED', dueAt: null }, 50],
-        ['but not one that is due already', { dueAt: 20 }, 20],
-        ['nor one that has succeeded', { status: 'SUCCEEDED', dueAt: null }, null],
-      ] as const)('hurrying makes it due now: %s', async (_name, changes, dueAt) => {
+        ['a task that is due later', { dueAt: 99 }, 0],
+        ['a task that is not due at all', { status: 'FAILED', dueAt: null }, 0],
+        ['but not one that has succeeded', { status: 'SUCCEEDED', dueAt: null }, null],
+      ] as const)('hurrying makes it due: %s', async (_name, changes, dueAt) => {
         const { id } = await insert(changes)
-        await store.hurry(id, 50)
+        await store.hurry(id)
         expect((await store.read(id))?.dueAt).toBe(dueAt)
       })
-    })
 
-    test('overdue are the tasks past their deadline that are not settled', async () => {
-      const first = await insert({ deadlineAt: 100, status: 'SUBMITTED' })
-      const second = await insert({ deadlineAt: 200, status: 'PROCESSING' })
-      await insert({ deadlineAt: 201 })
-      await insert({ deadlineAt: 50, status: 'FAILED', settledAt: 60 })
-      expect(await store.listOverdue(200, 10)).toEqual([first, second])
-      expect(await store.listOverdue(200, 1)).toEqual([first])
+      test('a task hurried while news was decided on stays hurried', async () => {
+        const task = await insert({ dueAt: 99, answerBy: 5 })
+        await store.hurry(task.id)
+        expect(await store.update(task, { ...task, answerBy: null })).toBe(true)
+        expect(await store.read(task.id)).toMatchObject({ dueAt: 0, answerBy: null })
+      })
     })
 
     test('retention removes settled tasks before an instant, in batches, and nothing else', async () => {
       for (const settledAt of [1, 2, 3]) await insert({ status: 'FAILED', settledAt })
       const stays = [await insert({ status: 'SUCCEEDED', settledAt: 4 }), await insert({ createdAt: 0 })]
+      const key = { claim: 'key', until: 100_000 }
+      await store.insert(newTask({ status: 'FAILED', settledAt: 0 }), { key })
       expect(await store.removeSettled(4, 2)).toBe(2)
-      expect(await store.removeSettled(4, 2)).toBe(1)
+      expect(await store.removeSettled(4, 2)).toBe(2)
       expect(await store.removeSettled(4, 2)).toBe(0)
       const left = await store.list({ owner: 'owner', status: null, after: null, limit: 10 })
       expect(ids(left)).toEqual(ids(stays))
+      expect(await store.insert(newTask(), { key })).toEqual({ inserted: true })
     })
 
     describe('list', () => {

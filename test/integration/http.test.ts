@@ -90,7 +90,8 @@ describe('the HTTP edge', () => {
   })
 
   test('a wish to upgrade to anything else is ignored, and the request is served', async () => {
-    const head = 'Host: localhost\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n'
+    const head =
+      'Host: localhost\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n{}'
     expect(await raw(gateway.url, `GET /livez HTTP/1.1\r\n${head}`)).toMatch(/^HTTP\/1\.1 200 /)
     const answer = await raw(gateway.url, `POST /callbacks/upscale/some-task/some-token HTTP/1.1\r\n${head}`)
     expect(answer).toMatch(/^HTTP\/1\.1 404 [^]*"There is no such task/)
@@ -135,7 +136,7 @@ describe('the HTTP edge', () => {
 
 test('is not ready when the store does not answer, though alive; callbacks are asked to come again', async () => {
   await using gateway = await startGateway()
-  gateway.breakStore()
+  await gateway.breakStore()
   expect((await fetch(`${gateway.url}/readyz`)).status).toBe(503)
   expect((await fetch(`${gateway.url}/livez`)).status).toBe(200)
   const body = JSON.stringify({ code: 200, data: { taskId: 'x', resultUrls: ['https://example.com/x.png'] } })

@@ -1,5 +1,7 @@
-import { createServer, type AddressInfo } from 'node:net'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
+import { createInterface } from 'node:readline'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { startProcess } from '../support/process.ts'
@@ -186,5 +188,61 @@ describe('after kill -9', () => {
       images: [{ url: RESULT }],
     })
     expect(submits()).toHaveLength(1)
+  })
+
+  describe('with a callBackUrl', () => {
+    const settings = { CALLBACK_ALLOW_HOSTS: '127.0.0.1' }
+    let receiver: ScriptedUpstream
+    beforeEach(async () => {
+      receiver = await startScriptedUpstream()
+    })
+    afterEach(async () => {
+      await receiver[Symbol.asyncDispose]()
+    })
+    const told = () =>
+      receiver.received.map(
+        ({ headers, body }) => [headers['webhook-id'], JSON.parse(body) as object] as const,
+      )
+
+    test('between the commit and the delivery, the callback is delivered by the next process', async () => {
+      const args = ['--import', 'tsx', 'test/support/settle-worker.ts', file(), receiver.url]
+      const worker = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+      const [id] = (await once(createInterface(worker.stdout), 'line')) as [string]
+      worker.kill('SIGKILL')
+      expect(await once(worker, 'exit')).toEqual([null, 'SIGKILL'])
+      expect(receiver.received).toHaveLength(0)
+
+      const delivered = Promise.withResolvers<void>()
+      receiver.onCreate = (response) => response.end(() => delivered.resolve())
+      await using _service = await start(settings)
+      await delivered.promise
+      expect(told()).toMatchObject([[`${id}-2`, { code: 200, data: { taskId: id, resultUrls: [RESULT] } }]])
+    })
+
+    test('between the delivery and its record, it is delivered once more, under the same id', async () => {
+      const arrived = nextRequest('onCreate')
+      const first = Promise.withResolvers<void>()
+      const second = Promise.withResolvers<void>()
+      // The first time it is told, it does not answer.
+      receiver.onCreate = () => {
+        receiver.onCreate = (response) => response.end(() => second.resolve())
+        first.resolve()
+      }
+      await using killed = await start({ ...settings, POLL_INTERVAL_MS: '60000' })
+      const answer = killed.run(
+        `mutation { upscaleImage(input: {taskId: "source", imageIndex: 0, callBackUrl: "${receiver.url}"}) { task { id } } }`,
+      )
+      ;(await arrived)()
+      await answer
+      expect(await callBack(killed)).toBe(200)
+      await first.promise
+      await kill(killed)
+
+      await using _next = await start(settings)
+      await second.promise
+      const [[firstId, firstBody], [secondId, secondBody]] = told() as [[string, object], [string, object]]
+      expect(secondId).toBe(firstId)
+      expect(secondBody).toEqual(firstBody)
+    })
   })
 })

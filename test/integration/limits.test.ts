@@ -4,7 +4,9 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { SignJWT } from 'jose'
 import { WebSocket } from 'ws'
 import { UpscaleImageDocument } from '../generated/operations.ts'
+import { ManualClock } from '../support/clock.ts'
 import { startGateway, TRANSPORTS, type Gateway } from '../support/gateway.ts'
+import { json, startScriptedUpstream } from '../support/scripted-upstream.ts'
 
 const many = (count: number, make: (index: number) => string) =>
   Array.from({ length: count }, (_, n) => make(n)).join(' ')
@@ -210,6 +212,32 @@ describe('sockets', () => {
     while (frames.length < 3) await once(socket, 'message')
     expect(frames.find((frame) => frame.includes('"id":"3"'))).toContain('TOO_MANY_OPERATIONS')
     socket.terminate()
+  })
+
+  test('on which nothing runs and from which nothing is heard for ten minutes are closed', async () => {
+    const clock = new ManualClock()
+    await using upstream = await startScriptedUpstream()
+    upstream.onLookup = json(200, { code: 200, data: { successFlag: 0 } })
+    await using gateway = await startGateway({ UPSTREAM_URL: upstream.url }, { clock })
+    const { data } = await gateway.run('HTTP', UpscaleImageDocument, {
+      input: { taskId: 'running', imageIndex: 0 },
+    })
+    const [idle, pinging, following] = await Promise.all(['a', 'b', 'c'].map((sub) => open(gateway.url, sub)))
+    if (!idle || !pinging || !following) throw new Error('Not open')
+    const query = `subscription { taskUpdated(id: "${data?.upscaleImage?.task?.id}") { status } }`
+    const shown = once(following.socket, 'message')
+    following.socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query } }))
+    await shown
+    const ponged = once(pinging.socket, 'message')
+    pinging.socket.send('{"type":"ping"}')
+    await ponged
+    clock.advance(600_000)
+    expect(await idle.closed).toEqual([1000, 'Idle'])
+    expect(pinging.socket.readyState).toBe(pinging.socket.OPEN)
+    clock.advance(600_000)
+    expect(await pinging.closed).toEqual([1000, 'Idle'])
+    expect(following.socket.readyState).toBe(following.socket.OPEN)
+    following.socket.terminate()
   })
 
   test('a page of another origin may not open one, unless it is allowed', async () => {

@@ -56,6 +56,18 @@ describe('the process', () => {
     expect(second.output()).toContain('EADDRINUSE')
   })
 
+  test('refuses a SQLite file that another process serves, also after a kill -9 of a third, and says what to do', async () => {
+    await using killed = await start()
+    killed.child.kill('SIGKILL')
+    await killed.exited
+    await using first = await start()
+    await using second = await start()
+    expect(await second.exited).toMatchObject({ code: 1 })
+    expect(second.output()).toMatch(/Another process serves .*p\.db.*DATABASE_URL=postgres/)
+    expect(second.output()).not.toMatch(/\bat .*\.js/)
+    expect((await fetch(`${first.url}/readyz`)).status).toBe(200)
+  })
+
   test.each(['SIGINT', 'SIGTERM'] as const)(
     '%s closes subscriptions with 1001 and ends with exit code 0',
     async (signal) => {

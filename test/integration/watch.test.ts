@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { createLocalHints } from '../../src/hints/local.ts'
-import { openSqliteTaskStore } from '../../src/store/sqlite.ts'
+import { openSqlite } from '../../src/store/sqlite.ts'
 import type { TaskHints } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { watchTask } from '../../src/tasks/watch.ts'
@@ -35,7 +35,7 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
       }
     },
   }
-  const store = opened.use(await openSqliteTaskStore(`${dir.path}/t.db`, hints))
+  const { store } = opened.use(await openSqlite(`${dir.path}/t.db`, hints))
   let reads = 0
   const counted: typeof store = Object.assign(Object.create(store) as typeof store, {
     read(id: string) {
@@ -45,7 +45,7 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
   })
   const clock = new ManualClock()
   let task = newTask(changes)
-  await store.insert(task, { force: false })
+  await store.insert(task, {})
   const rest = opened.move()
   return {
     id: task.id,

@@ -1,28 +1,49 @@
+import { createLookup } from '../../src/delivery/lookup.ts'
+import { createDeliverySender } from '../../src/delivery/sender.ts'
+import { createDeliverySigner } from '../../src/delivery/signer.ts'
 import { createLocalHints } from '../../src/hints/local.ts'
-import { createLocalRateLimits, type RatePolicy } from '../../src/limits/local.ts'
-import { openSqliteTaskStore } from '../../src/store/sqlite.ts'
+import { createMemoryLimiter } from '../../src/limits/limiters.ts'
+import { createRateLimits, type RatePolicy } from '../../src/limits/rate-limits.ts'
 import { systemSecrets } from '../../src/system.ts'
 import type { TaskPolicy } from '../../src/tasks/ports.ts'
+import { createPollBudget } from '../../src/tasks/poll-budget.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
 import type { SubmitInput } from '../../src/tasks/submit.ts'
 import { createUpscaler } from '../../src/upstream/upscaler.ts'
+import { parseRetryAfter } from '../../src/upstream/wire.ts'
 import { ManualClock } from './clock.ts'
 import { POLICY } from './policy.ts'
 import { startScriptedUpstream } from './scripted-upstream.ts'
-import { openTempDir } from './temp-dir.ts'
+import { openTestDatabase } from './database.ts'
+
+export const SIGNING_SECRET = 'whsec_c2VjcmV0LW9mLXRoZS10ZXN0cy0wMTIzNDU2Nzg5'
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
 /** The core on a real store and a real upstream over HTTP, with a clock that the test moves. */
-export async function openCore(policy: Partial<TaskPolicy> = {}, rates: Partial<RatePolicy> = {}) {
+export async function openCore(
+  policy: Partial<TaskPolicy> = {},
+  rates: Partial<RatePolicy> = {},
+  { deliveryTimeoutMs = 20_000 } = {},
+) {
   await using opened = new AsyncDisposableStack()
-  const dir = opened.use(await openTempDir())
+  const database = opened.use(await openTestDatabase())
   const upstream = opened.use(await startScriptedUpstream())
   const hints = createLocalHints()
-  const store = opened.use(await openSqliteTaskStore(`${dir.path}/core.db`, hints))
+  const { store, outbox } = opened.use(await database.open(hints))
   const clock = new ManualClock()
   const upscaler = opened.use(
     createUpscaler({ baseUrl: () => upstream.url, apiKey: 'key', timeoutMs: 2_000, clock, log: silent }),
+  )
+  const allowedHosts = ['127.0.0.1', 'localhost']
+  const sender = opened.use(
+    createDeliverySender({
+      timeoutMs: deliveryTimeoutMs,
+      allowedHosts,
+      lookup: createLookup(),
+      parseRetryAfter,
+      clock,
+    }),
   )
   let rings = 0
   const tasks = createTasks({
@@ -31,15 +52,21 @@ export async function openCore(policy: Partial<TaskPolicy> = {}, rates: Partial<
     upscaler,
     clock,
     secrets: systemSecrets,
-    limits: createLocalRateLimits({ upstream: null, owner: null, ...rates }),
+    limits: createRateLimits({ upstream: null, owner: null, ...rates }, createMemoryLimiter),
+    budget: createPollBudget(clock, { ...POLICY, ...policy }.pollsPerSecond),
     log: silent,
     alarm: { ring: () => void (rings += 1) },
+    outbox,
+    sender,
+    signer: createDeliverySigner([{ owner: null, secret: SIGNING_SECRET }]),
+    deliveryAlarm: { ring: () => undefined },
     policy: { ...POLICY, ...policy },
     callbackUrl: (id, token) => `http://gateway.example.com/${id}/${token}`,
   })
   const rest = opened.move()
   return {
     upstream,
+    database,
     store,
     clock,
     tasks,
@@ -51,10 +78,20 @@ export async function openCore(policy: Partial<TaskPolicy> = {}, rates: Partial<
         imageIndex: 0,
         waterMark: null,
         idempotencyKey: null,
+        callBackUrl: null,
         force: true,
         correlationId: 'correlation',
         ...changes,
       }),
+    outbox,
+    /** Cuts short what is being delivered, as at the end of the service. */
+    endDeliveries: () => sender[Symbol.dispose](),
+    /** One round of deliveries, to the end of the attempts it started; says how many there were. */
+    async deliver() {
+      const attempts = await tasks.deliver()
+      await Promise.all(attempts)
+      return attempts.length
+    },
     /** One round of the reconciler, to the end of the polls it started; says how many there were. */
     async round() {
       const polls = await tasks.reconcile()

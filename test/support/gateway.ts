@@ -1,4 +1,3 @@
-import { DatabaseSync } from 'node:sqlite'
 import { Writable } from 'node:stream'
 import type { TypedDocumentNode } from '@graphql-typed-document-node/core'
 import { print } from 'graphql'
@@ -7,7 +6,7 @@ import pino from 'pino'
 import { WebSocket } from 'ws'
 import { readConfig } from '../../src/config.ts'
 import { startService, type Overrides } from '../../src/service.ts'
-import { openTempDir } from './temp-dir.ts'
+import { openTestDatabase } from './database.ts'
 
 export type Transport = 'HTTP' | 'WebSocket'
 export const TRANSPORTS: readonly Transport[] = ['HTTP', 'WebSocket']
@@ -36,7 +35,7 @@ export interface Gateway extends AsyncDisposable {
   readonly log: () => string
   readonly socket: Client
   /** Takes the tables away from under the running service, as a restored or emptied database would. */
-  breakStore(): void
+  breakStore(): Promise<void>
   /** Runs a query or a mutation to its end. */
   run<Data, Variables extends Record<string, unknown>>(
     transport: Transport,
@@ -56,10 +55,10 @@ export async function startGateway(
   overrides: Overrides = {},
 ): Promise<Gateway> {
   await using opened = new AsyncDisposableStack()
-  const dir = opened.use(await openTempDir())
+  const database = opened.use(await openTestDatabase())
   const config = readConfig({
     PORT: '0',
-    DATABASE_URL: `file:${dir.path}/test.db`,
+    DATABASE_URL: database.url,
     LOG_LEVEL: 'debug',
     UPSTREAM_RATE_LIMIT: '0',
     OWNER_RATE_LIMIT: '0',
@@ -88,10 +87,7 @@ export async function startGateway(
     callbackUrl,
     log: () => logged,
     socket,
-    breakStore() {
-      using sqlite = new DatabaseSync(`${dir.path}/test.db`)
-      sqlite.exec('DROP TABLE task')
-    },
+    breakStore: () => database.breakTables(),
     run: (transport, document, variables) => {
       const query = typeof document === 'string' ? document : print(document)
       const request = { query, ...(variables && { variables }) }

@@ -1,16 +1,22 @@
 /** Opens a store in a process of its own and submits the same request many times at once: see two-processes.test.ts. */
+import { createLookup } from '../../src/delivery/lookup.ts'
+import { createDeliverySender } from '../../src/delivery/sender.ts'
+import { createDeliverySigner } from '../../src/delivery/signer.ts'
 import { createLocalHints } from '../../src/hints/local.ts'
-import { createLocalRateLimits } from '../../src/limits/local.ts'
-import { openSqliteTaskStore } from '../../src/store/sqlite.ts'
+import { createMemoryLimiter } from '../../src/limits/limiters.ts'
+import { createRateLimits } from '../../src/limits/rate-limits.ts'
+import { openSqlite } from '../../src/store/sqlite.ts'
 import { systemClock, systemSecrets } from '../../src/system.ts'
+import { createPollBudget } from '../../src/tasks/poll-budget.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
 import { createUpscaler } from '../../src/upstream/upscaler.ts'
+import { parseRetryAfter } from '../../src/upstream/wire.ts'
 import { POLICY } from './policy.ts'
 
 const [file = '', url = '', times = ''] = process.argv.slice(2)
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
 const hints = createLocalHints()
-await using store = await openSqliteTaskStore(file, hints)
+await using stores = await openSqlite(file, hints)
 using upscaler = createUpscaler({
   baseUrl: () => url,
   apiKey: 'key',
@@ -19,12 +25,23 @@ using upscaler = createUpscaler({
   log,
 })
 const tasks = createTasks({
-  store,
+  store: stores.store,
+  outbox: stores.outbox,
+  sender: createDeliverySender({
+    timeoutMs: 500,
+    allowedHosts: [],
+    lookup: createLookup(),
+    parseRetryAfter,
+    clock: systemClock,
+  }),
+  signer: createDeliverySigner([]),
+  deliveryAlarm: { ring: () => undefined },
   hints,
   upscaler,
   clock: systemClock,
   secrets: systemSecrets,
-  limits: createLocalRateLimits({ upstream: null, owner: null }),
+  limits: createRateLimits({ upstream: null, owner: null }, createMemoryLimiter),
+  budget: createPollBudget(systemClock, POLICY.pollsPerSecond),
   log,
   alarm: { ring: () => undefined },
   policy: { ...POLICY, submitTimeoutMs: 2_000 },
@@ -36,6 +53,7 @@ const request = {
   imageIndex: 0,
   waterMark: null,
   idempotencyKey: 'key',
+  callBackUrl: null,
   force: false,
   correlationId: 'c',
 }

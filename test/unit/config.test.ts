@@ -16,6 +16,8 @@ function faultsOf(environment: Environment): string {
   }
 }
 
+const WHSEC = 'whsec_c2VjcmV0LW9mLXRoZS10ZXN0cy0wMTIzNDU2Nzg5'
+
 describe('settings', () => {
   test('that are not given have the defaults of the sandbox', () => {
     expect(readConfig({})).toMatchObject({
@@ -25,7 +27,8 @@ describe('settings', () => {
       mode: 'SANDBOX',
       upstream: { url: null, timeoutMs: 30_000 },
       publicUrl: null,
-      databaseFile: './data/upscale.db',
+      database: { kind: 'sqlite', file: './data/upscale.db' },
+      redisUrl: null,
       pollIntervalMs: 30_000,
       taskDeadlineMs: 1_800_000,
       reassertMs: 15_000,
@@ -60,7 +63,14 @@ describe('settings', () => {
     ['CALLBACK_PORT', '0', { callbackPort: 0 }],
     ['UPSTREAM_URL', 'http://127.0.0.1:4010', { upstream: { url: 'http://127.0.0.1:4010' } }],
     ['UPSTREAM_TIMEOUT_MS', '5000', { upstream: { timeoutMs: 5_000 } }],
-    ['DATABASE_URL', 'file:/var/lib/upscale.db', { databaseFile: '/var/lib/upscale.db' }],
+    [
+      'DATABASE_URL',
+      'file:/var/lib/upscale.db',
+      { database: { kind: 'sqlite', file: '/var/lib/upscale.db' } },
+    ],
+    ['DATABASE_URL', 'postgres://u@db/x', { database: { kind: 'postgres', url: 'postgres://u@db/x' } }],
+    ['DATABASE_URL', 'postgresql://u@db/x', { database: { kind: 'postgres', url: 'postgresql://u@db/x' } }],
+    ['REDIS_URL', 'redis://cache:6379', { redisUrl: 'redis://cache:6379' }],
     ['POLL_INTERVAL_MS', '1', { pollIntervalMs: 1 }],
     ['TASK_DEADLINE_MS', '600000', { taskDeadlineMs: 600_000 }],
     ['REASSERT_MS', '2147483647', { reassertMs: 2_147_483_647 }],
@@ -72,6 +82,22 @@ describe('settings', () => {
     ['CALLBACK_CONFIRM', 'false', { confirmCallbacks: false }],
     ['TASK_RETENTION_DAYS', '1', { retentionMs: 86_400_000 }],
     ['TASK_RETENTION_DAYS', '0', { retentionMs: null }],
+    [
+      'CALLBACK_SIGNING_SECRETS',
+      `${WHSEC}, alice=${WHSEC}, a=b=${WHSEC}`,
+      {
+        signingSecrets: [
+          { owner: null, secret: WHSEC },
+          { owner: 'alice', secret: WHSEC },
+          { owner: 'a=b', secret: WHSEC },
+        ],
+      },
+    ],
+    [
+      'CALLBACK_ALLOW_HOSTS',
+      'Hooks.internal, 127.1,[::1]',
+      { callbackAllowHosts: ['hooks.internal', '127.0.0.1', '[::1]'] },
+    ],
     ['SANDBOX_IMAGES', './pictures', { sandboxImages: './pictures' }],
     ['INTROSPECTION', 'off', { introspection: false, graphiql: true }],
     ['GRAPHIQL', 'off', { introspection: true, graphiql: false }],
@@ -104,6 +130,13 @@ describe('settings', () => {
 describe('a setting that is not usable', () => {
   test.each([
     ['PORT', '-1'],
+    ['CALLBACK_SIGNING_SECRETS', 'plain'],
+    ['CALLBACK_SIGNING_SECRETS', `${WHSEC},`],
+    ['CALLBACK_SIGNING_SECRETS', 'whsec_dG9vIHNob3J0'],
+    ['CALLBACK_SIGNING_SECRETS', `whsec_${'A'.repeat(90)}`],
+    ['CALLBACK_ALLOW_HOSTS', 'hooks.internal:8080'],
+    ['CALLBACK_ALLOW_HOSTS', 'https://hooks.internal'],
+    ['CALLBACK_ALLOW_HOSTS', 'a,,b'],
     ['PORT', '65536'],
     ['PORT', '4000.5'],
     ['PORT', '4e3'],
@@ -192,7 +225,7 @@ describe('a setting that is not usable', () => {
     }
     const message = faultsOf(environment)
     expect(message).toMatch(/PORT[^]*DATABASE_URL|DATABASE_URL[^]*PORT/)
-    expect(message).not.toMatch(/secret/)
+    expect(message).not.toMatch(/secret-/)
   })
 })
 

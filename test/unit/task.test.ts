@@ -1,13 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { toFailure, toUpstreamFailure, UPSCALE_ERROR_CODES, type Failure } from '../../src/tasks/failure.ts'
-import {
-  applyReport,
-  TASK_STATUSES,
-  toDueAt,
-  type Report,
-  type TaskStatus,
-  type UpscaleTask,
-} from '../../src/tasks/task.ts'
+import { applyReport, toDueAt, type Report } from '../../src/tasks/apply-report.ts'
+import { isUncharged, TASK_STATUSES, type TaskStatus, type UpscaleTask } from '../../src/tasks/task.ts'
 
 const CREATED = Date.parse('2026-01-01T00:00:00Z')
 const NOW = CREATED + 60_000
@@ -45,13 +39,11 @@ function taskIn(status: TaskStatus, facts: Partial<UpscaleTask> = {}): UpscaleTa
     waterMark: null,
     images: null,
     failure: null,
-    refused: false,
+    failedBy: null,
     upstreamTaskId: null,
     callbackTokenHash: 'hash',
-    keyClaim: 'key-claim',
-    keyClaimUntil: CREATED + 86_400_000,
-    pictureClaim: 'picture-claim',
-    pictureClaimUntil: null,
+    pictureDigest: 'picture',
+    imagesExpireAt: null,
     createdAt: CREATED,
     updatedAt: CREATED,
     settledAt: null,
@@ -66,8 +58,8 @@ function taskIn(status: TaskStatus, facts: Partial<UpscaleTask> = {}): UpscaleTa
   const standing: Record<TaskStatus, Partial<UpscaleTask>> = {
     SUBMITTED: {},
     PROCESSING: { ...accepted, dueAt: CREATED + 31_000, polls: 1 },
-    SUCCEEDED: { ...settled, images: OLD_IMAGES, pictureClaimUntil: NOW + 3_600_000 },
-    FAILED: { ...settled, failure: OLD_FAILURE, pictureClaim: null },
+    SUCCEEDED: { ...settled, images: OLD_IMAGES, imagesExpireAt: NOW + 3_600_000 },
+    FAILED: { ...settled, failure: OLD_FAILURE, failedBy: 'SILENCE' },
   }
   return freeze({ ...submitted, status, ...standing[status], ...facts })
 }
@@ -97,7 +89,7 @@ describe('what a report makes of a task', () => {
       status: 'FAILED',
       version: 5,
       failure: FAILURE,
-      refused: true,
+      failedBy: 'REFUSAL',
       images: null,
       upstreamTaskId: null,
       answerBy: null,
@@ -115,7 +107,7 @@ describe('what a report makes of a task', () => {
         version: 5,
         images: IMAGES,
         failure: null,
-        refused: false,
+        failedBy: null,
         upstreamTaskId: 'up-1',
         updatedAt: NOW,
         settledAt: NOW,
@@ -131,7 +123,7 @@ describe('what a report makes of a task', () => {
         status: 'FAILED',
         version: 5,
         failure: FAILURE,
-        refused: false,
+        failedBy: 'UPSTREAM',
         images: null,
         upstreamTaskId: 'up-1',
         updatedAt: NOW,
@@ -148,7 +140,7 @@ describe('what a report makes of a task', () => {
       status: 'FAILED',
       version: 5,
       failure: { code, upstreamCode: null, retryAfterMs, correlationId: 'correlation-1' },
-      refused: false,
+      failedBy: 'SILENCE',
       images: null,
       upstreamTaskId,
       updatedAt: NOW,
@@ -169,13 +161,30 @@ describe('what a report makes of a task', () => {
   })
 
   test('FAILED by a refusal, succeeded: it counts as accepted from then on', () => {
-    const task = taskIn('FAILED', { refused: true, upstreamTaskId: null, failure: FAILURE })
+    const task = taskIn('FAILED', { failedBy: 'REFUSAL', upstreamTaskId: null, failure: FAILURE })
     expect(applyReport(task, REPORTS.succeeded)).toMatchObject({
       status: 'SUCCEEDED',
-      refused: false,
+      failedBy: null,
       failure: null,
       upstreamTaskId: 'up-1',
     })
+  })
+
+  test('FAILED by silence or a refusal, failed: the failure shown stays, and the upstream has had its last word', () => {
+    for (const failedBy of ['SILENCE', 'REFUSAL'] as const) {
+      const task = taskIn('FAILED', { failedBy, upstreamTaskId: null, dueAt: NOW })
+      expect(applyReport(task, REPORTS.failed)).toEqual({
+        ...task,
+        failedBy: 'UPSTREAM',
+        upstreamTaskId: 'up-1',
+        dueAt: null,
+        history: expect.any(Array),
+      })
+    }
+  })
+
+  test('FAILED by the upstream, failed: nothing', () => {
+    expect(applyReport(taskIn('FAILED', { failedBy: 'UPSTREAM' }), REPORTS.failed)).toBeUndefined()
   })
 
   test.each([
@@ -191,37 +200,56 @@ describe('what a report makes of a task', () => {
     ['FAILED', 'accepted'],
     ['FAILED', 'unanswered'],
     ['FAILED', 'refused'],
-    ['FAILED', 'failed'],
     ['FAILED', 'overdue'],
   ] as const)('%s, %s: nothing', (status, kind) => {
     expect(applyReport(taskIn(status), REPORTS[kind])).toBeUndefined()
   })
 
-  test.each(['PROCESSING', 'SUCCEEDED'] as const)(
-    '%s without the upstream’s id, accepted: only the id is filled in',
-    (status) => {
-      const task = taskIn(status, { upstreamTaskId: null })
-      expect(applyReport(task, REPORTS.accepted)).toEqual({ ...task, upstreamTaskId: 'up-1' })
+  const noted = (task: UpscaleTask) => [
+    ...task.history,
+    expect.objectContaining({ at, status: task.status, note: 'accepted by the upscale service' }),
+  ]
+
+  test.each(['REFUSAL', 'SILENCE'] as const)(
+    'FAILED by %s and only then accepted: it may yet succeed, and is asked about from now on',
+    (failedBy) => {
+      const task = taskIn('FAILED', { upstreamTaskId: null, failedBy })
+      const dueAt = NOW + 30_000
+      const next = { ...task, upstreamTaskId: 'up-1', failedBy: 'SILENCE', dueAt, history: noted(task) }
+      expect(applyReport(task, REPORTS.accepted)).toEqual(next)
     },
   )
-
-  test('FAILED by its deadline and only then accepted: it can be asked about from now on, hourly', () => {
-    const failure = { ...OLD_FAILURE, code: 'UPSTREAM_OUTCOME_UNKNOWN' as const }
-    const task = taskIn('FAILED', { upstreamTaskId: null, failure })
-    const dueAt = REPORTS.accepted.at + 3_600_000
-    expect(applyReport(task, REPORTS.accepted)).toEqual({ ...task, upstreamTaskId: 'up-1', dueAt })
-  })
-
-  test('FAILED by the upstream and only then accepted: only the id is filled in', () => {
-    const failure = { ...OLD_FAILURE, code: 'GENERATION_FAILED' as const }
-    const task = taskIn('FAILED', { upstreamTaskId: null, failure })
-    expect(applyReport(task, REPORTS.accepted)).toEqual({ ...task, upstreamTaskId: 'up-1' })
-  })
 
   test('the answer to the submit after its own callback changes nothing: the callback has named the id', () => {
     const overtaken = applyReport(taskIn('SUBMITTED'), REPORTS.succeeded)
     expect(overtaken).toBeDefined()
     expect(overtaken && applyReport(overtaken, REPORTS.accepted)).toBeUndefined()
+  })
+
+  test.each([
+    ['PROCESSING', null, null],
+    ['FAILED', 'UPSTREAM', 'SILENCE'],
+  ] as const)(
+    '%s by a callback about another upstream task: the answer to the submit knows better, and it is looked at',
+    (status, before, after) => {
+      const task = taskIn(status, { upstreamTaskId: 'up-0', failedBy: before })
+      const known = { ...task, upstreamTaskId: 'up-1', failedBy: after }
+      expect(applyReport(task, REPORTS.accepted)).toEqual({
+        ...known,
+        dueAt: NOW + 30_000,
+        history: noted(task),
+      })
+      expect(applyReport(task, { ...REPORTS.accepted, source: 'CALLBACK' })).toBeUndefined()
+    },
+  )
+
+  test.each([
+    ['PROCESSING', 'succeeded'],
+    ['PROCESSING', 'failed'],
+    ['FAILED', 'succeeded'],
+    ['SUCCEEDED', 'accepted'],
+  ] as const)('%s, %s under another upstream id: nothing', (status, kind) => {
+    expect(applyReport(taskIn(status, { upstreamTaskId: 'up-0' }), REPORTS[kind])).toBeUndefined()
   })
 })
 
@@ -255,7 +283,7 @@ describe('in every cell of the table', () => {
       at: NOW,
       status: next?.status,
       source: REPORTS[kind].source,
-      upstreamCode: next?.failure?.upstreamCode ?? null,
+      upstreamCode: kind === 'failed' ? 500 : (next?.failure?.upstreamCode ?? null),
       note: expect.stringMatching(/./),
     }
     expect(next?.history ?? task.history).toEqual(next ? [...task.history, news] : task.history)
@@ -291,11 +319,6 @@ describe('in every cell of the table', () => {
     expect(JSON.stringify([task, REPORTS[kind]])).toBe(before)
     expect(applyReport(task, REPORTS[kind])).toEqual(applyReport(task, REPORTS[kind]))
   })
-
-  test.each(CELLS)('%s, %s: an idempotency key is never taken up', (status, kind) => {
-    const next = applyReport(taskIn(status, { keyClaim: null, keyClaimUntil: null }), REPORTS[kind])
-    expect(next?.keyClaim ?? null).toBeNull()
-  })
 })
 
 describe('the next look at the upstream', () => {
@@ -313,10 +336,8 @@ describe('the next look at the upstream', () => {
     expect(applyReport(taskIn('SUBMITTED'), accepted(NOW, NOW))?.dueAt).toBe(NOW)
   })
 
-  test('is taken shortly before the deadline, when it is asked for later than that', () => {
-    const dueAt = applyReport(taskIn('SUBMITTED'), accepted(NOW, DEADLINE + 1))?.dueAt ?? 0
-    expect(dueAt).toBeLessThan(DEADLINE)
-    expect(dueAt).toBeGreaterThan(DEADLINE - 60_000)
+  test('is taken at the deadline, when it is asked for later than that', () => {
+    expect(applyReport(taskIn('SUBMITTED'), accepted(NOW, DEADLINE + 1))?.dueAt).toBe(DEADLINE)
   })
 
   test.each(['refused', 'failed', 'succeeded'] as const)('is not taken after %s', (kind) => {
@@ -326,8 +347,6 @@ describe('the next look at the upstream', () => {
   test('is taken an hour after the deadline: a late success is not thrown away', () => {
     const overdue: Report = { ...REPORTS.overdue, at: DEADLINE }
     expect(applyReport(taskIn('PROCESSING'), overdue)).toMatchObject({ dueAt: DEADLINE + HOUR })
-    const named = taskIn('SUBMITTED', { upstreamTaskId: 'up-1' })
-    expect(applyReport(named, overdue)).toMatchObject({ dueAt: DEADLINE + HOUR })
   })
 
   test('is not taken at what the upstream has never named', () => {
@@ -338,13 +357,13 @@ describe('the next look at the upstream', () => {
     const overdue = applyReport(taskIn('PROCESSING'), { ...REPORTS.overdue, at: DEADLINE })
     let looks = 0
     for (let due = overdue?.dueAt ?? null; overdue && due !== null && looks < 100; looks += 1)
-      due = toDueAt(overdue, due, due)
+      due = toDueAt(overdue, due + HOUR)
     expect(looks).toBe(24)
   })
 })
 
-describe('the claim on the idempotency key', () => {
-  const FREEING: readonly string[] = [
+describe('that nothing was charged', () => {
+  const FREE: readonly string[] = [
     'UPSTREAM_RATE_LIMITED',
     'UPSTREAM_MAINTENANCE',
     'UPSTREAM_SERVER_ERROR',
@@ -352,30 +371,20 @@ describe('the claim on the idempotency key', () => {
     'UPSTREAM_UNREACHABLE',
     'RATE_LIMITED',
   ]
-  const freeing = UPSCALE_ERROR_CODES.filter((code) => FREEING.includes(code))
-  const holding = UPSCALE_ERROR_CODES.filter((code) => !FREEING.includes(code))
 
-  test('ends by a refusal with six codes and stays with ten', () => {
-    expect([freeing.length, holding.length]).toEqual([6, 10])
-  })
-
-  test.each(freeing)('ends by a refusal with %s, for which nothing can have been charged', (code) => {
+  test.each(UPSCALE_ERROR_CODES)('is known of a refusal, by its code alone: %s', (code) => {
     const failure = { ...toFailure(code), correlationId: 'correlation-1' }
     const next = applyReport(taskIn('SUBMITTED'), { kind: 'refused', at, source: 'SUBMIT', failure })
-    expect(next).toMatchObject({ status: 'FAILED', keyClaim: null })
+    expect(next && isUncharged(next)).toBe(FREE.includes(code))
   })
 
-  test.each(holding)('outlives a refusal with %s', (code) => {
-    const failure = { ...toFailure(code), correlationId: 'correlation-1' }
-    const next = applyReport(taskIn('SUBMITTED'), { kind: 'refused', at, source: 'SUBMIT', failure })
-    expect(next).toMatchObject({ status: 'FAILED', keyClaim: 'key-claim' })
-  })
-
-  test.each(UPSCALE_ERROR_CODES)('outlives a failure with %s after acceptance', (code) => {
+  test.each(UPSCALE_ERROR_CODES)('is not known of any failure after acceptance: %s', (code) => {
     const failure = { ...toFailure(code), correlationId: 'correlation-1' }
     const report: Report = { kind: 'failed', at, source: 'POLL', upstreamTaskId: 'up-1', failure }
-    for (const status of ['SUBMITTED', 'PROCESSING'] as const)
-      expect(applyReport(taskIn(status), report)).toMatchObject({ status: 'FAILED', keyClaim: 'key-claim' })
+    for (const status of ['SUBMITTED', 'PROCESSING'] as const) {
+      const next = applyReport(taskIn(status), report)
+      expect(next && isUncharged(next)).toBe(false)
+    }
   })
 
   test.each([
@@ -385,42 +394,18 @@ describe('the claim on the idempotency key', () => {
     ['PROCESSING', 'succeeded'],
     ['PROCESSING', 'overdue'],
     ['FAILED', 'succeeded'],
-  ] as const)('outlives %s, %s', (status, kind) => {
-    expect(applyReport(taskIn(status), REPORTS[kind])).toMatchObject({
-      keyClaim: 'key-claim',
-      keyClaimUntil: CREATED + 86_400_000,
-    })
+  ] as const)('is not known after %s, %s', (status, kind) => {
+    const next = applyReport(taskIn(status), REPORTS[kind])
+    expect(next && isUncharged(next)).toBe(false)
   })
 })
 
-describe('the claim on the picture', () => {
-  test.each([
-    ['SUBMITTED', 'refused'],
-    ['SUBMITTED', 'failed'],
-    ['SUBMITTED', 'overdue'],
-    ['PROCESSING', 'failed'],
-    ['PROCESSING', 'overdue'],
-  ] as const)('is given up by %s, %s', (status, kind) => {
-    expect(applyReport(taskIn(status), REPORTS[kind])).toMatchObject({ status: 'FAILED', pictureClaim: null })
-  })
-
-  test('is held from acceptance on without an end', () => {
-    expect(applyReport(taskIn('SUBMITTED'), REPORTS.accepted)).toMatchObject({
-      pictureClaim: 'picture-claim',
-      pictureClaimUntil: null,
-    })
-  })
-
-  test.each(['SUBMITTED', 'PROCESSING'] as const)(
-    'of a task that succeeds from %s ends with the first image to expire',
-    (status) => {
-      expect(applyReport(taskIn(status), REPORTS.succeeded)).toMatchObject({
-        pictureClaim: 'picture-claim',
-        pictureClaimUntil: NOW + 86_300_000,
-      })
-    },
-  )
-})
+test.each(['SUBMITTED', 'PROCESSING', 'FAILED'] as const)(
+  'the images of a task that succeeds from %s expire with the first of them',
+  (status) => {
+    expect(applyReport(taskIn(status), REPORTS.succeeded)).toMatchObject({ imagesExpireAt: NOW + 86_300_000 })
+  },
+)
 
 /** Freezes a value and everything in it. */
 function freeze<T extends object>(value: T): T {

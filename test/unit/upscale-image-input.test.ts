@@ -7,12 +7,18 @@ import { parseUpscaleImageInput, type UpscaleImageInput } from '../../src/graphq
 /** As GraphQL hands it over: a plain object. */
 type Input = Pick<UpscaleImageInput, keyof UpscaleImageInput>
 
+const POLICY = {
+  canSign: (owner: string) => owner === 'signed',
+  allowedHosts: ['hooks.internal', '10.9.8.7'],
+}
+const parse = (input: Input, owner = 'signed') => parseUpscaleImageInput(input, owner, POLICY)
+
 const INPUT: Input = { taskId: 'source-1', imageIndex: 0 }
 
 /** What an input is refused for; undefined when it is taken. */
 function faultOf(facts: Partial<Input>): GraphQLError | undefined {
   try {
-    parseUpscaleImageInput({ ...INPUT, ...facts })
+    parse({ ...INPUT, ...facts })
     return undefined
   } catch (error) {
     if (error instanceof GraphQLError) return error
@@ -24,10 +30,12 @@ const refusedFor = (field: string) => ({ extensions: { code: 'BAD_USER_INPUT', f
 
 describe('an input of upscaleImage', () => {
   test('with nothing but the required fields has no watermark, no key and no force', () => {
-    expect(parseUpscaleImageInput(INPUT)).toEqual({
+    expect(parse(INPUT)).toEqual({
+      owner: 'signed',
       sourceTaskId: 'source-1',
       imageIndex: 0,
       waterMark: null,
+      callBackUrl: null,
       idempotencyKey: null,
       force: false,
     })
@@ -35,12 +43,14 @@ describe('an input of upscaleImage', () => {
 
   test('means with null what it means without the field', () => {
     const nulls = { waterMark: null, callBackUrl: null, idempotencyKey: null, force: null }
-    expect(parseUpscaleImageInput({ ...INPUT, ...nulls })).toEqual(parseUpscaleImageInput(INPUT))
+    expect(parse({ ...INPUT, ...nulls })).toEqual(parse(INPUT))
   })
 
   test('is taken as it is', () => {
     const facts = { imageIndex: 3, waterMark: ' © Ann ', idempotencyKey: ' a key ', force: true }
-    expect(parseUpscaleImageInput({ taskId: 'mj_task_1', ...facts })).toEqual({
+    expect(parse({ taskId: 'mj_task_1', ...facts })).toEqual({
+      owner: 'signed',
+      callBackUrl: null,
       sourceTaskId: 'mj_task_1',
       ...facts,
     })
@@ -88,6 +98,13 @@ describe('an input of upscaleImage', () => {
   test.each(['', 'x', '© Ann 2026', 'x'.repeat(256)])('may have the waterMark %j', (waterMark) => {
     expect(faultOf({ waterMark })).toBeUndefined()
   })
+
+  test.each(['\u0000', 'a\u0000b', '\ud800'])(
+    'may not have the waterMark %j, which not all stores take',
+    (waterMark) => {
+      expect(faultOf({ waterMark })).toMatchObject(refusedFor('waterMark'))
+    },
+  )
 
   test('may not have a waterMark of more than 256 characters', () => {
     expect(faultOf({ waterMark: 'x'.repeat(257) })).toMatchObject(refusedFor('waterMark'))
@@ -211,8 +228,27 @@ describe('a callBackUrl', () => {
     expect(fault?.message).toMatch(RULE)
   })
 
-  test.each(PUBLIC_HOSTS)('is not refused for a public host: %s', (host) => {
+  test.each(PUBLIC_HOSTS)('may be of a public host: %s', (host) => {
     for (const url of [`https://${host}/hook`, `http://${host}:8080/hook?a=b`])
-      expect(faultOf({ callBackUrl: new URL(url) })?.message ?? '').not.toMatch(RULE)
+      expect(parse({ ...INPUT, callBackUrl: new URL(url) }).callBackUrl).toBe(new URL(url).href)
+  })
+
+  test('may be of a private host that is allowed, and of no other', () => {
+    for (const url of ['http://hooks.internal:8080/x', 'http://10.9.8.7/'])
+      expect(faultOf({ callBackUrl: new URL(url) })).toBeUndefined()
+    for (const url of ['http://a.hooks.internal/', 'http://10.9.8.6/'])
+      expect(faultOf({ callBackUrl: new URL(url) })?.message).toMatch(RULE)
+  })
+
+  test('may have 2,048 characters and no more', () => {
+    const url = (length: number) => new URL(`https://example.com/${'x'.repeat(length - 20)}`)
+    expect(faultOf({ callBackUrl: url(2_048) })).toBeUndefined()
+    expect(faultOf({ callBackUrl: url(2_049) })).toMatchObject(refusedFor('callBackUrl'))
+  })
+
+  test('is refused where nothing can be signed for its owner, and says what the operator has to set', () => {
+    const callBackUrl = new URL('https://example.com/hook')
+    expect(() => parse({ ...INPUT, callBackUrl }, 'somebody')).toThrow(/CALLBACK_SIGNING_SECRETS/)
+    expect(parse(INPUT, 'somebody')).toMatchObject({ callBackUrl: null })
   })
 })

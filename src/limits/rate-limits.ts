@@ -1,11 +1,6 @@
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import { RateLimiterRes, type RateLimiterAbstract } from 'rate-limiter-flexible'
 import type { RateBudget, RateLimits, RateRefusal } from '../tasks/ports.ts'
-
-/** So many in so much time. */
-export interface Rate {
-  readonly limit: number
-  readonly perMs: number
-}
+import type { CreateLimiter, Rate } from './limiters.ts'
 
 export interface RatePolicy {
   /** New submits of all owners together, as the upstream's account allows; null: no limit. */
@@ -17,10 +12,10 @@ export interface RatePolicy {
 /** All owners draw on one account. */
 const ACCOUNT = 'account'
 
-/** Rate limits of one process, in fixed windows that begin with the first submit. */
-export function createLocalRateLimits(policy: RatePolicy): RateLimits {
-  const owners = policy.owner && createLimiter(policy.owner)
-  const account = policy.upstream && createLimiter(policy.upstream)
+/** Rate limits in fixed windows that begin with the first submit, kept where the limiters keep their counts. */
+export function createRateLimits(policy: RatePolicy, createLimiter: CreateLimiter): RateLimits {
+  const owners = policy.owner && createLimiter('owner', policy.owner)
+  const account = policy.upstream && createLimiter('upstream', policy.upstream)
   return {
     async take(owner) {
       const own = await consume(owners, owner)
@@ -30,6 +25,10 @@ export function createLocalRateLimits(policy: RatePolicy): RateLimits {
       await owners?.reward(owner)
       return refuse('UPSTREAM_RATE_LIMITED', shared)
     },
+    async takeOwn(owner) {
+      const own = await consume(owners, owner)
+      return own === null ? null : refuse('RATE_LIMITED', own)
+    },
     async upstream(now) {
       if (account === null || policy.upstream === null) return null
       return toBudget(policy.upstream.limit, await account.get(ACCOUNT), now)
@@ -37,12 +36,8 @@ export function createLocalRateLimits(policy: RatePolicy): RateLimits {
   }
 }
 
-function createLimiter({ limit, perMs }: Rate): RateLimiterMemory {
-  return new RateLimiterMemory({ points: limit, duration: perMs / 1_000 })
-}
-
 /** Null where there is room; else how long to wait. */
-async function consume(limiter: RateLimiterMemory | null, key: string): Promise<number | null> {
+async function consume(limiter: RateLimiterAbstract | null, key: string): Promise<number | null> {
   try {
     await limiter?.consume(key)
     return null

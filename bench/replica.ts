@@ -1,0 +1,83 @@
+/** What benches share: the built service as a process, and load. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
+
+/** The built service as a process of its own, on a free port. */
+export async function startReplica(settings: Record<string, string>) {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address() as AddressInfo
+  probe.close()
+  const env = {
+    ...settings,
+    PORT: String(port),
+    ...(process.env.BENCH_NODE_OPTIONS && { NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS }),
+  }
+  const child = spawn(process.execPath, ['dist/main.js'], { env, stdio: ['ignore', 'ignore', 'inherit'] })
+  const exited = once(child, 'exit')
+  const url = `http://127.0.0.1:${port}`
+  while (
+    !(await fetch(`${url}/readyz`).then(
+      ({ ok }) => ok,
+      () => false,
+    ))
+  )
+    await pause(50)
+  return {
+    url,
+    pid: child.pid ?? 0,
+    async [Symbol.asyncDispose]() {
+      child.kill()
+      await exited
+    },
+  }
+}
+
+export async function run(url: string, query: string): Promise<unknown> {
+  const headers = { 'content-type': 'application/json' }
+  const response = await fetch(`${url}/graphql`, { method: 'POST', headers, body: JSON.stringify({ query }) })
+  return response.json()
+}
+
+/** Does something `count` times, so many at once; the results in order. */
+export async function many<T>(
+  count: number,
+  atOnce: number,
+  work: (index: number) => Promise<T>,
+): Promise<T[]> {
+  const results: T[] = []
+  let next = 0
+  const worker = async () => {
+    while (next < count) {
+      const index = next
+      next += 1
+      results[index] = await work(index)
+    }
+  }
+  await Promise.all(Array.from({ length: atOnce }, worker))
+  return results
+}
+
+/** Begins something so often in a second, whether or not what came before has ended. */
+export async function atRate<T>(
+  perSecond: number,
+  count: number,
+  work: (index: number) => Promise<T>,
+): Promise<T[]> {
+  const startedAt = performance.now()
+  const all: Promise<T>[] = []
+  for (let n = 0; n < count; n += 1) {
+    const waitMs = startedAt + (n * 1_000) / perSecond - performance.now()
+    if (waitMs > 1) await pause(waitMs)
+    all.push(work(n))
+  }
+  return Promise.all(all)
+}
+
+export function quantiles(values: readonly number[]): string {
+  const sorted = [...values].sort((a, b) => a - b)
+  const at = (share: number) => (sorted[Math.ceil(share * sorted.length) - 1] ?? 0).toFixed(1)
+  return `p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms`
+}

@@ -1,0 +1,104 @@
+import { Redis } from 'ioredis'
+import type { Config } from './config.ts'
+import { createLocalHints } from './hints/local.ts'
+import { openPostgresHints } from './hints/postgres.ts'
+import { openRedisHints } from './hints/redis.ts'
+import {
+  createMemoryLimiter,
+  createPostgresLimiter,
+  createRedisLimiter,
+  type CreateLimiter,
+} from './limits/limiters.ts'
+import { createSharedPollBudget } from './limits/shared-poll-budget.ts'
+import { openPool, openPostgres } from './store/postgres.ts'
+import { lockService } from './store/service-lock.ts'
+import { openSqlite } from './store/sqlite.ts'
+import type { Stores } from './store/stores.ts'
+import { createPollBudget, type PollBudget } from './tasks/poll-budget.ts'
+import type { Clock, Log, TaskHints } from './tasks/ports.ts'
+
+/** Connections that rate limits may take up at once. */
+const LIMITER_POOL_SIZE = 3
+
+/** What replicas share, or what stands in for it where there is only one. */
+export interface Backends extends Stores {
+  readonly hints: TaskHints
+  readonly createLimiter: CreateLimiter
+  readonly budget: PollBudget
+  /** Connections to the database; undefined where there is no pool. */
+  pool(): { readonly total: number; readonly idle: number; readonly waiting: number } | undefined
+}
+
+export interface BackendOptions {
+  readonly pollsPerSecond: number
+  readonly clock: Clock
+  readonly log: Log
+  /** Told how old a hint of another replica was when it came, in milliseconds. */
+  onHint(lagMs: number): void
+}
+
+/** Opens what the settings name: one file for one process, or servers for any number of replicas. */
+export function openBackends(
+  { database, redisUrl }: Pick<Config, 'database' | 'redisUrl'>,
+  options: BackendOptions,
+): Promise<Backends> {
+  return database.kind === 'sqlite'
+    ? openAlone(database.file, options)
+    : openShared(database.url, redisUrl, options)
+}
+
+async function openAlone(file: string, { clock, pollsPerSecond }: BackendOptions): Promise<Backends> {
+  await using opened = new AsyncDisposableStack()
+  opened.use(await lockService(file))
+  const hints = createLocalHints()
+  const { store, outbox } = opened.use(await openSqlite(file, hints))
+  const rest = opened.move()
+  return {
+    store,
+    outbox,
+    hints,
+    createLimiter: createMemoryLimiter,
+    budget: createPollBudget(clock, pollsPerSecond),
+    pool: () => undefined,
+    [Symbol.asyncDispose]: () => rest.disposeAsync(),
+  }
+}
+
+async function openShared(url: string, redisUrl: string | null, options: BackendOptions): Promise<Backends> {
+  const { clock, pollsPerSecond, log, onHint } = options
+  await using opened = new AsyncDisposableStack()
+  const hints = opened.use(
+    redisUrl === null
+      ? await openPostgresHints({ url, log, onHint })
+      : await openRedisHints({ url: redisUrl, log, onHint }),
+  )
+  const { store, outbox, pool } = opened.use(await openPostgres(url, hints, log))
+  const createLimiter =
+    redisUrl === null ? openPostgresLimiters(opened, url, log) : openRedisLimiters(opened, redisUrl, log)
+  const rest = opened.move()
+  return {
+    store,
+    outbox,
+    hints,
+    createLimiter,
+    budget: createSharedPollBudget(createLimiter, pollsPerSecond, clock),
+    pool: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
+    [Symbol.asyncDispose]: () => rest.disposeAsync(),
+  }
+}
+
+function openPostgresLimiters(opened: AsyncDisposableStack, url: string, log: Log): CreateLimiter {
+  // A pool of their own: limits are asked while a transaction holds a connection of the other.
+  const pool = openPool(url, log, LIMITER_POOL_SIZE)
+  opened.defer(() => pool.end())
+  return createPostgresLimiter(pool)
+}
+
+function openRedisLimiters(opened: AsyncDisposableStack, url: string, log: Log): CreateLimiter {
+  const redis = new Redis(url, { enableOfflineQueue: false, commandTimeout: 1_000 })
+  redis.on('error', (error: Error) =>
+    log.warn({ err: error }, 'Redis does not answer: each replica counts for itself'),
+  )
+  opened.defer(() => redis.disconnect())
+  return createRedisLimiter(redis)
+}

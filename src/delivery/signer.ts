@@ -1,0 +1,29 @@
+import { Webhook } from 'standardwebhooks'
+import type { DeliverySigner } from '../tasks/delivery.ts'
+
+/** A secret in the form of Standard Webhooks (`whsec_` and Base64); `owner` null: for all who have none of their own. */
+export interface SigningSecret {
+  readonly owner: string | null
+  readonly secret: string
+}
+
+/**
+ * Signs after Standard Webhooks with every secret that an owner has: while one is being replaced, receivers
+ * find the one they know.
+ */
+export function createDeliverySigner(secrets: readonly SigningSecret[]): DeliverySigner {
+  const webhooks = Map.groupBy(secrets, ({ owner }) => owner)
+  const find = (owner: string) => webhooks.get(owner) ?? webhooks.get(null) ?? []
+  return {
+    canSign: (owner) => find(owner).length > 0,
+    sign(owner, id, at, body) {
+      const signatures = find(owner).map(({ secret }) => new Webhook(secret).sign(id, new Date(at), body))
+      if (signatures.length === 0) return undefined
+      return {
+        'webhook-id': id,
+        'webhook-timestamp': String(Math.floor(at / 1_000)),
+        'webhook-signature': signatures.join(' '),
+      }
+    },
+  }
+}

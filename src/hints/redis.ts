@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import type { Log, TaskHints } from '../tasks/ports.ts'
+import { createLocalHints } from './local.ts'
+
+export interface RedisHintsOptions {
+  readonly url: string
+  readonly log: Log
+  /** Told how old a hint of another replica was when it came, in milliseconds by both machines' clocks. */
+  readonly onHint?: (lagMs: number) => void
+}
+
+const PREFIX = 'upscale:task:'
+/** A watcher waits for its subscription no longer than this: until it stands, it looks for itself. */
+const SUBSCRIBE_TIMEOUT_MS = 1_000
+const MAX_BACK_OFF_MS = 2_000
+
+/**
+ * Hints over Redis (or Valkey) publish/subscribe, for fleets so large that not every replica can hear every hint:
+ * each task has a channel of its own, and a replica subscribes to those that its clients watch. After a
+ * reconnect everything is subscribed anew, and then everyone is woken.
+ */
+export async function openRedisHints({
+  url,
+  log,
+  onHint,
+}: RedisHintsOptions): Promise<TaskHints & AsyncDisposable> {
+  const local = createLocalHints()
+  const self = randomUUID()
+  const options = {
+    lazyConnect: true,
+    maxRetriesPerRequest: null,
+    retryStrategy: (times: number) => Math.min(times * 100, MAX_BACK_OFF_MS),
+  }
+  const subscriber = new Redis(url, { ...options, autoResubscribe: false })
+  // What cannot be sent now is not sent later: it would be news of the past.
+  const publisher = new Redis(url, { ...options, enableOfflineQueue: false })
+  /** How many listen to each task, and the subscription they share. */
+  const channels = new Map<string, { count: number; readonly subscribed: Promise<unknown> }>()
+
+  for (const client of [subscriber, publisher])
+    client.on('error', (error: Error) =>
+      log.warn({ err: error }, 'hints of other replicas are not heard at the moment'),
+    )
+  subscriber.on('message', (channel: string, message: string) => {
+    const [sender, sentAt] = message.split(' ')
+    if (sender === self) return
+    onHint?.(Date.now() - Number(sentAt))
+    local.announce(channel.slice(PREFIX.length))
+  })
+  subscriber.on('ready', () => {
+    const names = [...channels.keys()].map((taskId) => PREFIX + taskId)
+    if (names.length === 0) return
+    // Everyone is woken only once the subscriptions stand again.
+    subscriber.subscribe(...names).then(
+      () => local.announceAll(),
+      () => undefined,
+    )
+  })
+  // Without Redis the service starts as it goes on without: it keeps trying, and watchers look for themselves.
+  await Promise.allSettled([subscriber.connect(), publisher.connect()])
+
+  return {
+    announce(taskId) {
+      local.announce(taskId)
+      publisher.publish(PREFIX + taskId, `${self} ${Date.now()}`).catch(() => undefined)
+    },
+    async listen(taskId, wake) {
+      const listener = await local.listen(taskId, wake)
+      const channel = channels.get(taskId) ?? {
+        count: 0,
+        subscribed: subscriber.subscribe(PREFIX + taskId).catch(() => undefined),
+      }
+      channel.count += 1
+      channels.set(taskId, channel)
+      let disposed = false
+      const timeout = new AbortController()
+      await Promise.race([
+        channel.subscribed,
+        pause(SUBSCRIBE_TIMEOUT_MS, undefined, { signal: timeout.signal }).catch(() => undefined),
+      ])
+      timeout.abort()
+      return {
+        [Symbol.dispose]() {
+          listener[Symbol.dispose]()
+          if (disposed) return
+          disposed = true
+          channel.count -= 1
+          if (channel.count > 0) return
+          channels.delete(taskId)
+          subscriber.unsubscribe(PREFIX + taskId).catch(() => undefined)
+        },
+      }
+    },
+    [Symbol.asyncDispose]() {
+      subscriber.disconnect()
+      publisher.disconnect()
+      return Promise.resolve()
+    },
+  }
+}

@@ -1,0 +1,154 @@
+import type { Kysely, Transaction } from 'kysely'
+import { MAX_DELIVERIES, type Attempt, type Delivery, type Outbox } from '../tasks/delivery.ts'
+import { isSettled, type UpscaleTask } from '../tasks/task.ts'
+import type { Locking } from './locking.ts'
+import type { Database, DeliveryRow } from './schema.ts'
+
+/** The Outbox in SQL, in the same database as the tasks. */
+export class SqlOutbox implements Outbox {
+  readonly #db: Kysely<Database>
+  readonly #locking: Locking
+
+  constructor(db: Kysely<Database>, locking: Locking) {
+    this.#db = db
+    this.#locking = locking
+  }
+
+  add(taskId: string, url: string, now: number): Promise<boolean> {
+    return this.#db.transaction().execute(async (trx) => {
+      // Nobody settles it meanwhile: what settles a task makes due what its outbox holds then.
+      const task = await trx
+        .selectFrom('task')
+        .select(['version', 'owner', 'settled_at'])
+        .where('id', '=', taskId)
+        .$if(this.#locking.rows, (query) => query.forUpdate())
+        .executeTakeFirst()
+      const urls = await trx.selectFrom('delivery').select('url').where('task_id', '=', taskId).execute()
+      if (task === undefined || urls.some((each) => each.url === url)) return true
+      if (urls.length >= MAX_DELIVERIES) return false
+      const { owner } = task
+      const settled = task.settled_at !== null
+      await insertDelivery(
+        trx,
+        { id: taskId, owner },
+        url,
+        urls.length,
+        settled ? { version: task.version, dueAt: now } : null,
+      )
+      return true
+    })
+  }
+
+  async list(taskIds: readonly string[]): Promise<Delivery[]> {
+    if (taskIds.length === 0) return []
+    const query = this.#db.selectFrom('delivery').selectAll().where('task_id', 'in', taskIds)
+    return (await query.orderBy('id').execute()).map(toDelivery)
+  }
+
+  async claimDue(
+    now: number,
+    leaseUntil: number,
+    limit: number,
+    { hosts, owners }: { readonly hosts: readonly string[]; readonly owners: readonly string[] },
+  ): Promise<Delivery[]> {
+    const rows = await this.#db
+      .with('due', (db) =>
+        db
+          .selectFrom('delivery')
+          .select('id as due_id')
+          .where('due_at', '<=', now)
+          .where((where) => where.or([where('leased_until', 'is', null), where('leased_until', '<=', now)]))
+          .$if(hosts.length > 0, (query) => query.where('host', 'not in', hosts))
+          .$if(owners.length > 0, (query) => query.where('owner', 'not in', owners))
+          .orderBy('due_at')
+          .limit(limit)
+          .$if(this.#locking.rows, (query) => query.forUpdate().skipLocked()),
+      )
+      .updateTable('delivery')
+      .from('due')
+      .set({ leased_until: leaseUntil })
+      .whereRef('id', '=', 'due_id')
+      .returningAll()
+      .execute()
+    return rows.map(toDelivery)
+  }
+
+  async finish(claimed: Delivery, { state, attempts, lastStatusCode, dueAt }: Attempt): Promise<void> {
+    const update = this.#db
+      .updateTable('delivery')
+      .set({ leased_until: null })
+      .where('id', '=', claimed.id)
+      .where('leased_until', '=', claimed.leasedUntil)
+    const { numUpdatedRows } = await update
+      .set({ state, attempts, last_status_code: lastStatusCode, due_at: dueAt })
+      .where('version', '=', claimed.version)
+      .where('attempts', '=', claimed.attempts)
+      .where('due_at', '=', claimed.dueAt)
+      .executeTakeFirstOrThrow()
+    if (numUpdatedRows === 0n) await update.execute()
+  }
+
+  async redeliver(taskId: string, now: number): Promise<void> {
+    await this.#db
+      .updateTable('delivery')
+      .set({ state: 'PENDING', attempts: 0, last_status_code: null, due_at: now })
+      .where('task_id', '=', taskId)
+      .where('version', '>', 0)
+      .execute()
+  }
+}
+
+/** Makes everything in a task's outbox due when it settles: told is its latest state, and only that. */
+export async function queueDeliveries(trx: Transaction<Database>, task: UpscaleTask): Promise<void> {
+  if (!isSettled(task)) return
+  await trx
+    .updateTable('delivery')
+    .set({
+      version: task.version,
+      state: 'PENDING',
+      attempts: 0,
+      last_status_code: null,
+      due_at: task.updatedAt,
+    })
+    .where('task_id', '=', task.id)
+    .execute()
+}
+
+/** Adds a URL to a task's outbox; `news` is what there is to tell already. */
+export async function insertDelivery(
+  trx: Transaction<Database>,
+  { id: taskId, owner }: Pick<UpscaleTask, 'id' | 'owner'>,
+  url: string,
+  position: number,
+  news: { version: number; dueAt: number } | null,
+): Promise<void> {
+  const row: DeliveryRow = {
+    id: `${taskId}-${position}`,
+    task_id: taskId,
+    owner,
+    url,
+    host: new URL(url).host,
+    version: news?.version ?? 0,
+    state: 'PENDING',
+    attempts: 0,
+    last_status_code: null,
+    due_at: news?.dueAt ?? null,
+    leased_until: null,
+  }
+  await trx.insertInto('delivery').values(row).execute()
+}
+
+function toDelivery(row: DeliveryRow): Delivery {
+  return {
+    id: row.id,
+    taskId: row.task_id,
+    owner: row.owner,
+    url: row.url,
+    version: row.version,
+    state: row.state,
+    attempts: row.attempts,
+    lastStatusCode: row.last_status_code,
+    dueAt: row.due_at,
+    leasedUntil: row.leased_until,
+  }
+}

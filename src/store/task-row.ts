@@ -1,0 +1,60 @@
+import type { Selectable } from 'kysely'
+import type { Failure } from '../tasks/failure.ts'
+import type { TaskEvent, UpscaledImage, UpscaleTask } from '../tasks/task.ts'
+import type { TaskRow } from './schema.ts'
+
+/** A task as its row. */
+export function toRow(task: UpscaleTask): TaskRow {
+  return {
+    id: task.id,
+    version: task.version,
+    owner: task.owner,
+    status: task.status,
+    source_task_id: task.sourceTaskId,
+    image_index: task.imageIndex,
+    water_mark: task.waterMark,
+    images: task.images && JSON.stringify(task.images),
+    failure: task.failure && JSON.stringify(task.failure),
+    failed_by: task.failedBy,
+    upstream_task_id: task.upstreamTaskId,
+    callback_token_hash: task.callbackTokenHash,
+    picture_digest: task.pictureDigest,
+    images_expire_at: task.imagesExpireAt,
+    answer_by: task.answerBy,
+    created_at: task.createdAt,
+    updated_at: task.updatedAt,
+    settled_at: task.settledAt,
+    deadline_at: task.deadlineAt,
+    due_at: task.dueAt,
+    polls: task.polls,
+    history: JSON.stringify(task.history),
+  }
+}
+
+/** A row as the task it holds. */
+export function toTask(row: Selectable<TaskRow>): UpscaleTask {
+  return {
+    id: row.id,
+    version: row.version,
+    owner: row.owner,
+    status: row.status,
+    sourceTaskId: row.source_task_id,
+    imageIndex: row.image_index,
+    waterMark: row.water_mark,
+    images: row.images === null ? null : (JSON.parse(row.images) as UpscaledImage[]),
+    failure: row.failure === null ? null : (JSON.parse(row.failure) as Failure),
+    failedBy: row.failed_by,
+    upstreamTaskId: row.upstream_task_id,
+    callbackTokenHash: row.callback_token_hash,
+    pictureDigest: row.picture_digest,
+    imagesExpireAt: row.images_expire_at,
+    answerBy: row.answer_by,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    settledAt: row.settled_at,
+    deadlineAt: row.deadline_at,
+    dueAt: row.due_at,
+    polls: row.polls,
+    history: JSON.parse(row.history) as TaskEvent[],
+  }
+}

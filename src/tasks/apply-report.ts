@@ -1,0 +1,159 @@
+import { toFailure, type Failure } from './failure.ts'
+import {
+  isOther,
+  isSettled,
+  type FailedBy,
+  type TaskEvent,
+  type TaskEventSource,
+  type UpscaledImage,
+  type UpscaleTask,
+} from './task.ts'
+
+/** News about a task, from whoever heard it. */
+export type Report = { readonly at: number; readonly source: TaskEventSource } & (
+  | { readonly kind: 'accepted'; readonly upstreamTaskId: string; readonly pollAt: number }
+  | { readonly kind: 'unanswered' }
+  | { readonly kind: 'refused'; readonly failure: Failure }
+  | { readonly kind: 'succeeded'; readonly upstreamTaskId: string; readonly images: readonly UpscaledImage[] }
+  | { readonly kind: 'failed'; readonly upstreamTaskId: string; readonly failure: Failure }
+  | { readonly kind: 'overdue'; readonly correlationId: string }
+)
+
+/**
+ * Decides what a report makes of a task: its next state, or undefined when the report changes nothing
+ * (stale, doubled, about another upstream task, or about a task that is settled). Pure. A settled task
+ * moves once more only from FAILED to SUCCEEDED, because a paid result is not thrown away.
+ */
+export function applyReport(task: UpscaleTask, report: Report): UpscaleTask | undefined {
+  switch (report.kind) {
+    case 'accepted':
+      return accept(task, report)
+    case 'unanswered':
+      return task.answerBy === null
+        ? undefined
+        : {
+            ...task,
+            answerBy: null,
+            history: record(task, report, 'the answer of the upscale service was lost'),
+          }
+    case 'refused':
+      return task.status === 'SUBMITTED' ? refuse(task, report) : undefined
+    case 'succeeded':
+      return task.status === 'SUCCEEDED' || isOther(task, report) ? undefined : succeed(task, report)
+    case 'failed':
+      return isOther(task, report) ? undefined : failUpstream(task, report)
+    case 'overdue':
+      return isSettled(task) ? undefined : expire(task, report)
+    default:
+      return report satisfies never
+  }
+}
+
+/** Past its deadline the upstream is asked about a task once in this time … */
+export const LATE_POLL_EVERY_MS = 3_600_000
+/** … for so long, unless it has said that the task failed. */
+const LATE_POLLS_FOR_MS = 24 * 3_600_000
+
+/**
+ * When the upstream is asked next, given when one would like to. Until the task settles: then, but at its
+ * deadline at the latest, for a last look. After a failure that is not the upstream's own word: then, for a
+ * day. Else never.
+ */
+export function toDueAt(task: UpscaleTask, wishedAt: number): number | null {
+  if (task.settledAt === null) return Math.min(wishedAt, task.deadlineAt)
+  const open = task.status === 'FAILED' && task.failedBy !== 'UPSTREAM' && task.upstreamTaskId !== null
+  const until = Math.max(task.settledAt, task.deadlineAt) + LATE_POLLS_FOR_MS
+  return open && wishedAt <= until ? wishedAt : null
+}
+
+type ReportOf<Kind extends Report['kind']> = Extract<Report, { kind: Kind }>
+
+function accept(task: UpscaleTask, report: ReportOf<'accepted'>): UpscaleTask | undefined {
+  const { at, source, upstreamTaskId, pollAt } = report
+  const note = 'accepted by the upscale service'
+  if (task.status === 'SUBMITTED')
+    return {
+      ...task,
+      version: task.version + 1,
+      status: 'PROCESSING',
+      upstreamTaskId,
+      answerBy: null,
+      updatedAt: at,
+      dueAt: toDueAt(task, pollAt),
+      history: record({ ...task, status: 'PROCESSING' }, report, note),
+    }
+  // A callback can overtake the answer to the submit. Where the two name different tasks the answer is
+  // right, and what the callback said was said of another task.
+  const corrects = source === 'SUBMIT' && task.status !== 'SUCCEEDED' && isOther(task, report)
+  if (task.upstreamTaskId !== null && !corrects) return undefined
+  // However it has failed: it was accepted after all, and may yet succeed.
+  const failedBy: FailedBy | null = task.failedBy === null ? null : 'SILENCE'
+  const known = { ...task, upstreamTaskId, failedBy, history: record(task, report, note) }
+  return { ...known, dueAt: toDueAt(known, pollAt) }
+}
+
+function succeed(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTask {
+  const { images, upstreamTaskId } = report
+  const note = task.status === 'FAILED' ? 'done after all' : 'done'
+  return {
+    ...settle(
+      { ...task, status: 'SUCCEEDED', upstreamTaskId: task.upstreamTaskId ?? upstreamTaskId },
+      report,
+      note,
+    ),
+    images,
+    failure: null,
+    failedBy: null,
+    dueAt: null,
+    imagesExpireAt: Math.min(...images.map((image) => image.expiresAt)),
+  }
+}
+
+function refuse(task: UpscaleTask, report: ReportOf<'refused'>): UpscaleTask {
+  return fail(task, report, report.failure, 'REFUSAL', 'refused by the upscale service')
+}
+
+function failUpstream(task: UpscaleTask, report: ReportOf<'failed'>): UpscaleTask | undefined {
+  const note = 'the upscale failed'
+  if (!isSettled(task)) return fail(task, report, report.failure, 'UPSTREAM', note)
+  if (task.failedBy === null || task.failedBy === 'UPSTREAM') return undefined
+  // It has failed before, in another way that stands: what is new is that nothing more will come of it.
+  const { upstreamTaskId } = report
+  return { ...task, upstreamTaskId, failedBy: 'UPSTREAM', dueAt: null, history: record(task, report, note) }
+}
+
+function expire(task: UpscaleTask, report: ReportOf<'overdue'>): UpscaleTask {
+  const code = task.status === 'SUBMITTED' ? 'UPSTREAM_OUTCOME_UNKNOWN' : 'SETTLEMENT_TIMEOUT'
+  const failure = { ...toFailure(code), correlationId: report.correlationId }
+  return fail(task, report, failure, 'SILENCE', 'nothing was heard by the deadline')
+}
+
+function fail(
+  task: UpscaleTask,
+  report: Report,
+  failure: Failure,
+  failedBy: FailedBy,
+  note: string,
+): UpscaleTask {
+  const upstreamTaskId = task.upstreamTaskId ?? ('upstreamTaskId' in report ? report.upstreamTaskId : null)
+  const failed = settle({ ...task, status: 'FAILED', failure, failedBy, upstreamTaskId }, report, note)
+  return { ...failed, dueAt: toDueAt(failed, report.at + LATE_POLL_EVERY_MS) }
+}
+
+function settle(task: UpscaleTask, report: Report, note: string): UpscaleTask {
+  return {
+    ...task,
+    version: task.version + 1,
+    answerBy: null,
+    updatedAt: report.at,
+    settledAt: report.at,
+    history: record(task, report, note),
+  }
+}
+
+/** The history with this report at its end; `task` has the status that the report leads to. */
+function record(task: UpscaleTask, { at, source, ...report }: Report, note: string): readonly TaskEvent[] {
+  const failed = task.status === 'FAILED'
+  const upstreamCode = failed && 'failure' in report ? report.failure.upstreamCode : null
+  return [...task.history, { at, status: task.status, source, upstreamCode, note }]
+}

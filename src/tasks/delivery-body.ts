@@ -1,0 +1,23 @@
+import { CATALOGUE, toProblem } from './failure.ts'
+import type { UpscaleTask } from './task.ts'
+
+/**
+ * What a caller's server is told: the vendor's own shape, so that a receiver written for the vendor works
+ * unchanged, with our task beside it.
+ */
+export function toDeliveryBody({ id, version, status, images, failure }: UpscaleTask): object {
+  return {
+    code: failure === null ? 200 : toFailureCode(failure.upstreamCode),
+    msg: failure === null ? 'success' : CATALOGUE[failure.code].description,
+    data: {
+      taskId: id,
+      resultUrls: images?.map(({ url }) => url) ?? [],
+      task: { id, version, status, problem: failure && toProblem(failure, id) },
+    },
+  }
+}
+
+/** A failure without a number of its own is told as 500; so is one under 200, which receivers take for success. */
+function toFailureCode(upstreamCode: number | null): number {
+  return upstreamCode === null || upstreamCode === 200 ? 500 : upstreamCode
+}

@@ -1,0 +1,90 @@
+import { describe, expect, test } from '@jest/globals'
+import pg from 'pg'
+import { createLocalHints } from '../../src/hints/local.ts'
+import type { Stores } from '../../src/store/stores.ts'
+import { newTask } from '../support/new-task.ts'
+import { describeOutbox } from '../contract/outbox.ts'
+import { describeTaskStore } from '../contract/task-store.ts'
+import { openPostgres } from '../../src/store/postgres.ts'
+import type { TaskHints } from '../../src/tasks/ports.ts'
+import { openTestSchema } from '../support/postgres.ts'
+
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
+
+const setUp = async () => {
+  const schema = await openTestSchema()
+  return Object.assign(schema, { open: (hints: TaskHints) => openPostgres(schema.url, hints, silent) })
+}
+/** The same row so many times over, as one statement: ids `one-1`, `one-2`, … */
+async function multiply(url: string, table: 'task' | 'delivery', count: number): Promise<void> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT column_name AS name FROM information_schema.columns
+     WHERE table_schema = current_schema() AND table_name = $1`,
+    [table],
+  )
+  const varied: Record<string, string> = { id: `'one-' || n`, url: `url || n` }
+  const columns = rows.map(({ name }) => name)
+  const values = columns.map((name) => varied[name] ?? name)
+  await client.query(
+    `INSERT INTO ${table} (${columns.join()}) SELECT ${values.join()} FROM ${table}, generate_series(1, ${count}) n`,
+  )
+  await client.query(`ANALYZE ${table}`)
+  await client.end()
+}
+
+test('eight replicas that start at once on an empty database make one schema, and all work', async () => {
+  await using schema = await setUp()
+  await using opened = new AsyncDisposableStack()
+  const replicas = await Promise.all(
+    Array.from({ length: 8 }, async () => opened.use(await schema.open(createLocalHints()))),
+  )
+  const task = newTask()
+  await replicas[0]?.store.insert(task, {})
+  for (const { store } of replicas) expect(await store.read(task.id)).toEqual(task)
+})
+
+describe('10,000 claims, raced by two replicas', () => {
+  const CLAIMS = 10_000
+
+  /** Claims from both until nothing is left; how many there were, and of how many different ones. */
+  async function race(claim: (replica: Stores) => Promise<readonly { id: string }[]>, replicas: Stores[]) {
+    const ids: string[] = []
+    const drain = async (replica: Stores) => {
+      for (;;) {
+        const claimed = await claim(replica)
+        if (claimed.length === 0) return
+        ids.push(...claimed.map(({ id }) => id))
+      }
+    }
+    await Promise.all([...replicas, ...replicas, ...replicas, ...replicas].map(drain))
+    return [ids.length, new Set(ids).size]
+  }
+
+  test('give each poll to one of them', async () => {
+    await using schema = await setUp()
+    await using one = await schema.open(createLocalHints())
+    await using two = await schema.open(createLocalHints())
+    await one.store.insert(newTask({ id: 'one', dueAt: 1 }), {})
+    await multiply(schema.url, 'task', CLAIMS - 1)
+    const raced = await race(({ store }) => store.claimDue(10, 1_000_000, 5), [one, two])
+    expect(raced).toEqual([CLAIMS, CLAIMS])
+  })
+
+  test('give each delivery to one of them', async () => {
+    await using schema = await setUp()
+    await using one = await schema.open(createLocalHints())
+    await using two = await schema.open(createLocalHints())
+    const task = newTask()
+    await one.store.insert(task, { callBackUrl: 'https://example.com/hook' })
+    await one.store.update(task, { ...task, version: 2, status: 'FAILED', settledAt: 1, updatedAt: 1 })
+    await multiply(schema.url, 'delivery', CLAIMS - 1)
+    const except = { hosts: [], owners: [] }
+    const raced = await race(({ outbox }) => outbox.claimDue(10, 1_000_000, 8, except), [one, two])
+    expect(raced).toEqual([CLAIMS, CLAIMS])
+  })
+})
+
+describeTaskStore('The PostgreSQL store', setUp)
+describeOutbox('The PostgreSQL store', setUp)

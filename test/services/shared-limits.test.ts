@@ -1,0 +1,69 @@
+import { describe, expect, test } from '@jest/globals'
+import { UpscaleImageDocument } from '../generated/operations.ts'
+import { openPool } from '../../src/store/postgres.ts'
+import { createPostgresLimiter, createRedisLimiter } from '../../src/limits/limiters.ts'
+import { createSharedPollBudget } from '../../src/limits/shared-poll-budget.ts'
+import { systemClock } from '../../src/system.ts'
+import { Redis } from 'ioredis'
+import { openTestDatabase } from '../support/database.ts'
+import { startGateway } from '../support/gateway.ts'
+import { createLocalHints } from '../../src/hints/local.ts'
+import { TEST_REDIS_URL } from '../support/redis.ts'
+
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
+
+/** In Redis counts outlive a test. */
+async function forget(): Promise<void> {
+  const redis = new Redis(TEST_REDIS_URL ?? '')
+  await redis.del('upscale:limit:owner:anonymous', 'upscale:limit:poll:polls')
+  redis.disconnect()
+}
+
+describe.each(['PostgreSQL', 'Redis'])('over %s', (kind) => {
+  const redis = kind === 'Redis' ? { REDIS_URL: TEST_REDIS_URL ?? '' } : {}
+
+  test('the limits of owners and of the account hold over all replicas together', async () => {
+    await using database = await openTestDatabase()
+    const settings = {
+      DATABASE_URL: database.url,
+      ...redis,
+      OWNER_RATE_LIMIT: '4/60s',
+      UPSTREAM_RATE_LIMIT: '0',
+    }
+    await forget()
+    await using one = await startGateway(settings)
+    await using two = await startGateway(settings)
+    const codes = []
+    for (let n = 0; n < 6; n += 1) {
+      const input = { taskId: `source-${n}`, imageIndex: 0 }
+      const { data } = await (n % 2 ? one : two).run('HTTP', UpscaleImageDocument, { input })
+      codes.push(data?.upscaleImage?.problem?.code)
+    }
+    expect(codes).toEqual([undefined, undefined, undefined, undefined, 'RATE_LIMITED', 'RATE_LIMITED'])
+  })
+
+  test('the poll budget is one for all: 5 in a second, given back when unused', async () => {
+    await using opened = new AsyncDisposableStack()
+    const database = opened.use(await openTestDatabase())
+    opened.use(await database.open(createLocalHints()))
+    await forget()
+    const open = async () => {
+      if (kind === 'Redis') {
+        const client = opened.adopt(new Redis(TEST_REDIS_URL ?? ''), (each) => each.disconnect())
+        // Until it is connected, a replica counts for itself.
+        await client.ping()
+        return createSharedPollBudget(createRedisLimiter(client), 5, systemClock)
+      }
+      const pool = opened.adopt(openPool(database.url, silent, 2), (each) => each.end())
+      return createSharedPollBudget(createPostgresLimiter(pool), 5, systemClock)
+    }
+    const [one, two] = [await open(), await open()]
+    expect(await one.take(5)).toBe(5)
+    expect([await two.take(5), await two.wait(0)]).toEqual([0, false])
+    expect(await two.wait(2_000)).toBe(true)
+    const left = await one.take(5)
+    expect(left).toBeLessThanOrEqual(4)
+    await one.giveBack(left)
+    expect(await two.take(5)).toBe(left)
+  })
+})

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Runs what needs servers: the conformance and integration suites on PostgreSQL and Redis, and the replicas. Servers
+# are named by TEST_DATABASE_URL and TEST_REDIS_URL; without them, those on this machine's usual ports are taken.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+if [[ -z ${TEST_DATABASE_URL:-} ]] && listens 5432; then
+  TEST_DATABASE_URL=postgres://postgres@127.0.0.1:5432/test
+fi
+if [[ -z ${TEST_REDIS_URL:-} ]] && listens 6379; then
+  TEST_REDIS_URL=redis://127.0.0.1:6379
+fi
+if [[ -z ${TEST_DATABASE_URL:-} || -z ${TEST_REDIS_URL:-} ]]; then
+  echo 'Left out: the tests on PostgreSQL and Redis. Set TEST_DATABASE_URL and TEST_REDIS_URL to run them.'
+  exit 0
+fi
+export TEST_DATABASE_URL TEST_REDIS_URL
+npm run build --silent
+npm run test:jest --silent -- test/services test/contract test/integration "$@"
