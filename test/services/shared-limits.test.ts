@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import { UpscaleImageDocument } from '../generated/operations.ts'
 import { openPool } from '../../src/store/postgres.ts'
-import { createPostgresLimiter, createRedisLimiter } from '../../src/limits/limiters.ts'
+import { createPostgresLimiter, createRedisLimiter, type CreateLimiter } from '../../src/limits/limiters.ts'
 import { createSharedPollBudget } from '../../src/limits/shared-poll-budget.ts'
+import type { PollBudget } from '../../src/tasks/poll-budget.ts'
 import { systemClock } from '../../src/system.ts'
 import { Redis } from 'ioredis'
 import { openTestDatabase } from '../support/database.ts'
@@ -15,7 +17,7 @@ const silent = { info: () => undefined, warn: () => undefined, error: () => unde
 /** In Redis counts outlive a test. */
 async function forget(): Promise<void> {
   const redis = new Redis(TEST_REDIS_URL ?? '')
-  await redis.del('upscale:limit:owner:anonymous', 'upscale:limit:poll:polls')
+  await redis.del('upscale:limit:owner:anonymous')
   redis.disconnect()
 }
 
@@ -42,28 +44,40 @@ describe.each(['PostgreSQL', 'Redis'])('over %s', (kind) => {
     expect(codes).toEqual([undefined, undefined, undefined, undefined, 'RATE_LIMITED', 'RATE_LIMITED'])
   })
 
-  test('the poll budget is one for all: 5 in a second, given back when unused', async () => {
-    await using opened = new AsyncDisposableStack()
+  /** Two replicas' budgets over one store, with windows of this length. */
+  async function openTwoBudgets(opened: AsyncDisposableStack, perMs: number): Promise<PollBudget[]> {
     const database = opened.use(await openTestDatabase())
     opened.use(await database.open(createLocalHints()))
-    await forget()
-    const open = async () => {
+    const name = randomUUID()
+    const openLimiters = async (): Promise<CreateLimiter> => {
       if (kind === 'Redis') {
         const client = opened.adopt(new Redis(TEST_REDIS_URL ?? ''), (each) => each.disconnect())
         // Until it is connected, a replica counts for itself.
         await client.ping()
-        return createSharedPollBudget(createRedisLimiter(client), 5, systemClock)
+        return createRedisLimiter(client)
       }
-      const pool = opened.adopt(openPool(database.url, silent, 2), (each) => each.end())
-      return createSharedPollBudget(createPostgresLimiter(pool), 5, systemClock)
+      return createPostgresLimiter(opened.adopt(openPool(database.url, silent, 2), (each) => each.end()))
     }
-    const [one, two] = [await open(), await open()]
-    expect(await one.take(5)).toBe(5)
-    expect([await two.take(5), await two.wait(0)]).toEqual([0, false])
-    expect(await two.wait(2_000)).toBe(true)
-    const left = await one.take(5)
-    expect(left).toBeLessThanOrEqual(4)
-    await one.giveBack(left)
-    expect(await two.take(5)).toBe(left)
+    const open = async () => {
+      const createLimiter = await openLimiters()
+      return createSharedPollBudget((_, rate) => createLimiter(name, { ...rate, perMs }), 5, systemClock)
+    }
+    return [await open(), await open()]
+  }
+
+  test('the poll budget is one for all, and what is given back is another one’s', async () => {
+    await using opened = new AsyncDisposableStack()
+    const [one, two] = await openTwoBudgets(opened, 600_000)
+    expect(await one?.take(5)).toBe(5)
+    expect([await two?.take(5), await two?.wait(0)]).toEqual([0, false])
+    await one?.giveBack(3)
+    expect([await two?.wait(0), await two?.take(5), await one?.take(5)]).toEqual([true, 2, 0])
+  })
+
+  test('the poll budget is there again in the next window', async () => {
+    await using opened = new AsyncDisposableStack()
+    const [one, two] = await openTwoBudgets(opened, 1_000)
+    expect(await one?.take(5)).toBe(5)
+    expect(await two?.wait(20_000)).toBe(true)
   })
 })
