@@ -72,8 +72,8 @@ export default tseslint.config(
     'The sandbox plays the vendor: it must not know the gateway, or it would play along with its mistakes.',
   ),
   fence(
-    ['src/config.ts', 'src/logger.ts', 'src/system.ts'],
-    '^\\./(?!config|tasks/)',
+    ['src/config.ts', 'src/settings.ts', 'src/logger.ts', 'src/system.ts'],
+    '^\\./(?!config|settings|tasks/)',
     'The ground floor imports only the core and config.ts.',
   ),
 )

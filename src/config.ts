@@ -1,4 +1,5 @@
-import { z } from 'zod'
+import type { z } from 'zod'
+import { SETTING_NAMES, settings, type Given, type LogLevel } from './settings.ts'
 
 /** Every setting of the service, parsed and checked. Durations are milliseconds. */
 export interface Config {
@@ -41,6 +42,13 @@ export interface Config {
   readonly signingSecrets: readonly SigningSecretConfig[]
   /** Hosts that may be called back although they are private. */
   readonly callbackAllowHosts: readonly string[]
+  /** Where routers take the events of subscriptions (callback/1.0). */
+  readonly subscriptionCallbackUrls: readonly string[]
+  /** Secrets of watch tokens: the first signs, all verify; null: the sandbox makes one up, live mode gives out none. */
+  readonly watchTokenSecrets: readonly string[] | null
+  readonly watchTokenLifetimeMs: number
+  /** Whether sockets that bring no token are let in, to follow tasks by watch tokens. */
+  readonly guestSockets: boolean
   readonly introspection: boolean
   readonly graphiql: boolean
   readonly logLevel: LogLevel
@@ -74,9 +82,6 @@ export type AuthConfig =
 
 const DAY_MS = 86_400_000
 
-const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
-export type LogLevel = (typeof LOG_LEVELS)[number]
-
 /** All that is wrong with the settings, one line each. */
 export class ConfigError extends Error {
   override name = 'ConfigError'
@@ -85,102 +90,6 @@ export class ConfigError extends Error {
     super(`The settings are not usable:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`)
   }
 }
-
-const integer = (min: number, max: number) => {
-  const range = `must be a whole number from ${min} to ${max}`
-  return z
-    .string()
-    .regex(/^\d+$/, range)
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, range)
-}
-const rate = z
-  .string()
-  .regex(/^(0|[1-9]\d{0,6}\/[1-9]\d{0,4}s)$/, 'must be COUNT/SECONDSs, such as 20/10s, or 0 for no limit')
-  .transform((text): RateConfig | null => {
-    const [limit = 0, seconds = 0] = text.replace('s', '').split('/').map(Number)
-    return limit === 0 ? null : { limit, perMs: seconds * 1_000 }
-  })
-const limitOrNone = (limit: number): number | null => (limit === 0 ? null : limit)
-const port = integer(0, 65_535)
-const duration = integer(1, 2_147_483_647)
-const baseUrl = z
-  .string()
-  .refine(isBaseUrl, 'must be an http(s) URL without user info, query or fragment')
-  .transform((url) => new URL(url).href.replace(/\/+$/, ''))
-const list = z.string().transform((text) => text.split(',').map((item) => item.trim()))
-/** `whsec_…`, or `owner=whsec_…`. */
-const SIGNING_SECRET = /^(?:(.+)=)?(whsec_[A-Za-z0-9+/]+={0,2})$/
-const onOff = z.enum(['on', 'off'], 'must be on or off').transform((value) => value === 'on')
-
-/** The settings by name, each with its check. Defaults stand in `readConfig`, where some depend on the mode. */
-const settings = z.object({
-  HOST: z.string().optional(),
-  PORT: port.optional(),
-  CALLBACK_PORT: port.optional(),
-  UPSTREAM_API_KEY: z.string().optional(),
-  UPSTREAM_URL: baseUrl.optional(),
-  UPSTREAM_TIMEOUT_MS: duration.optional(),
-  PUBLIC_URL: baseUrl.optional(),
-  DATABASE_URL: z
-    .string()
-    .regex(/^(file:.+|postgres(ql)?:\/\/.+)$/, 'must be file:PATH or postgres://…')
-    .transform(toDatabase)
-    .optional(),
-  REDIS_URL: z
-    .string()
-    .regex(/^rediss?:\/\/.+$/, 'must be redis://… or rediss://…')
-    .optional(),
-  AUTH_MODE: z.enum(['jwt', 'none'], 'must be jwt or none').optional(),
-  AUTH_JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
-  AUTH_JWT_SECRET: z.string().optional(),
-  AUTH_ISSUER: z.string().optional(),
-  AUTH_AUDIENCE: z.string().optional(),
-  UPSTREAM_RATE_LIMIT: rate.optional(),
-  OWNER_RATE_LIMIT: rate.optional(),
-  OWNER_SOCKET_LIMIT: integer(0, 1_000_000).transform(limitOrNone).optional(),
-  SOCKET_OPERATION_LIMIT: integer(0, 1_000_000).transform(limitOrNone).optional(),
-  CORS_ORIGINS: list
-    .refine(
-      (origins) => origins.every(isOrigin),
-      'must be origins such as https://app.example.com, separated by commas',
-    )
-    .optional(),
-  CALLBACK_SIGNING_SECRETS: list
-    .refine(
-      (secrets) => secrets.every(isSigningSecret),
-      'must be secrets of 24 to 64 bytes in the form whsec_BASE64 or OWNER=whsec_BASE64, separated by commas',
-    )
-    .transform((secrets) => secrets.map(toSigningSecret))
-    .optional(),
-  CALLBACK_ALLOW_HOSTS: list
-    .transform((hosts) => hosts.map(toHostname))
-    .refine(
-      (hosts) => hosts.every((host) => host !== undefined),
-      'must be host names or addresses without a port, separated by commas',
-    )
-    .optional(),
-  POLL_INTERVAL_MS: duration.optional(),
-  TASK_DEADLINE_MS: duration.optional(),
-  REASSERT_MS: duration.optional(),
-  DRAIN_MS: integer(0, 600_000).optional(),
-  UPSTREAM_WEBHOOK_KEYS: list
-    .refine((keys) => keys.every((key) => key !== ''), 'must be keys separated by commas')
-    .optional(),
-  UPSTREAM_WEBHOOK_WINDOW_S: integer(1, 86_400).optional(),
-  CALLBACK_CONFIRM: z
-    .enum(['true', 'false'], 'must be true or false')
-    .transform((value) => value === 'true')
-    .optional(),
-  TASK_RETENTION_DAYS: integer(0, 36_500).optional(),
-  SANDBOX_IMAGES: z.string().optional(),
-  INTROSPECTION: onOff.optional(),
-  GRAPHIQL: onOff.optional(),
-  LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).optional(),
-})
-
-/** The names of all settings. */
-export const SETTING_NAMES = Object.keys(settings.shape) as readonly (keyof typeof settings.shape)[]
 
 /**
  * Makes a Config of environment variables; an empty variable counts as unset. Pure.
@@ -230,13 +139,15 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     corsOrigins: env.CORS_ORIGINS ?? [],
     signingSecrets: env.CALLBACK_SIGNING_SECRETS ?? [],
     callbackAllowHosts: env.CALLBACK_ALLOW_HOSTS ?? [],
+    subscriptionCallbackUrls: env.SUBSCRIPTION_CALLBACK_URLS ?? [],
+    watchTokenSecrets: env.WATCH_TOKEN_SECRETS ?? null,
+    watchTokenLifetimeMs: (env.WATCH_TOKEN_TTL_S ?? 3_600) * 1_000,
+    guestSockets: env.GUEST_SOCKETS ?? false,
     introspection: env.INTROSPECTION ?? !live,
     graphiql: env.GRAPHIQL ?? !live,
     logLevel: env.LOG_LEVEL ?? 'info',
   }
 }
-
-type Given = Partial<Record<keyof typeof settings.shape, string | undefined>>
 
 type AuthSetting = 'AUTH_MODE' | 'AUTH_JWKS_URL' | 'AUTH_JWT_SECRET'
 
@@ -265,40 +176,4 @@ function toAuth(env: z.infer<typeof settings>, live: boolean): AuthConfig {
   if (toAuthMode(env, live) === 'none') return { mode: 'none' }
   const keys = jwksUrl === undefined ? { secret } : { jwksUrl }
   return { mode: 'jwt', keys, issuer: env.AUTH_ISSUER ?? null, audience: env.AUTH_AUDIENCE ?? null }
-}
-
-function toDatabase(url: string): DatabaseConfig {
-  return url.startsWith('file:')
-    ? { kind: 'sqlite', file: url.slice('file:'.length) }
-    : { kind: 'postgres', url }
-}
-
-function isOrigin(text: string): boolean {
-  return URL.canParse(text) && new URL(text).origin === text
-}
-
-function toSigningSecret(text: string): SigningSecretConfig {
-  const [, owner = null, secret = ''] = SIGNING_SECRET.exec(text) ?? []
-  return { owner, secret }
-}
-
-function isSigningSecret(text: string): boolean {
-  const { secret } = toSigningSecret(text)
-  const bytes = Buffer.from(secret.slice('whsec_'.length), 'base64').length
-  return bytes >= 24 && bytes <= 64
-}
-
-/** A host as URLs spell it; undefined when it is none. */
-function toHostname(text: string): string | undefined {
-  const url = `http://${text}`
-  return URL.canParse(url) && new URL(url).host === new URL(url).hostname && !/[/@?#]/.test(text)
-    ? new URL(url).hostname
-    : undefined
-}
-
-function isBaseUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false
-  const { protocol, username, password, href } = new URL(text)
-  const web = protocol === 'http:' || protocol === 'https:'
-  return web && username === '' && password === '' && !/[?#]/.test(href)
 }

@@ -20,6 +20,8 @@ export type UpstreamOperation = 'submit' | 'lookup' | 'credits'
 /** What is measured when somebody asks. */
 export interface Gauges {
   sockets(): { readonly open: number; readonly operations: number }
+  /** Subscriptions that run on HTTP. */
+  streams(): number
   tasks(): Promise<Partial<Record<TaskStatus, number>>>
   /** Connections to the database; undefined where there is no pool. */
   pool(): { readonly total: number; readonly idle: number; readonly waiting: number } | undefined
@@ -72,6 +74,11 @@ export function createMetrics(gauges: () => Gauges): Metrics {
   gauge('upscale_sockets_open', 'Open WebSockets', (each) => each.set(gauges().sockets().open))
   gauge('upscale_subscriptions_open', 'Operations running on WebSockets', (each) =>
     each.set(gauges().sockets().operations),
+  )
+  gauge(
+    'upscale_http_streams_open',
+    'Subscriptions running on HTTP (server-sent events, router callbacks)',
+    (each) => each.set(gauges().streams()),
   )
   gauge(
     'upscale_tasks',

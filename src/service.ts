@@ -13,9 +13,13 @@ import { toAllowedHosts } from './http/access.ts'
 import { createHttpApp } from './http/app.ts'
 import { createAuthenticate } from './http/auth.ts'
 import { addCallbackRoute, toCallbackPath } from './http/callback-route.ts'
+import { createDoor } from './http/door.ts'
 import { addGraphqlRoute } from './http/graphql-route.ts'
 import { openGraphqlSocket } from './http/graphql-socket.ts'
 import { addHealthRoutes, addMetricsRoute } from './http/health-routes.ts'
+import { createHttpStreams } from './http/http-streams.ts'
+import { addStreamRoute } from './http/stream-route.ts'
+import { createWatchTokens } from './http/watch-tokens.ts'
 import { createRateLimits } from './limits/rate-limits.ts'
 import { createMetrics } from './metrics.ts'
 import { systemClock, systemSecrets } from './system.ts'
@@ -55,6 +59,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const clock = overrides.clock ?? systemClock
   const metrics = createMetrics(() => ({
     sockets: () => sockets.count(),
+    streams: () => streams.count(),
     tasks: () => store.countByStatus(),
     pool: () => backends.pool(),
   }))
@@ -153,13 +158,21 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const schema = await createSchema(log)
   const prepare = createPrepare(schema, { introspection: config.introspection })
   const callbackPolicy = { canSign: signer.canSign, allowedHosts: config.callbackAllowHosts }
-  const createContext = createContextFactory(tasks, mode, callbackPolicy)
+  const watchTokens = createWatchTokens({
+    secrets: config.watchTokenSecrets ?? (mode === 'SANDBOX' ? [systemSecrets.newToken()] : []),
+    lifetimeMs: config.watchTokenLifetimeMs,
+    clock,
+  })
+  const createContext = createContextFactory({ tasks, mode, callbackPolicy, watchTokens })
   const authenticate = createAuthenticate(config.auth)
-  const graphql = { schema, prepare, log, createContext, authenticate }
-  opened.use(await addGraphqlRoute(app, { ...graphql, graphiql: config.graphiql, isDraining }))
-  const { ownerSocketLimit, socketOperationLimit } = config
-  const limits = { ownerSocketLimit, socketOperationLimit }
-  const sockets = opened.use(openGraphqlSocket(app.server, { ...graphql, ...limits, access, clock }))
+  const graphql = { schema, prepare, log, createContext }
+  const { ownerSocketLimit, socketOperationLimit, guestSockets, graphiql, subscriptionCallbackUrls } = config
+  const streams = createHttpStreams(socketOperationLimit)
+  const http = { ...graphql, streams, door: createDoor({ authenticate, log, isDraining }) }
+  opened.use(await addGraphqlRoute(app, { ...http, graphiql, subscriptionCallbackUrls }))
+  addStreamRoute(app, http)
+  const session = { authenticate, watchTokens, guestSockets, ownerSocketLimit, socketOperationLimit }
+  const sockets = opened.use(openGraphqlSocket(app.server, { ...graphql, ...session, access, clock }))
   await app.listen({ host: config.host, port: config.port })
   if (callbackApp !== app) await callbackApp.listen({ host: config.host, port: config.callbackPort ?? 0 })
   const workers = [
@@ -177,8 +190,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
       draining = true
       // Nothing new is taken up; clients go to other replicas a few at a time; what runs comes to its end.
       const stopped = Promise.all(workers.map((worker) => worker.stop()))
-      const ended = sockets
-        .drain(config.drainMs / 2)
+      const ended = Promise.all([sockets.drain(config.drainMs / 2), streams.drain()])
         .then(() => tasks.drained())
         .then(() => stopped)
       await Promise.race([ended, after(config.drainMs)])

@@ -1,16 +1,38 @@
 import DataLoader from 'dataloader'
+import type { GraphQLError } from 'graphql'
 import type { Delivery } from '../tasks/delivery.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
+import type { WatchControl } from '../tasks/watch.ts'
+import { requestError } from './errors.ts'
 
 /** Who is calling, as far as operations need to know. */
 export interface Caller {
-  /** The subject that tasks belong to. */
-  readonly owner: string
+  /** The subject that tasks belong to; null: a guest, who may only follow a task by its watch token. */
+  readonly owner: string | null
   /** May see what is the operator's. */
   readonly operator: boolean
-  /** Where the caller's running subscriptions can be asked to show their state once more. */
-  readonly onRepeat?: (repeat: () => void) => Disposable
+  /** What the transport adds to a subscription; absent where none can run. */
+  readonly stream?: StreamTransport
+}
+
+/** What a transport sees to while a subscription runs. */
+export interface StreamTransport {
+  /** When the caller's proof ends, in Unix milliseconds; null: never, or the transport itself ends the stream then. */
+  readonly until: number | null
+  /** The version that the caller says to have in the transport's own way; null: it does not say. */
+  readonly afterVersion: number | null
+  /** Told of each stream before it begins; what it gives back is disposed of at the end. Throws where there are too many. */
+  onOpen(watch: WatchControl): Disposable
+  /** Told the version of each state before the state is sent. */
+  onVersion?(version: number): void
+}
+
+/** Makes and reads watch tokens: whoever has one may follow one task for a while. */
+export interface WatchTokens {
+  create(taskId: string): Promise<string>
+  /** Which task a token is good for, and until when (Unix milliseconds); undefined when it is not good. */
+  read(token: string): Promise<{ readonly taskId: string; readonly expiresAt: number } | undefined>
 }
 
 /** Which callback URLs are taken. */
@@ -27,6 +49,8 @@ export interface OperationContext extends Caller {
   readonly tasks: Tasks
   readonly mode: 'LIVE' | 'SANDBOX'
   readonly callbackPolicy: CallbackPolicy
+  /** Null where no watch tokens are given out. */
+  readonly watchTokens: WatchTokens | null
   /** Finds everything that this operation caused in the log. */
   readonly correlationId: string
   /** A task of the caller's; the references of one operation are read by one question to the store. */
@@ -37,24 +61,34 @@ export interface OperationContext extends Caller {
 
 export type CreateContext = (caller: Caller, correlationId: string) => OperationContext
 
+/** Whose tasks an operation is about. Throws UNAUTHENTICATED for a guest. */
+export function requireOwner({ owner }: Pick<Caller, 'owner'>): string {
+  if (owner === null) throw unauthenticated()
+  return owner
+}
+
+/** For a guest who asks for more than to follow a task by its watch token. */
+export function unauthenticated(message = 'A valid bearer token is required.'): GraphQLError {
+  return requestError('UNAUTHENTICATED', message, { http: { status: 401 } })
+}
+
 /** Makes the contexts of a service. */
 export function createContextFactory(
-  tasks: Tasks,
-  mode: 'LIVE' | 'SANDBOX',
-  callbackPolicy: CallbackPolicy,
+  shared: Pick<OperationContext, 'tasks' | 'mode' | 'callbackPolicy' | 'watchTokens'>,
 ): CreateContext {
+  const { tasks } = shared
   return (caller, correlationId) => {
     let loader: DataLoader<string, UpscaleTask | undefined> | undefined
     let deliveries: DataLoader<string, readonly Delivery[]> | undefined
     return {
       ...caller,
-      tasks,
-      mode,
-      callbackPolicy,
+      ...shared,
       correlationId,
       loadTask(id) {
         loader ??= new DataLoader(async (ids) => {
-          const found = new Map((await tasks.getMany(caller.owner, ids)).map((task) => [task.id, task]))
+          const found = new Map(
+            (await tasks.getMany(requireOwner(caller), ids)).map((task) => [task.id, task]),
+          )
           return ids.map((each) => found.get(each))
         })
         return loader.load(id)

@@ -51,6 +51,11 @@ export function badUserInput(field: string, message: string): GraphQLError {
   return requestError('BAD_USER_INPUT', message, { field })
 }
 
+/** The task is unknown or someone else's: the two cannot be told apart. */
+export function taskNotFound(taskId: string): GraphQLError {
+  return requestError('TASK_NOT_FOUND', 'No task of yours has this id.', { taskId })
+}
+
 /** An error that graphql-js made itself (syntax, validation) with the code of the stage it comes from. */
 export function withCode(code: RequestErrorCode, error: GraphQLError): GraphQLError {
   const { message, source = null, positions = null, extensions } = error

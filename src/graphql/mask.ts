@@ -11,7 +11,7 @@ import { maskError } from './errors.ts'
 
 /**
  * Wraps every resolver of the schema, so that whatever it throws without having meant to is masked at its
- * source: no transport, present or future, gets to see it.
+ * source: no transport, present or future, gets to see it. What it meant to throw is given the operation's id.
  */
 export function maskUnexpected(schema: GraphQLSchema, log: Log): GraphQLSchema {
   for (const type of Object.values(schema.getTypeMap())) {
@@ -29,7 +29,10 @@ type Resolver = GraphQLFieldResolver<unknown, OperationContext, Record<string, u
 function mask(resolve: Resolver, log: Log): Resolver {
   return (source, args, context, info) => {
     const onError = (error: unknown): never => {
-      throw error instanceof GraphQLError ? error : maskError(error, context.correlationId, log)
+      const { correlationId } = context
+      if (!(error instanceof GraphQLError)) throw maskError(error, correlationId, log)
+      error.extensions.correlationId ??= correlationId
+      throw error
     }
     try {
       const result = resolve(source, args, context, info)

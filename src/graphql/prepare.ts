@@ -16,6 +16,7 @@ import {
 } from 'graphql'
 import { collectFields } from 'graphql/execution/collectFields.js'
 import { LRUCache } from 'lru-cache'
+import { unauthenticated, type Caller } from './context.ts'
 import { requestError, withCode } from './errors.ts'
 import { LIMITS, limitsRule, measureCost } from './limits.ts'
 
@@ -32,11 +33,12 @@ export type Prepared<T> =
 export interface Prepare {
   /** Parses and validates a document, once: it is kept. */
   document(source: string): Prepared<DocumentNode>
-  /** Picks the operation to run and checks the variables against it. */
+  /** Picks the operation to run and checks the variables against it, and that the caller may run such a thing at all. */
   operation(
     document: DocumentNode,
     operationName: string | null | undefined,
     variables: Readonly<Record<string, unknown>> | null | undefined,
+    caller: Pick<Caller, 'owner'>,
   ): Prepared<OperationDefinitionNode>
 }
 
@@ -67,7 +69,7 @@ export function createPrepare(schema: GraphQLSchema, { introspection }: { intros
       return { ok: true, value: document }
     },
 
-    operation(document, operationName, variables) {
+    operation(document, operationName, variables, { owner }) {
       const operation = getOperationAST(document, operationName)
       if (!operation) {
         const message = operationName
@@ -75,6 +77,8 @@ export function createPrepare(schema: GraphQLSchema, { introspection }: { intros
           : 'Must provide operation name if query contains multiple operations.'
         return { ok: false, errors: [requestError('OPERATION_RESOLUTION_FAILURE', message)] }
       }
+      if (owner === null && operation.operation !== OperationTypeNode.SUBSCRIPTION)
+        return { ok: false, errors: [unauthenticated()] }
       const definitions = operation.variableDefinitions ?? []
       const { errors, coerced } = getVariableValues(schema, definitions, variables ?? {}, options)
       if (errors) return { ok: false, errors: [...errors] }

@@ -21,6 +21,7 @@ import {
   UpscaleServiceResolver,
   UpscaleTaskResolver,
 } from './upscale-resolver.ts'
+import { TaskUpdatedResolver } from './task-updated-resolver.ts'
 
 const FEDERATION = `
   extend schema @link(
@@ -49,7 +50,12 @@ const NO_PUB_SUB: PubSub = {
 /** The executable subgraph schema: decorated types and resolvers, federation, masking. */
 export async function createSchema(log: Log): Promise<GraphQLSchema> {
   const decorated = await buildSchema({
-    resolvers: [UpscaleTaskResolver, UpscaleImagePayloadResolver, UpscaleServiceResolver],
+    resolvers: [
+      UpscaleTaskResolver,
+      TaskUpdatedResolver,
+      UpscaleImagePayloadResolver,
+      UpscaleServiceResolver,
+    ],
     pubSub: NO_PUB_SUB,
     validate: false,
   })

@@ -16,6 +16,7 @@ import type {
 export function toTaskShape(task: UpscaleTask): UpscaleTaskType {
   const { id, version, status, imageIndex, waterMark, settledAt } = task
   return {
+    owner: task.owner,
     id,
     version,
     status,

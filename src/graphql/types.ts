@@ -106,6 +106,9 @@ export class CallbackDeliveryType {
 @Directive('@key(fields: "id")')
 @ObjectType('UpscaleTask', { description: 'One upscale of one picture, from submit to result.' })
 export class UpscaleTaskType {
+  /** Whose task it is. Not in the schema. */
+  owner!: string
+
   @Field(() => ID, { description: 'Our own id of the task.' })
   id!: string
 

@@ -1,4 +1,4 @@
-import type { GraphQLError, GraphQLResolveInfo } from 'graphql'
+import type { GraphQLResolveInfo } from 'graphql'
 import {
   Arg,
   Args,
@@ -14,13 +14,12 @@ import {
   Query,
   Resolver,
   Root,
-  Subscription,
 } from 'type-graphql'
 import { toProblem } from '../tasks/failure.ts'
 import { TooManyCallbacksError } from '../tasks/submit.ts'
-import type { TaskStatus, UpscaleTask } from '../tasks/task.ts'
-import type { OperationContext } from './context.ts'
-import { badUserInput, requestError, toProblemError } from './errors.ts'
+import type { TaskStatus } from '../tasks/task.ts'
+import { requireOwner, type OperationContext } from './context.ts'
+import { badUserInput, requestError, taskNotFound, toProblemError } from './errors.ts'
 import { reportOnField, reportOnPayload } from './one-rule.ts'
 import { UpscaleTaskStatus } from './enums.ts'
 import {
@@ -57,18 +56,6 @@ class UpscaleTasksArgs {
   status?: TaskStatus | null
 }
 
-@ArgsType()
-class TaskUpdatedArgs {
-  @Field(() => ID, { description: 'Our id of the task.' })
-  id!: string
-
-  @Field(() => Int, {
-    nullable: true,
-    description: 'The version you have already: spares the first event when it is the current one.',
-  })
-  afterVersion?: number | null
-}
-
 @Resolver(() => UpscaleTaskType)
 export class UpscaleTaskResolver {
   @Query(() => UpscaleTaskType, {
@@ -88,8 +75,10 @@ export class UpscaleTaskResolver {
   @Query(() => UpscaleTaskConnectionType, { nullable: true, description: 'Your tasks, newest first.' })
   async upscaleTasks(
     @Args(() => UpscaleTasksArgs) { first, after, status }: UpscaleTasksArgs,
-    @Ctx() { tasks, owner }: OperationContext,
+    @Ctx() context: OperationContext,
   ): Promise<UpscaleTaskConnectionType> {
+    const { tasks } = context
+    const owner = requireOwner(context)
     const size = first ?? DEFAULT_PAGE
     if (size < 1 || size > MAX_PAGE) throw badUserInput('first', `first must be 1 to ${MAX_PAGE}.`)
     const position = after == null ? null : parseCursor(after)
@@ -119,10 +108,11 @@ export class UpscaleTaskResolver {
   })
   async upscaleImage(
     @Arg('input', () => UpscaleImageInput, { description: 'What to upscale.' }) input: UpscaleImageInput,
-    @Ctx() { tasks, owner, callbackPolicy, correlationId }: OperationContext,
+    @Ctx() context: OperationContext,
     @Info() info: GraphQLResolveInfo,
   ): Promise<UpscaleImagePayloadType> {
-    const request = parseUpscaleImageInput(input, owner, callbackPolicy)
+    const { tasks, callbackPolicy, correlationId } = context
+    const request = parseUpscaleImageInput(input, requireOwner(context), callbackPolicy)
     const payload = toPayloadShape(
       await tasks.submit({ ...request, correlationId }).catch((error: unknown) => {
         throw error instanceof TooManyCallbacksError
@@ -142,31 +132,12 @@ export class UpscaleTaskResolver {
   })
   async redeliverCallbacks(
     @Arg('id', () => ID, { description: 'Our id of the task.' }) id: string,
-    @Ctx() { tasks, owner, correlationId }: OperationContext,
+    @Ctx() context: OperationContext,
   ): Promise<UpscaleTaskType> {
-    const task = await tasks.redeliver(owner, id)
+    const { tasks, correlationId } = context
+    const task = await tasks.redeliver(requireOwner(context), id)
     if (task === undefined) throw taskNotFound(id)
     if ('code' in task) throw toProblemError(toProblem({ ...task, correlationId }, id))
-    return toTaskShape(task)
-  }
-
-  @Subscription(() => UpscaleTaskType, {
-    nullable: true,
-    subscribe: ({ args, context }: { args: TaskUpdatedArgs; context: OperationContext }) =>
-      context.tasks.watch({
-        owner: context.owner,
-        id: args.id,
-        afterVersion: args.afterVersion ?? null,
-        ...(context.onRepeat && { onRepeat: context.onRepeat }),
-      }),
-    description:
-      'Follows a task: its current state, then every newer one, the same again every 15 seconds without news, and the end of the stream with the final state.',
-  })
-  taskUpdated(
-    @Root() task: UpscaleTask | null,
-    @Args(() => TaskUpdatedArgs) { id }: TaskUpdatedArgs,
-  ): UpscaleTaskType {
-    if (task === null) throw taskNotFound(id)
     return toTaskShape(task)
   }
 
@@ -180,15 +151,13 @@ export class UpscaleTaskResolver {
     description: 'What became of telling the callback URLs that were given for the task.',
   })
   async callbacks(
-    @Root() { id }: UpscaleTaskType,
-    @Ctx() { loadDeliveries }: OperationContext,
+    @Root() task: UpscaleTaskType,
+    @Ctx() { owner, loadDeliveries }: OperationContext,
   ): Promise<CallbackDeliveryType[]> {
-    return (await loadDeliveries(id)).map(toDeliveryShape)
+    if (task.owner !== owner)
+      throw requestError('FORBIDDEN', 'Only the owner of a task may see its callbacks.')
+    return (await loadDeliveries(task.id)).map(toDeliveryShape)
   }
-}
-
-function taskNotFound(taskId: string): GraphQLError {
-  return requestError('TASK_NOT_FOUND', 'No task of yours has this id.', { taskId })
 }
 
 @Resolver(() => UpscaleImagePayloadType)
@@ -196,6 +165,18 @@ export class UpscaleImagePayloadResolver {
   @FieldResolver()
   task(@Root() payload: UpscaleImagePayloadType, @Info() info: GraphQLResolveInfo): UpscaleTaskType | null {
     return payload.task ?? reportOnField(payload.problem, info)
+  }
+
+  @FieldResolver(() => String, {
+    nullable: true,
+    description:
+      'Lets whoever has it follow this one task with taskUpdated, without being you, for an hour unless the operator says otherwise: for a page that is shared, or a router that forwards no headers. Null when there is no task, or the gateway gives out none.',
+  })
+  watchToken(
+    @Root() { task }: UpscaleImagePayloadType,
+    @Ctx() { watchTokens }: OperationContext,
+  ): Promise<string> | null {
+    return task && watchTokens && watchTokens.create(task.id)
   }
 }
 

@@ -14,8 +14,8 @@ export type AuthPolicy =
 
 /** Who is calling. */
 export interface Identity {
-  /** `sub`: the subject that tasks belong to. */
-  readonly owner: string
+  /** `sub`: the subject that tasks belong to; null: a guest, who may only follow tasks by their watch tokens. */
+  readonly owner: string | null
   /** May see what is the operator's, such as credits. */
   readonly operator: boolean
   /** When this proof ends, in Unix milliseconds; null: never. */
@@ -23,6 +23,7 @@ export interface Identity {
 }
 
 export const ANONYMOUS: Identity = { owner: 'anonymous', operator: true, expiresAt: null }
+export const GUEST: Identity = { owner: null, operator: false, expiresAt: null }
 
 /** The token is missing or not good. Says no more than that. */
 export class UnauthenticatedError extends Error {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { ApolloServer, HeaderMap, type ApolloServerPlugin } from '@apollo/server'
+import { ApolloServer, HeaderMap, type ApolloServerPlugin, type GraphQLRequest } from '@apollo/server'
 import {
   ApolloServerPluginCacheControlDisabled,
   ApolloServerPluginInlineTraceDisabled,
@@ -9,13 +9,20 @@ import {
 import { fastifyApolloHandler } from '@as-integrations/fastify'
 import { renderGraphiQL } from '@graphql-yoga/render-graphiql'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { GraphQLError, OperationTypeNode, parse, type GraphQLSchema } from 'graphql'
-import type { Caller, CreateContext, OperationContext } from '../graphql/context.ts'
+import {
+  GraphQLError,
+  OperationTypeNode,
+  parse,
+  type GraphQLSchema,
+  type OperationDefinitionNode,
+} from 'graphql'
+import type { CreateContext, OperationContext } from '../graphql/context.ts'
 import { requestError, toPublicError, withCode } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
-import { AuthUnavailableError, UnauthenticatedError, type Authenticate } from './auth.ts'
-import { sendError, toErrorBody } from './http-errors.ts'
+import type { Door } from './door.ts'
+import type { HttpStreams } from './http-streams.ts'
+import { createSubscriptionCallbacks, type SubscriptionCallbacks } from './subscription-callbacks.ts'
 
 export interface GraphqlRoute {
   readonly schema: GraphQLSchema
@@ -23,15 +30,18 @@ export interface GraphqlRoute {
   readonly log: Log
   readonly graphiql: boolean
   readonly createContext: CreateContext
-  readonly authenticate: Authenticate
-  isDraining(): boolean
+  readonly door: Door
+  readonly streams: HttpStreams
+  /** Where routers take the events of subscriptions; none: nowhere. */
+  readonly subscriptionCallbackUrls: readonly string[]
 }
 
 /** GraphQL over HTTP at `/graphql`: Apollo Server; and GraphiQL for browsers, where it is enabled. */
 export async function addGraphqlRoute(
   app: FastifyInstance,
-  { schema, prepare, log, graphiql, createContext, authenticate, isDraining }: GraphqlRoute,
+  { schema, prepare, log, graphiql, createContext, door, streams, subscriptionCallbackUrls }: GraphqlRoute,
 ): Promise<AsyncDisposable> {
+  const callbacks = createSubscriptionCallbacks(subscriptionCallbackUrls, log)
   const apollo = new ApolloServer<OperationContext>({
     schema,
     // Whatever limits an operation is in `prepare`: Apollo's own switches do not reach the socket.
@@ -43,7 +53,8 @@ export async function addGraphqlRoute(
     nodeEnv: 'production',
     formatError: (_formatted, error) => formatError(error, log),
     plugins: [
-      usePrepare(prepare, log),
+      usePrepare(prepare, callbacks, log),
+      callbacks.plugin,
       ApolloServerPluginLandingPageDisabled(),
       ApolloServerPluginCacheControlDisabled(),
       ApolloServerPluginInlineTraceDisabled(),
@@ -51,32 +62,23 @@ export async function addGraphqlRoute(
     ],
   })
   await apollo.start()
-  const callers = new WeakMap<FastifyRequest, Caller>()
   const handle = fastifyApolloHandler(apollo, {
     context(request) {
-      const caller = callers.get(request)
-      return caller
-        ? Promise.resolve(createContext(caller, request.id))
-        : Promise.reject(new Error('Nobody was let in'))
+      const identity = door.identity(request)
+      const { owner, operator } = identity
+      const stream = streams.transport(identity)
+      return Promise.resolve(createContext({ owner, operator, stream }, request.id))
     },
   })
-  const identify = async (request: FastifyRequest, reply: FastifyReply) => {
-    // What is paid for now might be cut off in a moment.
-    if (isDraining()) return sendError(request, reply, 503, 'The service is stopping; ask another.', log)
-    try {
-      callers.set(request, await authenticate(request.headers.authorization))
-    } catch (error) {
-      return refuse(error, request, reply, log)
-    }
-    return undefined
-  }
   const page = graphiql ? renderPage() : undefined
-  app.post('/graphql', { onRequest: identify }, handle)
+  // A router that posts events back may bring no token of its own: then the operation must bring one.
+  const enter = subscriptionCallbackUrls.length > 0 ? door.enterAsGuest : door.enter
+  app.post('/graphql', { onRequest: enter }, handle)
   // The page is for everyone: what it then asks is not.
   const wantsPage = ({ headers }: FastifyRequest) =>
     page !== undefined && headers.accept?.includes('text/html')
   const identifyUnlessPage = (request: FastifyRequest, reply: FastifyReply) =>
-    wantsPage(request) ? Promise.resolve() : identify(request, reply)
+    wantsPage(request) ? Promise.resolve(undefined) : door.enter(request, reply)
   app.get('/graphql', { onRequest: identifyUnlessPage }, function (request, reply) {
     if (!wantsPage(request)) return handle.call(this, request, reply)
     return reply.type('text/html; charset=utf-8').header('content-security-policy', PAGE_POLICY).send(page)
@@ -90,17 +92,6 @@ const PAGE_POLICY =
   "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self' ws: wss:; " +
   "frame-ancestors 'none'"
 
-function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Log): FastifyReply {
-  if (error instanceof UnauthenticatedError) {
-    const body = toErrorBody('UNAUTHENTICATED', 'A valid bearer token is required.', request.id, log)
-    return reply.code(401).header('www-authenticate', 'Bearer').send(body)
-  }
-  if (!(error instanceof AuthUnavailableError)) throw error
-  log.warn({ err: error, correlationId: request.id }, 'a token could not be verified')
-  const body = toErrorBody('AUTH_UNAVAILABLE', 'Tokens cannot be verified at the moment.', request.id, log)
-  return reply.code(503).header('retry-after', '5').send(body)
-}
-
 /** Stands in for a document that was refused: it is never executed. */
 const REFUSED = parse('{ __typename }')
 
@@ -108,7 +99,11 @@ const REFUSED = parse('{ __typename }')
  * Puts `prepare` in the place of Apollo's own parsing and validation, which Apollo leaves out for a document
  * that is there already. What `prepare` refuses is answered with its errors before anything is executed.
  */
-function usePrepare(prepare: Prepare, log: Log): ApolloServerPlugin<OperationContext> {
+function usePrepare(
+  prepare: Prepare,
+  callbacks: SubscriptionCallbacks,
+  log: Log,
+): ApolloServerPlugin<OperationContext> {
   return {
     requestDidStart() {
       let refusals: readonly GraphQLError[] = []
@@ -119,18 +114,26 @@ function usePrepare(prepare: Prepare, log: Log): ApolloServerPlugin<OperationCon
           Object.assign(request, { document: document.ok ? document.value : REFUSED })
           return Promise.resolve()
         },
-        didResolveOperation({ document, request }) {
+        didResolveOperation({ document, request, contextValue }) {
           if (refusals.length > 0) return Promise.resolve()
-          const operation = prepare.operation(document, request.operationName, request.variables)
+          const operation = prepare.operation(
+            document,
+            request.operationName,
+            request.variables,
+            contextValue,
+          )
           if (!operation.ok) refusals = operation.errors
-          else if (operation.value.operation === OperationTypeNode.SUBSCRIPTION) refusals = [NO_SUBSCRIPTIONS]
+          else {
+            const fault = findSubscriptionFault(operation.value, callbacks, request)
+            if (fault) refusals = [fault]
+          }
           return Promise.resolve()
         },
         responseForOperation({ contextValue: { correlationId } }) {
           if (refusals.length === 0) return Promise.resolve(null)
           const errors = refusals.map((error) => toPublicError(error, correlationId, log))
           return Promise.resolve({
-            http: { status: 400, headers: new HeaderMap() },
+            http: { status: refusals[0]?.extensions.http?.status ?? 400, headers: new HeaderMap() },
             body: { kind: 'single' as const, singleResult: { errors } },
           })
         },
@@ -143,10 +146,23 @@ function usePrepare(prepare: Prepare, log: Log): ApolloServerPlugin<OperationCon
   }
 }
 
-const NO_SUBSCRIPTIONS = requestError(
-  'BAD_REQUEST',
-  'Subscriptions run over WebSocket (graphql-transport-ws) at this path.',
-)
+/** Why a subscription cannot run here, or another operation not as one; undefined: it can. */
+function findSubscriptionFault(
+  { operation }: OperationDefinitionNode,
+  callbacks: SubscriptionCallbacks,
+  request: GraphQLRequest,
+): GraphQLError | undefined {
+  const isSubscription = operation === OperationTypeNode.SUBSCRIPTION
+  if (callbacks.isCallback(request))
+    return isSubscription
+      ? callbacks.findFault(request)
+      : requestError('BAD_REQUEST', 'Only of a subscription can events be posted.')
+  if (!isSubscription) return undefined
+  return requestError(
+    'BAD_REQUEST',
+    'Subscriptions run over WebSocket (graphql-transport-ws) at this path, or as server-sent events at /graphql/stream.',
+  )
+}
 
 function formatError(error: unknown, log: Log) {
   const graphqlError =

@@ -66,7 +66,7 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Graph
       sockets.emit('connection', webSocket, request),
     )
   }
-  const owners = new Map<string, number>()
+  const owners = new Map<string | null, number>()
   const sessions = new Map<WebSocket, SocketSession>()
   sockets.on('connection', (socket, { headers }) => {
     const session = new SocketSession(socket, owners, options)
@@ -112,7 +112,11 @@ function createProtocol({ schema, prepare, log, createContext, socketOperationLi
   return makeServer<Record<string, unknown>, Extra>({
     onConnect({ connectionParams = {}, subscriptions, extra: { session, authorization } }) {
       const countOperations = () => Object.keys(subscriptions).length
-      return session.open(readAuthorization(connectionParams) ?? authorization, countOperations)
+      const proof = {
+        authorization: readAuthorization(connectionParams) ?? authorization,
+        watchToken: connectionParams.watchToken,
+      }
+      return session.open(proof, countOperations)
     },
     async onPing({ extra: { session } }, payload) {
       const authorization = readAuthorization(payload ?? {})
@@ -124,12 +128,13 @@ function createProtocol({ schema, prepare, log, createContext, socketOperationLi
         return [requestError('TOO_MANY_OPERATIONS', 'Too many operations run on this socket.')]
       const document = prepare.document(query)
       if (!document.ok) return document.errors
-      const operation = prepare.operation(document.value, operationName, variables)
+      const { caller } = extra.session
+      const operation = prepare.operation(document.value, operationName, variables, caller)
       if (!operation.ok) return operation.errors
       const args: ExecutionArgs = {
         schema,
         document: document.value,
-        contextValue: createContext(extra.session.caller, randomUUID()),
+        contextValue: createContext(caller, randomUUID()),
         operationName: operationName ?? null,
         variableValues: variables ?? null,
       }

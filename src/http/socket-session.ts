@@ -1,10 +1,12 @@
 import { CloseCode } from 'graphql-ws'
 import type { WebSocket } from 'ws'
 import type { Clock, Log } from '../tasks/ports.ts'
-import type { Caller } from '../graphql/context.ts'
+import type { Caller, WatchTokens } from '../graphql/context.ts'
+import type { WatchControl } from '../tasks/watch.ts'
 import {
   ANONYMOUS,
   AuthUnavailableError,
+  GUEST,
   UnauthenticatedError,
   type Authenticate,
   type Identity,
@@ -24,10 +26,19 @@ const NORMAL_CLOSURE = 1000
 
 export interface SessionOptions {
   readonly authenticate: Authenticate
+  readonly watchTokens: WatchTokens | null
+  /** Whether a socket that brings no token at all is let in as a guest. */
+  readonly guestSockets: boolean
   readonly clock: Clock
   readonly log: Log
   /** Sockets that one owner may have; null: any number. */
   readonly ownerSocketLimit: number | null
+}
+
+/** What a socket shows when it opens: a bearer token, or a watch token. */
+export interface Proof {
+  readonly authorization: unknown
+  readonly watchToken: unknown
 }
 
 /**
@@ -37,8 +48,8 @@ export interface SessionOptions {
 export class SocketSession {
   readonly #options: SessionOptions
   readonly #socket: WebSocket
-  readonly #sockets: Map<string, number>
-  readonly #repeats = new Set<() => void>()
+  readonly #sockets: Map<string | null, number>
+  readonly #watches = new Set<WatchControl>()
   #identity: Identity | undefined
   #expiry: Disposable | undefined
   #idling: Disposable | undefined
@@ -46,7 +57,7 @@ export class SocketSession {
   #countOperations = () => 0
 
   /** `sockets` counts the sockets of each owner, over all sessions. */
-  constructor(socket: WebSocket, sockets: Map<string, number>, options: SessionOptions) {
+  constructor(socket: WebSocket, sockets: Map<string | null, number>, options: SessionOptions) {
     this.#socket = socket
     this.#sockets = sockets
     this.#options = options
@@ -56,11 +67,11 @@ export class SocketSession {
   get caller(): Caller {
     if (this.#identity === undefined) throw new Error('The session is not open')
     const { owner, operator } = this.#identity
-    const onRepeat = (repeat: () => void) => {
-      this.#repeats.add(repeat)
-      return { [Symbol.dispose]: () => void this.#repeats.delete(repeat) }
+    const onOpen = (watch: WatchControl) => {
+      this.#watches.add(watch)
+      return { [Symbol.dispose]: () => void this.#watches.delete(watch) }
     }
-    return { owner, operator, onRepeat }
+    return { owner, operator, stream: { until: null, afterVersion: null, onOpen } }
   }
 
   /** How many operations run on the socket. */
@@ -69,17 +80,18 @@ export class SocketSession {
   }
 
   /** Lets the caller in, or closes the socket and says false. `countOperations` tells how many run on it. */
-  async open(authorization: unknown, countOperations: () => number): Promise<boolean> {
-    const identity = await this.#identify(authorization)
+  async open(proof: Proof, countOperations: () => number): Promise<boolean> {
+    const identity = await this.#identify(proof)
     if (identity === undefined) return false
+    const { owner } = identity
     const { ownerSocketLimit } = this.#options
-    const count = (this.#sockets.get(identity.owner) ?? 0) + 1
-    if (identity !== ANONYMOUS && ownerSocketLimit !== null && count > ownerSocketLimit) {
+    const count = (this.#sockets.get(owner) ?? 0) + 1
+    if (identity !== ANONYMOUS && owner !== null && ownerSocketLimit !== null && count > ownerSocketLimit) {
       this.#socket.close(TRY_AGAIN_LATER, 'TOO_MANY_SOCKETS')
       return false
     }
     if (this.#socket.readyState !== this.#socket.OPEN) return false
-    this.#sockets.set(identity.owner, count)
+    this.#sockets.set(owner, count)
     this.#hold(identity)
     this.#countOperations = countOperations
     this.#closeWhenIdle()
@@ -94,7 +106,7 @@ export class SocketSession {
   /** Goes on with a new token of the same owner; with any other the socket is closed. */
   async extend(authorization: unknown): Promise<void> {
     const owner = this.#identity?.owner
-    if (owner === undefined) return
+    if (owner == null) return
     try {
       const identity = await this.#options.authenticate(authorization)
       if (identity.owner !== owner) throw new UnauthenticatedError('The token is of another subject')
@@ -117,17 +129,28 @@ export class SocketSession {
     this.#identity = undefined
   }
 
-  async #identify(authorization: unknown): Promise<Identity | undefined> {
+  async #identify(proof: Proof): Promise<Identity | undefined> {
     try {
-      return await this.#options.authenticate(authorization)
+      return await this.#options.authenticate(proof.authorization)
     } catch (error) {
-      if (error instanceof UnauthenticatedError) this.#socket.close(CloseCode.Forbidden, 'UNAUTHENTICATED')
-      else {
+      if (error instanceof UnauthenticatedError) {
+        const guest = await this.#toGuest(proof)
+        if (!guest) this.#socket.close(CloseCode.Forbidden, 'UNAUTHENTICATED')
+        return guest
+      } else {
         this.#options.log.warn({ err: error }, 'a token could not be verified')
         this.#socket.close(TRY_AGAIN_LATER, 'AUTH_UNAVAILABLE')
       }
       return undefined
     }
+  }
+
+  /** Who brings no bearer token is a guest: with a good watch token, or where sockets without any are let in. */
+  async #toGuest({ authorization, watchToken }: Proof): Promise<Identity | undefined> {
+    if (authorization !== undefined) return undefined
+    const token = typeof watchToken === 'string' && (await this.#options.watchTokens?.read(watchToken))
+    if (token) return { ...GUEST, expiresAt: token.expiresAt }
+    return this.#options.guestSockets ? GUEST : undefined
   }
 
   #closeWhenIdle(): void {
@@ -150,9 +173,9 @@ export class SocketSession {
   }
 
   #expire(): void {
-    for (const repeat of this.#repeats) repeat()
+    for (const watch of this.#watches) watch.repeat()
     const close = () => this.#socket.close(CloseCode.Forbidden, 'TOKEN_EXPIRED')
-    if (this.#repeats.size === 0) close()
+    if (this.#watches.size === 0) close()
     else this.#expiry = this.#options.clock.after(LAST_STATE_MS, close)
   }
 }

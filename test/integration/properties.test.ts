@@ -143,11 +143,12 @@ describe('whatever becomes of hints and connections', () => {
         const connect = () => {
           const afterVersion = versions.at(-1) ?? null
           const deps = { store, hints, clock, log: silent, policy: POLICY }
-          const watch = watchTask(deps, { owner: 'owner', id, afterVersion })
+          const watch = watchTask(deps, { owner: 'owner', id, afterVersion, until: null })
           const ended = (async () => {
-            for await (const task of watch) {
-              versions.push(task?.version ?? 0)
-              if (task && isSettled(task)) seen.settled = true
+            for await (const event of watch) {
+              if (typeof event === 'string') throw new Error(event)
+              versions.push(event.version)
+              if (isSettled(event)) seen.settled = true
             }
           })()
           return { watch, ended }

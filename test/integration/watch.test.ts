@@ -3,7 +3,7 @@ import { createLocalHints } from '../../src/hints/local.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
 import type { TaskHints } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
-import { watchTask } from '../../src/tasks/watch.ts'
+import { watchTask, type WatchControl, type WatchEvent, type WatchRequest } from '../../src/tasks/watch.ts'
 import { ManualClock } from '../support/clock.ts'
 import { collect } from '../support/gateway.ts'
 import { newTask } from '../support/new-task.ts'
@@ -54,7 +54,12 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
     listeners: () => listeners,
     /** From now on every hint is lost. */
     mute: () => void (muted = true),
-    watch: (afterVersion: number | null = null, owner = 'owner', id = task.id) =>
+    watch: (
+      afterVersion: number | null = null,
+      owner: string | null = 'owner',
+      id = task.id,
+      request: Partial<WatchRequest> = {},
+    ) =>
       watchTask(
         {
           store: counted,
@@ -63,7 +68,7 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
           log: silent,
           policy: POLICY,
         },
-        { owner, id, afterVersion },
+        { owner, id, afterVersion, until: null, ...request },
       ),
     /** Commits the next version. */
     async move(move: Partial<UpscaleTask> = {}) {
@@ -75,7 +80,8 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
   }
 }
 
-const version = ({ value }: IteratorResult<UpscaleTask | null, undefined>) => value?.version
+const toTask = (event: WatchEvent | undefined) => (typeof event === 'object' ? event : undefined)
+const version = ({ value }: IteratorResult<WatchEvent, WatchEvent | undefined>) => toTask(value)?.version
 
 /** Lets everything that can run without the clock run: the macrotask queue, several times round. */
 async function settle() {
@@ -108,7 +114,7 @@ describe('watching a task', () => {
 
   test('a settled task is shown once, and nothing more', async () => {
     await using scene = await openScene({ status: 'FAILED' })
-    expect((await collect(scene.watch())).map((task) => task?.status)).toEqual(['FAILED'])
+    expect((await collect(scene.watch())).map((event) => toTask(event)?.status)).toEqual(['FAILED'])
   })
 
   test.each([
@@ -119,7 +125,7 @@ describe('watching a task', () => {
   ] as const)('a settled task with afterVersion %s', async (_name, afterVersion, expected) => {
     await using scene = await openScene({ status: 'SUCCEEDED', version: 7 })
     const events = await collect(scene.watch(afterVersion))
-    expect(events.map((task) => task?.version)).toEqual(expected)
+    expect(events.map((event) => toTask(event)?.version)).toEqual(expected)
   })
 
   test('afterVersion equal to the current version spares the first event and none after it', async () => {
@@ -196,12 +202,56 @@ describe('watching a task', () => {
     await watch.return?.()
   })
 
+  test('one who has shown a right to the task by other means sees it, whoever it belongs to', async () => {
+    await using scene = await openScene({ status: 'SUCCEEDED' })
+    expect((await collect(scene.watch(null, null))).map(toTask)).toMatchObject([{ status: 'SUCCEEDED' }])
+  })
+
+  test('a right that ends is told so at that very instant, and the watch is over', async () => {
+    await using scene = await openScene()
+    const watch = scene.watch(null, 'owner', scene.id, { until: scene.clock.now() + 20_000 })
+    expect(version(await watch.next())).toBe(1)
+    const again = watch.next()
+    await settle()
+    scene.clock.advance(15_000)
+    expect(version(await again)).toBe(1)
+    const end = watch.next()
+    await settle()
+    scene.clock.advance(5_000)
+    expect(await end).toEqual({ done: false, value: 'EXPIRED' })
+    expect(await watch.next()).toEqual({ done: true, value: undefined })
+    expect(scene.listeners()).toBe(0)
+    expect(scene.clock.pending).toBe(0)
+  })
+
+  test('from outside a watch is asked to show its state once more, and to end', async () => {
+    await using scene = await openScene()
+    let control: WatchControl | undefined
+    let closed = 0
+    const onOpen = (opened: WatchControl) => {
+      control = opened
+      return { [Symbol.dispose]: () => void (closed += 1) }
+    }
+    const watch = scene.watch(null, 'owner', scene.id, { onOpen })
+    expect(version(await watch.next())).toBe(1)
+    const again = watch.next()
+    await settle()
+    control?.repeat()
+    expect(version(await again)).toBe(1)
+    const end = watch.next()
+    await settle()
+    control?.end()
+    expect(await end).toEqual({ done: false, value: 'GOING_AWAY' })
+    expect([await watch.next(), closed]).toEqual([{ done: true, value: undefined }, 1])
+    expect(scene.clock.pending).toBe(0)
+  })
+
   test.each([
     ['an unknown task', 'owner', 'nobody'],
     ["someone else's task", 'a stranger', undefined],
-  ])('%s is null, once', async (_name, owner, id) => {
+  ])('%s is NOT_FOUND, once', async (_name, owner, id) => {
     await using scene = await openScene()
-    expect(await collect(scene.watch(null, owner, id ?? scene.id))).toEqual([null])
+    expect(await collect(scene.watch(null, owner, id ?? scene.id))).toEqual(['NOT_FOUND'])
     expect(scene.listeners()).toBe(0)
   })
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { ConfigError, readConfig, SETTING_NAMES } from '../../src/config.ts'
+import { ConfigError, readConfig } from '../../src/config.ts'
+import { SETTING_NAMES } from '../../src/settings.ts'
 
 type Environment = Record<string, string | undefined>
 

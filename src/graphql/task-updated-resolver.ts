@@ -1,0 +1,81 @@
+import type { GraphQLError } from 'graphql'
+import { Args, ArgsType, Ctx, Field, ID, Int, Resolver, Root, Subscription } from 'type-graphql'
+import type { WatchEnd, WatchEvent } from '../tasks/watch.ts'
+import { unauthenticated, type OperationContext } from './context.ts'
+import { requestError, taskNotFound } from './errors.ts'
+import { toTaskShape } from './to-shape.ts'
+import { UpscaleTaskType } from './types.ts'
+
+@ArgsType()
+class TaskUpdatedArgs {
+  @Field(() => ID, { description: 'Our id of the task.' })
+  id!: string
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'The version you have already: spares the first event when it is the current one.',
+  })
+  afterVersion?: number | null
+
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'A watch token of this task, for whoever is not its owner: it shows this one task, for as long as it is good.',
+  })
+  watchToken?: string | null
+}
+
+@Resolver()
+export class TaskUpdatedResolver {
+  @Subscription(() => UpscaleTaskType, {
+    nullable: true,
+    subscribe: ({ args, context }: { args: TaskUpdatedArgs; context: OperationContext }) =>
+      watchTask(args, context),
+    description:
+      'Follows a task: its current state, then every newer one, the same again every 15 seconds without news, and the end of the stream with the final state.',
+  })
+  taskUpdated(
+    @Root() event: WatchEvent,
+    @Args(() => TaskUpdatedArgs) { id }: TaskUpdatedArgs,
+    @Ctx() { stream }: OperationContext,
+  ): UpscaleTaskType {
+    if (typeof event === 'string') throw toEndError(event, id)
+    stream?.onVersion?.(event.version)
+    return toTaskShape(event)
+  }
+}
+
+/** Follows a task by right of a watch token that is good for it, or else by right of its owner. */
+async function watchTask(
+  { id, afterVersion = null, watchToken }: TaskUpdatedArgs,
+  { tasks, owner, watchTokens, stream }: OperationContext,
+): Promise<AsyncIterable<WatchEvent>> {
+  const token = watchToken == null ? undefined : await watchTokens?.read(watchToken)
+  const isGuest = token?.taskId === id
+  if (!isGuest && owner === null)
+    throw unauthenticated('The watch token is missing, is not good for this task, or has expired.')
+  const ends = [stream?.until, isGuest ? token.expiresAt : null].filter((end) => end != null)
+  return tasks.watch({
+    owner: isGuest ? null : owner,
+    id,
+    afterVersion: stream?.afterVersion ?? afterVersion,
+    until: ends.length > 0 ? Math.min(...ends) : null,
+    ...(stream && { onOpen: (watch) => stream.onOpen(watch) }),
+  })
+}
+
+function toEndError(end: WatchEnd, taskId: string): GraphQLError {
+  switch (end) {
+    case 'NOT_FOUND':
+      return taskNotFound(taskId)
+    case 'EXPIRED':
+      return requestError('UNAUTHENTICATED', 'The token has expired: come again with a new one.', { taskId })
+    case 'GOING_AWAY':
+      return requestError('SERVICE_UNAVAILABLE', 'This replica is stopping: subscribe again.', {
+        taskId,
+        retryable: true,
+      })
+    default:
+      return end satisfies never
+  }
+}
