@@ -74,7 +74,9 @@ async function openShared(url: string, redisUrl: string | null, options: Backend
   )
   const { store, outbox, pool } = opened.use(await openPostgres(url, hints, log))
   const createLimiter =
-    redisUrl === null ? openPostgresLimiters(opened, url, log) : openRedisLimiters(opened, redisUrl, log)
+    redisUrl === null
+      ? openPostgresLimiters(opened, url, log)
+      : await openRedisLimiters(opened, redisUrl, log)
   const rest = opened.move()
   return {
     store,
@@ -94,11 +96,17 @@ function openPostgresLimiters(opened: AsyncDisposableStack, url: string, log: Lo
   return createPostgresLimiter(pool)
 }
 
-function openRedisLimiters(opened: AsyncDisposableStack, url: string, log: Log): CreateLimiter {
-  const redis = new Redis(url, { enableOfflineQueue: false, commandTimeout: 1_000 })
+async function openRedisLimiters(
+  opened: AsyncDisposableStack,
+  url: string,
+  log: Log,
+): Promise<CreateLimiter> {
+  const redis = new Redis(url, { enableOfflineQueue: false, commandTimeout: 1_000, lazyConnect: true })
   redis.on('error', (error: Error) =>
     log.warn({ err: error }, 'Redis does not answer: each replica counts for itself'),
   )
   opened.defer(() => redis.disconnect())
+  // Without Redis the service starts as it goes on without.
+  await redis.connect().catch(() => undefined)
   return createRedisLimiter(redis)
 }

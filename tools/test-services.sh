@@ -17,5 +17,10 @@ if [[ -z ${TEST_DATABASE_URL:-} || -z ${TEST_REDIS_URL:-} ]]; then
   exit 0
 fi
 export TEST_DATABASE_URL TEST_REDIS_URL
+# What runs that were killed have left behind would slow down every migration.
+if command -v psql >/dev/null; then
+  psql -qtA "$TEST_DATABASE_URL" -c "select format('drop schema %I cascade', nspname) from pg_namespace where nspname like 'test\_%'" |
+    psql -q "$TEST_DATABASE_URL" >/dev/null 2>&1 || true
+fi
 npm run build --silent
 npm run test:jest --silent -- test/services test/contract test/integration "$@"

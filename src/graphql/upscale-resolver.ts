@@ -176,7 +176,7 @@ export class UpscaleImagePayloadResolver {
     @Root() { task }: UpscaleImagePayloadType,
     @Ctx() { watchTokens }: OperationContext,
   ): Promise<string> | null {
-    return task && watchTokens && watchTokens.create(task.id)
+    return task === null ? null : (watchTokens?.create(task.id) ?? null)
   }
 }
 

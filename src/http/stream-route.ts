@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { GraphQLError, type ExecutionResult, type GraphQLSchema } from 'graphql'
+import type { ExecutionResult, GraphQLError, GraphQLSchema } from 'graphql'
 import { createHandler, type OperationContext as Context } from 'graphql-sse'
 import type { CreateContext, StreamTransport } from '../graphql/context.ts'
 import { toPublicError } from '../graphql/errors.ts'

@@ -81,8 +81,8 @@ const toMigrations = ({ id }: MigrationDialect): Record<string, Migration> => ({
   },
 })
 
-/** What PostgreSQL calls a schema that is not there. */
-const INVALID_SCHEMA_NAME = '3F000'
+/** What PostgreSQL calls a schema, and a table, that is not there. */
+const GONE = ['3F000', '42P01']
 const MAX_RETRIES = 10
 
 /** Brings the schema up to this version; several processes may do so at once. */
@@ -97,8 +97,8 @@ export async function migrate(db: Kysely<Database>, dialect: MigrationDialect): 
   for (let tries = 0; ; tries += 1) {
     const { error } = await migrator.migrateToLatest()
     if (error === undefined) return
-    // Kysely looks at all schemas of the database, and somebody may drop one of theirs while it does.
-    const gone = (error as { code?: string }).code === INVALID_SCHEMA_NAME && tries < MAX_RETRIES
+    // Kysely looks at all schemas of the database, and somebody may drop or rename something of theirs while it does.
+    const gone = GONE.includes((error as { code?: string }).code ?? '') && tries < MAX_RETRIES
     if (!gone) throw new Error('The database could not be migrated', { cause: error })
   }
 }

@@ -11,8 +11,8 @@ import type { Stores } from './stores.ts'
 /** Connections of one replica, besides those of its hints. */
 const POOL_SIZE = 10
 /** Short enough for whoever waits for an answer to get one, be it that the database is away. */
-const CONNECT_TIMEOUT_MS = 2_000
-const STATEMENT_TIMEOUT_MS = 2_000
+const CONNECT_TIMEOUT_MS = 1_500
+const STATEMENT_TIMEOUT_MS = 1_500
 
 /** Our instants, which JavaScript's numbers hold exactly. */
 const INT8 = pg.types.builtins.INT8

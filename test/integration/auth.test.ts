@@ -5,6 +5,7 @@ import { print } from 'graphql'
 import { exportSPKI, generateKeyPair, SignJWT } from 'jose'
 import { WebSocket } from 'ws'
 import { FollowTaskDocument, UpscaleImageDocument } from '../generated/operations.ts'
+import { ManualClock } from '../support/clock.ts'
 import { startGateway, type Gateway } from '../support/gateway.ts'
 import { startScriptedUpstream, json, type ScriptedUpstream } from '../support/scripted-upstream.ts'
 import { AUDIENCE, ISSUER, startIdentityProvider, type IdentityProvider } from '../support/tokens.ts'
@@ -208,8 +209,23 @@ describe('with AUTH_JWKS_URL', () => {
     await client.dispose()
   })
 
+  /** A gateway on a clock that starts at the present, by which tokens are verified, and then stands still. */
+  async function startOnClock() {
+    const clock = new ManualClock()
+    clock.advance(Date.now() - clock.now())
+    const settings = {
+      UPSTREAM_URL: upstream.url,
+      AUTH_JWKS_URL: provider.jwksUrl,
+      AUTH_ISSUER: ISSUER,
+      AUTH_AUDIENCE: AUDIENCE,
+    }
+    return { clock, gateway: await startGateway(settings, { clock }) }
+  }
+
   test('a socket is closed with 4403 when its token expires, after a last state', async () => {
-    const authorization = `Bearer ${await provider.sign('alice', { expiresInS: 2 })}`
+    const { clock, gateway } = await startOnClock()
+    await using _ = gateway
+    const authorization = `Bearer ${await provider.sign('alice', { expiresInS: 60 })}`
     const { data } = (await post(gateway.url, UPSCALE, authorization)) as {
       data?: { upscaleImage: { task: { id: string } } }
     }
@@ -218,18 +234,25 @@ describe('with AUTH_JWKS_URL', () => {
     connection.socket.on('message', (frame) => versions.push((frame as Buffer).toString()))
     const payload = { query: print(FollowTaskDocument), variables: { id: data?.upscaleImage.task.id } }
     connection.socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload }))
+    await once(connection.socket, 'message')
+    clock.advance(61_000)
+    await once(connection.socket, 'message')
+    clock.advance(500)
     expect(await connection.closed).toEqual([4403, 'TOKEN_EXPIRED'])
     expect(versions).toHaveLength(2)
     for (const frame of versions) expect(frame).toContain('"status":"PROCESSING"')
   })
 
   test('a ping with a new token extends the session; one with a bad token, or of another owner, ends it', async () => {
-    const short = `Bearer ${await provider.sign('alice', { expiresInS: 1 })}`
+    const { clock, gateway } = await startOnClock()
+    await using _ = gateway
+    const short = `Bearer ${await provider.sign('alice', { expiresInS: 60 })}`
     const long = `Bearer ${await provider.sign('alice')}`
     using extended = await connectSocket(gateway.url, { authorization: short })
     using left = await connectSocket(gateway.url, { authorization: short })
     extended.socket.send(JSON.stringify({ type: 'ping', payload: { Authorization: long } }))
     expect(String((await once(extended.socket, 'message'))[0])).toContain('pong')
+    clock.advance(61_000)
     expect((await left.closed)[0]).toBe(4403)
     expect(extended.socket.readyState).toBe(extended.socket.OPEN)
     for (const authorization of ['Bearer nonsense', `Bearer ${await provider.sign('bob')}`]) {

@@ -118,9 +118,9 @@ describe('a receiver', () => {
     expect(receiver.received).toHaveLength(1)
   })
 
-  test.each<[string, (response: import('node:http').ServerResponse) => void, object]>([
-    ['says nothing', () => undefined, { state: 'PENDING', lastStatusCode: null }],
-    ['hangs up', (response) => response.destroy(), { state: 'PENDING', lastStatusCode: null }],
+  test.each<[string, (response: import('node:http').ServerResponse) => void, object, number]>([
+    ['says nothing', () => undefined, { state: 'PENDING', lastStatusCode: null }, 500],
+    ['hangs up', (response) => response.destroy(), { state: 'PENDING', lastStatusCode: null }, 20_000],
     [
       'says 200 and then talks without end',
       (response) => {
@@ -128,14 +128,16 @@ describe('a receiver', () => {
         talk()
       },
       { state: 'DELIVERED', lastStatusCode: 200 },
+      20_000,
     ],
     [
       'says 200 and then nothing more',
       (response) => void response.writeHead(200).write('{'),
       { state: 'DELIVERED', lastStatusCode: 200 },
+      3_000,
     ],
-  ])('that %s holds nobody up', async (_name, answer, expected) => {
-    await using core = await openCore({}, {}, { deliveryTimeoutMs: 500 })
+  ])('that %s holds nobody up', async (_name, answer, expected, deliveryTimeoutMs) => {
+    await using core = await openCore({}, {}, { deliveryTimeoutMs })
     await using receiver = await startReceiver()
     receiver.onCreate = answer
     const task = await settled(core, receiver.url)
@@ -396,6 +398,8 @@ describe('a private network', () => {
     while (!gateway.log().includes('a callback was not delivered')) await turn()
     expect(gateway.log()).toMatch(/127\.0\.0\.1.{0,80}is not allowed/)
     expect(receiver.received).toHaveLength(0)
+    // It is logged before it is recorded.
+    while ((await callbacksOf(gateway, id))?.[0]?.attempts !== 1) await turn()
     expect(await callbacksOf(gateway, id)).toMatchObject([
       { state: 'PENDING', attempts: 1, lastStatusCode: null },
     ])

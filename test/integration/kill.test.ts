@@ -96,7 +96,7 @@ describe('after kill -9', () => {
 
   /** Holds the database's write lock, so that whoever wants to commit waits. */
   function lock() {
-    const sqlite = new DatabaseSync(file())
+    const sqlite = new DatabaseSync(file(), { timeout: 5_000 })
     sqlite.exec('BEGIN IMMEDIATE')
     return { [Symbol.dispose]: () => sqlite.close() }
   }
@@ -122,7 +122,7 @@ describe('after kill -9', () => {
 
   test('during the POST, the task is not sent again, and its callback settles it', async () => {
     const asked = nextRequest('onCreate')
-    await using first = await start()
+    await using first = await start({ UPSTREAM_TIMEOUT_MS: '5000' })
     const answer = first.run(UPSCALE).catch(() => 'cut off')
     await asked
     await kill(first)
@@ -139,7 +139,7 @@ describe('after kill -9', () => {
 
   test('between the answer and its commit, the same', async () => {
     const asked = nextRequest('onCreate')
-    await using first = await start()
+    await using first = await start({ UPSTREAM_TIMEOUT_MS: '5000' })
     const answer = first.run(UPSCALE).catch(() => 'cut off')
     const respond = await asked
     {
@@ -243,6 +243,6 @@ describe('after kill -9', () => {
       const [[firstId, firstBody], [secondId, secondBody]] = told() as [[string, object], [string, object]]
       expect(secondId).toBe(firstId)
       expect(secondBody).toEqual(firstBody)
-    })
+    }, 60_000)
   })
 })

@@ -140,7 +140,7 @@ describe('rates', () => {
   })
 
   test("the upstream's account has a rate of its own, and says what is left", async () => {
-    await using gateway = await startGateway({ UPSTREAM_RATE_LIMIT: '3/10s' })
+    await using gateway = await startGateway({ UPSTREAM_RATE_LIMIT: '3/600s' })
     const rate = async () =>
       (
         await gateway.run<{ upscaleService: { rate: object } }, never>(

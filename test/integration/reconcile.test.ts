@@ -309,7 +309,7 @@ describe('the poll budget', () => {
     expect(core.upstream.received).toHaveLength(500)
     for (const { task } of tasks)
       expect(await core.tasks.find(task?.id ?? '')).toMatchObject({ status: 'SUCCEEDED', version: 3 })
-  })
+  }, 120_000)
 
   test('sees what settles between polls one interval later, as far as it reaches: 5 in a second', async () => {
     // The upstream settles everything just after it was asked: 100 tasks fit into an interval, 500 do not.
@@ -338,10 +338,10 @@ describe('the poll budget', () => {
       }
       expect(settledAfter).toBeLessThanOrEqual(latest)
     }
-  })
+  }, 120_000)
 
   test('is shared by failed callbacks: without room in time they keep their own code', async () => {
-    await using core = await openCore({ pollsPerSecond: 1, confirmTimeoutMs: 500 })
+    await using core = await openCore({ pollsPerSecond: 1, confirmTimeoutMs: 999 })
     core.upstream.onLookup = record({ successFlag: 3, errorCode: 422 })
     const codes = []
     for (let n = 0; n < 2; n += 1) {
@@ -594,6 +594,7 @@ describe('two requests for the same', () => {
     await using core = await openCore()
     const asked = Promise.withResolvers<void>()
     core.upstream.onCreate = () => asked.resolve()
+    await using elsewhere = await core.database.open(createLocalHints())
     const first = core.submit({ force: false })
     await asked.promise
     const [task] = await core.tasks.list({ owner: 'owner', status: null, after: null, limit: 1 })
@@ -601,7 +602,6 @@ describe('two requests for the same', () => {
     const before = core.clock.pending
     const replay = core.submit({ force: false })
     while (core.clock.pending === before) await new Promise(setImmediate)
-    await using elsewhere = await core.database.open(createLocalHints())
     await elsewhere.store.update(task, { ...task, version: 2, status: 'PROCESSING', answerBy: null })
     core.clock.advance(SECOND)
     expect(await replay).toMatchObject({ replayed: true, task: { status: 'PROCESSING' } })

@@ -23,7 +23,7 @@ describe('what the upstream answers to a submit', () => {
       UPSTREAM_API_KEY: API_KEY,
       AUTH_MODE: 'none',
       PUBLIC_URL: 'https://gateway.example.com/base/',
-      UPSTREAM_TIMEOUT_MS: '300',
+      UPSTREAM_TIMEOUT_MS: '2000',
     })
   })
   afterEach(async () => {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { createClient } from 'graphql-ws'
@@ -37,7 +38,9 @@ describe('several replicas on one database', () => {
   beforeEach(async () => {
     ;[postgres, redis, upstream] = await Promise.all([startPostgres(), startRedis(), startScriptedUpstream()])
     replicas = await Promise.all(Array.from({ length: REPLICAS }, start))
-  })
+    for (const { url, output } of replicas)
+      if (url === '') throw new Error(`A replica did not start:\n${output()}`)
+  }, 120_000)
   afterEach(async () => {
     for (const replica of replicas) await replica[Symbol.asyncDispose]()
     await Promise.all([postgres, redis, upstream].map((server) => server[Symbol.asyncDispose]()))
@@ -193,7 +196,7 @@ describe('several replicas on one database', () => {
         return (await response.json()) as { errors?: { extensions: { code: string } }[] }
       }
       if (how === 'stopped') await postgres.stop()
-      else for (const pid of await pidsOf(postgres)) process.kill(pid, 'SIGSTOP')
+      else freeze(postgres)
       expect(await Promise.all([callBack(), mutate(), callBack()])).toEqual([
         503,
         expect.objectContaining({
@@ -208,7 +211,7 @@ describe('several replicas on one database', () => {
       expect((await fetch(`${url}/readyz`)).status).toBe(503)
       expect((await fetch(`${url}/livez`)).status).toBe(200)
       if (how === 'stopped') await postgres.start()
-      else for (const pid of await pidsOf(postgres)) process.kill(pid, 'SIGCONT')
+      else for (const pid of pidsOf(postgres)) process.kill(pid, 'SIGCONT')
       const back = AbortSignal.timeout(5_000)
       while ((await mutate().catch(() => ({ errors: [] }))).errors !== undefined) {
         expect(back.aborted).toBe(false)
@@ -254,9 +257,14 @@ describe('several replicas on one database', () => {
   })
 })
 
+/** Stops the server's processes, the first before all others: so that it starts none meanwhile. */
+function freeze(server: TestServer): void {
+  process.kill(server.process().pid ?? 0, 'SIGSTOP')
+  for (const pid of pidsOf(server)) process.kill(pid, 'SIGSTOP')
+}
+
 /** The server's processes: freezing only the first would leave those that serve connections at work. */
-async function pidsOf(server: TestServer): Promise<number[]> {
-  const { execFileSync } = await import('node:child_process')
+function pidsOf(server: TestServer): number[] {
   const parent = server.process().pid ?? 0
   const children = execFileSync('pgrep', ['-P', String(parent)])
     .toString()

@@ -32,8 +32,8 @@ export async function openEventStream<Payload = unknown>(
     response,
     /** The next event; undefined when the stream has ended. */
     async next(): Promise<StreamedEvent<Payload> | undefined> {
-      const { value } = await events.next()
-      return value as StreamedEvent<Payload> | undefined
+      const next = await events.next()
+      return next.done === true ? undefined : next.value
     },
     /** All events up to the end of the stream. */
     all: () => Array.fromAsync(events),

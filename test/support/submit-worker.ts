@@ -20,7 +20,7 @@ await using stores = await openSqlite(file, hints)
 using upscaler = createUpscaler({
   baseUrl: () => url,
   apiKey: 'key',
-  timeoutMs: 2_000,
+  timeoutMs: 10_000,
   clock: systemClock,
   log,
 })
@@ -44,7 +44,7 @@ const tasks = createTasks({
   budget: createPollBudget(systemClock, POLICY.pollsPerSecond),
   log,
   alarm: { ring: () => undefined },
-  policy: { ...POLICY, submitTimeoutMs: 2_000 },
+  policy: { ...POLICY, submitTimeoutMs: 10_000 },
   callbackUrl: () => null,
 })
 const request = {
