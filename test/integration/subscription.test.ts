@@ -286,6 +286,8 @@ describe('the socket', () => {
         },
       ],
       [1009, (socket) => socket.send('x'.repeat(65 * 1024))],
+      // Says nothing: after three seconds of that.
+      [4408, () => undefined],
     ]
     for (const [code, misbehave] of cases) {
       using socket = await openSocket(gateway.url)
