@@ -1,0 +1,191 @@
+/**
+ * For frontends: how to follow tasks with graphql-ws so that neither a lost connection, nor a replica or a router
+ * that stops, loses anything. Runs in browsers, and imports nothing at run time.
+ */
+import type { GraphQLFormattedError } from 'graphql'
+import type { Client, ClientOptions, SubscribePayload } from 'graphql-ws'
+
+/** What `toClientOptions` needs to know. */
+export interface ConnectionSettings {
+  /** Where to connect: `wss://…/graphql`, of the gateway or of a router before it. */
+  readonly url: string
+  /** Gives the `Authorization` value (`Bearer …`) for each new connection: a fresh one, when the last has expired. */
+  readonly getAuthorization?: () => string | undefined | Promise<string | undefined>
+  /** Opens the connection for whoever has a watch token and nothing else. */
+  readonly watchToken?: string
+}
+
+const FIRST_RETRY_MS = 500
+const LAST_RETRY_MS = 30_000
+const PING_EVERY_MS = 10_000
+const PONG_WITHIN_MS = 5_000
+/** Close codes: of the gateway, for a proof that is not good or has expired; of ours, for a connection that is dead. */
+const FORBIDDEN = 4403
+const CONNECTION_LOST = 4408
+
+/**
+ * Options for graphql-ws's `createClient`. A connection that breaks is made again without limit, after 0.5 s at
+ * first and 30 s at last, with jitter, so that many clients do not come back at once; one that is dead without
+ * having been closed is found out within 15 s. Only where the proof itself is not good (4403 UNAUTHENTICATED) is
+ * the connection given up, and operations fail with that CloseEvent.
+ */
+export function toClientOptions({ url, getAuthorization, watchToken }: ConnectionSettings): ClientOptions {
+  let socket: { close(code: number, reason: string): void } | undefined
+  let deadline: ReturnType<typeof setTimeout> | undefined
+  return {
+    url,
+    async connectionParams() {
+      const authorization = await getAuthorization?.()
+      return {
+        ...(authorization !== undefined && { Authorization: authorization }),
+        ...(watchToken !== undefined && { watchToken }),
+      }
+    },
+    retryAttempts: Infinity,
+    retryWait: (retries) => wait(toRetryMs(retries)),
+    shouldRetry: (event) => {
+      const { code, reason } = event as { code?: unknown; reason?: unknown }
+      return code !== FORBIDDEN || reason !== 'UNAUTHENTICATED'
+    },
+    keepAlive: PING_EVERY_MS,
+    on: {
+      opened: (opened) => (socket = opened as typeof socket),
+      ping(received) {
+        if (received) return
+        const pinged = socket
+        deadline = setTimeout(() => pinged?.close(CONNECTION_LOST, 'No pong'), PONG_WITHIN_MS)
+      },
+      pong(received) {
+        if (received) clearTimeout(deadline)
+      },
+      closed: () => clearTimeout(deadline),
+    },
+  }
+}
+
+/** What every event of a followed task holds; more by `selection`. */
+export interface FollowedTask {
+  readonly version: number
+  readonly status: 'SUBMITTED' | 'PROCESSING' | 'SUCCEEDED' | 'FAILED'
+}
+
+/** Which task to follow, and what of it to see. */
+export interface FollowRequest {
+  readonly id: string
+  /** The fields to select besides `version` and `status`, e.g. `images { url } problem { code message }`. */
+  readonly selection?: string
+  /** The version that is known already: only newer states are shown. */
+  readonly afterVersion?: number
+  /** For a task of someone else. */
+  readonly watchToken?: string
+}
+
+/** A task cannot be followed. `code` is the one of the error catalogue, e.g. TASK_NOT_FOUND or UNAUTHENTICATED. */
+export class FollowError extends Error {
+  override readonly name = 'FollowError'
+  readonly code: string
+
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+const SETTLED = ['SUCCEEDED', 'FAILED']
+/** Errors that come again however often one asks. */
+const LASTING = [
+  'TASK_NOT_FOUND',
+  'UNAUTHENTICATED',
+  'FORBIDDEN',
+  'BAD_USER_INPUT',
+  'BAD_REQUEST',
+  'GRAPHQL_PARSE_FAILED',
+  'GRAPHQL_VALIDATION_FAILED',
+]
+/** How often any other error may come before one gives up: routers may hide what it is. */
+const MAX_FAILURES = 10
+
+/**
+ * Follows a task with `taskUpdated` until it has settled: each state once, in order. A stream that ends before that,
+ * because a replica or a router on the way stops, is opened again after the version that was seen last.
+ * @throws FollowError when the task is not there, the right to see it is over, or errors do not pass; a CloseEvent
+ * when the connection was given up.
+ */
+export async function* followTask<Task extends FollowedTask = FollowedTask>(
+  client: Pick<Client, 'iterate'>,
+  { id, selection = '', afterVersion, watchToken }: FollowRequest,
+): AsyncGenerator<Task, void> {
+  let seen = afterVersion ?? -1
+  let known = afterVersion ?? null
+  // graphql-ws sends the same payload again when it connects again: by then, with the version that it has got.
+  const variables = {
+    id,
+    watchToken: watchToken ?? null,
+    get afterVersion() {
+      return known
+    },
+  }
+  const query = toQuery(selection)
+  for (let failures = 0; ;) {
+    for await (const result of iterate<Task>(client, { query, variables })) {
+      const task = result.data?.taskUpdated
+      if (!task) {
+        failures += 1
+        const error = toFollowError(result.errors ?? [])
+        if (failures > MAX_FAILURES || LASTING.includes(error.code)) throw error
+        continue
+      }
+      failures = 0
+      // Whatever stands between may repeat itself, or be behind.
+      if (task.version > seen) {
+        seen = known = task.version
+        yield task
+      }
+      if (SETTLED.includes(task.status)) return
+    }
+    // It may have ended because what we know is the end: the state itself says so.
+    known = null
+    await wait(toRetryMs(failures))
+  }
+}
+
+interface Result<Task> {
+  readonly data?: { taskUpdated: Task | null } | null | undefined
+  readonly errors?: readonly GraphQLFormattedError[] | undefined
+}
+
+/** The results of a subscription; what ends it with errors is one of them. */
+async function* iterate<Task>(
+  client: Pick<Client, 'iterate'>,
+  payload: SubscribePayload,
+): AsyncGenerator<Result<Task>> {
+  try {
+    yield* client.iterate<{ taskUpdated: Task | null }>(payload)
+  } catch (errors) {
+    if (!Array.isArray(errors)) throw errors
+    yield { errors: errors as GraphQLFormattedError[] }
+  }
+}
+
+function toQuery(selection: string): string {
+  return `subscription FollowTask($id: ID!, $afterVersion: Int, $watchToken: String) {
+  taskUpdated(id: $id, afterVersion: $afterVersion, watchToken: $watchToken) { version status ${selection} }
+}`
+}
+
+function toFollowError([error]: readonly GraphQLFormattedError[]): FollowError {
+  const code = error?.extensions?.code
+  return new FollowError(
+    typeof code === 'string' ? code : 'UNKNOWN',
+    error?.message ?? 'No task and no error came.',
+  )
+}
+
+/** Twice as long each time, and anywhere in the upper half of it. */
+function toRetryMs(retries: number): number {
+  return Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** retries) * (0.5 + Math.random() / 2)
+}
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

@@ -1,0 +1,184 @@
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
+import { describe, expect, test } from '@jest/globals'
+import { buildSchema } from 'graphql'
+import { createClient, type ClientOptions } from 'graphql-ws'
+import { useServer } from 'graphql-ws/use/ws'
+import { SignJWT } from 'jose'
+import { WebSocket, WebSocketServer } from 'ws'
+import { followTask, toClientOptions, type ConnectionSettings } from '../../src/client.ts'
+import { startProcess } from '../support/process.ts'
+import { openScene, RESULT } from '../support/scene.ts'
+import { startScriptedUpstream } from '../support/scripted-upstream.ts'
+import { openTempDir } from '../support/temp-dir.ts'
+
+const SECRET = 'a secret that is long enough for HS256'
+
+async function sign(expiresInS: number): Promise<string> {
+  const token = await new SignJWT({ sub: 'alice' })
+    .setProtectedHeader({ alg: 'HS256' })
+    .setExpirationTime(Math.floor(Date.now() / 1_000) + expiresInS)
+    .sign(new TextEncoder().encode(SECRET))
+  return `Bearer ${token}`
+}
+
+function connect(url: string, settings: Partial<ConnectionSettings> = {}, more: Partial<ClientOptions> = {}) {
+  const options = toClientOptions({ url: `${url.replace('http', 'ws')}/graphql`, ...settings })
+  return createClient({ ...options, webSocketImpl: WebSocket, ...more, on: { ...options.on, ...more.on } })
+}
+
+async function findPort(): Promise<string> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address() as AddressInfo
+  probe.close()
+  await once(probe, 'close')
+  return String(port)
+}
+
+describe('the client for frontends', () => {
+  test('shows each state of a task once, with what was selected, and ends with the last', async () => {
+    await using scene = await openScene()
+    const { id, succeed } = await scene.submit()
+    const client = connect(scene.gateway.url)
+    const states = followTask(client, { id, selection: 'images { url }' })
+    expect((await states.next()).value).toEqual({ version: 2, status: 'PROCESSING', images: null })
+    await succeed()
+    expect((await states.next()).value).toEqual({
+      version: 3,
+      status: 'SUCCEEDED',
+      images: [{ url: RESULT }],
+    })
+    expect((await states.next()).done).toBe(true)
+    // Who has it all already is told nothing, but that it is over.
+    expect(await Array.fromAsync(followTask(client, { id, afterVersion: 3 }))).toEqual([])
+    expect(await Array.fromAsync(followTask(client, { id, afterVersion: 2 }))).toMatchObject([{ version: 3 }])
+    await client.dispose()
+  })
+
+  test('goes on after a restart of the service where it was, and is not told again what it knows', async () => {
+    await using dir = await openTempDir()
+    await using upstream = await startScriptedUpstream()
+    upstream.onLookup = (response) => response.end(JSON.stringify({ code: 200, data: { successFlag: 0 } }))
+    const settings = {
+      PORT: await findPort(),
+      DATABASE_URL: `file:${dir.path}/c.db`,
+      UPSTREAM_URL: upstream.url,
+    }
+    const first = await startProcess(settings)
+    await first.run('mutation { upscaleImage(input: { taskId: "source", imageIndex: 0 }) { replayed } }')
+    const { callBackUrl } = JSON.parse(upstream.received[0]?.body ?? '') as { callBackUrl: string }
+    const id = new URL(callBackUrl).pathname.split('/')[3] ?? ''
+    const told: unknown[] = []
+    const client = connect(
+      first.url,
+      {},
+      {
+        on: {
+          message: (message) => {
+            if (message.type === 'next') told.push(message.payload.data?.taskUpdated)
+          },
+        },
+      },
+    )
+    const states = followTask(client, { id })
+    expect((await states.next()).value).toEqual({ version: 2, status: 'PROCESSING' })
+    const rest = states.next()
+    const again = new Promise((resolve) => client.on('connected', resolve))
+    first.child.kill('SIGTERM')
+    await first.exited
+    await using second = await startProcess(settings)
+    await again
+    const body = JSON.stringify({ code: 200, data: { taskId: 'upstream-1', resultUrls: [RESULT] } })
+    await fetch(second.url + new URL(callBackUrl).pathname, { method: 'POST', body })
+    expect((await rest).value).toEqual({ version: 3, status: 'SUCCEEDED' })
+    expect(told).toEqual([
+      { version: 2, status: 'PROCESSING' },
+      { version: 3, status: 'SUCCEEDED' },
+    ])
+    await client.dispose()
+  })
+
+  test('asks for a new token for each connection, and gives up when it is no good', async () => {
+    await using scene = await openScene({ AUTH_JWT_SECRET: SECRET })
+    scene.clock.advance(Date.now() - scene.clock.now())
+    const { id } = await scene.submit(await sign(600))
+    const tokens = [await sign(60), 'Bearer nonsense']
+    const client = connect(scene.gateway.url, { getAuthorization: () => tokens.shift() })
+    const states = followTask(client, { id })
+    expect((await states.next()).value).toMatchObject({ version: 2 })
+    const rest = states.next()
+    scene.clock.advance(61_000)
+    scene.clock.advance(500)
+    await expect(rest).rejects.toMatchObject({ code: 4403, reason: 'UNAUTHENTICATED' })
+    expect(tokens).toEqual([])
+    await client.dispose()
+  })
+
+  test('follows the task of someone else by its watch token', async () => {
+    await using scene = await openScene({ AUTH_JWT_SECRET: SECRET })
+    scene.clock.advance(Date.now() - scene.clock.now())
+    const { id, watchToken, succeed } = await scene.submit(await sign(600))
+    await succeed()
+    const client = connect(scene.gateway.url, { watchToken: watchToken ?? '' })
+    const states = followTask(client, { id, watchToken: watchToken ?? '' })
+    expect(await Array.fromAsync(states)).toMatchObject([{ version: 3, status: 'SUCCEEDED' }])
+    await client.dispose()
+  })
+
+  test('says by its code why a task cannot be followed', async () => {
+    await using scene = await openScene()
+    const client = connect(scene.gateway.url)
+    const follow = (id: string, selection = '') => followTask(client, { id, selection }).next()
+    await expect(follow('nobody')).rejects.toMatchObject({ name: 'FollowError', code: 'TASK_NOT_FOUND' })
+    await expect(follow('nobody', 'nonsense')).rejects.toMatchObject({ code: 'GRAPHQL_VALIDATION_FAILED' })
+    await client.dispose()
+  })
+
+  test('opens a stream again that ends before the task has, or with an error that may pass; goes never back', async () => {
+    // What a router may do to a stream.
+    const streams: object[][] = [
+      [{ taskUpdated: { version: 2, status: 'PROCESSING' } }],
+      [{ taskUpdated: new Error('Subgraph errors redacted') }],
+      [
+        { taskUpdated: { version: 1, status: 'SUBMITTED' } },
+        { taskUpdated: { version: 2, status: 'PROCESSING' } },
+      ],
+      [
+        { taskUpdated: { version: 2, status: 'PROCESSING' } },
+        { taskUpdated: { version: 3, status: 'FAILED' } },
+      ],
+    ]
+    const schema = buildSchema(`
+      type Query { a: Int } type Task { version: Int! status: String! }
+      type Subscription { taskUpdated(id: ID!, afterVersion: Int, watchToken: String): Task }`)
+    const server = new WebSocketServer({ port: 0, host: '127.0.0.1', path: '/graphql' })
+    await once(server, 'listening')
+    const served = useServer(
+      {
+        schema,
+        subscribe: () => Promise.resolve(play(streams.shift() ?? [])) as never,
+      },
+      server,
+    )
+    async function* play(events: object[]) {
+      for (const event of events) {
+        await new Promise(setImmediate)
+        const { taskUpdated } = event as { taskUpdated: unknown }
+        yield taskUpdated instanceof Error
+          ? { data: { taskUpdated: null }, errors: [{ message: taskUpdated.message }] }
+          : { data: { taskUpdated } }
+      }
+    }
+    const client = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const states = await Array.fromAsync(followTask(client, { id: 'x' }))
+    expect(states).toEqual([
+      { version: 2, status: 'PROCESSING' },
+      { version: 3, status: 'FAILED' },
+    ])
+    expect(streams).toEqual([])
+    await client.dispose()
+    await served.dispose()
+    server.close()
+  })
+})
