@@ -5,8 +5,13 @@ export default {
   testTimeout: 30_000,
   maxWorkers: '100%',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
-  // Those need servers: `npm run test:services`.
-  testPathIgnorePatterns: process.env.TEST_DATABASE_URL ? [] : ['<rootDir>/test/services/'],
+  // Those need servers (`npm run test:services`), and gateways (`npm run test:supergraph`).
+  testPathIgnorePatterns: [
+    '/node_modules/',
+    ...(process.env.TEST_DATABASE_URL ? [] : ['<rootDir>/test/services/']),
+    ...(process.env.SUPERGRAPH ? [] : ['<rootDir>/test/supergraph/']),
+  ],
+  modulePathIgnorePatterns: ['<rootDir>/test/supergraph/node_modules/'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [

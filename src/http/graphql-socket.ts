@@ -153,9 +153,9 @@ function createProtocol({ schema, prepare, log, createContext, socketOperationLi
   })
 }
 
-/** A token in a payload, under either spelling of the header's name. */
-function readAuthorization(payload: Record<string, unknown>): unknown {
-  return payload.Authorization ?? payload.authorization
+/** A token in a payload, under either spelling of the header's name; routers send an empty one for none. */
+function readAuthorization({ Authorization, authorization }: Record<string, unknown>): unknown {
+  return [Authorization, authorization].find((value) => value != null && value !== '')
 }
 
 type Protocol = ReturnType<typeof createProtocol>
