@@ -44,8 +44,8 @@ export default tseslint.config(
     files: ['src/main.ts', 'tools/**', 'bench/**', 'test/**', '*.config.js'],
     rules: { 'no-restricted-globals': 'off' },
   },
-  { files: ['*.config.js'], ...tseslint.configs.disableTypeChecked },
-  { files: ['*.config.js'], rules: { 'no-restricted-syntax': 'off' } },
+  { files: ['*.config.js', '**/*.mjs'], ...tseslint.configs.disableTypeChecked },
+  { files: ['*.config.js', '**/*.mjs'], rules: { 'no-restricted-syntax': 'off' } },
   fence(
     ['src/tasks/**'],
     '^(?!\\./)',

@@ -1,8 +1,8 @@
-import { Redis } from 'ioredis'
 import type { Config } from './config.ts'
 import { createLocalHints } from './hints/local.ts'
 import { openPostgresHints } from './hints/postgres.ts'
 import { openRedisHints } from './hints/redis.ts'
+import { openRedisClient } from './hints/redis-client.ts'
 import {
   createMemoryLimiter,
   createPostgresLimiter,
@@ -101,12 +101,12 @@ async function openRedisLimiters(
   url: string,
   log: Log,
 ): Promise<CreateLimiter> {
-  const redis = new Redis(url, { enableOfflineQueue: false, commandTimeout: 1_000, lazyConnect: true })
-  redis.on('error', (error: Error) =>
-    log.warn({ err: error }, 'Redis does not answer: each replica counts for itself'),
+  // Limits are asked while a transaction is open: a Redis that hangs must not hold it up.
+  const options = { enableOfflineQueue: false, commandTimeout: 200 }
+  const { redis } = opened.use(
+    await openRedisClient(url, options, (error) =>
+      log.warn({ err: error }, 'Redis does not answer: each replica counts for itself'),
+    ),
   )
-  opened.defer(() => redis.disconnect())
-  // Without Redis the service starts as it goes on without.
-  await redis.connect().catch(() => undefined)
   return createRedisLimiter(redis)
 }

@@ -1,5 +1,7 @@
 /** Starts the service from the environment and ends it on SIGINT or SIGTERM. The only file that says `process`. */
 const MINIMUM_NODE = 24
+/** How long the process may go on once the service has stopped. */
+const EXIT_MS = 1_000
 
 const [major = 0] = process.versions.node.split('.').map(Number)
 if (major < MINIMUM_NODE) {
@@ -36,4 +38,6 @@ async function main(config: import('./config.ts').Config): Promise<void> {
   log.info(`${signal}: stopping`)
   await service[Symbol.asyncDispose]()
   log.info('stopped')
+  // Fires only if something still holds the process: a connection to a server that does not answer.
+  setTimeout(() => process.exit(), EXIT_MS).unref()
 }

@@ -51,6 +51,8 @@ const HOUR_MS = 3_600_000
 const POLLS_PER_SECOND = 5
 /** How long answers may take to leave once all work is done. */
 const CUT_OFF_MS = 1_000
+/** How long connections may take to be closed in good order. */
+const CLOSE_MS = 3_000
 
 /** Builds the service out of its parts, starts it, and resolves once it takes requests. */
 export async function startService(config: Config, log: Logger, overrides: Overrides = {}): Promise<Service> {
@@ -190,17 +192,19 @@ export async function startService(config: Config, log: Logger, overrides: Overr
       draining = true
       // Nothing new is taken up; clients go to other replicas a few at a time; what runs comes to its end.
       const stopped = Promise.all(workers.map((worker) => worker.stop()))
-      const ended = Promise.all([sockets.drain(config.drainMs / 2), streams.drain()])
+      const ended = Promise.all([sockets.drain(config.drainMs / 2), streams.drain(), tasks.drained()])
         .then(() => tasks.drained())
         .then(() => stopped)
       await Promise.race([ended, after(config.drainMs)])
       // What is cut short now gives its lease back, while the store is still there.
+      tasks.cutShort()
       upscaler[Symbol.dispose]()
       sender[Symbol.dispose]()
       await Promise.race([stopped, after(CUT_OFF_MS)])
       // Clients that hold a connection without a whole request would hold up the end for ever.
       const cut = setTimeout(() => apps.forEach(({ server }) => server.closeAllConnections()), CUT_OFF_MS)
-      await rest.disposeAsync()
+      // A server that is silent says nothing to a goodbye either.
+      await Promise.race([rest.disposeAsync(), after(CLOSE_MS)])
       clearTimeout(cut)
     },
   }

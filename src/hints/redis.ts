@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import { Redis } from 'ioredis'
 import type { Log, TaskHints } from '../tasks/ports.ts'
 import { createLocalHints } from './local.ts'
+import { openRedisClient } from './redis-client.ts'
 
 export interface RedisHintsOptions {
   readonly url: string
@@ -14,7 +14,6 @@ export interface RedisHintsOptions {
 const PREFIX = 'upscale:task:'
 /** A watcher waits for its subscription no longer than this: until it stands, it looks for itself. */
 const SUBSCRIBE_TIMEOUT_MS = 1_000
-const MAX_BACK_OFF_MS = 2_000
 
 /**
  * Hints over Redis (or Valkey) publish/subscribe, for fleets so large that not every replica can hear every hint:
@@ -28,21 +27,16 @@ export async function openRedisHints({
 }: RedisHintsOptions): Promise<TaskHints & AsyncDisposable> {
   const local = createLocalHints()
   const self = randomUUID()
-  const options = {
-    lazyConnect: true,
-    maxRetriesPerRequest: null,
-    retryStrategy: (times: number) => Math.min(times * 100, MAX_BACK_OFF_MS),
-  }
-  const subscriber = new Redis(url, { ...options, autoResubscribe: false })
+  const onError = (error: Error) =>
+    log.warn({ err: error }, 'hints of other replicas are not heard at the moment')
+  // Subscriptions are made anew by hand: everyone is to be woken after that.
+  const subscribing = await openRedisClient(url, { autoResubscribe: false }, onError)
   // What cannot be sent now is not sent later: it would be news of the past.
-  const publisher = new Redis(url, { ...options, enableOfflineQueue: false })
+  const publishing = await openRedisClient(url, { enableOfflineQueue: false }, onError)
+  const [subscriber, publisher] = [subscribing.redis, publishing.redis]
   /** How many listen to each task, and the subscription they share. */
   const channels = new Map<string, { count: number; readonly subscribed: Promise<unknown> }>()
 
-  for (const client of [subscriber, publisher])
-    client.on('error', (error: Error) =>
-      log.warn({ err: error }, 'hints of other replicas are not heard at the moment'),
-    )
   subscriber.on('message', (channel: string, message: string) => {
     const [sender, sentAt] = message.split(' ')
     if (sender === self) return
@@ -58,8 +52,6 @@ export async function openRedisHints({
       () => undefined,
     )
   })
-  // Without Redis the service starts as it goes on without: it keeps trying, and watchers look for themselves.
-  await Promise.allSettled([subscriber.connect(), publisher.connect()])
 
   return {
     announce(taskId) {
@@ -76,11 +68,11 @@ export async function openRedisHints({
       channels.set(taskId, channel)
       let disposed = false
       const timeout = new AbortController()
-      await Promise.race([
-        channel.subscribed,
-        pause(SUBSCRIBE_TIMEOUT_MS, undefined, { signal: timeout.signal }).catch(() => undefined),
-      ])
+      const late = pause(SUBSCRIBE_TIMEOUT_MS, true, { signal: timeout.signal }).catch(() => false)
+      const isLate = await Promise.race([channel.subscribed.then(() => false), late])
       timeout.abort()
+      // Nobody knows what was missed until then.
+      if (isLate) void channel.subscribed.then(() => disposed || wake())
       return {
         [Symbol.dispose]() {
           listener[Symbol.dispose]()
@@ -94,8 +86,8 @@ export async function openRedisHints({
       }
     },
     [Symbol.asyncDispose]() {
-      subscriber.disconnect()
-      publisher.disconnect()
+      subscribing[Symbol.dispose]()
+      publishing[Symbol.dispose]()
       return Promise.resolve()
     },
   }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { ExecutionArgs, GraphQLSchema } from 'graphql'
+import { OperationTypeNode, type ExecutionArgs, type GraphQLSchema } from 'graphql'
 import { CloseCode, handleProtocols, makeServer } from 'graphql-ws'
 import { WebSocketServer, type WebSocket } from 'ws'
 import type { CreateContext, OperationContext } from '../graphql/context.ts'
@@ -32,21 +32,23 @@ export interface GraphqlSocket extends SessionOptions {
 export interface GraphqlSockets extends AsyncDisposable {
   count(): { readonly open: number; readonly operations: number }
   /**
-   * Takes no new sockets, and closes those there are with 1001, one after the other, within this many milliseconds:
-   * so that not all of them come to the other replicas at once.
+   * Takes no new sockets and no new mutations, and closes the sockets there are with 1001, one after the other,
+   * within this many milliseconds: so that not all of them come to the other replicas at once. One on which a
+   * mutation runs is closed once that has been answered.
    */
   drain(windowMs: number): Promise<void>
 }
 
 /** Between the ends of two sockets, unless there are too many for the window. */
-const DRAIN_STEP_MS = 2
+const DRAIN_STEP_MS = 20
 
 /**
  * GraphQL over WebSocket (graphql-transport-ws) on the server's `/graphql`: queries, mutations and
  * subscriptions. Disposing closes every socket with 1001 at once.
  */
 export function openGraphqlSocket(server: Server, options: GraphqlSocket): GraphqlSockets {
-  const protocol = createProtocol(options)
+  let draining = false
+  const protocol = createProtocol(options, () => draining)
   const serverOptions = {
     noServer: true,
     maxPayload: MAX_MESSAGE_BYTES,
@@ -77,6 +79,7 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Graph
   server.on('upgrade', onUpgrade)
   const pings = pingRegularly(sockets)
   const drain = async (windowMs: number) => {
+    draining = true
     pings[Symbol.dispose]()
     server.off('upgrade', onUpgrade)
     const { promise: closed, resolve } = Promise.withResolvers<void>()
@@ -87,7 +90,9 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Graph
     for (const [index, socket] of open.entries()) {
       const waitMs = startedAt + index * stepMs - performance.now()
       if (waitMs > 1) await pause(waitMs)
-      socket.close(1001, 'Going away')
+      const close = () => socket.close(1001, 'Going away')
+      if (windowMs === 0) close()
+      else void sessions.get(socket)?.quiet().then(close)
     }
     await closed
   }
@@ -108,7 +113,10 @@ interface Extra {
   readonly authorization: string | undefined
 }
 
-function createProtocol({ schema, prepare, log, createContext, socketOperationLimit }: GraphqlSocket) {
+function createProtocol(
+  { schema, prepare, log, createContext, socketOperationLimit }: GraphqlSocket,
+  isDraining: () => boolean,
+) {
   return makeServer<Record<string, unknown>, Extra>({
     onConnect({ connectionParams = {}, subscriptions, extra: { session, authorization } }) {
       const countOperations = () => Object.keys(subscriptions).length
@@ -123,7 +131,7 @@ function createProtocol({ schema, prepare, log, createContext, socketOperationLi
       if (authorization !== undefined) await session.extend(authorization)
     },
     // Errors are returned, never thrown: a throw in here would close the socket with all its operations.
-    onSubscribe({ subscriptions, extra }, _id, { query, operationName, variables }) {
+    onSubscribe({ subscriptions, extra }, id, { query, operationName, variables }) {
       if (socketOperationLimit !== null && Object.keys(subscriptions).length > socketOperationLimit)
         return [requestError('TOO_MANY_OPERATIONS', 'Too many operations run on this socket.')]
       const document = prepare.document(query)
@@ -131,6 +139,11 @@ function createProtocol({ schema, prepare, log, createContext, socketOperationLi
       const { caller } = extra.session
       const operation = prepare.operation(document.value, operationName, variables, caller)
       if (!operation.ok) return operation.errors
+      if (operation.value.operation === OperationTypeNode.MUTATION) {
+        // What is paid for now might be cut off in a moment.
+        if (isDraining()) return [GOING_AWAY]
+        extra.session.begin(id)
+      }
       const args: ExecutionArgs = {
         schema,
         document: document.value,
@@ -146,12 +159,19 @@ function createProtocol({ schema, prepare, log, createContext, socketOperationLi
       const formatted = errors.map((error) => toPublicError(error, correlationId, log))
       return data === undefined ? { errors: formatted } : { errors: formatted, data }
     },
+    onComplete({ extra }, id) {
+      extra.session.end(id)
+    },
     onError(_socket, _id, _payload, errors) {
       const correlationId = randomUUID()
       return errors.map((error) => toPublicError(error, correlationId, log))
     },
   })
 }
+
+const GOING_AWAY = requestError('SERVICE_UNAVAILABLE', 'This replica is stopping: ask another.', {
+  retryable: true,
+})
 
 /** A token in a payload, under either spelling of the header's name; routers send an empty one for none. */
 function readAuthorization({ Authorization, authorization }: Record<string, unknown>): unknown {

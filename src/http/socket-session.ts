@@ -54,6 +54,8 @@ export class SocketSession {
   #expiry: Disposable | undefined
   #idling: Disposable | undefined
   #heard = false
+  readonly #mutations = new Set<string>()
+  #onQuiet: (() => void) | undefined
   #countOperations = () => 0
 
   /** `sockets` counts the sockets of each owner, over all sessions. */
@@ -72,6 +74,21 @@ export class SocketSession {
       return { [Symbol.dispose]: () => void this.#watches.delete(watch) }
     }
     return { owner, operator, stream: { until: null, afterVersion: null, onOpen } }
+  }
+
+  /** Counts a mutation that runs on the socket, by the id of its operation. */
+  begin(id: string): void {
+    this.#mutations.add(id)
+  }
+
+  /** Counts it no longer: it has been answered. */
+  end(id: string): void {
+    if (this.#mutations.delete(id) && this.#mutations.size === 0) this.#onQuiet?.()
+  }
+
+  /** Resolves when no mutation runs on the socket. */
+  async quiet(): Promise<void> {
+    if (this.#mutations.size > 0) await new Promise<void>((resolve) => (this.#onQuiet = resolve))
   }
 
   /** How many operations run on the socket. */

@@ -27,13 +27,21 @@ export const createMemoryLimiter: CreateLimiter = (name, rate) => new RateLimite
 
 /** Counts that all replicas share in Redis; while it is away each replica counts for itself. */
 export function createRedisLimiter(redis: Redis): CreateLimiter {
-  return (name, rate) =>
-    new RateLimiterRedis({
+  return (name, rate) => {
+    const own = createMemoryLimiter(name, rate)
+    const consume = own.consume.bind(own)
+    own.consume = (...args) => {
+      // One that was waited for in vain is not asked again before it answers.
+      if (redis.status === 'ready') redis.disconnect(true)
+      return consume(...args)
+    }
+    return new RateLimiterRedis({
       ...toOptions(name, rate),
       storeClient: redis,
       rejectIfRedisNotReady: true,
-      insuranceLimiter: createMemoryLimiter(name, rate),
+      insuranceLimiter: own,
     })
+  }
 }
 
 /** Counts that all replicas share in PostgreSQL, in the table `rate_limit`. */

@@ -13,15 +13,23 @@ export function createSharedPollBudget(
 ): PollBudget {
   const limiter = createLimiter('poll', { limit: perSecond, perMs: 1_000 })
   let waiting = 0
+  /** When the window ends from which questions were taken last. */
+  let windowEndsAt = 0
+  /** What is given back belongs to the window that it was taken from: in the next it would be too much. */
+  const reward = async (count: number) => {
+    if (clock.now() < windowEndsAt) await limiter.reward(KEY, count)
+  }
   /** Null when they were taken; else how long to wait. */
   const consume = async (count: number): Promise<number | null> => {
+    const askedAt = clock.now()
     try {
-      await limiter.consume(KEY, count)
+      windowEndsAt = askedAt + (await limiter.consume(KEY, count)).msBeforeNext
       return null
     } catch (refusal) {
       if (!(refusal instanceof RateLimiterRes)) throw refusal
+      windowEndsAt = askedAt + refusal.msBeforeNext
       // What was refused has been counted.
-      await limiter.reward(KEY, count)
+      await reward(count)
       return Math.max(1, refusal.msBeforeNext)
     }
   }
@@ -32,7 +40,7 @@ export function createSharedPollBudget(
       return count > 0 && (await consume(count)) === null ? count : 0
     },
     async giveBack(count) {
-      if (count > 0) await limiter.reward(KEY, count)
+      if (count > 0) await reward(count)
     },
     async wait(timeoutMs) {
       const until = clock.now() + timeoutMs

@@ -1,4 +1,4 @@
-import { sql, type Transaction } from 'kysely'
+import { sql, type Kysely, type Transaction } from 'kysely'
 import type { Database } from './schema.ts'
 
 /** How a dialect keeps concurrent writers apart. */
@@ -7,10 +7,16 @@ export interface Locking {
   lock(trx: Transaction<Database>, names: readonly string[]): Promise<void>
   /** Whether rows can be locked one by one, and locked ones skipped. */
   readonly rows: boolean
+  /** Rejects where nothing can be written, such as on a standby. */
+  checkWritable(db: Kysely<Database>): Promise<void>
 }
 
 /** SQLite: a transaction holds the only write lock from its start, so nobody else is there to be kept apart. */
-export const WRITE_LOCKED: Locking = { lock: () => Promise.resolve(), rows: false }
+export const WRITE_LOCKED: Locking = {
+  lock: () => Promise.resolve(),
+  rows: false,
+  checkWritable: () => Promise.resolve(),
+}
 
 /** PostgreSQL: advisory locks for what has no row yet, row locks for what has. */
 export const ROW_LOCKED: Locking = {
@@ -20,4 +26,10 @@ export const ROW_LOCKED: Locking = {
       await sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`.execute(trx)
   },
   rows: true,
+  async checkWritable(db) {
+    const { rows } = await sql<{
+      setting: string
+    }>`select current_setting('transaction_read_only') as setting`.execute(db)
+    if (rows[0]?.setting === 'on') throw new Error('The database takes no writes')
+  },
 }

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, realpath } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
@@ -15,7 +15,9 @@ export class DatabaseInUseError extends Error {
  */
 export async function lockService(file: string): Promise<Disposable> {
   await mkdir(dirname(file), { recursive: true })
-  const lock = new DatabaseSync(`${file}-service`, { timeout: 500 })
+  // Under whatever name the file is known: the lock stands beside the file itself.
+  const path = await realpath(file).catch(() => file)
+  const lock = new DatabaseSync(`${path}-service`, { timeout: 500 })
   try {
     lock.exec('BEGIN EXCLUSIVE')
   } catch (error) {

@@ -61,7 +61,7 @@ export class SqlTaskStore implements TaskStore {
   }
 
   async update(previous: UpscaleTask, next: UpscaleTask): Promise<boolean> {
-    const won = await this.#db.transaction().execute(async (trx) => {
+    const written = this.#db.transaction().execute(async (trx) => {
       const { numUpdatedRows } = await trx
         .updateTable('task')
         // Only what differs: a callback may have hurried it since `previous` was read.
@@ -74,9 +74,13 @@ export class SqlTaskStore implements TaskStore {
       if (next.version > previous.version) await queueDeliveries(trx, next)
       return true
     })
-    if (!won) return false
-    this.#hints.announce(next.id)
-    return true
+    // Where the commit was not answered, it may have been made all the same.
+    const won = await written.catch((error: unknown) => {
+      this.#hints.announce(next.id)
+      throw error
+    })
+    if (won) this.#hints.announce(next.id)
+    return won
   }
 
   async list({ owner, status, after, limit }: TaskListQuery): Promise<UpscaleTask[]> {
@@ -151,6 +155,7 @@ export class SqlTaskStore implements TaskStore {
 
   async check(): Promise<void> {
     await this.#db.selectFrom('task').select('id').limit(1).execute()
+    await this.#locking.checkWritable(this.#db)
   }
 }
 

@@ -58,7 +58,7 @@ export interface TaskStore {
   removeSettled(before: number, limit: number): Promise<number>
   /** How many tasks there are, by status. */
   countByStatus(): Promise<Partial<Record<TaskStatus, number>>>
-  /** Resolves when the store answers and has the schema this version needs; rejects otherwise. */
+  /** Resolves when the store answers, takes writes and has the schema this version needs; rejects otherwise. */
   check(): Promise<void>
 }
 

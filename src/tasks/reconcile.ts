@@ -19,12 +19,13 @@ const RETENTION_BATCH = 100
 /**
  * One round of looking after tasks: removes a batch of what is past retention, ends what was never accepted
  * and is past its deadline, and starts as many polls as the budget allows. Resolves to what it started, all
- * of which ends by itself and never rejects.
+ * of which ends by itself and never rejects; a poll that fails once `cut` is aborted was cut short.
  */
 export async function reconcile(
   deps: TaskDependencies,
   report: Reporter,
   budget: PollBudget,
+  cut: AbortSignal,
 ): Promise<Promise<void>[]> {
   const { store, clock, policy, log } = deps
   if (policy.retentionMs !== null)
@@ -40,7 +41,7 @@ export async function reconcile(
     })
     for (const task of claimed)
       started.push(
-        lookAfter(deps, report, task).catch((error: unknown) => {
+        lookAfter(deps, report, task, cut).catch((error: unknown) => {
           const facts = { err: error, taskId: task.id }
           log.warn(facts, 'a due task could not be looked after; the lease brings it back')
         }),
@@ -62,7 +63,12 @@ async function claim({ store, clock, policy }: TaskDependencies, budget: PollBud
 }
 
 /** Asks the upstream about one claimed task and takes in what it says. */
-async function lookAfter(deps: TaskDependencies, report: Reporter, task: UpscaleTask): Promise<void> {
+async function lookAfter(
+  deps: TaskDependencies,
+  report: Reporter,
+  task: UpscaleTask,
+  cut: AbortSignal,
+): Promise<void> {
   const { store, upscaler, clock, secrets, policy } = deps
   const { upstreamTaskId } = task
   const correlationId = secrets.newId()
@@ -76,6 +82,8 @@ async function lookAfter(deps: TaskDependencies, report: Reporter, task: Upscale
   const timeoutMs = isLast ? Math.min(LAST_LOOK_TIMEOUT_MS, policy.pollTimeoutMs) : policy.pollTimeoutMs
   const lookup = await upscaler.lookup(upstreamTaskId, { timeoutMs, correlationId })
   const at = clock.now()
+  // Nobody has looked: another process does, at once.
+  if (lookup.kind === 'unavailable' && cut.aborted) return store.reschedule(task, at)
   const news = toReport(task, lookup, at, correlationId, policy.imageLifetimeMs)
   if (news === undefined)
     return isLast ? expire() : store.reschedule(task, toDueAt(task, at + toInterval(task, at, policy)))

@@ -29,6 +29,8 @@ export type Submission = { readonly replayed: boolean } & (
 export interface SubmitLife {
   /** Ends a replay's wait for the first answer. */
   readonly ending: AbortSignal
+  /** Ends what insists on a store that fails. */
+  readonly cut: AbortSignal
   /** Takes in work that goes on after the submit has been answered. */
   background(work: Promise<void>): void
 }
@@ -48,7 +50,7 @@ export async function submitTask(
   deps: TaskDependencies,
   report: Reporter,
   input: SubmitInput,
-  { ending, background }: SubmitLife,
+  life: SubmitLife,
 ): Promise<Submission> {
   const { correlationId, force, callBackUrl } = input
   const token = deps.secrets.newToken()
@@ -66,7 +68,7 @@ export async function submitTask(
       return { task: null, failure, failedTaskId: null, replayed: false }
     }
     if (callBackUrl !== null) await addCallback(deps, insertion.existing, callBackUrl)
-    return toSubmission(await awaitAnswer(deps, insertion.existing, ending), true)
+    return toSubmission(await awaitAnswer(deps, insertion.existing, life.ending), true)
   }
 
   const { sourceTaskId, imageIndex, waterMark } = task
@@ -75,7 +77,7 @@ export async function submitTask(
   // Should the store fail now, this line is all that links the payment to the task.
   deps.log.info({ taskId: task.id, correlationId, answer }, 'upstream has answered')
   const news = toReport(deps, answer, correlationId)
-  return toSubmission(await persist(deps, report, task, news, background), false)
+  return toSubmission(await persist(deps, report, task, news, life), false)
 }
 
 async function addCallback(
@@ -118,7 +120,7 @@ function persist(
   report: Reporter,
   { id, answerBy, deadlineAt }: UpscaleTask,
   news: Report,
-  background: (work: Promise<void>) => void,
+  { cut, background }: SubmitLife,
 ): Promise<UpscaleTask> {
   const { promise, resolve, reject } = Promise.withResolvers<UpscaleTask>()
   const insist = async () => {
@@ -128,11 +130,17 @@ function persist(
         return
       } catch (error) {
         const now = clock.now()
-        const final = error instanceof UnknownTaskError || now >= deadlineAt
+        const final = error instanceof UnknownTaskError || now >= deadlineAt || cut.aborted
         if (final || now >= (answerBy ?? 0)) reject(error)
-        if (final) return
+        if (final) {
+          log.error({ err: error, taskId: id, news }, "the upstream's answer was never stored")
+          return
+        }
         log.error({ err: error, taskId: id }, "the upstream's answer could not be stored; trying again")
-        await new Promise<void>((resume) => clock.after(STORE_RETRY_MS, resume))
+        await new Promise<void>((resume) => {
+          clock.after(STORE_RETRY_MS, resume)
+          cut.addEventListener('abort', () => resume(), { once: true })
+        })
       }
     }
   }

@@ -45,6 +45,8 @@ export interface Tasks {
   deliver(): Promise<Promise<void>[]>
   /** Resolves when every submit and callback under way has come to its end; what only waits for others ends now. */
   drained(): Promise<void>
+  /** From now on nothing insists: what is cut short gives its lease back, and is left to whoever comes after. */
+  cutShort(): void
 }
 
 export function createTasks(deps: TaskDependencies): Tasks {
@@ -52,13 +54,18 @@ export function createTasks(deps: TaskDependencies): Tasks {
   const { budget } = deps
   const lookup = createSharedLookup(deps, budget)
   const ending = new AbortController()
+  const cut = new AbortController()
   const running = new Set<Promise<unknown>>()
   const track = <T>(work: Promise<T>): Promise<T> => {
     const ended: Promise<unknown> = work.catch(() => undefined).then(() => running.delete(ended))
     running.add(ended)
     return work
   }
-  const life = { ending: ending.signal, background: (work: Promise<void>) => void track(work) }
+  const life = {
+    ending: ending.signal,
+    cut: cut.signal,
+    background: (work: Promise<void>) => void track(work),
+  }
   const get = async (owner: string, id: string) => {
     const task = await deps.store.read(id)
     return task?.owner === owner ? task : undefined
@@ -77,7 +84,7 @@ export function createTasks(deps: TaskDependencies): Tasks {
     watch: (request) => watchTask(deps, request),
     receive: (task, news, correlationId) =>
       track(receiveCallback(deps, report, lookup, task, news, correlationId)),
-    reconcile: () => reconcile(deps, report, budget),
+    reconcile: () => reconcile(deps, report, budget, cut.signal),
     deliveries: (taskIds) => deps.outbox.list(taskIds),
     async redeliver(owner, id) {
       const task = await get(owner, id)
@@ -93,5 +100,6 @@ export function createTasks(deps: TaskDependencies): Tasks {
       ending.abort()
       while (running.size > 0) await Promise.all(running)
     },
+    cutShort: () => cut.abort(),
   }
 }

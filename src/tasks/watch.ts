@@ -27,6 +27,9 @@ export type WatchEnd = 'NOT_FOUND' | 'EXPIRED' | 'GOING_AWAY'
 /** What a watcher is shown. After a WatchEnd nothing comes. */
 export type WatchEvent = UpscaleTask | WatchEnd
 
+/** How long after a read that failed the next is tried. */
+const READ_AGAIN_MS = 1_000
+
 type WatchDependencies = Pick<TaskDependencies, 'store' | 'hints' | 'clock' | 'log' | 'policy'>
 
 /**
@@ -54,6 +57,8 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
   /** The version shown last; undefined until the first read. */
   #shown: number | undefined
   #lastEventAt = 0
+  /** After a read that failed: when to read again. */
+  #readAgainAt = Infinity
 
   constructor(deps: WatchDependencies, request: WatchRequest) {
     this.#deps = deps
@@ -107,8 +112,9 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
       return end
     }
     const due = this.#repeat || clock.now() >= this.#lastEventAt + policy.reassertMs
-    if (!this.#changed && !due) return undefined
+    if (!this.#changed && !due && clock.now() < this.#readAgainAt) return undefined
     this.#changed = this.#repeat = false
+    this.#readAgainAt = Infinity
     const task = await this.#read()
     if (task === undefined) return undefined
     const shown = this.#shown
@@ -144,9 +150,9 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
       return task && (owner === null || task.owner === owner) ? task : null
     } catch (error) {
       if (this.#shown === undefined) throw error
-      // A stream that runs outlives a store that is away for a moment: the next re-assertion reads again.
+      // A stream that runs outlives a store that is away for a moment.
       this.#deps.log.warn({ err: error, taskId: this.#request.id }, 'a watched task could not be read')
-      this.#lastEventAt = this.#deps.clock.now()
+      this.#readAgainAt = this.#deps.clock.now() + READ_AGAIN_MS
       return undefined
     }
   }
@@ -157,7 +163,9 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
     const { clock, policy } = this.#deps
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#wake = resolve
-    const until = Math.min(this.#lastEventAt + policy.reassertMs, this.#until)
+    // While it cannot be read, it cannot be shown again either.
+    const repeatAt = this.#lastEventAt + policy.reassertMs
+    const until = Math.min(this.#readAgainAt === Infinity ? repeatAt : this.#readAgainAt, this.#until)
     using _ = clock.after(until - clock.now(), resolve)
     await promise
     this.#wake = undefined

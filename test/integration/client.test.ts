@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { describe, expect, test } from '@jest/globals'
 import { buildSchema } from 'graphql'
-import { createClient, type ClientOptions } from 'graphql-ws'
+import { createClient, MessageType, type ClientOptions } from 'graphql-ws'
 import { useServer } from 'graphql-ws/use/ws'
 import { SignJWT } from 'jose'
 import { WebSocket, WebSocketServer } from 'ws'
@@ -76,7 +76,7 @@ describe('the client for frontends', () => {
       {
         on: {
           message: (message) => {
-            if (message.type === 'next') told.push(message.payload.data?.taskUpdated)
+            if (message.type === MessageType.Next) told.push(message.payload.data?.taskUpdated)
           },
         },
       },

@@ -66,7 +66,7 @@ const TRANSPORTS: Record<
     await router.next('check')
     const next = async () => {
       const { payload } = await router.next()
-      return payload && toEvent(payload as Event)
+      return payload && toEvent(payload)
     }
     return { next }
   },

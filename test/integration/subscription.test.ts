@@ -10,7 +10,7 @@ import {
 } from '../generated/operations.ts'
 import { ManualClock } from '../support/clock.ts'
 import { collect, startGateway, type Gateway, type Result } from '../support/gateway.ts'
-import { startScriptedUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts'
+import { json, startScriptedUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts'
 
 /** A socket on which a test speaks the protocol frame by frame. */
 async function openSocket(url: string, protocols = [GRAPHQL_TRANSPORT_WS_PROTOCOL]) {
@@ -311,6 +311,36 @@ describe('the socket', () => {
     )
     const [error] = (await once(socket, 'error')) as [Error]
     expect(error.message).toContain('404')
+  })
+
+  test('gets the answer to a mutation that runs when the service ends, and begins no other', async () => {
+    await using upstream = await startScriptedUpstream()
+    const asked = Promise.withResolvers<() => void>()
+    upstream.onCreate = (response) =>
+      asked.resolve(() => json(200, { code: 200, data: { taskId: 'upstream-1' } })(response, {} as never))
+    const closing = await startGateway({ UPSTREAM_URL: upstream.url })
+    using socket = await openReadySocket(closing.url)
+    using idle = await openReadySocket(closing.url)
+    const mutation = (taskId: string) =>
+      `mutation { upscaleImage(input: { taskId: "${taskId}", imageIndex: 0 }) { task { status } } }`
+    socket.send(subscribe('running', {}, mutation('a')))
+    const answer = await asked.promise
+    const ended = closing[Symbol.asyncDispose]()
+    expect((await idle.closed)[0]).toBe(1001)
+    socket.send(subscribe('late', {}, mutation('b')))
+    expect(await socket.next()).toMatchObject({
+      id: 'late',
+      type: 'error',
+      payload: [{ extensions: { code: 'SERVICE_UNAVAILABLE', retryable: true } }],
+    })
+    answer()
+    expect(await socket.next()).toMatchObject({
+      id: 'running',
+      payload: { data: { upscaleImage: { task: { status: 'PROCESSING' } } } },
+    })
+    expect((await socket.closed)[0]).toBe(1001)
+    await ended
+    expect(upstream.received.filter(({ method }) => method === 'POST')).toHaveLength(1)
   })
 
   test('is told with 1001 when the service ends', async () => {

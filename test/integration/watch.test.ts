@@ -37,10 +37,11 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
   }
   const { store } = opened.use(await openSqlite(`${dir.path}/t.db`, hints))
   let reads = 0
+  let away = false
   const counted: typeof store = Object.assign(Object.create(store) as typeof store, {
     read(id: string) {
       reads += 1
-      return store.read(id)
+      return away ? Promise.reject(new Error('The store is away')) : store.read(id)
     },
   })
   const clock = new ManualClock()
@@ -52,6 +53,8 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
     clock,
     reads: () => reads,
     listeners: () => listeners,
+    /** Whether reads fail. */
+    away: (is: boolean) => void (away = is),
     /** From now on every hint is lost. */
     mute: () => void (muted = true),
     watch: (
@@ -200,6 +203,20 @@ describe('watching a task', () => {
     await settle()
     expect(more).toBe(false)
     await watch.return?.()
+  })
+
+  test('outlives a store that is away: it is read again after a second, and what came meanwhile is shown', async () => {
+    await using scene = await openScene()
+    const watch = scene.watch()
+    expect(version(await watch.next())).toBe(1)
+    const next = watch.next()
+    await settle()
+    scene.away(true)
+    await scene.move()
+    await settle()
+    scene.away(false)
+    scene.clock.advance(1_000)
+    expect(version(await next)).toBe(2)
   })
 
   test('one who has shown a right to the task by other means sees it, whoever it belongs to', async () => {

@@ -1,0 +1,76 @@
+import pg from 'pg'
+
+const ANSWER_TIMEOUT_MS = 2_000
+
+/** One connection that listens, until it is lost. */
+export interface PostgresLink {
+  /** Resolves when the connection has ended, for whatever reason. */
+  readonly lost: Promise<void>
+  /** Asks for a sign of life. A link without one is given up. */
+  check(): Promise<void>
+  /** Tells all who listen on the same channel; false where that failed, and the link is given up. */
+  notify(payload: string): Promise<boolean>
+  /** Ends the connection: in good order, if the server lets it. */
+  close(): Promise<void>
+}
+
+/** Connects and listens on this schema's own channel. What is sent on the link itself is not heard on it. */
+export async function openPostgresLink(
+  url: string,
+  onPayload: (payload: string) => void,
+): Promise<PostgresLink> {
+  const client = new pg.Client({
+    connectionString: url,
+    connectionTimeoutMillis: ANSWER_TIMEOUT_MS,
+    query_timeout: ANSWER_TIMEOUT_MS,
+    keepAlive: true,
+    application_name: 'upscale-gateway hints',
+  })
+  // Not in the types: the socket, and the server's process that serves this connection.
+  const inner = client as unknown as { connection: { stream: { destroy(): void } }; processID: number | null }
+  const lost = new Promise<void>((resolve) => {
+    client.on('error', () => resolve())
+    client.on('end', () => resolve())
+  })
+  client.on('notification', ({ processId, payload = '' }) => {
+    if (processId !== inner.processID) onPayload(payload)
+  })
+  const giveUp = () => inner.connection.stream.destroy()
+  let channel: string
+  try {
+    await client.connect()
+    const { rows } = await client.query<{ name: string }>('SELECT current_schema() AS name')
+    channel = `upscale_hints_${rows[0]?.name ?? ''}`
+    await client.query(`LISTEN ${client.escapeIdentifier(channel)}`)
+  } catch (error) {
+    giveUp()
+    throw error
+  }
+  let turn = Promise.resolve(true)
+  /** One thing after the other, as `pg` wants it. */
+  const ask = (text: string, values: readonly string[] = []) => {
+    turn = turn.then(() =>
+      client.query(text, [...values]).then(
+        () => true,
+        () => {
+          // `pg` itself would go on waiting for an answer that did not come in time.
+          giveUp()
+          return false
+        },
+      ),
+    )
+    return turn
+  }
+  return {
+    lost,
+    async check() {
+      await ask('SELECT 1')
+    },
+    notify: (payload) => ask('SELECT pg_notify($1, $2)', [channel, payload]),
+    async close() {
+      const timer = setTimeout(giveUp, ANSWER_TIMEOUT_MS)
+      await client.end().catch(() => undefined)
+      clearTimeout(timer)
+    },
+  }
+}
