@@ -4,6 +4,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { z } from 'zod'
+import { ERROR_EXTENSION_KEYS } from '../src/graphql/errors.ts'
 import { createSchema, readSdl } from '../src/graphql/schema.ts'
 import { CATALOGUE, UPSCALE_ERROR_CODES } from '../src/tasks/failure.ts'
 import { callbackBody } from '../src/upstream/wire.ts'
@@ -53,16 +54,31 @@ Always GraphQL errors, never a \`problem\`; with the same keys in \`extensions\`
 | \`GRAPHQL_PARSE_FAILED\`, \`GRAPHQL_VALIDATION_FAILED\`, \`OPERATION_RESOLUTION_FAILURE\` | The document is not one that can be run, or is over a limit. |
 | \`PERSISTED_QUERY_NOT_FOUND\` | HTTP only: the hash is not known (any more); send the document once, too. |
 | \`BAD_REQUEST\`, \`NOT_FOUND\`, \`PAYLOAD_TOO_LARGE\`, \`UNSUPPORTED_MEDIA_TYPE\` | The HTTP request is not one for GraphQL. |
-| \`UNAUTHENTICATED\` | HTTP 401, close code 4403: there is no bearer token, or not a good one. |
+| \`UNAUTHENTICATED\` | HTTP 401, close code 4403: there is no bearer token, or not a good one. At the end of a stream: the token, or the watch token, has expired. |
 | \`AUTH_UNAVAILABLE\` | HTTP 503, close code 1013: tokens cannot be verified at the moment. |
-| \`FORBIDDEN\` | The token lacks the scope; or the host is not one that is served. |
-| \`TOO_MANY_OPERATIONS\` | Too many operations run on this socket. |
+| \`FORBIDDEN\` | The token lacks the scope; the host is not one that is served; or a router's callback URL is not one of \`SUBSCRIPTION_CALLBACK_URLS\`. |
+| \`TOO_MANY_OPERATIONS\` | Too many operations run on this socket, or too many of your streams over HTTP. |
+| \`SERVICE_UNAVAILABLE\` | HTTP 503, or at the end of a stream: this replica is stopping. Ask another. |
 | \`INTERNAL_SERVER_ERROR\` | Our fault. Quote \`correlationId\` to the operator: it finds the cause in the log. |
 `
+
+/** A recipe for a router, with the keys of our errors' `extensions` in its list of those that are let through. */
+async function writeKeys(file: string): Promise<string> {
+  const recipe = await readFile(file, 'utf8')
+  const list = /( *)(# Written by `npm run schema:emit`\.\n)(?: *- .*\n)+/
+  if (!list.test(recipe)) throw new Error(`${file} has no list of keys`)
+  return recipe.replace(
+    list,
+    (_list, indent: string, head: string) =>
+      indent + head + ERROR_EXTENSION_KEYS.map((key) => `${indent}- ${key}\n`).join(''),
+  )
+}
 
 const files: Record<string, string> = {
   'schema/schema.graphql': await readSdl(await createSchema(silent)),
   'docs/errors.md': errorsPage,
+  'docs/supergraph/apollo-router.md': await writeKeys('docs/supergraph/apollo-router.md'),
+  'docs/supergraph/cosmo.md': await writeKeys('docs/supergraph/cosmo.md'),
   'schema/callback.schema.json': `${JSON.stringify(z.toJSONSchema(callbackBody, { io: 'input' }), null, 2)}\n`,
 }
 

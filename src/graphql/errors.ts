@@ -33,6 +33,17 @@ export interface ErrorExtensions {
   readonly field?: string
 }
 
+/** All keys of `extensions`: what a router has to let through. */
+export const ERROR_EXTENSION_KEYS = [
+  'code',
+  'retryable',
+  'retryAfterMs',
+  'upstreamCode',
+  'taskId',
+  'correlationId',
+  'field',
+] as const satisfies readonly (keyof ErrorExtensions)[]
+
 /** The typed GraphQL error of a task failure. */
 export function toProblemError({ message, ...extensions }: Problem): GraphQLError {
   return new GraphQLError(message, { extensions: { ...extensions } })

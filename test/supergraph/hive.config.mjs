@@ -26,6 +26,7 @@ const subscriptions = {
 export const gatewayConfig = defineConfig({
   supergraph: SUPERGRAPH,
   maskedErrors: false,
+  inboundInflightRequestDeduplication: true,
   logging: 'error',
   // How events that are posted to the gateway find their subscriptions.
   webhooks: true,

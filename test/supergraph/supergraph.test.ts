@@ -195,6 +195,23 @@ describe.each<[string, HiveSubscriptions]>([
     }
   })
 
+  test('two clients that ask the same both know the state, although the gateway de-duplicates', async () => {
+    const { payload } = await submit(world.hive, alice, 'task { id }')
+    const query = `subscription { taskUpdated(id: "${payload?.task?.id ?? ''}") { version status } }`
+    const clients = [connect(world.hive, alice), connect(world.hive, alice)]
+    const streams = clients.map(({ client }) => client.iterate({ query }))
+    for (const stream of streams)
+      expect((await stream.next()).value).toEqual({
+        data: { taskUpdated: { version: 2, status: 'PROCESSING' } },
+      })
+    await succeed()
+    for (const stream of streams) {
+      const rest = await Array.fromAsync(stream)
+      expect(rest.at(-1)).toEqual({ data: { taskUpdated: { version: 3, status: 'SUCCEEDED' } } })
+    }
+    for (const { client } of clients) await client.dispose()
+  })
+
   test('a task is followed by its watch token', async () => {
     const { payload } = await submit(world.hive, alice, 'task { id } watchToken')
     const id = payload?.task?.id ?? ''

@@ -99,6 +99,14 @@ describe('settings', () => {
       'Hooks.internal, 127.1,[::1]',
       { callbackAllowHosts: ['hooks.internal', '127.0.0.1', '[::1]'] },
     ],
+    [
+      'SUBSCRIPTION_CALLBACK_URLS',
+      'http://router:4000/callback, https://hive.example.com/',
+      { subscriptionCallbackUrls: ['http://router:4000/callback', 'https://hive.example.com/'] },
+    ],
+    ['WATCH_TOKEN_SECRETS', 'x'.repeat(32), { watchTokenSecrets: ['x'.repeat(32)] }],
+    ['WATCH_TOKEN_TTL_S', '600', { watchTokenLifetimeMs: 600_000 }],
+    ['GUEST_SOCKETS', 'on', { guestSockets: true }],
     ['SANDBOX_IMAGES', './pictures', { sandboxImages: './pictures' }],
     ['INTROSPECTION', 'off', { introspection: false, graphiql: true }],
     ['GRAPHIQL', 'off', { introspection: true, graphiql: false }],
@@ -131,6 +139,12 @@ describe('settings', () => {
 describe('a setting that is not usable', () => {
   test.each([
     ['PORT', '-1'],
+    ['SUBSCRIPTION_CALLBACK_URLS', 'router:4000'],
+    ['SUBSCRIPTION_CALLBACK_URLS', 'http://router:4000/callback,'],
+    ['SUBSCRIPTION_CALLBACK_URLS', 'http://user@router:4000/callback'],
+    ['WATCH_TOKEN_SECRETS', 'short'],
+    ['WATCH_TOKEN_TTL_S', '1'],
+    ['GUEST_SOCKETS', 'true'],
     ['CALLBACK_SIGNING_SECRETS', 'plain'],
     ['CALLBACK_SIGNING_SECRETS', `${WHSEC},`],
     ['CALLBACK_SIGNING_SECRETS', 'whsec_dG9vIHNob3J0'],
