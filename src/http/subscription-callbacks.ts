@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import type { ApolloServerPlugin, GraphQLRequest } from '@apollo/server'
+import { HeaderMap, type ApolloServerPlugin, type GraphQLRequest } from '@apollo/server'
 import { ApolloServerPluginSubscriptionCallback } from '@apollo/server/plugin/subscriptionCallback'
 import got from 'got'
 import { GraphQLError, type GraphQLFormattedError } from 'graphql'
 import { z } from 'zod'
-import type { OperationContext } from '../graphql/context.ts'
+import type { OperationContext, StreamTransport } from '../graphql/context.ts'
 import { requestError, toPublicError } from '../graphql/errors.ts'
 import type { Log } from '../tasks/ports.ts'
 
@@ -83,34 +83,74 @@ function isUnder(text: string, allowed: readonly URL[]): boolean {
   })
 }
 
-/** Keeps Apollo's plugin from calling back about what was refused: it would, not having looked. */
+/**
+ * Keeps Apollo's plugin from what it would do without having looked: calling back about what was refused, and
+ * losing track of a subscription when another comes with the same URL.
+ */
 function takeUpAccepted(plugin: ApolloServerPlugin, log: Log): ApolloServerPlugin<OperationContext> {
+  const taken = new Set<string>()
   return {
     ...plugin,
     async requestDidStart(request) {
       const listener = await plugin.requestDidStart?.(request)
-      if (!listener) return
+      const url = target.safeParse(request.request.extensions?.subscription).data?.url
+      if (!listener || url === undefined) return
       let accepted = false
+      const refuse = (correlationId: string, message: string) => [
+        toPublicError(requestError('BAD_REQUEST', message), correlationId, log),
+      ]
       return {
         // Asked only when no plugin before had an answer.
         async responseForOperation(operation) {
+          const { contextValue } = operation
+          if (taken.has(url)) {
+            const errors = refuse(
+              contextValue.correlationId,
+              'Events are posted to this callback URL already.',
+            )
+            const http = { status: 400, headers: new HeaderMap() }
+            return { http, body: { kind: 'single' as const, singleResult: { errors } } }
+          }
+          taken.add(url)
           accepted = true
           return (await listener.responseForOperation?.(operation)) ?? null
         },
         async willSendResponse(response) {
           if (!accepted) return
+          const { contextValue } = response
+          const release = () => void taken.delete(url)
+          const hasBegun = onEnd(contextValue, release)
           await listener.willSendResponse?.(response)
+          if (!hasBegun()) release()
           const { body, http } = response.response
           if (body.kind === 'single' && body.singleResult.errors) {
             http.status = 400
-            const { correlationId } = response.contextValue
-            const error = requestError('BAD_REQUEST', 'The callback URL did not confirm the subscription.')
-            body.singleResult.errors = [toPublicError(error, correlationId, log)]
+            const message = 'The callback URL did not confirm the subscription.'
+            body.singleResult.errors = refuse(contextValue.correlationId, message)
           }
         },
       }
     },
   }
+}
+
+/** Calls back when the subscription of this operation has ended; what it gives back says whether it has begun. */
+function onEnd(context: OperationContext, ended: () => void): () => boolean {
+  const { stream } = context
+  let begun = false
+  if (!stream) return () => begun
+  const onOpen: StreamTransport['onOpen'] = (watch) => {
+    const opened = stream.onOpen(watch)
+    begun = true
+    return {
+      [Symbol.dispose]() {
+        ended()
+        opened[Symbol.dispose]()
+      },
+    }
+  }
+  Object.assign(context, { stream: { ...stream, onOpen } })
+  return () => begun
 }
 
 /** Posts messages of the protocol. Redirects are not followed: the allow-list says where events go. */

@@ -176,6 +176,24 @@ describe('Apollo’s HTTP callback protocol', () => {
     expect(router.messages).toEqual([])
   })
 
+  test('a callback URL has one subscription at a time', async () => {
+    const { id, succeed } = await scene.submit()
+    expect(await ask(FOLLOW, { id }, toExtension())).toMatchObject({ status: 200 })
+    await router.next('next')
+    const second = toExtension({ subscriptionId: 'sub-2' })
+    expect(await ask(FOLLOW, { id }, second)).toMatchObject({ status: 400, code: 'BAD_REQUEST' })
+    await succeed()
+    await router.next('complete')
+    expect(router.messages.map((message) => message.id)).not.toContain('sub-2')
+    // It is free again afterwards, also after one that was never begun.
+    expect(await ask(FOLLOW, { id }, second)).toMatchObject({ status: 200 })
+    await router.next('complete')
+    router.status = 400
+    expect(await ask(FOLLOW, { id }, second)).toMatchObject({ status: 400 })
+    router.status = 204
+    expect(await ask(FOLLOW, { id }, second)).toMatchObject({ status: 200 })
+  })
+
   test('a router that does not confirm gets an error, and no events', async () => {
     const { id, succeed } = await scene.submit()
     router.status = 400
