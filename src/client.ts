@@ -78,6 +78,8 @@ export interface FollowRequest {
   readonly afterVersion?: number
   /** For a task of someone else. */
   readonly watchToken?: string
+  /** Ends the following at once, whatever it waits for. */
+  readonly signal?: AbortSignal
 }
 
 /** A task cannot be followed. `code` is the one of the error catalogue, e.g. TASK_NOT_FOUND or UNAUTHENTICATED. */
@@ -113,7 +115,7 @@ const MAX_FAILURES = 10
  */
 export async function* followTask<Task extends FollowedTask = FollowedTask>(
   client: Pick<Client, 'iterate'>,
-  { id, selection = '', afterVersion, watchToken }: FollowRequest,
+  { id, selection = '', afterVersion, watchToken, signal }: FollowRequest,
 ): AsyncGenerator<Task, void> {
   let seen = afterVersion ?? -1
   let known = afterVersion ?? null
@@ -126,8 +128,8 @@ export async function* followTask<Task extends FollowedTask = FollowedTask>(
     },
   }
   const query = toQuery(selection)
-  for (let failures = 0; ;) {
-    for await (const result of iterate<Task>(client, { query, variables })) {
+  for (let failures = 0; !signal?.aborted;) {
+    for await (const result of iterate<Task>(client, { query, variables }, signal)) {
       const task = result.data?.taskUpdated
       if (!task) {
         failures += 1
@@ -137,15 +139,16 @@ export async function* followTask<Task extends FollowedTask = FollowedTask>(
       }
       failures = 0
       // Whatever stands between may repeat itself, or be behind.
+      known = task.version
       if (task.version > seen) {
-        seen = known = task.version
+        seen = task.version
         yield task
       }
       if (SETTLED.includes(task.status)) return
     }
     // It may have ended because what we know is the end: the state itself says so.
     known = null
-    await wait(toRetryMs(failures))
+    await wait(toRetryMs(failures), signal)
   }
 }
 
@@ -158,12 +161,20 @@ interface Result<Task> {
 async function* iterate<Task>(
   client: Pick<Client, 'iterate'>,
   payload: SubscribePayload,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<Result<Task>> {
+  if (signal?.aborted) return
+  const events = client.iterate<{ taskUpdated: Task | null }>(payload)
+  // A generator that waits cannot be ended from outside; this one of graphql-ws can.
+  const end = () => void events.return?.()
+  signal?.addEventListener('abort', end)
   try {
-    yield* client.iterate<{ taskUpdated: Task | null }>(payload)
+    yield* events
   } catch (errors) {
     if (!Array.isArray(errors)) throw errors
     yield { errors: errors as GraphQLFormattedError[] }
+  } finally {
+    signal?.removeEventListener('abort', end)
   }
 }
 
@@ -186,6 +197,14 @@ function toRetryMs(retries: number): number {
   return Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** retries) * (0.5 + Math.random() / 2)
 }
 
-function wait(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
+function wait(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = setTimeout(end, ms)
+    signal?.addEventListener('abort', end)
+  })
 }

@@ -126,6 +126,25 @@ describe('the client for frontends', () => {
     await client.dispose()
   })
 
+  test('ends at once when it is told to, and leaves nothing running', async () => {
+    await using scene = await openScene()
+    const { id } = await scene.submit()
+    const client = connect(scene.gateway.url)
+    const abort = new AbortController()
+    const states = followTask(client, { id, signal: abort.signal })
+    expect((await states.next()).value).toMatchObject({ version: 2 })
+    const rest = states.next()
+    abort.abort()
+    expect(await rest).toEqual({ done: true, value: undefined })
+    const open = async () => {
+      const metrics = await (await fetch(`${scene.gateway.url}/metrics`)).text()
+      return /^upscale_subscriptions_open (\d+)$/m.exec(metrics)?.[1]
+    }
+    while ((await open()) !== '0') await new Promise(setImmediate)
+    expect((await followTask(client, { id, signal: abort.signal }).next()).done).toBe(true)
+    await client.dispose()
+  })
+
   test('says by its code why a task cannot be followed', async () => {
     await using scene = await openScene()
     const client = connect(scene.gateway.url)
