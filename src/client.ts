@@ -26,11 +26,11 @@ const CONNECTION_LOST = 4408
 /**
  * Options for graphql-ws's `createClient`. A connection that breaks is made again without limit, after 0.5 s at
  * first and 30 s at last, with jitter, so that many clients do not come back at once; one that is dead without
- * having been closed is found out within 15 s. Only where the proof itself is not good (4403 UNAUTHENTICATED) is
- * the connection given up, and operations fail with that CloseEvent.
+ * having been closed is found out within 15 s. Only where the proof itself is not good (4403, but for one that has
+ * expired), or what is sent cannot be understood, is the connection given up: operations fail with that CloseEvent.
  */
 export function toClientOptions({ url, getAuthorization, watchToken }: ConnectionSettings): ClientOptions {
-  let socket: { close(code: number, reason: string): void } | undefined
+  let socket: ClosableSocket | undefined
   let deadline: ReturnType<typeof setTimeout> | undefined
   return {
     url,
@@ -45,7 +45,7 @@ export function toClientOptions({ url, getAuthorization, watchToken }: Connectio
     retryWait: (retries) => wait(toRetryMs(retries)),
     shouldRetry: (event) => {
       const { code, reason } = event as { code?: unknown; reason?: unknown }
-      return code !== FORBIDDEN || reason !== 'UNAUTHENTICATED'
+      return code !== FORBIDDEN || reason === 'TOKEN_EXPIRED'
     },
     keepAlive: PING_EVERY_MS,
     on: {
@@ -53,7 +53,7 @@ export function toClientOptions({ url, getAuthorization, watchToken }: Connectio
       ping(received) {
         if (received) return
         const pinged = socket
-        deadline = setTimeout(() => pinged?.close(CONNECTION_LOST, 'No pong'), PONG_WITHIN_MS)
+        deadline = setTimeout(() => pinged && giveUp(pinged), PONG_WITHIN_MS)
       },
       pong(received) {
         if (received) clearTimeout(deadline)
@@ -61,6 +61,20 @@ export function toClientOptions({ url, getAuthorization, watchToken }: Connectio
       closed: () => clearTimeout(deadline),
     },
   }
+}
+
+interface ClosableSocket {
+  close(code: number, reason: string): void
+  onclose: ((event: { code: number; reason: string; wasClean: boolean }) => void) | null
+}
+
+/** Counts a connection as closed at once: a dead one never answers the close. */
+function giveUp(socket: ClosableSocket): void {
+  const event = { code: CONNECTION_LOST, reason: 'No pong', wasClean: false }
+  const { onclose } = socket
+  socket.onclose = null
+  socket.close(event.code, event.reason)
+  onclose?.call(socket, event)
 }
 
 /** What every event of a followed task holds; more by `selection`. */
@@ -128,7 +142,7 @@ export async function* followTask<Task extends FollowedTask = FollowedTask>(
     },
   }
   const query = toQuery(selection)
-  for (let failures = 0; !signal?.aborted;) {
+  for (let failures = 0, fruitless = 0; !signal?.aborted; fruitless += 1) {
     for await (const result of iterate<Task>(client, { query, variables }, signal)) {
       const task = result.data?.taskUpdated
       if (!task) {
@@ -138,17 +152,19 @@ export async function* followTask<Task extends FollowedTask = FollowedTask>(
         continue
       }
       failures = 0
-      // Whatever stands between may repeat itself, or be behind.
       known = task.version
-      if (task.version > seen) {
+      const settled = SETTLED.includes(task.status)
+      // Whatever stands between may repeat itself, or be behind; a final state counts all the same.
+      if (task.version > seen || (settled && task.version !== seen)) {
         seen = task.version
+        fruitless = 0
         yield task
       }
-      if (SETTLED.includes(task.status)) return
+      if (settled) return
     }
     // It may have ended because what we know is the end: the state itself says so.
     known = null
-    await wait(toRetryMs(failures), signal)
+    await wait(toRetryMs(fruitless), signal)
   }
 }
 
@@ -171,11 +187,18 @@ async function* iterate<Task>(
   try {
     yield* events
   } catch (errors) {
-    if (!Array.isArray(errors)) throw errors
-    yield { errors: errors as GraphQLFormattedError[] }
+    if (Array.isArray(errors)) yield { errors: errors as GraphQLFormattedError[] }
+    else if (isPassing(errors)) yield { errors: [{ message: 'The connection was closed.' }] }
+    else throw errors
   } finally {
     signal?.removeEventListener('abort', end)
   }
+}
+
+/** Whether a connection that graphql-ws has given up may be made again: faults of the server pass. */
+function isPassing(error: unknown): boolean {
+  const { code } = (typeof error === 'object' && error !== null ? error : {}) as { code?: unknown }
+  return code === 1011 || code === 4500
 }
 
 function toQuery(selection: string): string {

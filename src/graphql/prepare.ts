@@ -1,4 +1,5 @@
 import {
+  getArgumentValues,
   getOperationAST,
   getVariableValues,
   GraphQLError,
@@ -94,7 +95,8 @@ export function createPrepare(schema: GraphQLSchema, { introspection }: { intros
 
 /**
  * What graphql-js would only find out at the start of execution: a root selection that cannot be made, or of
- * a subscription one with nothing left in it. There it would throw, and that would end a whole socket.
+ * a subscription one with nothing left in it, or arguments that variables do not fit. There it would throw, and that
+ * would end a whole socket, or be told in another way on each transport.
  */
 function findRootFault(
   schema: GraphQLSchema,
@@ -109,8 +111,12 @@ function findRootFault(
   if (!root) return undefined
   try {
     const fields = collectFields(schema, fragments, variables, root, operation.selectionSet)
-    const empty = operation.operation === OperationTypeNode.SUBSCRIPTION && fields.size === 0
-    return empty ? requestError('BAD_REQUEST', 'The subscription selects nothing.') : undefined
+    if (operation.operation !== OperationTypeNode.SUBSCRIPTION) return undefined
+    for (const [node] of fields.values()) {
+      const field = node && root.getFields()[node.name.value]
+      if (field) getArgumentValues(field, node, variables)
+    }
+    return fields.size === 0 ? requestError('BAD_REQUEST', 'The subscription selects nothing.') : undefined
   } catch (error) {
     if (error instanceof GraphQLError) return error
     throw error

@@ -37,7 +37,9 @@ export function createDoor({ authenticate, log, isDraining }: DoorOptions): Door
   const enter = async (request: FastifyRequest, reply: FastifyReply, guests: boolean) => {
     // What is paid for now might be cut off in a moment.
     if (isDraining()) return sendError(request, reply, 503, 'The service is stopping; ask another.', log)
-    const { authorization } = request.headers
+    // Routers send an empty header for none.
+    const { authorization: given } = request.headers
+    const authorization = given === '' ? undefined : given
     try {
       identities.set(request, await authenticate(authorization))
       return undefined

@@ -51,6 +51,7 @@ export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
     if (stream.refused) return door.refuse(request, reply)
     if (status !== 200 || body === null || typeof body === 'string')
       return sendError(request, reply, status, toMessage(body), log)
+    stream.endWithConnection(body)
     return (
       reply
         .header('content-type', `${EVENT_STREAM}; charset=utf-8`)
@@ -112,6 +113,7 @@ class EventStream {
   readonly #reply: FastifyReply
   #version: number | undefined
   #id: number | undefined
+  #isOver = false
   #taken = Promise.resolve()
   #take = () => undefined as void
 
@@ -136,18 +138,29 @@ class EventStream {
   /** To be awaited before an event is queued: until the one before has been taken by the reader, the task moves on. */
   async mark(): Promise<void> {
     await this.#taken
+    if (this.#isOver) return
     this.#id = this.#version
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#taken = promise
     this.#take = resolve
   }
 
-  /** What goes over the wire. Ends when the reader goes. */
-  async *toFrames(body: AsyncGenerator<string, void>): AsyncGenerator<string, void> {
+  /** Ends the operation when the reader goes, or has gone already, and cuts off one that stalls. */
+  endWithConnection(body: AsyncGenerator<string, void>): void {
     const { raw } = this.#reply
-    // A generator that waits cannot be ended from outside; this one can.
-    raw.once('close', () => void body.return())
-    raw.socket?.setTimeout(STALLED_AFTER_MS, () => raw.destroy())
+    const end = () => {
+      this.#isOver = true
+      this.#take()
+      void body.return()
+    }
+    if (raw.destroyed) end()
+    else raw.once('close', end)
+    // Without a listener of its own Node destroys a socket that times out.
+    raw.socket?.setTimeout(STALLED_AFTER_MS)
+  }
+
+  /** What goes over the wire. */
+  async *toFrames(body: AsyncGenerator<string, void>): AsyncGenerator<string, void> {
     try {
       for await (const frame of body) {
         const isEvent = frame.startsWith('event: next')

@@ -45,9 +45,12 @@ export interface SubscriptionCallbacks {
 /** `allowedUrls`: where routers take events; what is under one of them is allowed. */
 export function createSubscriptionCallbacks(allowedUrls: readonly string[], log: Log): SubscriptionCallbacks {
   const allowed = allowedUrls.map((url) => new URL(url))
+  const taken = new Set<string>()
+  const fetcher = createFetcher(taken, log)
   return {
     plugin: takeUpAccepted(
-      ApolloServerPluginSubscriptionCallback({ fetcher: createFetcher(log), logger: toLogger(log) }),
+      ApolloServerPluginSubscriptionCallback({ fetcher, logger: toLogger(log) }),
+      taken,
       log,
     ),
     isCallback: ({ extensions }) => Boolean(extensions?.subscription),
@@ -85,10 +88,13 @@ function isUnder(text: string, allowed: readonly URL[]): boolean {
 
 /**
  * Keeps Apollo's plugin from what it would do without having looked: calling back about what was refused, and
- * losing track of a subscription when another comes with the same URL.
+ * losing track of a subscription when another comes with the same URL. `taken`: the URLs of those that run.
  */
-function takeUpAccepted(plugin: ApolloServerPlugin, log: Log): ApolloServerPlugin<OperationContext> {
-  const taken = new Set<string>()
+function takeUpAccepted(
+  plugin: ApolloServerPlugin,
+  taken: Set<string>,
+  log: Log,
+): ApolloServerPlugin<OperationContext> {
   return {
     ...plugin,
     async requestDidStart(request) {
@@ -154,11 +160,11 @@ function onEnd(context: OperationContext, ended: () => void): () => boolean {
 }
 
 /** Posts messages of the protocol. Redirects are not followed: the allow-list says where events go. */
-function createFetcher(log: Log): (url: string, init?: { body?: string | Buffer }) => Promise<Response> {
-  return async (url, init) => {
+function createFetcher(taken: ReadonlySet<string>, log: Log): Fetcher {
+  const post = async (url: string, body: string) => {
     const { statusCode } = await got.post(url, {
       headers: { 'content-type': 'application/json', 'subscription-protocol': 'callback/1.0' },
-      body: formatErrors(String(init?.body), log),
+      body,
       followRedirect: false,
       throwHttpErrors: false,
       retry: { limit: 0 },
@@ -166,16 +172,36 @@ function createFetcher(log: Log): (url: string, init?: { body?: string | Buffer 
     })
     return new Response(null, { status: statusCode })
   }
+  return async (url, init) => {
+    const message = JSON.parse(String(init?.body)) as Message
+    // Apollo's plugin goes on with the heartbeats of a subscription that could not begin; for a 404 it stops.
+    if (message.action === 'check' && !taken.has(url)) return new Response(null, { status: 404 })
+    const body = formatErrors(message, log)
+    if (message.action !== 'complete') return post(url, body)
+    // Apollo's plugin does not wait for this one: were it to fail, that would end the process.
+    return post(url, body).then(
+      ({ status }) => {
+        if (status >= 400) log.warn({ status }, 'a router did not take the end of a subscription')
+        return new Response(null, { status: 204 })
+      },
+      (error: unknown) => {
+        log.warn({ err: error }, 'a router could not be told the end of a subscription')
+        return new Response(null, { status: 204 })
+      },
+    )
+  }
 }
 
+type Fetcher = (url: string, init?: { body?: string | Buffer }) => Promise<Response>
+
 interface Message {
+  readonly action: 'check' | 'next' | 'complete'
   readonly payload?: { readonly errors?: readonly GraphQLFormattedError[] }
   readonly errors?: readonly GraphQLFormattedError[]
 }
 
 /** Gives the errors in a message the one shape in which errors leave: Apollo's plugin posts what graphql-js says. */
-function formatErrors(text: string, log: Log): string {
-  const { payload, errors, ...message } = JSON.parse(text) as Message
+function formatErrors({ payload, errors, ...message }: Message, log: Log): string {
   const format = ({ message, path, extensions = {} }: GraphQLFormattedError) => {
     const { correlationId } = extensions
     const error = new GraphQLError(message, { path: path ?? null, extensions })

@@ -8,6 +8,7 @@ import { SignJWT } from 'jose'
 import { WebSocket, WebSocketServer } from 'ws'
 import { followTask, toClientOptions, type ConnectionSettings } from '../../src/client.ts'
 import { startProcess } from '../support/process.ts'
+import { startSilentProxy } from '../support/proxy.ts'
 import { openScene, RESULT } from '../support/scene.ts'
 import { startScriptedUpstream } from '../support/scripted-upstream.ts'
 import { openTempDir } from '../support/temp-dir.ts'
@@ -23,7 +24,7 @@ async function sign(expiresInS: number): Promise<string> {
 }
 
 function connect(url: string, settings: Partial<ConnectionSettings> = {}, more: Partial<ClientOptions> = {}) {
-  const options = toClientOptions({ url: `${url.replace('http', 'ws')}/graphql`, ...settings })
+  const options = toClientOptions({ url: new URL('/graphql', url.replace('http', 'ws')).href, ...settings })
   return createClient({ ...options, webSocketImpl: WebSocket, ...more, on: { ...options.on, ...more.on } })
 }
 
@@ -144,6 +145,20 @@ describe('the client for frontends', () => {
     expect((await followTask(client, { id, signal: abort.signal }).next()).done).toBe(true)
     await client.dispose()
   })
+
+  test('finds out that a connection is dead although it was not closed, and goes on with another', async () => {
+    await using scene = await openScene()
+    await using proxy = await startSilentProxy(scene.gateway.url)
+    const { id, succeed } = await scene.submit()
+    const client = connect(proxy.url)
+    const states = followTask(client, { id })
+    expect((await states.next()).value).toMatchObject({ version: 2 })
+    proxy.silence()
+    const rest = states.next()
+    await succeed()
+    expect((await rest).value).toEqual({ version: 3, status: 'SUCCEEDED' })
+    await client.dispose()
+  }, 60_000)
 
   test('says by its code why a task cannot be followed', async () => {
     await using scene = await openScene()

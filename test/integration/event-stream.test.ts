@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { describe, expect, test } from '@jest/globals'
 import { createClient } from 'graphql-sse'
 import { SignJWT } from 'jose'
@@ -219,6 +221,36 @@ describe('/graphql/stream', () => {
     while ((await metric()) !== '0') await turn()
     using third = await open()
     expect((await third.next())?.id).toBe('2')
+  })
+
+  test('nothing stays of clients that leave at any moment', async () => {
+    await using scene = await openScene()
+    const { id, watchToken } = await scene.submit()
+    const { hostname, port } = new URL(scene.gateway.url)
+    const body = JSON.stringify({ query: FOLLOW, variables: { id, watchToken } })
+    const head = [
+      'POST /graphql/stream HTTP/1.1',
+      `Host: ${hostname}:${port}`,
+      'Accept: text/event-stream',
+      'Content-Type: application/json',
+      `Content-Length: ${body.length}`,
+    ]
+    for (let turns = 0; turns < 40; turns += 1) {
+      const socket = connect(Number(port), hostname)
+      socket.on('error', () => undefined)
+      await once(socket, 'connect')
+      socket.write(`${head.join('\r\n')}\r\n\r\n${body}`)
+      for (let n = 0; n < turns / 2; n += 1) await turn()
+      socket.destroy()
+    }
+    const metric = async () => {
+      const text = await (await fetch(`${scene.gateway.url}/metrics`)).text()
+      return /^upscale_http_streams_open (\d+)$/m.exec(text)?.[1]
+    }
+    // Those that were sent last have been read by the time this one is answered.
+    using last = await openEventStream<Shown>(scene.gateway.url, { query: FOLLOW, variables: { id } })
+    await last.next()
+    while ((await metric()) !== '1') await turn()
   })
 
   test('breaks off without a complete when the service stops, so that the client goes elsewhere', async () => {

@@ -194,6 +194,50 @@ describe('Apollo’s HTTP callback protocol', () => {
     expect(await ask(FOLLOW, { id }, second)).toMatchObject({ status: 200 })
   })
 
+  test('a subscription that cannot begin is ended, without heartbeats, whatever the router says to that', async () => {
+    await using guarded = await openScene({
+      SUBSCRIPTION_CALLBACK_URLS: router.url,
+      AUTH_JWT_SECRET: 'a secret that is long enough for HS256',
+    })
+    const statuses: Record<string, number> = { check: 204, complete: 400 }
+    router.answer = ({ action }) => statuses[action] ?? 204
+    const response = await fetch(`${guarded.gateway.url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        query: FOLLOW,
+        variables: { id: 'x' },
+        extensions: { subscription: toExtension({ heartbeatIntervalMs: 100 }) },
+      }),
+    })
+    expect(response.status).toBe(200)
+    expect(await router.next()).toMatchObject({ action: 'check' })
+    const end = await router.next()
+    expect(end).toMatchObject({ action: 'complete', errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] })
+    // Another subscription's heartbeats tell that the time for its own has passed.
+    const { id } = await scene.submit()
+    await ask(
+      FOLLOW,
+      { id },
+      toExtension({
+        subscriptionId: 'sub-2',
+        callbackUrl: `${router.url}/callback/2`,
+        heartbeatIntervalMs: 100,
+      }),
+    )
+    for (let beats = 0; beats < 4;) if ((await router.next('check')).id === 'sub-2') beats += 1
+    expect(router.messages.filter((message) => message.id === 'sub-1')).toHaveLength(2)
+  })
+
+  test('a variable that does not fit is BAD_USER_INPUT, as on the other transports', async () => {
+    const query = 'subscription ($id: ID = "a") { taskUpdated(id: $id) { version } }'
+    expect(await ask(query, { id: null }, toExtension())).toMatchObject({
+      status: 400,
+      body: { errors: [{ extensions: { code: 'BAD_USER_INPUT', field: 'id' } }] },
+    })
+    expect(router.messages).toEqual([])
+  })
+
   test('a router that does not confirm gets an error, and no events', async () => {
     const { id, succeed } = await scene.submit()
     router.status = 400

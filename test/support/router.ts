@@ -19,6 +19,8 @@ export interface ScriptedRouter extends AsyncDisposable {
   readonly messages: RouterMessage[]
   /** The HTTP status of its answers. */
   status: number
+  /** The status of the answer to this message; `status` unless set. */
+  answer: ((message: RouterMessage) => number) | undefined
   /** The next message that was not taken yet, of this action or of any. */
   next(action?: RouterMessage['action']): Promise<RouterMessage>
 }
@@ -33,7 +35,9 @@ export async function startScriptedRouter(): Promise<ScriptedRouter> {
     request.on('end', () => {
       const message = JSON.parse(body) as RouterMessage
       messages.push({ ...message, path: request.url ?? '', headers: request.headers })
-      response.writeHead(router.status, { 'subscription-protocol': 'callback/1.0' }).end()
+      response
+        .writeHead(router.answer?.(message) ?? router.status, { 'subscription-protocol': 'callback/1.0' })
+        .end()
       arrived.resolve()
       arrived = Promise.withResolvers()
     })
@@ -43,6 +47,7 @@ export async function startScriptedRouter(): Promise<ScriptedRouter> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     messages,
     status: 204,
+    answer: undefined,
     async next(action) {
       for (;;) {
         const message = messages[taken]
