@@ -7,7 +7,7 @@ const fence = (files, forbidden, message) => ({
 })
 
 export default tseslint.config(
-  { ignores: ['dist', 'node_modules', 'coverage', 'test/generated', 'data'] },
+  { ignores: ['dist', 'node_modules', 'coverage', 'test/generated', 'data', 'bench/peers'] },
   ...tseslint.configs.strictTypeChecked,
   ...tseslint.configs.stylisticTypeChecked,
   {

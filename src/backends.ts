@@ -1,5 +1,5 @@
 import type { Config } from './config.ts'
-import { createLocalHints } from './hints/local.ts'
+import { createLocalHints, type LocalHints } from './hints/local.ts'
 import { openPostgresHints } from './hints/postgres.ts'
 import { openRedisHints } from './hints/redis.ts'
 import { openRedisClient } from './hints/redis-client.ts'
@@ -35,6 +35,8 @@ export interface BackendOptions {
   readonly log: Log
   /** Told how old a hint of another replica was when it came, in milliseconds. */
   onHint(lagMs: number): void
+  /** The hints of a process that is alone; its own unless given. */
+  readonly hints?: LocalHints
 }
 
 /** Opens what the settings name: one file for one process, or servers for any number of replicas. */
@@ -47,10 +49,12 @@ export function openBackends(
     : openShared(database.url, redisUrl, options)
 }
 
-async function openAlone(file: string, { clock, pollsPerSecond }: BackendOptions): Promise<Backends> {
+async function openAlone(
+  file: string,
+  { clock, pollsPerSecond, hints = createLocalHints() }: BackendOptions,
+): Promise<Backends> {
   await using opened = new AsyncDisposableStack()
   opened.use(await lockService(file))
-  const hints = createLocalHints()
   const { store, outbox } = opened.use(await openSqlite(file, hints))
   const rest = opened.move()
   return {

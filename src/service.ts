@@ -20,6 +20,7 @@ import { addHealthRoutes, addMetricsRoute } from './http/health-routes.ts'
 import { createHttpStreams } from './http/http-streams.ts'
 import { addStreamRoute } from './http/stream-route.ts'
 import { createWatchTokens } from './http/watch-tokens.ts'
+import type { LocalHints } from './hints/local.ts'
 import { createRateLimits } from './limits/rate-limits.ts'
 import { createMetrics } from './metrics.ts'
 import { systemClock, systemSecrets } from './system.ts'
@@ -42,6 +43,8 @@ export interface Overrides {
   readonly clock?: Clock
   /** How the names of callers' servers become addresses. */
   readonly lookup?: LookupFunction
+  /** The hints of a service that is alone on its database, for whoever writes into that database directly. */
+  readonly hints?: LocalHints
   /** How long the embedded sandbox takes for an upscale. */
   readonly sandboxCompleteAfterMs?: number
 }
@@ -67,7 +70,13 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   }))
   const { onHint } = metrics
   const backends = opened.use(
-    await openBackends(config, { pollsPerSecond: POLLS_PER_SECOND, clock, log, onHint }),
+    await openBackends(config, {
+      pollsPerSecond: POLLS_PER_SECOND,
+      clock,
+      log,
+      onHint,
+      ...(overrides.hints && { hints: overrides.hints }),
+    }),
   )
   const { store, outbox, hints, createLimiter, budget } = backends
 

@@ -10,6 +10,7 @@ import type {
 import { isUncharged, type TaskStatus, type UpscaleTask } from '../tasks/task.ts'
 import type { Locking } from './locking.ts'
 import type { Database, TaskRow } from './schema.ts'
+import { shareReads } from './shared-reads.ts'
 import { insertDelivery, queueDeliveries } from './sql-outbox.ts'
 import { toRow, toTask } from './task-row.ts'
 
@@ -18,11 +19,13 @@ export class SqlTaskStore implements TaskStore {
   readonly #db: Kysely<Database>
   readonly #hints: TaskHints
   readonly #locking: Locking
+  readonly #read: (id: string) => Promise<UpscaleTask | undefined>
 
   constructor(db: Kysely<Database>, hints: TaskHints, locking: Locking) {
     this.#db = db
     this.#hints = hints
     this.#locking = locking
+    this.#read = shareReads((ids) => this.readMany(ids))
   }
 
   insert<Refusal = never>(
@@ -47,10 +50,8 @@ export class SqlTaskStore implements TaskStore {
     })
   }
 
-  async read(id: string): Promise<UpscaleTask | undefined> {
-    if (!isStorable(id)) return undefined
-    const row = await this.#db.selectFrom('task').selectAll().where('id', '=', id).executeTakeFirst()
-    return row && toTask(row)
+  read(id: string): Promise<UpscaleTask | undefined> {
+    return isStorable(id) ? this.#read(id) : Promise.resolve(undefined)
   }
 
   async readMany(ids: readonly string[]): Promise<UpscaleTask[]> {

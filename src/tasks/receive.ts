@@ -30,7 +30,7 @@ export async function receiveCallback(
   const facts = { at: deps.clock.now(), source: 'CALLBACK', upstreamTaskId } as const
   const tell = async (news: Report): Promise<Receipt> =>
     // The upstream's id may have become known, as another one, while record-info was asked.
-    isOther(await report(task.id, news), facts) ? 'mismatch' : 'taken'
+    isOther(await report(task, news), facts) ? 'mismatch' : 'taken'
   switch (outcome.kind) {
     case 'succeeded': {
       const images = toImages(outcome.imageUrls, facts.at, deps.policy.imageLifetimeMs)

@@ -2,8 +2,11 @@ import { applyReport, type Report } from './apply-report.ts'
 import type { TaskDependencies } from './ports.ts'
 import { isSettled, type UpscaleTask } from './task.ts'
 
-/** The one door through which every change of a task goes. Resolves to the task as it stands afterwards. */
-export type Reporter = (taskId: string, report: Report) => Promise<UpscaleTask>
+/**
+ * The one door through which every change of a task goes. Resolves to the task as it stands afterwards. Whoever has read the
+ * task just now gives it instead of its id, and spares a look.
+ */
+export type Reporter = (task: string | UpscaleTask, report: Report) => Promise<UpscaleTask>
 
 /** Thrown when a report names a task that the store does not have (any more). */
 export class UnknownTaskError extends Error {
@@ -19,13 +22,17 @@ export function createReporter({
   log,
   deliveryAlarm,
 }: Pick<TaskDependencies, 'store' | 'log' | 'deliveryAlarm'>): Reporter {
-  return async (taskId, report) => {
+  return async (given, report) => {
+    const taskId = typeof given === 'string' ? given : given.id
+    // What was read before may be old. If it is, the update finds out, and nothing is made of it.
+    let known = typeof given === 'string' ? undefined : given
     for (;;) {
-      const task = await store.read(taskId)
+      const task = known ?? (await store.read(taskId))
       if (task === undefined) throw new UnknownTaskError(`No task ${taskId}`)
       const next = applyReport(task, report)
-      if (next === undefined) return task
-      if (!(await store.update(task, next))) continue
+      if (next === undefined && known === undefined) return task
+      known = undefined
+      if (next === undefined || !(await store.update(task, next))) continue
       const { status, version, upstreamTaskId, polls, failure } = next
       log.info({ taskId, status, version, upstreamTaskId, polls, failure, report: report.kind }, 'task moved')
       if (isSettled(next)) deliveryAlarm.ring()

@@ -118,15 +118,16 @@ const STORE_RETRY_MS = 1_000
 function persist(
   { clock, log }: TaskDependencies,
   report: Reporter,
-  { id, answerBy, deadlineAt }: UpscaleTask,
+  task: UpscaleTask,
   news: Report,
   { cut, background }: SubmitLife,
 ): Promise<UpscaleTask> {
+  const { id, answerBy, deadlineAt } = task
   const { promise, resolve, reject } = Promise.withResolvers<UpscaleTask>()
   const insist = async () => {
     for (;;) {
       try {
-        resolve(await report(id, news))
+        resolve(await report(task, news))
         return
       } catch (error) {
         const now = clock.now()

@@ -1,0 +1,105 @@
+/**
+ * The service as it is shipped, with the hooks of the bench beside it. Tasks are written into its database over a
+ * connection of the bench's own, and the service learns of new states as it always does: by a hint.
+ */
+import { randomBytes, randomUUID } from 'node:crypto'
+import { DatabaseSync } from 'node:sqlite'
+import pg from 'pg'
+import { readConfig } from '../dist/config.js'
+import { createLocalHints } from '../dist/hints/local.js'
+import { createLogger } from '../dist/logger.js'
+import { startService } from '../dist/service.js'
+import { toRow } from '../dist/store/task-row.js'
+import { systemSecrets } from '../dist/system.js'
+
+const config = readConfig(process.env)
+const hints = createLocalHints()
+const service = await startService(config, createLogger(config.logLevel, false), { hints })
+process.once('SIGTERM', () => void service[Symbol.asyncDispose]().then(() => process.exit()))
+
+const DAY_MS = 86_400_000
+
+function newTask(settled) {
+  const now = Date.now()
+  const token = systemSecrets.newToken()
+  const id = randomUUID()
+  const images = [{ url: 'https://example.com/result.png', expiresAt: now + DAY_MS }]
+  const event = {
+    at: now,
+    status: 'PROCESSING',
+    source: 'SUBMIT',
+    upstreamCode: null,
+    note: 'accepted by the upscale service',
+  }
+  const row = toRow({
+    id,
+    version: settled ? 3 : 2,
+    owner: 'anonymous',
+    status: settled ? 'SUCCEEDED' : 'PROCESSING',
+    sourceTaskId: id,
+    imageIndex: 0,
+    waterMark: null,
+    images: settled ? images : null,
+    failure: null,
+    failedBy: null,
+    upstreamTaskId: `upstream-${id}`,
+    callbackTokenHash: systemSecrets.digest(token),
+    pictureDigest: randomBytes(32).toString('base64url'),
+    imagesExpireAt: settled ? now + DAY_MS : null,
+    answerBy: null,
+    createdAt: now,
+    updatedAt: now,
+    settledAt: settled ? now : null,
+    deadlineAt: now + DAY_MS,
+    dueAt: settled ? null : now + DAY_MS,
+    polls: 0,
+    history: [event],
+  })
+  return {
+    row,
+    task: { id, callBackPath: `/callbacks/upscale/${id}/${token}`, upstreamTaskId: `upstream-${id}` },
+  }
+}
+
+const { database } = config
+globalThis.bench = database.kind === 'sqlite' ? onSqlite(database.file) : await onPostgres(database.url)
+
+function onSqlite(file) {
+  const db = new DatabaseSync(file, { timeout: 10_000 })
+  return {
+    tasks(count, settled = false) {
+      const made = Array.from({ length: count }, () => newTask(settled))
+      const columns = Object.keys(made[0].row)
+      const insert = db.prepare(`insert into task (${columns}) values (${columns.map(() => '?')})`)
+      db.exec('begin immediate')
+      for (const { row } of made) insert.run(...Object.values(row))
+      db.exec('commit')
+      return made.map(({ task }) => task)
+    },
+    publish(ids) {
+      const update = db.prepare('update task set version = version + 1 where id = ?')
+      db.exec('begin immediate')
+      for (const id of ids) update.run(id)
+      db.exec('commit')
+      for (const id of ids) hints.announce(id)
+    },
+  }
+}
+
+async function onPostgres(connectionString) {
+  const client = new pg.Client({ connectionString })
+  await client.connect()
+  return {
+    async tasks(count, settled = false) {
+      const made = Array.from({ length: count }, () => newTask(settled))
+      for (let at = 0; at < count; at += 1_000) {
+        const rows = made.slice(at, at + 1_000).map(({ row }) => row)
+        await client.query('insert into task select * from jsonb_populate_recordset(null::task, $1)', [
+          JSON.stringify(rows),
+        ])
+      }
+      return made.map(({ task }) => task)
+    },
+    publish: () => Promise.reject(new Error('Events are measured on SQLite')),
+  }
+}
