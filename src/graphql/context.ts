@@ -13,7 +13,7 @@ export interface Caller {
   /** May see what is the operator's. */
   readonly operator: boolean
   /** What the transport adds to a subscription; absent where none can run. */
-  readonly stream?: StreamTransport
+  readonly stream?: StreamTransport | undefined
 }
 
 /** What a transport sees to while a subscription runs. */
@@ -72,38 +72,65 @@ export function unauthenticated(message = 'A valid bearer token is required.'): 
   return requestError('UNAUTHENTICATED', message, { http: { status: 401 } })
 }
 
+type Shared = Pick<OperationContext, 'tasks' | 'mode' | 'callbackPolicy' | 'watchTokens'>
+
 /** Makes the contexts of a service. */
-export function createContextFactory(
-  shared: Pick<OperationContext, 'tasks' | 'mode' | 'callbackPolicy' | 'watchTokens'>,
-): CreateContext {
-  const { tasks } = shared
-  return (caller, correlationId) => {
-    let loader: DataLoader<string, UpscaleTask | undefined> | undefined
-    let deliveries: DataLoader<string, readonly Delivery[]> | undefined
-    return {
-      ...caller,
-      ...shared,
-      correlationId,
-      loadTask(id) {
-        loader ??= new DataLoader(async (ids) => {
-          const found = new Map(
-            (await tasks.getMany(requireOwner(caller), ids)).map((task) => [task.id, task]),
-          )
-          return ids.map((each) => found.get(each))
-        })
-        return loader.load(id)
+export function createContextFactory(shared: Shared): CreateContext {
+  return (caller, correlationId) => new LeanContext(shared, caller, correlationId)
+}
+
+/** Small, because every stream keeps one. Nothing in it is `#private`: Apollo Server makes copies. */
+class LeanContext implements OperationContext {
+  private readonly shared: Shared
+  readonly owner: string | null
+  readonly operator: boolean
+  readonly stream: StreamTransport | undefined
+  readonly correlationId: string
+  private taskLoader: DataLoader<string, UpscaleTask | undefined> | undefined
+  private deliveryLoader: DataLoader<string, readonly Delivery[]> | undefined
+
+  constructor(shared: Shared, caller: Caller, correlationId: string) {
+    this.shared = shared
+    this.owner = caller.owner
+    this.operator = caller.operator
+    this.stream = caller.stream
+    this.correlationId = correlationId
+  }
+
+  get tasks(): Tasks {
+    return this.shared.tasks
+  }
+
+  get mode(): OperationContext['mode'] {
+    return this.shared.mode
+  }
+
+  get callbackPolicy(): CallbackPolicy {
+    return this.shared.callbackPolicy
+  }
+
+  get watchTokens(): WatchTokens | null {
+    return this.shared.watchTokens
+  }
+
+  loadTask(id: string): Promise<UpscaleTask | undefined> {
+    this.taskLoader ??= new DataLoader(async (ids) => {
+      const found = await this.tasks.getMany(requireOwner(this), ids)
+      const byId = new Map(found.map((task) => [task.id, task]))
+      return ids.map((each) => byId.get(each))
+    })
+    return this.taskLoader.load(id)
+  }
+
+  loadDeliveries(taskId: string): Promise<readonly Delivery[]> {
+    this.deliveryLoader ??= new DataLoader(
+      async (ids) => {
+        const found = Map.groupBy(await this.tasks.deliveries(ids), (delivery) => delivery.taskId)
+        return ids.map((each) => found.get(each) ?? [])
       },
-      loadDeliveries(taskId) {
-        deliveries ??= new DataLoader(
-          async (ids) => {
-            const found = Map.groupBy(await tasks.deliveries(ids), (delivery) => delivery.taskId)
-            return ids.map((each) => found.get(each) ?? [])
-          },
-          // An operation may be a stream: what it shows must not be older than its event.
-          { cache: false },
-        )
-        return deliveries.load(taskId)
-      },
-    }
+      // An operation may be a stream: what it shows must not be older than its event.
+      { cache: false },
+    )
+    return this.deliveryLoader.load(taskId)
   }
 }

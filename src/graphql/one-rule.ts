@@ -2,7 +2,14 @@
  * The one rule: a task failure is reported exactly once. As data, where the same selection set also selects
  * `problem` of the same object; otherwise as a typed error on the field that the failure leaves null.
  */
-import { getNamedType, isObjectType, type FieldNode, type GraphQLResolveInfo } from 'graphql'
+import {
+  getNamedType,
+  isObjectType,
+  type FieldNode,
+  type GraphQLObjectType,
+  type GraphQLResolveInfo,
+  type GraphQLSchema,
+} from 'graphql'
 import { collectFields, collectSubfields } from 'graphql/execution/collectFields.js'
 import type { Problem } from '../tasks/failure.ts'
 import { toProblemError } from './errors.ts'
@@ -30,26 +37,41 @@ export function reportOnPayload(problem: Problem, info: GraphQLResolveInfo): voi
 /** The selection set that a field stands in, with fragments, @skip and @include counted as graphql-js does. */
 function collectSiblings(info: GraphQLResolveInfo): Selection {
   const { schema, fragments, variableValues, operation } = info
-  const path = toPath(info)
   const root = schema.getRootType(operation.operation)
+  let parent: GraphQLObjectType | null | undefined = root
   let selection: Selection = root
     ? collectFields(schema, fragments, variableValues, root, operation.selectionSet)
     : new Map()
-  for (const [index, step] of path.entries()) {
-    const type = schema.getType(path[index + 1]?.typename ?? '')
-    if (!isObjectType(type)) break
-    const nodes = selection.get(step.key) ?? []
-    selection = collectSubfields(schema, fragments, variableValues, type, [...nodes])
+  for (const { key, typename } of toPath(info)) {
+    const nodes = selection.get(key) ?? []
+    parent = findType(schema, parent, nodes[0], typename)
+    if (parent == null) break
+    selection = collectSubfields(schema, fragments, variableValues, parent, [...nodes])
   }
   return selection
 }
 
-/** The response keys from the root down to this field, without list positions, each with its parent type. */
-function toPath(info: GraphQLResolveInfo): { key: string; typename: string }[] {
+/** The type of what a field returns: what the path says, for an abstract one; compiled operations have none there. */
+function findType(
+  schema: GraphQLSchema,
+  parent: GraphQLObjectType | null | undefined,
+  node: FieldNode | undefined,
+  typename: string | undefined,
+): GraphQLObjectType | undefined {
+  const field = node && parent?.getFields()[node.name.value]
+  const type = typename === undefined ? field && getNamedType(field.type) : schema.getType(typename)
+  return isObjectType(type) ? type : undefined
+}
+
+/** The response keys from the root down to this field's parent, without list positions, each with the type of its value. */
+function toPath(info: GraphQLResolveInfo): { key: string; typename: string | undefined }[] {
   const steps = []
-  for (let at: GraphQLResolveInfo['path'] | undefined = info.path; at; at = at.prev)
-    if (typeof at.key === 'string' && at.typename !== undefined)
-      steps.unshift({ key: at.key, typename: at.typename })
+  let { typename } = info.path
+  for (let at = info.path.prev; at; at = at.prev) {
+    if (typeof at.key !== 'string') continue
+    steps.unshift({ key: at.key, typename })
+    typename = at.typename
+  }
   return steps
 }
 

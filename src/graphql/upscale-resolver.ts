@@ -152,11 +152,11 @@ export class UpscaleTaskResolver {
   })
   async callbacks(
     @Root() task: UpscaleTaskType,
-    @Ctx() { owner, loadDeliveries }: OperationContext,
+    @Ctx() context: OperationContext,
   ): Promise<CallbackDeliveryType[]> {
-    if (task.owner !== owner)
+    if (task.owner !== context.owner)
       throw requestError('FORBIDDEN', 'Only the owner of a task may see its callbacks.')
-    return (await loadDeliveries(task.id)).map(toDeliveryShape)
+    return (await context.loadDeliveries(task.id)).map(toDeliveryShape)
   }
 }
 
@@ -199,8 +199,8 @@ export class UpscaleServiceResolver {
 /** How another subgraph's reference to a task becomes the task; null when it is unknown or someone else's. */
 export async function resolveTaskReference(
   { id }: { readonly id: string },
-  { loadTask }: OperationContext,
+  context: OperationContext,
 ): Promise<UpscaleTaskType | null> {
-  const task = await loadTask(id)
+  const task = await context.loadTask(id)
   return task ? toTaskShape(task) : null
 }

@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import { OperationTypeNode, type ExecutionArgs, type GraphQLSchema } from 'graphql'
+import { OperationTypeNode, type GraphQLSchema } from 'graphql'
 import { CloseCode, handleProtocols, makeServer } from 'graphql-ws'
 import { WebSocketServer, type WebSocket } from 'ws'
 import type { CreateContext, OperationContext } from '../graphql/context.ts'
 import { requestError, toPublicError } from '../graphql/errors.ts'
+import { runLive, type LiveArgs } from '../graphql/live.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
 import { isHostAllowed, isOriginAllowed, type AccessPolicy } from './access.ts'
@@ -58,7 +59,7 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Graph
   const sockets = new WebSocketServer(serverOptions)
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     // Node has taken its own listener off with the upgrade, and an error without any ends the process.
-    socket.on('error', () => socket.destroy())
+    socket.on('error', destroy)
     const refusal = toRefusal(request, options.access)
     if (refusal !== undefined) {
       socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
@@ -73,8 +74,8 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Graph
   sockets.on('connection', (socket, { headers }) => {
     const session = new SocketSession(socket, owners, options)
     sessions.set(socket, session)
-    socket.once('close', () => sessions.delete(socket))
-    serve(protocol, socket, { session, authorization: headers.authorization }, options.log)
+    const extra = { session, authorization: headers.authorization, send: createSend(socket) }
+    serve(protocol, socket, extra, () => sessions.delete(socket), options.log)
   })
   server.on('upgrade', onUpgrade)
   const pings = pingRegularly(sockets)
@@ -111,6 +112,8 @@ interface Extra {
   readonly session: SocketSession
   /** The Authorization header of the upgrade request. */
   readonly authorization: string | undefined
+  /** Sends a frame; a promise when one is still on its way: who does not read is waited for. */
+  send(frame: string): Promise<void> | undefined
 }
 
 function createProtocol(
@@ -131,6 +134,7 @@ function createProtocol(
       if (authorization !== undefined) await session.extend(authorization)
     },
     // Errors are returned, never thrown: a throw in here would close the socket with all its operations.
+    subscribe: (args) => runLive(args as LiveArgs, log),
     onSubscribe({ subscriptions, extra }, id, { query, operationName, variables }) {
       if (socketOperationLimit !== null && Object.keys(subscriptions).length > socketOperationLimit)
         return [requestError('TOO_MANY_OPERATIONS', 'Too many operations run on this socket.')]
@@ -144,7 +148,9 @@ function createProtocol(
         if (isDraining()) return [GOING_AWAY]
         extra.session.begin(id)
       }
-      const args: ExecutionArgs = {
+      const prefix = `{"id":${JSON.stringify(id)},"type":"next","payload":`
+      const args: LiveArgs = {
+        send: (result) => extra.send(`${prefix}${result}}`),
         schema,
         document: document.value,
         contextValue: createContext(caller, randomUUID()),
@@ -194,18 +200,18 @@ function pingRegularly(sockets: WebSocketServer): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) }
 }
 
-function serve(protocol: Protocol, socket: WebSocket, extra: Extra, log: Log): void {
+/** On the socket as its `this`; none for each, which would hold on to the request. */
+function destroy(this: Duplex): void {
+  this.destroy()
+}
+
+function serve(protocol: Protocol, socket: WebSocket, extra: Extra, onClosed: () => void, log: Log): void {
   // What goes wrong on the wire (a frame too large, a reset) ends the socket; `ws` has closed it already.
-  socket.on('error', () => undefined)
+  socket.on('error', ignore)
   const closed = protocol.opened(
     {
       protocol: socket.protocol,
-      // Resolves when the frame has left: a client that does not read is not sent more, it is waited for.
-      send: (frame) =>
-        new Promise((resolve) => {
-          if (socket.readyState !== socket.OPEN) resolve()
-          else socket.send(frame, () => resolve())
-        }),
+      send: extra.send,
       close: (code, reason) => socket.close(code, reason),
       onMessage: (take) =>
         socket.on('message', (data) => {
@@ -224,9 +230,24 @@ function serve(protocol: Protocol, socket: WebSocket, extra: Extra, log: Log): v
     extra,
   )
   socket.once('close', (code, reason) => {
+    onClosed()
     extra.session[Symbol.dispose]()
     void closed(code, String(reason))
   })
+}
+
+function ignore(): void {
+  // Nothing to do.
+}
+
+/** Sends a frame. While the one before is still on its way it gives a promise: who does not read is waited for. */
+function createSend(socket: WebSocket) {
+  return (frame: string): Promise<void> | undefined => {
+    if (socket.readyState !== socket.OPEN) return undefined
+    if (socket.bufferedAmount > 0) return new Promise((resolve) => socket.send(frame, () => resolve()))
+    socket.send(frame)
+    return undefined
+  }
 }
 
 /** Why an upgrade is not made, as a status line; undefined: it is. */

@@ -129,7 +129,8 @@ class EventStream {
         ...transport,
         afterVersion: /^\d{1,9}$/.test(lastEventId ?? '') ? Number(lastEventId) : null,
         // Ended without a `complete`, so that the client connects again: to another replica.
-        onOpen: ({ repeat }) => transport.onOpen({ repeat, end: () => reply.raw.destroy() }),
+        onOpen: (watch) =>
+          transport.onOpen({ repeat: () => watch.repeat(), end: () => void reply.raw.destroy() }),
         onVersion: (version) => void (this.#version = version),
       },
     }

@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
 /** How many are asked for by one question. */
 const MAX_ASKED = 100
 
@@ -18,15 +20,19 @@ export function shareReads<T extends { readonly id: string }>(
       for (const id of ids) waiting.get(id)?.reject(error)
     }
   }
-  const flush = () => {
+  const flush = async () => {
     const waiting = wanted
     wanted = new Map()
     const ids = [...waiting.keys()]
-    for (let at = 0; at < ids.length; at += MAX_ASKED) void askFor(ids.slice(at, at + MAX_ASKED), waiting)
+    for (let at = 0; at < ids.length; at += MAX_ASKED) {
+      await askFor(ids.slice(at, at + MAX_ASKED), waiting)
+      // Whoever has an answer goes on before the next are there, so that few are in memory at once.
+      await nextTurn()
+    }
   }
   return (id) => {
     // After the promises that are about to go on, each of which may want to read.
-    if (wanted.size === 0) setImmediate(flush)
+    if (wanted.size === 0) setImmediate(() => void flush())
     let read = wanted.get(id)
     if (read === undefined) {
       read = Promise.withResolvers()

@@ -53,7 +53,10 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
   #repeat = false
   #goingAway = false
   #ended = false
-  #wake: (() => void) | undefined
+  /** Ends the sleep there is. */
+  #resume: (() => void) | undefined
+  #alarm: Disposable | undefined
+  #alarmAt = Infinity
   /** The version shown last; undefined until the first read. */
   #shown: number | undefined
   #lastEventAt = 0
@@ -63,34 +66,35 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
   constructor(deps: WatchDependencies, request: WatchRequest) {
     this.#deps = deps
     this.#request = request
-    const change = (what: () => void) => {
-      what()
-      this.#changed = true
-      this.#wake?.()
-    }
-    this.#opened = request.onOpen?.({
-      repeat: () => change(() => (this.#repeat = true)),
-      end: () => change(() => (this.#goingAway = true)),
-    })
+    this.#opened = request.onOpen?.(this)
   }
 
   [Symbol.asyncIterator](): this {
     return this
   }
 
+  repeat(): void {
+    this.#repeat = true
+    this.#change()
+  }
+
+  end(): void {
+    this.#goingAway = true
+    this.#change()
+  }
+
   async next(): Promise<IteratorResult<WatchEvent, undefined>> {
     if (this.#isOver()) return this.return()
-    // Armed before the first read: a commit between the two is heard of.
-    this.#listening ??= this.#deps.hints.listen(this.#request.id, () => {
-      this.#changed = true
-      this.#wake?.()
-    })
     try {
-      await this.#listening
+      // Armed before the first read: a commit between the two is heard of.
+      if (this.#listening === undefined) {
+        this.#listening = this.#deps.hints.listen(this.#request.id, () => this.#change())
+        await this.#listening
+      }
       while (!this.#isOver()) {
-        const event = await this.#look()
+        const event = this.#findEnd() ?? (this.#isDue() ? this.#show(await this.#read()) : undefined)
         if (event !== undefined) return { done: false, value: event }
-        if (!this.#isOver()) await this.#sleep()
+        if (!this.#isOver() && !this.#changed) await this.#sleep()
       }
     } catch (error) {
       await this.return()
@@ -99,81 +103,11 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
     return this.return()
   }
 
-  #isOver(): boolean {
-    return this.#ended
-  }
-
-  /** Reads, if there is a reason to, and says what there is to show; undefined: nothing. */
-  async #look(): Promise<WatchEvent | undefined> {
-    const { clock, policy } = this.#deps
-    const end = this.#findEnd()
-    if (end !== undefined) {
-      this.#ended = true
-      return end
-    }
-    const due = this.#repeat || clock.now() >= this.#lastEventAt + policy.reassertMs
-    if (!this.#changed && !due && clock.now() < this.#readAgainAt) return undefined
-    this.#changed = this.#repeat = false
-    this.#readAgainAt = Infinity
-    const task = await this.#read()
-    if (task === undefined) return undefined
-    const shown = this.#shown
-    if (task === null) {
-      this.#ended = true
-      return shown === undefined ? 'NOT_FOUND' : undefined
-    }
-    this.#ended ||= isSettled(task)
-    const news = shown === undefined ? task.version !== this.#request.afterVersion : task.version > shown
-    const repeat = due && task.version === shown
-    if (news || repeat || shown === undefined) {
-      this.#shown = task.version
-      this.#lastEventAt = clock.now()
-    }
-    return news || repeat ? task : undefined
-  }
-
-  /** Why the watch is to end now, whatever the task does. */
-  #findEnd(): WatchEnd | undefined {
-    if (this.#goingAway) return 'GOING_AWAY'
-    return this.#deps.clock.now() >= this.#until ? 'EXPIRED' : undefined
-  }
-
-  get #until(): number {
-    return this.#request.until ?? Infinity
-  }
-
-  /** The task; null when it is not there for this owner; undefined when the store could not say just now. */
-  async #read(): Promise<UpscaleTask | null | undefined> {
-    try {
-      const { id, owner } = this.#request
-      const task = await this.#deps.store.read(id)
-      return task && (owner === null || task.owner === owner) ? task : null
-    } catch (error) {
-      if (this.#shown === undefined) throw error
-      // A stream that runs outlives a store that is away for a moment.
-      this.#deps.log.warn({ err: error, taskId: this.#request.id }, 'a watched task could not be read')
-      this.#readAgainAt = this.#deps.clock.now() + READ_AGAIN_MS
-      return undefined
-    }
-  }
-
-  /** Until a hint, the re-assertion, or an end. */
-  async #sleep(): Promise<void> {
-    if (this.#changed) return
-    const { clock, policy } = this.#deps
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#wake = resolve
-    // While it cannot be read, it cannot be shown again either.
-    const repeatAt = this.#lastEventAt + policy.reassertMs
-    const until = Math.min(this.#readAgainAt === Infinity ? repeatAt : this.#readAgainAt, this.#until)
-    using _ = clock.after(until - clock.now(), resolve)
-    await promise
-    this.#wake = undefined
-  }
-
   async return(): Promise<IteratorResult<WatchEvent, undefined>> {
     this.#ended = true
-    this.#wake?.()
+    this.#wake()
+    this.#alarm?.[Symbol.dispose]()
+    this.#alarmAt = Infinity
     this.#opened?.[Symbol.dispose]()
     const listening = this.#listening
     this.#listening = undefined
@@ -182,5 +116,102 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
       () => undefined,
     )
     return { done: true, value: undefined }
+  }
+
+  #isOver(): boolean {
+    return this.#ended
+  }
+
+  /** Why the watch is to end now, whatever the task does. */
+  #findEnd(): WatchEnd | undefined {
+    const until = this.#request.until ?? Infinity
+    const end = this.#goingAway ? 'GOING_AWAY' : this.#deps.clock.now() >= until ? 'EXPIRED' : undefined
+    this.#ended ||= end !== undefined
+    return end
+  }
+
+  /** Whether there is a reason to read. */
+  #isDue(): boolean {
+    return this.#changed || this.#repeat || this.#deps.clock.now() >= this.#nextReadAt
+  }
+
+  /** When to read without having heard anything. While it cannot be read, it cannot be shown again either. */
+  get #nextReadAt(): number {
+    if (this.#readAgainAt !== Infinity) return this.#readAgainAt
+    return this.#lastEventAt + this.#deps.policy.reassertMs
+  }
+
+  /** The task; null when it is not there for this owner; undefined when the store could not say just now. */
+  async #read(): Promise<UpscaleTask | null | undefined> {
+    this.#changed = false
+    this.#readAgainAt = Infinity
+    const { id, owner } = this.#request
+    try {
+      const task = await this.#deps.store.read(id)
+      return task && (owner === null || task.owner === owner) ? task : null
+    } catch (error) {
+      if (this.#shown === undefined) throw error
+      // A stream that runs outlives a store that is away for a moment.
+      this.#deps.log.warn({ err: error, taskId: id }, 'a watched task could not be read')
+      this.#readAgainAt = this.#deps.clock.now() + READ_AGAIN_MS
+      return undefined
+    }
+  }
+
+  /** What is to be shown of what was read; undefined: nothing. */
+  #show(task: UpscaleTask | null | undefined): WatchEvent | undefined {
+    if (task === undefined) return undefined
+    const shown = this.#shown
+    if (task === null) {
+      this.#ended = true
+      return shown === undefined ? 'NOT_FOUND' : undefined
+    }
+    const { clock, policy } = this.#deps
+    if (shown !== undefined && task.version < shown) this.#readAgainAt = clock.now() + READ_AGAIN_MS
+    const due = this.#repeat || clock.now() >= this.#lastEventAt + policy.reassertMs
+    this.#repeat = false
+    this.#ended ||= isSettled(task)
+    const news = shown === undefined ? task.version !== this.#request.afterVersion : task.version > shown
+    const repeat = due && task.version === shown
+    if (!news && !repeat && shown !== undefined) return undefined
+    this.#shown = task.version
+    this.#lastEventAt = clock.now()
+    return news || repeat ? task : undefined
+  }
+
+  /** Until a hint, the re-assertion, or an end. */
+  #sleep(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#resume = resolve
+    this.#setAlarm()
+    return promise
+  }
+
+  #change(): void {
+    this.#changed = true
+    this.#wake()
+  }
+
+  #wake(): void {
+    this.#resume?.()
+    this.#resume = undefined
+  }
+
+  /** One that goes off too early is set again; so an event that puts it off costs nothing. */
+  #setAlarm(): void {
+    const { clock } = this.#deps
+    const at = Math.min(this.#nextReadAt, this.#request.until ?? Infinity)
+    if (this.#alarmAt <= at) return
+    if (at <= clock.now()) {
+      this.#wake()
+      return
+    }
+    this.#alarm?.[Symbol.dispose]()
+    this.#alarmAt = at
+    this.#alarm = clock.after(at - clock.now(), () => {
+      this.#alarmAt = Infinity
+      if (this.#resume === undefined) return
+      this.#setAlarm()
+    })
   }
 }

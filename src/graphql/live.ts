@@ -1,0 +1,146 @@
+import {
+  createSourceEventStream,
+  execute,
+  type DocumentNode,
+  type ExecutionArgs,
+  type ExecutionResult,
+} from 'graphql'
+import { compileQuery, isCompiledQuery } from 'graphql-jit'
+import type { OperationContext } from './context.ts'
+import { toPublicError } from './errors.ts'
+import type { Log } from '../tasks/ports.ts'
+
+/** A subscription: what graphql-js is given, and where what an event looks like goes, as JSON. */
+export interface LiveArgs extends ExecutionArgs {
+  readonly contextValue: OperationContext
+  /** A promise is waited for before the next event is asked for. */
+  send(result: string): Promise<void> | undefined
+}
+
+/** What an event looks like to one operation, and to every other that asks the same; null: not to be shared. */
+interface Told {
+  readonly to: LiveArgs
+  readonly text: string | null | Promise<string | null>
+}
+
+/** More different operations than this on one event share nothing. */
+const MAX_TOLD = 8
+
+/**
+ * Runs a subscription for a transport that sends JSON: an iterator that sends each event itself, yields nothing, and is
+ * done when the stream is. An event that is one object for many subscribers, who ask the same and may see the
+ * same, is executed and written down once; but what has errors for each, because they bear the operation's id.
+ *
+ * Resolves to a result where the subscription cannot begin.
+ */
+export async function runLive(args: LiveArgs, log: Log): Promise<Live | ExecutionResult> {
+  const stream = await createSourceEventStream(args)
+  return Symbol.asyncIterator in stream ? new Live(stream[Symbol.asyncIterator](), args, log) : stream
+}
+
+class Live implements AsyncIterableIterator<never, undefined> {
+  readonly #events: AsyncIterator<unknown>
+  readonly #args: LiveArgs
+  readonly #log: Log
+
+  constructor(events: AsyncIterator<unknown>, args: LiveArgs, log: Log) {
+    this.#events = events
+    this.#args = args
+    this.#log = log
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async next(): Promise<IteratorReturnResult<undefined>> {
+    for (;;) {
+      const { done, value } = (await this.#events.next()) as IteratorResult<unknown, undefined>
+      if (done) return { done, value: undefined }
+      const text = this.#tell(value)
+      const sent = this.#args.send(typeof text === 'string' ? text : await text)
+      if (sent) await sent
+    }
+  }
+
+  async return(): Promise<IteratorReturnResult<undefined>> {
+    await this.#events.return?.()
+    return { done: true, value: undefined }
+  }
+
+  #tell(event: unknown): string | Promise<string> {
+    if (typeof event !== 'object' || event === null) return this.#execute(event)
+    let all = told.get(event)
+    if (all === undefined) told.set(event, (all = []))
+    const same = all.find(({ to }) => asksTheSame(to, this.#args))
+    if (same === undefined) return this.#execute(event, all.length < MAX_TOLD ? all : undefined)
+    const { text } = same
+    if (typeof text === 'string') return text
+    return text === null ? this.#execute(event) : text.then((shared) => shared ?? this.#execute(event))
+  }
+
+  #execute(event: unknown, all?: Told[]): string | Promise<string> {
+    const { contextValue } = this.#args
+    const toText = ({ errors, data }: ExecutionResult) => {
+      if (!errors) return JSON.stringify({ data })
+      const formatted = errors.map((error) => toPublicError(error, contextValue.correlationId, this.#log))
+      return JSON.stringify(data === undefined ? { errors: formatted } : { errors: formatted, data })
+    }
+    const result = compile(this.#args)(event, contextValue, this.#args.variableValues ?? {})
+    if (!(result instanceof Promise)) {
+      const text = toText(result)
+      all?.push({ to: this.#args, text: result.errors ? null : text })
+      return text
+    }
+    const text = result.then(toText)
+    all?.push({ to: this.#args, text: result.then(({ errors }) => (errors ? null : text)).catch(() => null) })
+    return text
+  }
+}
+
+type Run = (event: unknown, context: unknown, variables: object) => ExecutionResult | Promise<ExecutionResult>
+
+const compiled = new WeakMap<DocumentNode, Map<string, Run>>()
+
+/** One compiled query for each operation, shared by all its subscribers for as long as its document is kept. */
+function compile(args: LiveArgs): Run {
+  const { schema, document, operationName } = args
+  let operations = compiled.get(document)
+  if (operations === undefined) compiled.set(document, (operations = new Map()))
+  let run = operations.get(operationName ?? '')
+  if (run === undefined) {
+    const query = compileQuery(schema, document, operationName ?? undefined)
+    run = isCompiledQuery(query)
+      ? query.query
+      : (rootValue, contextValue, variableValues) =>
+          execute({
+            ...args,
+            rootValue,
+            contextValue,
+            variableValues: variableValues as Record<string, unknown>,
+          })
+    operations.set(operationName ?? '', run)
+  }
+  return run
+}
+
+const told = new WeakMap<object, Told[]>()
+
+function asksTheSame(one: LiveArgs, other: LiveArgs): boolean {
+  return (
+    one.document === other.document &&
+    one.operationName === other.operationName &&
+    one.contextValue.owner === other.contextValue.owner &&
+    one.contextValue.operator === other.contextValue.operator &&
+    areSame(one.variableValues ?? {}, other.variableValues ?? {})
+  )
+}
+
+/** Whether two sets of variables are; nested ones count as different. */
+function areSame(one: Readonly<Record<string, unknown>>, other: Readonly<Record<string, unknown>>): boolean {
+  const names = Object.keys(one)
+  return (
+    names.length === Object.keys(other).length &&
+    names.every((name) => Object.hasOwn(other, name) && Object.is(one[name], other[name]))
+  )
+}
