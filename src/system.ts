@@ -4,10 +4,7 @@ import type { Clock, Secrets } from './tasks/ports.ts'
 /** The machine's own clock. */
 export const systemClock: Clock = {
   now: () => Date.now(),
-  after(ms, callback) {
-    const timer = setTimeout(callback, ms)
-    return { [Symbol.dispose]: () => clearTimeout(timer) }
-  },
+  after: (ms, callback) => setTimeout(callback, ms),
 }
 
 /** Ids and secrets from the system's random source. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import DataLoader from 'dataloader'
 import type { GraphQLError } from 'graphql'
 import type { Delivery } from '../tasks/delivery.ts'
@@ -59,7 +60,8 @@ export interface OperationContext extends Caller {
   loadDeliveries(taskId: string): Promise<readonly Delivery[]>
 }
 
-export type CreateContext = (caller: Caller, correlationId: string) => OperationContext
+/** Without an id it makes one when it is asked for. */
+export type CreateContext = (caller: Caller, correlationId?: string) => OperationContext
 
 /** Whose tasks an operation is about. Throws UNAUTHENTICATED for a guest. */
 export function requireOwner({ owner }: Pick<Caller, 'owner'>): string {
@@ -85,16 +87,20 @@ class LeanContext implements OperationContext {
   readonly owner: string | null
   readonly operator: boolean
   readonly stream: StreamTransport | undefined
-  readonly correlationId: string
+  private id: string | undefined
   private taskLoader: DataLoader<string, UpscaleTask | undefined> | undefined
   private deliveryLoader: DataLoader<string, readonly Delivery[]> | undefined
 
-  constructor(shared: Shared, caller: Caller, correlationId: string) {
+  constructor(shared: Shared, caller: Caller, id: string | undefined) {
     this.shared = shared
     this.owner = caller.owner
     this.operator = caller.operator
     this.stream = caller.stream
-    this.correlationId = correlationId
+    this.id = id
+  }
+
+  get correlationId(): string {
+    return (this.id ??= randomUUID())
   }
 
   get tasks(): Tasks {

@@ -106,7 +106,7 @@ const compiled = new WeakMap<DocumentNode, Map<string, Run>>()
 function compile(args: LiveArgs): Run {
   const { schema, document, operationName } = args
   let operations = compiled.get(document)
-  if (operations === undefined) compiled.set(document, (operations = new Map()))
+  if (operations === undefined) compiled.set(document, (operations = new Map<string, Run>()))
   let run = operations.get(operationName ?? '')
   if (run === undefined) {
     const query = compileQuery(schema, document, operationName ?? undefined)

@@ -11,12 +11,15 @@ import { runLive, type LiveArgs } from '../graphql/live.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
 import { isHostAllowed, isOriginAllowed, type AccessPolicy } from './access.ts'
+import { toTextFrame } from './text-frame.ts'
 import { SocketSession, type SessionOptions } from './socket-session.ts'
 
 const PATH = '/graphql'
 const MAX_MESSAGE_BYTES = 64 * 1024
 /** A client that has not answered a ping by the time of the next one is gone. */
 const PING_EVERY_MS = 12_000
+/** How often idle sockets are looked for. */
+const SWEEP_EVERY_MS = 60_000
 /** How long clients have to answer a close frame. */
 const CLOSE_TIMEOUT_MS = 2_000
 
@@ -66,22 +69,29 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Graph
       return
     }
     sockets.handleUpgrade(request, socket, head, (webSocket) =>
-      sockets.emit('connection', webSocket, request),
+      accept(webSocket, socket, request.headers.authorization),
     )
   }
   const owners = new Map<string | null, number>()
   const sessions = new Map<WebSocket, SocketSession>()
-  sockets.on('connection', (socket, { headers }) => {
+  const pings = pingRegularly(sockets)
+  const accept = (socket: WebSocket, wire: Duplex, authorization: string | undefined) => {
     const session = new SocketSession(socket, owners, options)
     sessions.set(socket, session)
-    const extra = { session, authorization: headers.authorization, send: createSend(socket) }
+    pings.watch(socket)
+    const extra = { session, authorization, send: createSend(socket, wire) }
     serve(protocol, socket, extra, () => sessions.delete(socket), options.log)
-  })
+  }
   server.on('upgrade', onUpgrade)
-  const pings = pingRegularly(sockets)
+  const sweep = () => {
+    for (const session of sessions.values()) session.closeIfIdle()
+    sweeping = options.clock.after(SWEEP_EVERY_MS, sweep)
+  }
+  let sweeping = options.clock.after(SWEEP_EVERY_MS, sweep)
   const drain = async (windowMs: number) => {
     draining = true
     pings[Symbol.dispose]()
+    sweeping[Symbol.dispose]()
     server.off('upgrade', onUpgrade)
     const { promise: closed, resolve } = Promise.withResolvers<void>()
     sockets.close(() => resolve())
@@ -112,8 +122,8 @@ interface Extra {
   readonly session: SocketSession
   /** The Authorization header of the upgrade request. */
   readonly authorization: string | undefined
-  /** Sends a frame; a promise when one is still on its way: who does not read is waited for. */
-  send(frame: string): Promise<void> | undefined
+  /** Sends a message, given in parts; a promise when one is still on its way: who does not read is waited for. */
+  send(...parts: readonly string[]): Promise<void> | undefined
 }
 
 function createProtocol(
@@ -121,6 +131,8 @@ function createProtocol(
   isDraining: () => boolean,
 ) {
   return makeServer<Record<string, unknown>, Extra>({
+    // The session sees to it.
+    connectionInitWaitTimeout: 0,
     onConnect({ connectionParams = {}, subscriptions, extra: { session, authorization } }) {
       const countOperations = () => Object.keys(subscriptions).length
       const proof = {
@@ -150,10 +162,10 @@ function createProtocol(
       }
       const prefix = `{"id":${JSON.stringify(id)},"type":"next","payload":`
       const args: LiveArgs = {
-        send: (result) => extra.send(`${prefix}${result}}`),
+        send: (result) => extra.send(prefix, result, '}'),
         schema,
         document: document.value,
-        contextValue: createContext(caller, randomUUID()),
+        contextValue: createContext(caller),
         operationName: operationName ?? null,
         variableValues: variables ?? null,
       }
@@ -187,9 +199,11 @@ function readAuthorization({ Authorization, authorization }: Record<string, unkn
 type Protocol = ReturnType<typeof createProtocol>
 
 /** Finds out by pings, of all sockets at once, which clients have gone without a word. */
-function pingRegularly(sockets: WebSocketServer): Disposable {
+function pingRegularly(sockets: WebSocketServer): Disposable & { watch(socket: WebSocket): void } {
   const silent = new WeakSet<WebSocket>()
-  sockets.on('connection', (socket) => socket.on('pong', () => silent.delete(socket)))
+  function onPong(this: WebSocket) {
+    silent.delete(this)
+  }
   const timer = setInterval(() => {
     for (const socket of sockets.clients) {
       if (silent.has(socket)) socket.terminate()
@@ -197,7 +211,7 @@ function pingRegularly(sockets: WebSocketServer): Disposable {
       socket.ping()
     }
   }, PING_EVERY_MS)
-  return { [Symbol.dispose]: () => clearInterval(timer) }
+  return { watch: (socket) => void socket.on('pong', onPong), [Symbol.dispose]: () => clearInterval(timer) }
 }
 
 /** On the socket as its `this`; none for each, which would hold on to the request. */
@@ -240,12 +254,16 @@ function ignore(): void {
   // Nothing to do.
 }
 
-/** Sends a frame. While the one before is still on its way it gives a promise: who does not read is waited for. */
-function createSend(socket: WebSocket) {
-  return (frame: string): Promise<void> | undefined => {
+/**
+ * Sends a message. While the one before is still on its way it gives a promise: who does not read is waited for.
+ * Written to the wire by ourselves, between the frames of `ws`, which would take two pieces for it.
+ */
+function createSend(socket: WebSocket, wire: Duplex): Extra['send'] {
+  return (...parts) => {
     if (socket.readyState !== socket.OPEN) return undefined
-    if (socket.bufferedAmount > 0) return new Promise((resolve) => socket.send(frame, () => resolve()))
-    socket.send(frame)
+    if (wire.writableLength > 0)
+      return new Promise((resolve) => wire.write(toTextFrame(parts), () => resolve()))
+    wire.write(toTextFrame(parts))
     return undefined
   }
 }

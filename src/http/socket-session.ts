@@ -19,6 +19,8 @@ const LAST_STATE_MS = 500
 
 /** A socket on which nothing runs, and from which nothing is heard for this long, is closed. */
 const IDLE_MS = 600_000
+/** How long a client has to introduce itself (connection_init). */
+const INIT_MS = 3_000
 
 /** Close codes that graphql-transport-ws leaves to the WebSocket protocol (RFC 6455, IANA registry). */
 const TRY_AGAIN_LATER = 1013
@@ -52,9 +54,8 @@ export class SocketSession {
   readonly #watches = new Set<WatchControl>()
   #identity: Identity | undefined
   #expiry: Disposable | undefined
-  #idling: Disposable | undefined
-  #heard = false
-  readonly #mutations = new Set<string>()
+  #heardAt: number
+  #mutations: Set<string> | undefined
   #onQuiet: (() => void) | undefined
   #countOperations = () => 0
 
@@ -63,6 +64,10 @@ export class SocketSession {
     this.#socket = socket
     this.#sockets = sockets
     this.#options = options
+    this.#heardAt = options.clock.now()
+    this.#expiry = options.clock.after(INIT_MS, () =>
+      socket.close(CloseCode.ConnectionInitialisationTimeout, 'Connection initialisation timeout'),
+    )
   }
 
   /** The caller, once `open` has let them in. */
@@ -78,17 +83,17 @@ export class SocketSession {
 
   /** Counts a mutation that runs on the socket, by the id of its operation. */
   begin(id: string): void {
-    this.#mutations.add(id)
+    this.#mutations = (this.#mutations ?? new Set()).add(id)
   }
 
   /** Counts it no longer: it has been answered. */
   end(id: string): void {
-    if (this.#mutations.delete(id) && this.#mutations.size === 0) this.#onQuiet?.()
+    if (this.#mutations?.delete(id) && this.#mutations.size === 0) this.#onQuiet?.()
   }
 
   /** Resolves when no mutation runs on the socket. */
   async quiet(): Promise<void> {
-    if (this.#mutations.size > 0) await new Promise<void>((resolve) => (this.#onQuiet = resolve))
+    if (this.#mutations?.size) await new Promise<void>((resolve) => (this.#onQuiet = resolve))
   }
 
   /** How many operations run on the socket. */
@@ -98,6 +103,8 @@ export class SocketSession {
 
   /** Lets the caller in, or closes the socket and says false. `countOperations` tells how many run on it. */
   async open(proof: Proof, countOperations: () => number): Promise<boolean> {
+    this.#expiry?.[Symbol.dispose]()
+    this.#expiry = undefined
     const identity = await this.#identify(proof)
     if (identity === undefined) return false
     const { owner } = identity
@@ -111,13 +118,18 @@ export class SocketSession {
     this.#sockets.set(owner, count)
     this.#hold(identity)
     this.#countOperations = countOperations
-    this.#closeWhenIdle()
     return true
   }
 
   /** To be called at every message from the client: also one that only pings wants its socket. */
   touch(): void {
-    this.#heard = true
+    this.#heardAt = this.#options.clock.now()
+  }
+
+  /** To be called now and then. */
+  closeIfIdle(): void {
+    if (this.operations > 0) this.touch()
+    else if (this.#options.clock.now() >= this.#heardAt + IDLE_MS) this.#socket.close(NORMAL_CLOSURE, 'Idle')
   }
 
   /** Goes on with a new token of the same owner; with any other the socket is closed. */
@@ -137,7 +149,6 @@ export class SocketSession {
 
   [Symbol.dispose](): void {
     this.#expiry?.[Symbol.dispose]()
-    this.#idling?.[Symbol.dispose]()
     if (this.#identity === undefined) return
     const { owner } = this.#identity
     const left = (this.#sockets.get(owner) ?? 1) - 1
@@ -168,14 +179,6 @@ export class SocketSession {
     const token = typeof watchToken === 'string' && (await this.#options.watchTokens?.read(watchToken))
     if (token) return { ...GUEST, expiresAt: token.expiresAt }
     return this.#options.guestSockets ? GUEST : undefined
-  }
-
-  #closeWhenIdle(): void {
-    this.#heard = false
-    this.#idling = this.#options.clock.after(IDLE_MS, () => {
-      if (this.#heard || this.operations > 0) this.#closeWhenIdle()
-      else this.#socket.close(NORMAL_CLOSURE, 'Idle')
-    })
   }
 
   #hold(identity: Identity): void {

@@ -228,13 +228,14 @@ describe('sockets', () => {
     const shown = once(following.socket, 'message')
     following.socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query } }))
     await shown
+    clock.advance(300_000)
     const ponged = once(pinging.socket, 'message')
     pinging.socket.send('{"type":"ping"}')
     await ponged
-    clock.advance(600_000)
+    clock.advance(300_000)
     expect(await idle.closed).toEqual([1000, 'Idle'])
     expect(pinging.socket.readyState).toBe(pinging.socket.OPEN)
-    clock.advance(600_000)
+    clock.advance(300_000)
     expect(await pinging.closed).toEqual([1000, 'Idle'])
     expect(following.socket.readyState).toBe(following.socket.OPEN)
     following.socket.terminate()
