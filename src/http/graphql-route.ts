@@ -7,7 +7,6 @@ import {
   ApolloServerPluginUsageReportingDisabled,
 } from '@apollo/server/plugin/disabled'
 import { fastifyApolloHandler } from '@as-integrations/fastify'
-import { renderGraphiQL } from '@graphql-yoga/render-graphiql'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   GraphQLError,
@@ -70,18 +69,19 @@ export async function addGraphqlRoute(
       return Promise.resolve(createContext({ owner, operator, stream }, request.id))
     },
   })
-  const page = graphiql ? renderPage() : undefined
+  let page: Promise<string> | undefined
   // A router that posts events back may bring no token of its own: then the operation must bring one.
   const enter = subscriptionCallbackUrls.length > 0 ? door.enterAsGuest : door.enter
   app.post('/graphql', { onRequest: enter }, handle)
   // The page is for everyone: what it then asks is not.
-  const wantsPage = ({ headers }: FastifyRequest) =>
-    page !== undefined && headers.accept?.includes('text/html')
+  const wantsPage = ({ headers }: FastifyRequest) => graphiql && headers.accept?.includes('text/html')
   const identifyUnlessPage = (request: FastifyRequest, reply: FastifyReply) =>
     wantsPage(request) ? Promise.resolve(undefined) : door.enter(request, reply)
   app.get('/graphql', { onRequest: identifyUnlessPage }, function (request, reply) {
     if (!wantsPage(request)) return handle.call(this, request, reply)
-    return reply.type('text/html; charset=utf-8').header('content-security-policy', PAGE_POLICY).send(page)
+    page ??= renderPage()
+    reply.type('text/html; charset=utf-8').header('content-security-policy', PAGE_POLICY)
+    return page
   })
   return { [Symbol.asyncDispose]: () => apollo.stop() }
 }
@@ -200,8 +200,12 @@ subscription Follow($id: ID!) {
 }
 `
 
-/** The whole of GraphiQL in one page, from our own package: it loads nothing from elsewhere. */
-function renderPage(): string {
+/**
+ * The whole of GraphiQL in one page, from our own package: it loads nothing from elsewhere. Tens of megabytes in memory, so
+ * not before somebody asks for it.
+ */
+async function renderPage(): Promise<string> {
+  const { renderGraphiQL } = await import('@graphql-yoga/render-graphiql')
   return renderGraphiQL({
     title: 'Upscale gateway',
     endpoint: '/graphql',

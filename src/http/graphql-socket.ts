@@ -18,6 +18,8 @@ const PATH = '/graphql'
 const MAX_MESSAGE_BYTES = 64 * 1024
 /** A client that has not answered a ping by the time of the next one is gone. */
 const PING_EVERY_MS = 12_000
+/** In how many parts all sockets are pinged, so that thousands are no burst. */
+const PING_TICKS = 120
 /** How often idle sockets are looked for. */
 const SWEEP_EVERY_MS = 60_000
 /** How long clients have to answer a close frame. */
@@ -198,19 +200,25 @@ function readAuthorization({ Authorization, authorization }: Record<string, unkn
 
 type Protocol = ReturnType<typeof createProtocol>
 
-/** Finds out by pings, of all sockets at once, which clients have gone without a word. */
+/** Finds out by pings which clients have gone without a word. */
 function pingRegularly(sockets: WebSocketServer): Disposable & { watch(socket: WebSocket): void } {
   const silent = new WeakSet<WebSocket>()
   function onPong(this: WebSocket) {
     silent.delete(this)
   }
+  let round: WebSocket[] = []
+  let tick = 0
   const timer = setInterval(() => {
-    for (const socket of sockets.clients) {
+    if (tick === 0) round = [...sockets.clients]
+    const first = Math.ceil((tick * round.length) / PING_TICKS)
+    tick += 1
+    for (const socket of round.slice(first, Math.ceil((tick * round.length) / PING_TICKS))) {
       if (silent.has(socket)) socket.terminate()
       silent.add(socket)
       socket.ping()
     }
-  }, PING_EVERY_MS)
+    tick %= PING_TICKS
+  }, PING_EVERY_MS / PING_TICKS)
   return { watch: (socket) => void socket.on('pong', onPong), [Symbol.dispose]: () => clearInterval(timer) }
 }
 
