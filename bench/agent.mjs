@@ -2,13 +2,12 @@
  * Loaded into every contender before its own code (`node --import`): lets the bench ask a process about itself and
  * use the two hooks that each contender offers as `globalThis.bench`. Runs nothing unasked.
  */
-import { performance } from 'node:perf_hooks'
-
 const commands = {
-  /** Bytes that the process holds once it has collected its garbage. */
+  /** Bytes that the process holds once it has collected its garbage: in memory, and of these in use in its heap. */
   memory() {
     for (let n = 0; n < 3; n += 1) globalThis.gc()
-    return process.memoryUsage().rss
+    const { rss, heapUsed, external } = process.memoryUsage()
+    return { resident: rss, heap: heapUsed + external }
   },
   /** Milliseconds of the processor that the process has used. */
   cpu() {
@@ -19,8 +18,6 @@ const commands = {
   tasks: ({ count, settled }) => globalThis.bench.tasks(count, settled),
   /** Makes one new state of each task, and lets every subscriber know. */
   publish: ({ ids }) => globalThis.bench.publish(ids),
-  /** Milliseconds by which the event loop was late, at most, since this was asked last. */
-  now: () => performance.now(),
 }
 
 if (process.send !== undefined) {

@@ -7,6 +7,7 @@ import { DatabaseSync } from 'node:sqlite'
 import pg from 'pg'
 import { readConfig } from '../dist/config.js'
 import { createLocalHints } from '../dist/hints/local.js'
+import { openPostgresHints } from '../dist/hints/postgres.js'
 import { createLogger } from '../dist/logger.js'
 import { startService } from '../dist/service.js'
 import { toRow } from '../dist/store/task-row.js'
@@ -89,6 +90,9 @@ function onSqlite(file) {
 async function onPostgres(connectionString) {
   const client = new pg.Client({ connectionString })
   await client.connect()
+  // As another replica would.
+  const log = createLogger('silent', false)
+  const others = await openPostgresHints({ url: connectionString, log })
   return {
     async tasks(count, settled = false) {
       const made = Array.from({ length: count }, () => newTask(settled))
@@ -100,6 +104,9 @@ async function onPostgres(connectionString) {
       }
       return made.map(({ task }) => task)
     },
-    publish: () => Promise.reject(new Error('Events are measured on SQLite')),
+    async publish(ids) {
+      await client.query('update task set version = version + 1 where id = any($1)', [ids])
+      for (const id of ids) others.announce(id)
+    },
   }
 }

@@ -23,14 +23,20 @@ export interface Contender {
   readonly env?: Readonly<Record<string, string>>
 }
 
+/** In bytes. */
+export interface Memory {
+  readonly resident: number
+  readonly heap: number
+}
+
 /** A contender that runs. */
 export interface Running extends AsyncDisposable {
   readonly contender: Contender
   readonly port: number
   /** From the start of the process until it takes requests, in milliseconds. */
   readonly readyAfterMs: number
-  /** Bytes that it holds once its garbage is collected. */
-  memory(): Promise<number>
+  /** Bytes that it holds once its garbage is collected: in memory, and of these in use in its heap. */
+  memory(): Promise<Memory>
   /** Milliseconds of its core that it has used so far. */
   cpu(): Promise<number>
   tasks(count: number, settled?: boolean): Promise<WaitingTask[]>
@@ -41,6 +47,9 @@ export interface Running extends AsyncDisposable {
 const FOLDER = fileURLToPath(new URL('..', import.meta.url))
 const CONTENDER_CORE = '0'
 const LOAD_CORE = '1'
+
+/** A folder for a CPU profile of each contender, for whoever wants to know where the time goes. */
+const PROFILES = process.env.BENCH_PROFILES
 
 /** Whether processes can be pinned here; without, the load takes from what it measures. */
 export const PINNED = can('taskset', ['-c', LOAD_CORE, 'true'])
@@ -68,7 +77,7 @@ export async function start(contender: Contender, upstreamUrl: string): Promise<
     ...[
       process.execPath,
       '--expose-gc',
-      ...(process.env.BENCH_PROFILE === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir=/tmp/prof']),
+      ...(PROFILES === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${PROFILES}`]),
       '--import',
       join(FOLDER, 'agent.mjs'),
       join(FOLDER, contender.program),
@@ -86,7 +95,7 @@ export async function start(contender: Contender, upstreamUrl: string): Promise<
       DATABASE_URL: `file:${join(folder, 'own.db')}`,
       ...contender.env,
     },
-    stdio: ['ignore', process.env.BENCH_LOG === undefined ? 'ignore' : 'inherit', 'inherit', 'ipc'],
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   })
   const exited = once(child, 'exit')
   const isReady = () =>
@@ -115,7 +124,7 @@ export async function start(contender: Contender, upstreamUrl: string): Promise<
     contender,
     port,
     readyAfterMs,
-    memory: () => ask('memory') as Promise<number>,
+    memory: () => ask('memory') as Promise<Memory>,
     cpu: () => ask('cpu') as Promise<number>,
     async tasks(count, settled = false) {
       const tasks = (await ask('tasks', { count, settled })) as (WaitingTask & { callBackUrl?: string })[]
@@ -123,7 +132,7 @@ export async function start(contender: Contender, upstreamUrl: string): Promise<
     },
     publish: (ids) => ask('publish', { ids }) as Promise<void>,
     async [Symbol.asyncDispose]() {
-      child.kill(process.env.BENCH_PROFILE === undefined ? 'SIGKILL' : 'SIGTERM')
+      child.kill(PROFILES === undefined ? 'SIGKILL' : 'SIGTERM')
       await exited
       await rm(folder, { recursive: true })
     },

@@ -8,14 +8,18 @@ const OWN_ENV = {
   SOCKET_OPERATION_LIMIT: '0',
   TASK_DEADLINE_MS: '7200000',
   POLL_INTERVAL_MS: '3600000',
-  LOG_LEVEL: 'info',
 }
 
-export const CONTENDERS: readonly Contender[] = [
-  { name: 'own', program: 'own.mjs', env: OWN_ENV },
-  { name: 'a', program: 'peers/dist/by-the-book.js' },
-  { name: 'b', program: 'peers/mercurius.mjs' },
-  { name: 'c', program: 'peers/yoga.mjs' },
-  { name: 'ws', program: 'peers/limit-bare-ws.mjs' },
-  { name: 'http', program: 'peers/limit-http-commit.mjs' },
-]
+export const OWN: Contender = { name: 'upscale gateway', program: 'own.mjs', env: OWN_ENV }
+
+/** Ours on PostgreSQL. */
+export const onPostgres = (url: string): Contender => ({ ...OWN, env: { ...OWN_ENV, DATABASE_URL: url } })
+
+/** By the letters of bench/README.md; http and ws are limits, not peers. */
+export const PEERS = {
+  a: { name: 'a: by the book', program: 'peers/dist/by-the-book.js' },
+  b: { name: 'b: Mercurius', program: 'peers/mercurius.mjs' },
+  c: { name: 'c: Yoga', program: 'peers/yoga.mjs' },
+  ws: { name: 'bare ws', program: 'peers/limit-bare-ws.mjs' },
+  http: { name: 'http + commit', program: 'peers/limit-http-commit.mjs' },
+} satisfies Record<string, Contender>

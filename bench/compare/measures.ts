@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Pool } from 'undici'
 import { atRate, many } from '../replica.ts'
-import type { Running, WaitingTask } from './contender.ts'
+import type { Memory, Running, WaitingTask } from './contender.ts'
 import { Audience } from './subscriber.ts'
 import type { StubUpstream } from './upstream.ts'
 
@@ -18,15 +18,16 @@ export function quantile(values: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN
 }
 
-/** Callbacks settled in a second: each of another task, as fast as they are taken. */
-export async function callbacksPerSecond(running: Running, rounds = 7): Promise<number> {
+/** Callbacks settled in a second: each of another task, as fast as they are taken, by one process or by several in turn. */
+export async function callbacksPerSecond(running: Running | readonly Running[], rounds = 5): Promise<number> {
   const COUNT = 3_000
-  await using pool = openPool(running)
+  const [first = never(), ...others] = [running].flat()
+  await using pools = openPools([first, ...others])
   const rates: number[] = []
   for (let round = 0; round <= rounds; round += 1) {
-    const tasks = await running.tasks(COUNT)
+    const tasks = await first.tasks(COUNT)
     const startedAt = performance.now()
-    await many(COUNT, CONNECTIONS, (n) => callBack(pool, tasks[n] ?? never()))
+    await many(COUNT, CONNECTIONS, (n) => callBack(pools.at(n), tasks[n] ?? never()))
     rates.push(COUNT / ((performance.now() - startedAt) / 1_000))
   }
   return median(rates.slice(1))
@@ -43,7 +44,7 @@ export interface Events {
 export async function events(
   running: Running,
   { subscribers, distinct }: { subscribers: number; distinct: boolean },
-  rounds = 15,
+  rounds = 11,
 ): Promise<Events> {
   const tasks = (await running.tasks(distinct ? subscribers : 1)).map(({ id }) => id)
   using audience = new Audience(running.port)
@@ -62,8 +63,8 @@ export async function events(
   return { perSecond: median(rates.slice(3)), cpuMicros: median(costs.slice(3)) }
 }
 
-/** Bytes held for one idle subscription on a socket of its own. */
-export async function bytesPerSubscription(running: Running, subscribers: number): Promise<number> {
+/** Held for one idle subscription on a socket of its own. */
+export async function memoryPerSubscription(running: Running, subscribers: number): Promise<Memory> {
   using audience = new Audience(running.port)
   // What the first few cost is code, not subscriptions.
   await audience.follow((await running.tasks(200)).map(({ id }) => id))
@@ -73,7 +74,11 @@ export async function bytesPerSubscription(running: Running, subscribers: number
   await audience.follow(tasks.map(({ id }) => id))
   // Time-outs of the start of a connection run out.
   await pause(4_000)
-  return ((await running.memory()) - before) / subscribers
+  const after = await running.memory()
+  return {
+    resident: (after.resident - before.resident) / subscribers,
+    heap: (after.heap - before.heap) / subscribers,
+  }
 }
 
 /** Mutations answered in a second, while the upstream accepts at once. */
@@ -84,11 +89,11 @@ export async function mutationsPerSecond(
 ): Promise<number> {
   const COUNT = 1_500
   upstream.delayMs = 0
-  await using pool = openPool(running)
+  await using pools = openPools([running])
   const rates: number[] = []
   for (let round = 0; round <= rounds; round += 1) {
     const startedAt = performance.now()
-    await many(COUNT, CONNECTIONS, (n) => mutate(pool, `fast-${round}-${n}`))
+    await many(COUNT, CONNECTIONS, (n) => mutate(pools.at(0), `fast-${round}-${n}`))
     rates.push(COUNT / ((performance.now() - startedAt) / 1_000))
   }
   return median(rates.slice(1))
@@ -97,62 +102,80 @@ export async function mutationsPerSecond(
 /** How much longer than the upstream took a mutation takes, in milliseconds, at 100 a second. */
 export async function ownShareMs(running: Running, upstream: StubUpstream): Promise<readonly number[]> {
   upstream.delayMs = 0
-  await using pool = openPool(running)
-  await many(2_000, 16, (n) => mutate(pool, `warm-${n}`))
+  await using pools = openPools([running])
+  await many(2_000, 16, (n) => mutate(pools.at(0), `warm-${n}`))
+  await running.memory()
   upstream.delayMs = 100
   const times = await atRate(100, 1_000, async (n) => {
     const startedAt = performance.now()
-    await mutate(pool, `slow-${n}`)
+    await mutate(pools.at(0), `slow-${n}`)
     return performance.now() - startedAt - (upstream.held.get(`slow-${n}`) ?? never())
   })
   upstream.held.clear()
   return times
 }
 
-/** From sending a callback until its subscriber has the event, in milliseconds, at 500 a second. */
-export async function callbackToSubscriberMs(running: Running): Promise<readonly number[]> {
-  const WARM = 2_000
-  const COUNT = 5_000
-  await using pool = openPool(running)
-  using audience = new Audience(running.port)
-  const sentAt = new Map<string, number>()
-  const times: number[] = []
+/**
+ * From sending a callback until its subscriber has the event, in milliseconds, at 500 a second. Of several processes the
+ * next one has the subscriber. Everyone subscribes before the first callback that counts.
+ */
+export async function callbackToSubscriberMs(
+  running: Running | readonly Running[],
+  { warm = 2_000, count = 5_000, idle = 0 } = {},
+): Promise<readonly number[]> {
+  const [first = never(), ...others] = [running].flat()
+  const all = [first, ...others]
+  await using pools = openPools(all)
+  using audiences = new DisposableStack()
+  const rooms = all.map(({ port }) => audiences.use(new Audience(port)))
+  const room = (n: number) => rooms[(n + 1) % rooms.length] ?? never()
+  const follow = (tasks: readonly WaitingTask[]) =>
+    Promise.all(
+      rooms.map((each) => each.follow(tasks.filter((_, n) => room(n) === each).map(({ id }) => id))),
+    )
   const callAll = async (tasks: readonly WaitingTask[]) => {
-    await audience.follow(tasks.map(({ id }) => id))
-    audience.onEvent = undefined
-    times.length = 0
+    const sentAt = new Map<string, number>()
+    const times: number[] = []
     const arrived = Promise.withResolvers<void>()
-    let left = tasks.length
-    audience.onEvent = (id) => {
-      const at = sentAt.get(id)
-      if (at === undefined) return
-      times.push(performance.now() - at)
-      sentAt.delete(id)
-      left -= 1
-      if (left === 0) arrived.resolve()
-    }
+    for (const each of rooms)
+      each.onEvent = (id) => {
+        const at = sentAt.get(id)
+        if (at === undefined) return
+        sentAt.delete(id)
+        times.push(performance.now() - at)
+        if (times.length === tasks.length) arrived.resolve()
+      }
     await atRate(500, tasks.length, (n) => {
       const task = tasks[n] ?? never()
       sentAt.set(task.id, performance.now())
-      return callBack(pool, task)
+      return callBack(pools.at(n), task)
     })
     await arrived.promise
+    return times
   }
-  await callAll(await running.tasks(WARM))
-  await callAll(await running.tasks(COUNT))
-  return [...times]
+  const warming = await first.tasks(warm)
+  await follow(warming)
+  await callAll(warming)
+  const tasks = await first.tasks(count + idle)
+  await follow(tasks)
+  // What opening thousands of sockets has left behind is not what is measured.
+  await Promise.all(all.map((each) => each.memory()))
+  return await callAll(tasks.slice(0, count))
 }
 
-function openPool(running: Running) {
-  const pool = new Pool(`http://127.0.0.1:${running.port}`, { connections: CONNECTIONS })
-  return { pool, [Symbol.asyncDispose]: () => pool.destroy() }
+function openPools(running: readonly Running[]) {
+  const pools = running.map(({ port }) => new Pool(`http://127.0.0.1:${port}`, { connections: CONNECTIONS }))
+  return {
+    at: (n: number): Pool => pools[n % pools.length] ?? never(),
+    async [Symbol.asyncDispose]() {
+      await Promise.all(pools.map((pool) => pool.destroy()))
+    },
+  }
 }
-
-type Load = ReturnType<typeof openPool>
 
 const JSON_HEADERS = { 'content-type': 'application/json' }
 
-async function callBack({ pool }: Load, { callBackPath, upstreamTaskId }: WaitingTask): Promise<void> {
+async function callBack(pool: Pool, { callBackPath, upstreamTaskId }: WaitingTask): Promise<void> {
   const data = { taskId: upstreamTaskId ?? 'upstream', resultUrls: [RESULT] }
   const body = JSON.stringify({ code: 200, msg: 'success', data })
   const response = await pool.request({ method: 'POST', path: callBackPath, headers: JSON_HEADERS, body })
@@ -164,7 +187,7 @@ async function callBack({ pool }: Load, { callBackPath, upstreamTaskId }: Waitin
 const MUTATION =
   'mutation ($input: UpscaleImageInput!) { upscaleImage(input: $input) { task { id status version } } }'
 
-async function mutate({ pool }: Load, taskId: string): Promise<void> {
+async function mutate(pool: Pool, taskId: string): Promise<void> {
   const body = JSON.stringify({ query: MUTATION, variables: { input: { taskId, imageIndex: 0 } } })
   const response = await pool.request({ method: 'POST', path: '/graphql', headers: JSON_HEADERS, body })
   const text = await response.body.text()

@@ -68,9 +68,13 @@ export class Audience {
       frames += 1
       if (frames === 1) {
         const payload = { query: QUERY, variables: { id: taskId } }
-        send(socket, TEXT, JSON.stringify({ id: randomUUID(), type: 'subscribe', payload })); return;
+        send(socket, TEXT, JSON.stringify({ id: randomUUID(), type: 'subscribe', payload }))
+        return
       }
-      if (frames > 2) { this.#count(taskId); return; }
+      if (frames > 2) {
+        this.#count(taskId)
+        return
+      }
       const text = chunk.toString('utf8', start, end)
       if (text.includes('"next"') && !text.includes('"errors"')) resolve()
       else reject(new Error(`Not a state: ${text}`))

@@ -2,6 +2,7 @@ import type { Kysely, Transaction } from 'kysely'
 import { MAX_DELIVERIES, type Attempt, type Delivery, type Outbox } from '../tasks/delivery.ts'
 import { isSettled, type UpscaleTask } from '../tasks/task.ts'
 import type { Locking } from './locking.ts'
+import type { CompiledQueries } from './compiled-queries.ts'
 import type { Database, DeliveryRow } from './schema.ts'
 
 /** The Outbox in SQL, in the same database as the tasks. */
@@ -99,19 +100,19 @@ export class SqlOutbox implements Outbox {
 }
 
 /** Makes everything in a task's outbox due when it settles: told is its latest state, and only that. */
-export async function queueDeliveries(trx: Transaction<Database>, task: UpscaleTask): Promise<void> {
+export async function queueDeliveries(
+  trx: Transaction<Database>,
+  task: UpscaleTask,
+  queries: CompiledQueries,
+): Promise<void> {
   if (!isSettled(task)) return
-  await trx
-    .updateTable('delivery')
-    .set({
-      version: task.version,
-      state: 'PENDING',
-      attempts: 0,
-      last_status_code: null,
-      due_at: task.updatedAt,
-    })
-    .where('task_id', '=', task.id)
-    .execute()
+  const { id, version, updatedAt } = task
+  await queries.run(trx, 'queue', [version, 'PENDING', 0, null, updatedAt, id], () =>
+    trx
+      .updateTable('delivery')
+      .set({ version, state: 'PENDING', attempts: 0, last_status_code: null, due_at: updatedAt })
+      .where('task_id', '=', id),
+  )
 }
 
 /** Adds a URL to a task's outbox; `news` is what there is to tell already. */

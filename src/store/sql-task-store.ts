@@ -8,6 +8,7 @@ import type {
   TaskStore,
 } from '../tasks/ports.ts'
 import { isUncharged, type TaskStatus, type UpscaleTask } from '../tasks/task.ts'
+import { CompiledQueries } from './compiled-queries.ts'
 import type { Locking } from './locking.ts'
 import type { Database, TaskRow } from './schema.ts'
 import { shareReads } from './shared-reads.ts'
@@ -19,6 +20,7 @@ export class SqlTaskStore implements TaskStore {
   readonly #db: Kysely<Database>
   readonly #hints: TaskHints
   readonly #locking: Locking
+  readonly #queries = new CompiledQueries()
   readonly #read: (id: string) => Promise<UpscaleTask | undefined>
 
   constructor(db: Kysely<Database>, hints: TaskHints, locking: Locking) {
@@ -36,14 +38,15 @@ export class SqlTaskStore implements TaskStore {
       await this.#locking.lock(trx, key ? [key.claim, task.pictureDigest] : [task.pictureDigest])
       const named = key && (await findNamed(trx, key.claim, task.createdAt))
       if (named) return { inserted: false, existing: named, by: 'key' }
-      const holder = force ? undefined : await findHolder(trx, task)
+      const holder = force ? undefined : await findHolder(trx, task, this.#queries)
       if (holder !== undefined) {
         if (key) await name(trx, key, holder.id)
         return { inserted: false, existing: holder, by: 'picture' }
       }
       const refusal = (await admit?.()) ?? null
       if (refusal !== null) return { inserted: false, refusal }
-      await trx.insertInto('task').values(toRow(task)).execute()
+      const row = toRow(task)
+      await this.#queries.run(trx, 'insert', Object.values(row), () => trx.insertInto('task').values(row))
       if (key) await name(trx, key, task.id)
       if (callBackUrl !== null) await insertDelivery(trx, task, callBackUrl, 0, null)
       return { inserted: true }
@@ -62,17 +65,23 @@ export class SqlTaskStore implements TaskStore {
   }
 
   async update(previous: UpscaleTask, next: UpscaleTask): Promise<boolean> {
+    // Only what differs: a callback may have hurried it since `previous` was read.
+    const changes = toChanges(toRow(previous), toRow(next))
+    const { id, version, upstreamTaskId } = previous
+    const named = upstreamTaskId !== null
+    const shape = ['update', named, ...Object.keys(changes)].join()
+    const values = [...Object.values(changes), id, version, ...(named ? [upstreamTaskId] : [])]
     const written = this.#db.transaction().execute(async (trx) => {
-      const { numUpdatedRows } = await trx
-        .updateTable('task')
-        // Only what differs: a callback may have hurried it since `previous` was read.
-        .set(toChanges(toRow(previous), toRow(next)))
-        .where('id', '=', previous.id)
-        .where('version', '=', previous.version)
-        .where('upstream_task_id', previous.upstreamTaskId === null ? 'is' : '=', previous.upstreamTaskId)
-        .executeTakeFirstOrThrow()
-      if (numUpdatedRows === 0n) return false
-      if (next.version > previous.version) await queueDeliveries(trx, next)
+      const { numAffectedRows } = await this.#queries.run(trx, shape, values, () =>
+        trx
+          .updateTable('task')
+          .set(changes)
+          .where('id', '=', id)
+          .where('version', '=', version)
+          .where('upstream_task_id', named ? '=' : 'is', upstreamTaskId),
+      )
+      if (numAffectedRows === 0n) return false
+      if (next.version > version) await queueDeliveries(trx, next, this.#queries)
       return true
     })
     // Where the commit was not answered, it may have been made all the same.
@@ -191,22 +200,25 @@ async function name(trx: Transaction<Database>, { claim, until }: IdempotencyKey
 async function findHolder(
   trx: Transaction<Database>,
   { pictureDigest, createdAt }: UpscaleTask,
+  queries: CompiledQueries,
 ): Promise<UpscaleTask | undefined> {
-  const row = await trx
-    .selectFrom('task')
-    .selectAll()
-    .where('picture_digest', '=', pictureDigest)
-    .where((where) =>
-      where.or([
-        where('status', 'in', ['SUBMITTED', 'PROCESSING']),
-        where.and([where('status', '=', 'SUCCEEDED'), where('images_expire_at', '>', createdAt)]),
-      ]),
-    )
-    .orderBy('created_at', 'desc')
-    .orderBy('id', 'desc')
-    .limit(1)
-    .executeTakeFirst()
-  return row && toTask(row)
+  const values = [pictureDigest, 'SUBMITTED', 'PROCESSING', 'SUCCEEDED', createdAt, 1]
+  const { rows } = await queries.run(trx, 'holder', values, () =>
+    trx
+      .selectFrom('task')
+      .selectAll()
+      .where('picture_digest', '=', pictureDigest)
+      .where((where) =>
+        where.or([
+          where('status', 'in', ['SUBMITTED', 'PROCESSING']),
+          where.and([where('status', '=', 'SUCCEEDED'), where('images_expire_at', '>', createdAt)]),
+        ]),
+      )
+      .orderBy('created_at', 'desc')
+      .orderBy('id', 'desc')
+      .limit(1),
+  )
+  return rows[0] && toTask(rows[0])
 }
 
 /** PostgreSQL knows no NUL in a text, and makes an error of a question with one. */
