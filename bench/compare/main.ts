@@ -1,10 +1,11 @@
 /**
- * Ours beside its peers, in tables and a plot: `npm run bench`, `npm run bench -- 3` for three runs of the comparison.
+ * Ours beside its peers, in tables and a plot: `npm run bench`, `npm run bench -- 3` for three runs, `npm run bench -- 3
+ * settled` for one of the tables only.
  * How it is measured, and what came out, stands in bench/README.md.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { openTestSchema, TEST_DATABASE_URL } from '../../test/support/postgres.ts'
 import { pinLoad, PINNED, start, type Contender, type Running } from './contender.ts'
@@ -27,33 +28,41 @@ import { startStubUpstream } from './upstream.ts'
 /** Sockets of both ends count against `ulimit -n` of one process each: 20,000 is one limit too many for some machines. */
 const SIZES = [1_000, 5_000, 19_500]
 const SETTLED = 100_000
-const runs = Number(process.argv[2] ?? 1)
+const FILE = 'bench/figures.md'
+const [runs = '1', only] = process.argv.slice(2)
+const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}`
+const pinned = PINNED ? 'contender and load pinned to a core each' : 'not pinned: no taskset here'
 
 build()
 pinLoad()
 await using upstream = await startStubUpstream()
-const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}`
-const pinned = PINNED ? 'contender and load pinned to a core each' : 'not pinned: no taskset here'
-const today = new Date().toISOString().slice(0, 10)
-const sections = [
-  `# Figures\n\nWritten by \`npm run bench\` on ${today}: ${machine}, ${pinned}, ${runs} run(s) of the comparison.`,
-]
-const say = async (title: string, text: string) => {
-  sections.push(`## ${title}\n\n${text}`)
-  console.log(`\n## ${title}\n\n${text}`)
-  await writeFile('bench/figures.md', `${sections.join('\n\n')}\n`)
-}
 const note = (text: string) => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`)
-
-await say('Ours beside its peers', await compare())
-const { table, plot } = await grow()
-await writeFile('bench/figures.svg', plot)
-await say('Growth: subscribers', table)
-await say(`Growth: ${SETTLED.toLocaleString('en')} settled tasks in the store`, await fill())
-if (TEST_DATABASE_URL === undefined)
-  note('PostgreSQL and replicas are left out: TEST_DATABASE_URL is not set')
-else await say('PostgreSQL as store, and replicas', await share())
+const parts: Record<string, () => Promise<string>> = {
+  'Ours beside its peers': compare,
+  'Growth: subscribers': grow,
+  [`Growth: ${SETTLED.toLocaleString('en')} settled tasks in the store`]: fill,
+  'PostgreSQL as store, and replicas': share,
+}
+for (const [title, measure] of Object.entries(parts))
+  if (only === undefined || title.includes(only)) await write(title, await measure())
 process.exit()
+
+/** Puts what was found in the place of what was found before. */
+async function write(title: string, found: string): Promise<void> {
+  const today = new Date().toISOString().slice(0, 10)
+  const text = `Measured on ${today}: ${machine}, ${pinned}, ${runs} run(s).\n\n${found}`
+  console.log(`\n## ${title}\n\n${text}`)
+  const before = existsSync(FILE) ? (await readFile(FILE, 'utf8')).split(/^## /m).slice(1) : []
+  const sections = new Map(
+    before.map((each) => [each.split('\n', 1)[0] ?? '', each.replace(/^.*\n+/, '').trimEnd()]),
+  )
+  sections.set(title, text)
+  const all = Object.keys(parts).filter((each) => sections.has(each))
+  await writeFile(
+    FILE,
+    `# Figures\n\nWritten by \`npm run bench\`.\n\n${all.map((each) => `## ${each}\n\n${sections.get(each) ?? ''}\n`).join('\n')}`,
+  )
+}
 
 function build(): void {
   const npm = (cwd: string, ...args: string[]) =>
@@ -66,7 +75,7 @@ function build(): void {
 /** Every measure of every contender, one contender after the other, so that a slow minute of the machine hits all. */
 async function compare(): Promise<string> {
   const found = new Map<string, Map<string, number[]>>()
-  for (let run = 0; run < runs; run += 1)
+  for (let run = 0; run < Number(runs); run += 1)
     for (const { key, peers, measure } of MEASURES)
       for (const name of ['own', ...peers] as const) {
         await using running = await start(name === 'own' ? OWN : PEERS[name], upstream.url)
@@ -85,7 +94,7 @@ async function compare(): Promise<string> {
 }
 
 /** What a subscriber and an event cost, and how soon an event is there, as subscribers become more. */
-async function grow(): Promise<{ table: string; plot: string }> {
+async function grow(): Promise<string> {
   const rows: number[][] = []
   for (const size of SIZES) {
     const { resident, heap } = await alone(OWN, (running) => memoryPerSubscription(running, size - 200))
@@ -120,49 +129,44 @@ async function grow(): Promise<{ table: string; plot: string }> {
     'latency p50 ms',
     'latency p99 ms',
   ]
-  return {
-    table: toTable(
-      heads,
-      rows.map(([size = 0, ...rest]) => [size.toLocaleString('en'), ...rest]),
-    ),
-    plot,
-  }
+  await writeFile('bench/figures.svg', plot)
+  return toTable(
+    heads,
+    rows.map(([size = 0, ...rest]) => [size.toLocaleString('en'), ...rest]),
+  )
 }
 
-/** The same figures with an empty store and a full one. */
+/** The same figures with an empty store and a full one, in turn. */
 async function fill(): Promise<string> {
-  const columns: number[][] = []
-  for (const settled of [0, SETTLED]) {
-    const prepared = <T>(work: (running: Running) => Promise<T>) =>
-      alone(OWN, async (running) => {
-        for (let made = 0; made < settled; made += 10_000) await running.tasks(10_000, true)
-        return await work(running)
-      })
-    columns.push([
-      await prepared(callbacksPerSecond),
-      (await prepared((running) => events(running, { subscribers: 5_000, distinct: true }))).cpuMicros,
-      await prepared((running) => mutationsPerSecond(running, upstream)),
-      quantile(await prepared((running) => ownShareMs(running, upstream)), 0.5),
-      quantile(await prepared((running) => callbackToSubscriberMs(running)), 0.5),
-    ])
-    note(`with ${settled} settled tasks: ${columns.at(-1)?.join(' ')}`)
+  const measures: Record<string, (running: Running) => Promise<number>> = {
+    'callbacks settled/s': callbacksPerSecond,
+    'CPU µs per event': async (running) =>
+      (await events(running, { subscribers: 5_000, distinct: true })).cpuMicros,
+    'mutations/s': (running) => mutationsPerSecond(running, upstream),
+    'own share p50 ms': async (running) => quantile(await ownShareMs(running, upstream), 0.5),
+    'latency p50 ms': async (running) => quantile(await callbackToSubscriberMs(running), 0.5),
   }
-  const names = [
-    'callbacks settled/s',
-    'CPU µs per event',
-    'mutations/s',
-    'own share p50 ms',
-    'latency p50 ms',
-  ]
-  const [empty = [], full = []] = columns
-  return toTable(
-    ['', 'empty', 'full', 'full ÷ empty'],
-    names.map((name, n) => [name, empty[n] ?? NaN, full[n] ?? NaN, (full[n] ?? NaN) / (empty[n] ?? NaN)]),
-  )
+  const rows: (string | number)[][] = []
+  for (const [name, measure] of Object.entries(measures)) {
+    const found: Record<number, number[]> = { 0: [], [SETTLED]: [] }
+    for (let run = 0; run < Number(runs); run += 1)
+      for (const settled of [0, SETTLED]) {
+        const value = await alone(OWN, async (running) => {
+          for (let made = 0; made < settled; made += 10_000) await running.tasks(10_000, true)
+          return await measure(running)
+        })
+        found[settled]?.push(value)
+        note(`${name} with ${settled} settled tasks: ${value}`)
+      }
+    const [empty, full] = [median(found[0] ?? []), median(found[SETTLED] ?? [])]
+    rows.push([name, empty, full, full / empty])
+  }
+  return toTable(['', 'empty', 'full', 'full ÷ empty'], rows)
 }
 
 /** On PostgreSQL, with 1, 2 and 4 replicas; all of them on the contenders' core. */
 async function share(): Promise<string> {
+  if (TEST_DATABASE_URL === undefined) return 'Left out: TEST_DATABASE_URL was not set.'
   const rows: (string | number)[][] = []
   for (const replicas of [1, 2, 4]) {
     await using schema = await openTestSchema()

@@ -10,7 +10,9 @@ const RESULT = 'https://example.com/result.png'
 const CONNECTIONS = 64
 
 export function median(values: readonly number[]): number {
-  return quantile(values, 0.5)
+  const sorted = [...values].sort((a, b) => a - b)
+  const at = (index: number) => sorted[Math.floor(index)] ?? NaN
+  return (at((sorted.length - 1) / 2) + at(sorted.length / 2)) / 2
 }
 
 export function quantile(values: readonly number[], share: number): number {

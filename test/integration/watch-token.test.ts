@@ -152,6 +152,49 @@ describe('a watch token', () => {
     })
   })
 
+  test('and its owner, on one task at the same time, are each shown what they may see and have asked for', async () => {
+    const { id, watchToken, succeed } = await scene.submit(alice)
+    const query = `subscription ($id: ID!, $watchToken: String, $more: Boolean = false) {
+      taskUpdated(id: $id, watchToken: $watchToken) { version callbacks { url } status @include(if: $more) }
+    }`
+    const bob = await sign('bob')
+    const watchers = (
+      [
+        [alice, { id }],
+        [alice, { id }],
+        [alice, { id, more: true }],
+        [bob, { id, watchToken }],
+        [alice, { id, watchToken }],
+      ] as const
+    ).map(([authorization, variables]) => {
+      const client = createClient({
+        url: `${scene.gateway.url.replace('http', 'ws')}/graphql`,
+        webSocketImpl: WebSocket,
+        connectionParams: { authorization },
+      })
+      const results = client.iterate({ query, variables: { ...variables } })
+      return { client, results }
+    })
+    const first = await Promise.all(watchers.map(({ results }) => results.next()))
+    await succeed()
+    const last = await Promise.all(watchers.map(({ results }) => results.next()))
+    const owner = (version: number) => ({ data: { taskUpdated: { version, callbacks: [] } } })
+    const refused = {
+      data: { taskUpdated: null },
+      errors: [expect.objectContaining({ path: ['taskUpdated', 'callbacks'] })],
+    }
+    const seen = (version: number, status: string) => [
+      owner(version),
+      owner(version),
+      { data: { taskUpdated: { version, callbacks: [], status } } },
+      refused,
+      owner(version),
+    ]
+    expect(first.map(({ value }) => value as unknown)).toEqual(seen(2, 'PROCESSING'))
+    expect(last.map(({ value }) => value as unknown)).toEqual(seen(3, 'SUCCEEDED'))
+    for (const { client } of watchers) await client.dispose()
+  })
+
   test('is good for an hour: then its streams end, its socket is closed, and it opens no other', async () => {
     const { id, watchToken } = await scene.submit(alice)
     expect(decodeJwt(watchToken ?? '')).toMatchObject({
