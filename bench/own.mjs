@@ -1,6 +1,7 @@
 /**
  * The service as it is shipped, with the hooks of the bench beside it. Tasks are written into its database over a
- * connection of the bench's own, and the service learns of new states as it always does: by a hint.
+ * connection of the bench's own, and the service learns of new states as it always does: by a hint, which brings the state
+ * along within one process, and does not from another replica.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
 import { DatabaseSync } from 'node:sqlite'
@@ -32,7 +33,7 @@ function newTask(settled) {
     upstreamCode: null,
     note: 'accepted by the upscale service',
   }
-  const row = toRow({
+  const task = {
     id,
     version: settled ? 3 : 2,
     owner: 'anonymous',
@@ -55,10 +56,11 @@ function newTask(settled) {
     dueAt: settled ? null : now + DAY_MS,
     polls: 0,
     history: [event],
-  })
+  }
   return {
-    row,
-    task: { id, callBackPath: `/callbacks/upscale/${id}/${token}`, upstreamTaskId: `upstream-${id}` },
+    task,
+    row: toRow(task),
+    waiting: { id, callBackPath: `/callbacks/upscale/${id}/${token}`, upstreamTaskId: `upstream-${id}` },
   }
 }
 
@@ -67,6 +69,7 @@ globalThis.bench = database.kind === 'sqlite' ? onSqlite(database.file) : await 
 
 function onSqlite(file) {
   const db = new DatabaseSync(file, { timeout: 10_000 })
+  const known = new Map()
   return {
     tasks(count, settled = false) {
       const made = Array.from({ length: count }, () => newTask(settled))
@@ -75,14 +78,19 @@ function onSqlite(file) {
       db.exec('begin immediate')
       for (const { row } of made) insert.run(...Object.values(row))
       db.exec('commit')
-      return made.map(({ task }) => task)
+      if (!settled) for (const { task } of made) known.set(task.id, task)
+      return made.map(({ waiting }) => waiting)
     },
     publish(ids) {
       const update = db.prepare('update task set version = version + 1 where id = ?')
       db.exec('begin immediate')
       for (const id of ids) update.run(id)
       db.exec('commit')
-      for (const id of ids) hints.announce(id)
+      for (const id of ids) {
+        const task = known.get(id)
+        known.set(id, { ...task, version: task.version + 1 })
+        hints.announce(id, known.get(id))
+      }
     },
   }
 }
@@ -102,7 +110,7 @@ async function onPostgres(connectionString) {
           JSON.stringify(rows),
         ])
       }
-      return made.map(({ task }) => task)
+      return made.map(({ waiting }) => waiting)
     },
     async publish(ids) {
       await client.query('update task set version = version + 1 where id = any($1)', [ids])

@@ -1,4 +1,5 @@
 import type { TaskHints } from '../tasks/ports.ts'
+import type { UpscaleTask } from '../tasks/task.ts'
 
 /** Hints within one process, which other kinds of hints are built on. */
 export interface LocalHints extends TaskHints {
@@ -7,17 +8,17 @@ export interface LocalHints extends TaskHints {
 }
 
 export function createLocalHints(): LocalHints {
-  const listeners = new Map<string, Set<() => void>>()
+  const listeners = new Map<string, Set<(state?: UpscaleTask) => void>>()
   return {
-    announce(taskId) {
-      for (const wake of listeners.get(taskId) ?? []) wake()
+    announce(taskId, state) {
+      for (const wake of listeners.get(taskId) ?? []) wake(state)
     },
     announceAll() {
       for (const set of listeners.values()) for (const wake of set) wake()
     },
     listen(taskId, wake) {
       // Wrapped, so that one function listening twice counts twice.
-      const listener = () => wake()
+      const listener = (state?: UpscaleTask) => wake(state)
       const set = listeners.get(taskId) ?? new Set()
       listeners.set(taskId, set.add(listener))
       return Promise.resolve({

@@ -102,8 +102,8 @@ export async function openPostgresHints(options: PostgresHintsOptions): Promise<
   const running = stayConnected(await connect())
   return {
     listen: (taskId, wake) => local.listen(taskId, wake),
-    announce(taskId) {
-      local.announce(taskId)
+    announce(taskId, state) {
+      local.announce(taskId, state)
       if (unsent.size >= MAX_KEPT) return
       unsent.add(taskId)
       if (link !== undefined) send()

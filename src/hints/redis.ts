@@ -54,8 +54,8 @@ export async function openRedisHints({
   })
 
   return {
-    announce(taskId) {
-      local.announce(taskId)
+    announce(taskId, state) {
+      local.announce(taskId, state)
       publisher.publish(PREFIX + taskId, `${self} ${Date.now()}`).catch(() => undefined)
     },
     async listen(taskId, wake) {

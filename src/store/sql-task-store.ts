@@ -89,7 +89,7 @@ export class SqlTaskStore implements TaskStore {
       this.#hints.announce(next.id)
       throw error
     })
-    if (won) this.#hints.announce(next.id)
+    if (won) this.#hints.announce(next.id, next)
     return won
   }
 

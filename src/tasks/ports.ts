@@ -84,12 +84,18 @@ export type Insertion =
   | { readonly inserted: true }
   | { readonly inserted: false; readonly existing: UpscaleTask; readonly by: 'key' | 'picture' }
 
-/** Says that a task may have changed. A hint can be lost, doubled, late or reordered: whoever hears one re-reads. */
+/**
+ * Says that a task may have changed. A hint can be lost, doubled, late or reordered: whoever hears one re-reads, or
+ * compares the version of the state that came with it.
+ */
 export interface TaskHints {
-  /** Tells listeners of this task; never throws and never waits for them. */
-  announce(taskId: string): void
+  /**
+   * Tells listeners of this task; never throws and never waits for them. `state` is what was just committed: it
+   * spares listeners of the same process the reading, and goes no further.
+   */
+  announce(taskId: string, state?: UpscaleTask): void
   /** Calls `wake` at every announcement made after the promise resolves, until disposed of. */
-  listen(taskId: string, wake: () => void): Promise<Disposable>
+  listen(taskId: string, wake: (state?: UpscaleTask) => void): Promise<Disposable>
 }
 
 export interface SubmitRequest extends Picture {

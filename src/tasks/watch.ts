@@ -36,9 +36,9 @@ type WatchDependencies = Pick<TaskDependencies, 'store' | 'hints' | 'clock' | 'l
  * Follows one task: the current state first, then every newer one, and the same state again whenever
  * `reassertMs` passed without an event; ends with the settled state, or with a WatchEnd.
  *
- * The watcher pulls. Between two pulls nothing is kept but the fact that something changed, so a slow
- * reader costs one flag and gets the newest state. The version never falls, because a state older than
- * the one shown last is not shown.
+ * The watcher pulls. Between two pulls nothing is kept but the fact that something changed, or the newest state that came
+ * with a hint, so a slow reader costs no queue and gets the newest state. The version never falls, because a state older
+ * than the one shown last is not shown.
  */
 export function watchTask(deps: WatchDependencies, request: WatchRequest): AsyncIterableIterator<WatchEvent> {
   return new TaskWatch(deps, request)
@@ -49,7 +49,10 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
   readonly #request: WatchRequest
   readonly #opened: Disposable | undefined
   #listening: Promise<Disposable> | undefined
+  /** Something was heard of that has to be read. */
   #changed = true
+  /** A committed state that came with a hint, and has not been shown. */
+  #news: UpscaleTask | undefined
   #repeat = false
   #goingAway = false
   #ended = false
@@ -88,13 +91,13 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
     try {
       // Armed before the first read: a commit between the two is heard of.
       if (this.#listening === undefined) {
-        this.#listening = this.#deps.hints.listen(this.#request.id, () => this.#change())
+        this.#listening = this.#deps.hints.listen(this.#request.id, (state) => this.#hear(state))
         await this.#listening
       }
       while (!this.#isOver()) {
-        const event = this.#findEnd() ?? (this.#isDue() ? this.#show(await this.#read()) : undefined)
+        const event = this.#findEnd() ?? this.#show(this.#isDue() ? await this.#read() : this.#takeNews())
         if (event !== undefined) return { done: false, value: event }
-        if (!this.#isOver() && !this.#changed) await this.#sleep()
+        if (!this.#isOver() && !this.#changed && this.#news === undefined) await this.#sleep()
       }
     } catch (error) {
       await this.return()
@@ -158,7 +161,13 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
     }
   }
 
-  /** What is to be shown of what was read; undefined: nothing. */
+  #takeNews(): UpscaleTask | undefined {
+    const news = this.#news
+    this.#news = undefined
+    return news && news.version > (this.#shown ?? 0) ? news : undefined
+  }
+
+  /** What is to be shown of the task; undefined: nothing. */
   #show(task: UpscaleTask | null | undefined): WatchEvent | undefined {
     if (task === undefined) return undefined
     const shown = this.#shown
@@ -189,6 +198,12 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
 
   #change(): void {
     this.#changed = true
+    this.#wake()
+  }
+
+  #hear(state: UpscaleTask | undefined): void {
+    if (state === undefined) this.#changed = true
+    else if (state.version > (this.#news?.version ?? 0)) this.#news = state
     this.#wake()
   }
 

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import type { TaskHints } from '../../src/tasks/ports.ts'
+import type { UpscaleTask } from '../../src/tasks/task.ts'
+import { newTask } from '../support/new-task.ts'
 
 /** What every TaskHints must do. `open` gives hints that nobody else uses. */
 export function describeTaskHints(
@@ -28,6 +30,15 @@ export function describeTaskHints(
       opened.hints.announce('mine')
       await next
       expect(other.count()).toBe(0)
+    })
+
+    test('in one process, a listener gets the state that was announced', async () => {
+      await using opened = await open()
+      const heard = Promise.withResolvers<UpscaleTask | undefined>()
+      using _listener = await opened.hints.listen('task', (state) => heard.resolve(state))
+      const state = newTask({ id: 'task', version: 7 })
+      opened.hints.announce('task', state)
+      expect(await heard.promise).toBe(state)
     })
 
     test('each of many listeners of one task hears of it, even if it is the same function', async () => {

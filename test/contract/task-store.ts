@@ -128,6 +128,18 @@ export function describeTaskStore(
         await store.update(task, { ...task, version: 2 })
         expect(await Promise.all(seen)).toEqual([2])
       })
+
+      test('announces the state that is read from then on', async () => {
+        const task = await insert()
+        const states: (UpscaleTask | undefined)[] = []
+        hints.announce = (_id, state) => void states.push(state)
+        const images = [{ url: 'https://example.com/1.png', expiresAt: 5 }]
+        await store.update(task, { ...task, version: 2, status: 'SUCCEEDED', images })
+        expect(states).toEqual([await store.read(task.id)])
+        // Nobody's move was made: there is no state to tell of.
+        await store.update(task, { ...task, version: 2 })
+        expect(states).toHaveLength(1)
+      })
     })
 
     describe('keys and pictures', () => {

@@ -87,23 +87,25 @@ describe('whatever news comes, in whatever order', () => {
   })
 })
 
-/** What befalls one hint on its way. */
-type Fate = 'delivered' | 'dropped' | 'doubled' | 'delayed'
+/** What befalls one hint on its way; a bare one loses the state that came with it. */
+type Fate = 'delivered' | 'bare' | 'dropped' | 'doubled' | 'delayed'
 
 /** Hints that arrive as fate will have it; the delayed ones come out of order, when released. */
 function unreliable(fates: Fate[]): TaskHints & { release(): void } {
   const local = createLocalHints()
-  const delayed: string[] = []
+  const delayed: (() => void)[] = []
   return {
     listen: (taskId, wake) => local.listen(taskId, wake),
-    announce(taskId) {
+    announce(taskId, state) {
       const fate = fates.shift() ?? 'dropped'
-      if (fate === 'delayed') delayed.unshift(taskId)
-      if (fate === 'delivered' || fate === 'doubled') local.announce(taskId)
-      if (fate === 'doubled') local.announce(taskId)
+      const arrive = () => local.announce(taskId, state)
+      if (fate === 'delayed') delayed.unshift(arrive)
+      if (fate === 'bare') local.announce(taskId)
+      if (fate === 'delivered' || fate === 'doubled') arrive()
+      if (fate === 'doubled') arrive()
     },
     release() {
-      for (const taskId of delayed.splice(0)) local.announce(taskId)
+      for (const arrive of delayed.splice(0)) arrive()
     },
   }
 }
@@ -119,7 +121,7 @@ describe('whatever becomes of hints and connections', () => {
     fc.constant({ do: 'disconnect' as const }),
     fc.integer({ min: 1, max: 20_000 }).map((ms) => ({ do: 'advance' as const, ms })),
   )
-  const fates = fc.array(fc.constantFrom<Fate[]>('delivered', 'dropped', 'doubled', 'delayed'), {
+  const fates = fc.array(fc.constantFrom<Fate[]>('delivered', 'bare', 'dropped', 'doubled', 'delayed'), {
     maxLength: 30,
   })
 

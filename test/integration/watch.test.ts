@@ -19,10 +19,13 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
   const dir = opened.use(await openTempDir())
   const local = createLocalHints()
   let listeners = 0
-  let muted = false
+  let fate: 'whole' | 'bare' | 'late' | 'lost' = 'whole'
+  const late: (() => void)[] = []
   const hints: TaskHints = {
-    announce(taskId) {
-      if (!muted) local.announce(taskId)
+    announce(taskId, state) {
+      if (fate === 'whole') local.announce(taskId, state)
+      if (fate === 'bare') local.announce(taskId)
+      if (fate === 'late') late.unshift(() => local.announce(taskId, state))
     },
     async listen(taskId, wake) {
       const listener = await local.listen(taskId, wake)
@@ -55,8 +58,10 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
     listeners: () => listeners,
     /** Whether reads fail. */
     away: (is: boolean) => void (away = is),
-    /** From now on every hint is lost. */
-    mute: () => void (muted = true),
+    /** What befalls hints from now on; bare ones come without the state, as those of other replicas do. */
+    hints: (next: typeof fate) => void (fate = next),
+    /** Lets the late hints come, the last one first. */
+    release: () => late.splice(0).forEach((announce) => announce()),
     watch: (
       afterVersion: number | null = null,
       owner: string | null = 'owner',
@@ -182,7 +187,7 @@ describe('watching a task', () => {
 
   test('a move that no hint told of is seen at the next re-assertion', async () => {
     await using scene = await openScene()
-    scene.mute()
+    scene.hints('lost')
     const watch = scene.watch()
     await watch.next()
     const next = watch.next()
@@ -208,8 +213,54 @@ describe('watching a task', () => {
     await watch.return?.()
   })
 
+  test('a move whose hint brings the state is shown without a read', async () => {
+    await using scene = await openScene()
+    const watch = scene.watch()
+    await watch.next()
+    const reads = scene.reads()
+    for (const expected of [2, 3, 4]) {
+      const next = watch.next()
+      await scene.move()
+      expect(version(await next)).toBe(expected)
+    }
+    expect(scene.reads()).toBe(reads)
+    await watch.return?.()
+  })
+
+  test('a state that comes late, after a newer one, is not shown', async () => {
+    await using scene = await openScene()
+    const watch = scene.watch()
+    await watch.next()
+    scene.hints('late')
+    for (let move = 0; move < 3; move += 1) await scene.move()
+    const next = watch.next()
+    await settle()
+    scene.release()
+    expect(version(await next)).toBe(4)
+    const again = watch.next()
+    await settle()
+    scene.clock.advance(REASSERT_MS)
+    expect(version(await again)).toBe(4)
+    await watch.return?.()
+  })
+
+  test('of a state that came with a hint and a newer one to be read, the newer one is shown', async () => {
+    await using scene = await openScene()
+    const watch = scene.watch()
+    await watch.next()
+    await scene.move()
+    scene.hints('bare')
+    await scene.move()
+    expect(version(await watch.next())).toBe(3)
+    const end = watch.next()
+    await scene.move({ status: 'SUCCEEDED' })
+    expect(version(await end)).toBe(4)
+    expect((await watch.next()).done).toBe(true)
+  })
+
   test('outlives a store that is away: it is read again after a second, and what came meanwhile is shown', async () => {
     await using scene = await openScene()
+    scene.hints('bare')
     const watch = scene.watch()
     expect(version(await watch.next())).toBe(1)
     const next = watch.next()

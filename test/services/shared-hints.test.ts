@@ -59,7 +59,7 @@ describeSharedHints('Redis hints', setUpRedis)
 test('without Redis, hints still reach those of the same replica, and nobody waits for long', async () => {
   await using hints = await openRedisHints({ url: 'redis://127.0.0.1:9', log })
   const heard = Promise.withResolvers<void>()
-  using _listener = await hints.listen('task', heard.resolve)
+  using _listener = await hints.listen('task', () => heard.resolve())
   hints.announce('task')
   await heard.promise
 })
