@@ -1,7 +1,8 @@
 /** A contender of the comparison as a process of its own, on a core of its own. */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -51,6 +52,12 @@ const LOAD_CORE = '1'
 /** A folder for a CPU profile of each contender, for whoever wants to know where the time goes. */
 const PROFILES = process.env.BENCH_PROFILES
 
+/** Removed at the end only: a disk that discards what was deleted makes whoever commits next wait for it. */
+const DATA = mkdtempSync(join(tmpdir(), 'bench-'))
+process.once('exit', () => {
+  rmSync(DATA, { recursive: true })
+})
+
 /** Whether processes can be pinned here; without, the load takes from what it measures. */
 export const PINNED = can('taskset', ['-c', LOAD_CORE, 'true'])
 
@@ -70,7 +77,7 @@ export function pinLoad(): void {
 
 export async function start(contender: Contender, upstreamUrl: string): Promise<Running> {
   const port = await findPort()
-  const folder = await mkdtemp(join(tmpdir(), 'bench-'))
+  const folder = await mkdtemp(join(DATA, 'of-'))
   const url = `http://127.0.0.1:${port}`
   const [command = '', ...rest] = [
     ...(PINNED ? ['taskset', '-c', CONTENDER_CORE] : []),
@@ -134,7 +141,6 @@ export async function start(contender: Contender, upstreamUrl: string): Promise<
     async [Symbol.asyncDispose]() {
       child.kill(PROFILES === undefined ? 'SIGKILL' : 'SIGTERM')
       await exited
-      await rm(folder, { recursive: true })
     },
   }
 }

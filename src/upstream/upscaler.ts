@@ -157,14 +157,20 @@ async function send(
 ): Promise<SendOutcome> {
   let connected = false
   const hasLeft = () => connected
-  const tooLarge = new AbortController()
+  const cut = new AbortController()
+  const end = () => {
+    cut.abort()
+  }
+  // Not AbortSignal.any: what hangs on the signals that it makes waits for a full collection.
+  if (signal.aborted) end()
+  signal.addEventListener('abort', end)
   try {
     const request = client(url, {
       method,
       agent,
       json,
       timeout: { request: timeoutMs },
-      signal: AbortSignal.any([signal, tooLarge.signal]),
+      signal: cut.signal,
     })
     void request.on('request', (outgoing: ClientRequest) =>
       outgoing.once('socket', (socket: Socket) => {
@@ -174,12 +180,14 @@ async function send(
       }),
     )
     void request.on('downloadProgress', ({ transferred }) => {
-      if (transferred > MAX_ANSWER_BYTES) tooLarge.abort()
+      if (transferred > MAX_ANSWER_BYTES) end()
     })
     const { statusCode, headers, body } = await request
     return { kind: 'answer', status: statusCode, body: parseJson(body), retryAfter: headers['retry-after'] }
   } catch (error) {
     return { kind: hasLeft() ? 'lost' : 'unreachable', cause: toCause(error) }
+  } finally {
+    signal.removeEventListener('abort', end)
   }
 }
 
