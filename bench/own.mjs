@@ -82,10 +82,9 @@ function onSqlite(file) {
       return made.map(({ waiting }) => waiting)
     },
     publish(ids) {
-      const update = db.prepare('update task set version = version + 1 where id = ?')
-      db.exec('begin immediate')
-      for (const id of ids) update.run(id)
-      db.exec('commit')
+      db.prepare('update task set version = version + 1 where id in (select value from json_each(?))').run(
+        JSON.stringify(ids),
+      )
       for (const id of ids) {
         const task = known.get(id)
         known.set(id, { ...task, version: task.version + 1 })

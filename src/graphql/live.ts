@@ -26,6 +26,9 @@ interface Told {
 /** More different operations than this on one event share nothing. */
 const MAX_TOLD = 8
 
+/** The event that was told last, and to whom: those who follow one task are told of it one after the other. */
+let latest: { readonly event: object | null; readonly told: Told[] } = { event: null, told: [] }
+
 /**
  * Runs a subscription for a transport that sends JSON: an iterator that sends each event itself, yields nothing, and is
  * done when the stream is. An event that is one object for many subscribers, who ask the same and may see the
@@ -70,31 +73,36 @@ class Live implements AsyncIterableIterator<never, undefined> {
 
   #tell(event: unknown): string | Promise<string> {
     if (typeof event !== 'object' || event === null) return this.#execute(event)
-    let all = told.get(event)
-    if (all === undefined) told.set(event, (all = []))
-    const same = all.find(({ to }) => asksTheSame(to, this.#args))
-    if (same === undefined) return this.#execute(event, all.length < MAX_TOLD ? all : undefined)
+    if (latest.event !== event) latest = { event, told: [] }
+    const { told } = latest
+    const same = told.find(({ to }) => asksTheSame(to, this.#args))
+    if (same === undefined) return this.#execute(event, told.length < MAX_TOLD ? told : undefined)
     const { text } = same
     if (typeof text === 'string') return text
     return text === null ? this.#execute(event) : text.then((shared) => shared ?? this.#execute(event))
   }
 
-  #execute(event: unknown, all?: Told[]): string | Promise<string> {
-    const { contextValue } = this.#args
-    const toText = ({ errors, data }: ExecutionResult) => {
-      if (!errors) return JSON.stringify({ data })
-      const formatted = errors.map((error) => toPublicError(error, contextValue.correlationId, this.#log))
-      return JSON.stringify(data === undefined ? { errors: formatted } : { errors: formatted, data })
-    }
-    const result = compile(this.#args)(event, contextValue, this.#args.variableValues ?? {})
+  #execute(event: unknown, told?: Told[]): string | Promise<string> {
+    const { contextValue, variableValues } = this.#args
+    const result = compile(this.#args)(event, contextValue, variableValues ?? {})
     if (!(result instanceof Promise)) {
-      const text = toText(result)
-      all?.push({ to: this.#args, text: result.errors ? null : text })
+      const text = this.#toText(result)
+      told?.push({ to: this.#args, text: result.errors ? null : text })
       return text
     }
-    const text = result.then(toText)
-    all?.push({ to: this.#args, text: result.then(({ errors }) => (errors ? null : text)).catch(() => null) })
+    const text = result.then((found) => this.#toText(found))
+    told?.push({
+      to: this.#args,
+      text: result.then(({ errors }) => (errors ? null : text)).catch(() => null),
+    })
     return text
+  }
+
+  #toText({ errors, data }: ExecutionResult): string {
+    if (!errors) return JSON.stringify({ data })
+    const { correlationId } = this.#args.contextValue
+    const formatted = errors.map((error) => toPublicError(error, correlationId, this.#log))
+    return JSON.stringify(data === undefined ? { errors: formatted } : { errors: formatted, data })
   }
 }
 
@@ -123,8 +131,6 @@ function compile(args: LiveArgs): Run {
   }
   return run
 }
-
-const told = new WeakMap<object, Told[]>()
 
 function asksTheSame(one: LiveArgs, other: LiveArgs): boolean {
   return (

@@ -7,7 +7,7 @@ import { toTaskShape } from './to-shape.ts'
 import { UpscaleTaskType } from './types.ts'
 
 @ArgsType()
-class TaskUpdatedArgs {
+export class TaskUpdatedArgs {
   @Field(() => ID, { description: 'Our id of the task.' })
   id!: string
 

@@ -1,35 +1,77 @@
 /** Core values in the shapes of the GraphQL types. */
 import type { Delivery } from '../tasks/delivery.ts'
-import { CATALOGUE, toProblem, UPSCALE_ERROR_CODES } from '../tasks/failure.ts'
+import { CATALOGUE, toProblem, UPSCALE_ERROR_CODES, type Problem } from '../tasks/failure.ts'
 import type { TaskPosition } from '../tasks/ports.ts'
 import type { Submission } from '../tasks/submit.ts'
-import type { UpscaleTask } from '../tasks/task.ts'
+import type { TaskStatus, UpscaleTask } from '../tasks/task.ts'
 import { badUserInput } from './errors.ts'
 import type {
   CallbackDeliveryType,
+  MidjourneyTaskType,
+  UpscaledImageType,
   UpscaleErrorInfoType,
   UpscaleImagePayloadType,
   UpscaleTaskConnectionType,
+  UpscaleTaskEventType,
   UpscaleTaskType,
 } from './types.ts'
 
 export function toTaskShape(task: UpscaleTask): UpscaleTaskType {
-  const { id, version, status, imageIndex, waterMark, settledAt } = task
-  return {
-    owner: task.owner,
-    id,
-    version,
-    status,
-    source: { id: task.sourceTaskId },
-    imageIndex,
-    waterMark,
-    images: task.images?.map(({ url, expiresAt }) => ({ url, expiresAt: new Date(expiresAt) })) ?? null,
-    problem: task.failure && toProblem(task.failure, id),
-    history: task.history.map((event) => ({ ...event, at: new Date(event.at) })),
-    createdAt: new Date(task.createdAt),
-    updatedAt: new Date(task.updatedAt),
-    settledAt: settledAt === null ? null : new Date(settledAt),
-    deadlineAt: new Date(task.deadlineAt),
+  return new TaskShape(task)
+}
+
+/** Makes only what is asked for: it is made anew for each event of each subscriber. */
+class TaskShape implements UpscaleTaskType {
+  readonly #task: UpscaleTask
+  readonly id: string
+  readonly version: number
+  readonly status: TaskStatus
+  readonly owner: string
+  readonly imageIndex: number
+  readonly waterMark: string | null
+
+  constructor(task: UpscaleTask) {
+    this.#task = task
+    this.id = task.id
+    this.version = task.version
+    this.status = task.status
+    this.owner = task.owner
+    this.imageIndex = task.imageIndex
+    this.waterMark = task.waterMark
+  }
+
+  get source(): MidjourneyTaskType {
+    return { id: this.#task.sourceTaskId }
+  }
+
+  get images(): UpscaledImageType[] | null {
+    const { images } = this.#task
+    return images?.map(({ url, expiresAt }) => ({ url, expiresAt: new Date(expiresAt) })) ?? null
+  }
+
+  get problem(): Problem | null {
+    return this.#task.failure && toProblem(this.#task.failure, this.id)
+  }
+
+  get history(): UpscaleTaskEventType[] {
+    return this.#task.history.map((event) => ({ ...event, at: new Date(event.at) }))
+  }
+
+  get createdAt(): Date {
+    return new Date(this.#task.createdAt)
+  }
+
+  get updatedAt(): Date {
+    return new Date(this.#task.updatedAt)
+  }
+
+  get settledAt(): Date | null {
+    const { settledAt } = this.#task
+    return settledAt === null ? null : new Date(settledAt)
+  }
+
+  get deadlineAt(): Date {
+    return new Date(this.#task.deadlineAt)
   }
 }
 
