@@ -3,7 +3,7 @@
  * connection of the bench's own, and the service learns of new states as it always does: by a hint, which brings the state
  * along within one process, and does not from another replica.
  */
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { DatabaseSync } from 'node:sqlite'
 import pg from 'pg'
 import { readConfig } from '../dist/config.js'
@@ -24,7 +24,7 @@ const DAY_MS = 86_400_000
 function newTask(settled) {
   const now = Date.now()
   const token = systemSecrets.newToken()
-  const id = randomUUID()
+  const id = systemSecrets.newId()
   const images = [{ url: 'https://example.com/result.png', expiresAt: now + DAY_MS }]
   const event = {
     at: now,

@@ -1,5 +1,8 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 
+/** For how long nobody must have come where more are expected. */
+const QUIET_MS = 0.2
+
 /**
  * Transactions on one SQLite connection: they take turns, in the order in which they came, and those that come within one
  * turn of the event loop are committed together, because a commit waits for the disk and that is what they cost. Each
@@ -11,6 +14,11 @@ export class GroupCommit {
   readonly #savepoint: StatementSync
   readonly #release: StatementSync
   #waiting: PromiseWithResolvers<void>[] = []
+  /** How many were in the last group. */
+  #expected = 1
+  /** How many of the next one have come, and when the last of them was seen. */
+  #came = 0
+  #cameAt = 0
   /** Settles with the commit of what is open; undefined while nothing is. */
   #committed: PromiseWithResolvers<void> | undefined
 
@@ -23,7 +31,7 @@ export class GroupCommit {
   /** Resolves when it is the caller's turn, in which everything done on the connection is one transaction. */
   enter(): Promise<void> {
     // After everything that the sockets have brought by now.
-    if (this.#waiting.length === 0 && !this.#committed) setImmediate(() => this.#begin())
+    if (this.#waiting.length === 0 && !this.#committed) setImmediate(() => this.#gather())
     const turn = Promise.withResolvers<void>()
     this.#waiting.push(turn)
     return turn.promise
@@ -42,8 +50,25 @@ export class GroupCommit {
     if (keep) await committed
   }
 
+  /**
+   * Begins once as many have come as the last time, and after that the turn is over; or when nobody has come for a while. So
+   * one who comes alone waits for nobody, and a crowd that comes again and again is committed as one.
+   */
+  #gather(): void {
+    const now = performance.now()
+    if (this.#waiting.length > this.#came) {
+      this.#came = this.#waiting.length
+      this.#cameAt = now
+    }
+    const full = this.#waiting.length >= this.#expected
+    if (full || now >= this.#cameAt + QUIET_MS) this.#begin()
+    else setImmediate(() => this.#gather())
+  }
+
   #begin(): void {
     this.#committed = Promise.withResolvers()
+    this.#expected = this.#waiting.length
+    this.#came = 0
     // Whoever rolled back does not ask.
     this.#committed.promise.catch(() => undefined)
     try {

@@ -1,14 +1,14 @@
-import { sql, type Kysely, type Transaction } from 'kysely'
-import type { Database } from './schema.ts'
+import { sql } from 'kysely'
+import type { Run, Sql } from './sql.ts'
 
 /** How a dialect keeps concurrent writers apart. */
 export interface Locking {
   /** Until the transaction ends, whoever else locks one of these names waits. */
-  lock(trx: Transaction<Database>, names: readonly string[]): Promise<void>
+  lock(run: Run, sql: Sql, names: readonly string[]): Promise<void>
   /** Whether rows can be locked one by one, and locked ones skipped. */
   readonly rows: boolean
   /** Rejects where nothing can be written, such as on a standby. */
-  checkWritable(db: Kysely<Database>): Promise<void>
+  checkWritable(sql: Sql): Promise<void>
 }
 
 /** SQLite: a transaction holds the only write lock from its start, so nobody else is there to be kept apart. */
@@ -20,13 +20,13 @@ export const WRITE_LOCKED: Locking = {
 
 /** PostgreSQL: advisory locks for what has no row yet, row locks for what has. */
 export const ROW_LOCKED: Locking = {
-  async lock(trx, names) {
+  async lock(run, { db }, names) {
     // Always in the same order, so that no two transactions wait for one another.
     for (const name of [...names].sort())
-      await sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`.execute(trx)
+      await run(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`.compile(db))
   },
   rows: true,
-  async checkWritable(db) {
+  async checkWritable({ db }) {
     const { rows } = await sql<{
       setting: string
     }>`select current_setting('transaction_read_only') as setting`.execute(db)

@@ -1,9 +1,10 @@
-import { Kysely, PostgresDialect, sql } from 'kysely'
+import { Kysely, PostgresDialect, sql, type SqlBool } from 'kysely'
 import pg from 'pg'
 import type { Log, TaskHints } from '../tasks/ports.ts'
 import { ROW_LOCKED } from './locking.ts'
 import { migrate } from './migrations.ts'
 import type { Database } from './schema.ts'
+import type { Sql } from './sql.ts'
 import { SqlOutbox } from './sql-outbox.ts'
 import { SqlTaskStore } from './sql-task-store.ts'
 import type { Stores } from './stores.ts'
@@ -30,12 +31,23 @@ export async function openPostgres(
   await migrateDatabase(url)
   const pool = openPool(url, log, POOL_SIZE)
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
+  const postgres: Sql = {
+    db,
+    run: (query) => db.executeQuery(query),
+    transact: (work) => db.transaction().execute((trx) => work((query) => trx.executeQuery(query))),
+    lists: LISTS,
+  }
   return {
-    store: new SqlTaskStore(db, hints, ROW_LOCKED),
-    outbox: new SqlOutbox(db, ROW_LOCKED),
+    store: new SqlTaskStore(postgres, hints, ROW_LOCKED),
+    outbox: new SqlOutbox(postgres, ROW_LOCKED),
     pool,
     [Symbol.asyncDispose]: () => db.destroy(),
   }
+}
+
+const LISTS: Sql['lists'] = {
+  toValue: (list) => list,
+  has: (list, column) => sql<SqlBool>`${sql.ref(column)} = any(${list})`,
 }
 
 /** On a connection without time limits: it waits for other replicas' migrations, and takes as long as it takes. */

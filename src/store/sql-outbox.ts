@@ -1,36 +1,39 @@
-import type { Kysely, Transaction } from 'kysely'
+import type { Kysely } from 'kysely'
 import { MAX_DELIVERIES, type Attempt, type Delivery, type Outbox } from '../tasks/delivery.ts'
 import { isSettled, type UpscaleTask } from '../tasks/task.ts'
 import type { Locking } from './locking.ts'
-import type { CompiledQueries } from './compiled-queries.ts'
 import type { Database, DeliveryRow } from './schema.ts'
+import type { CompiledQueries, Run, Sql } from './sql.ts'
 
 /** The Outbox in SQL, in the same database as the tasks. */
 export class SqlOutbox implements Outbox {
-  readonly #db: Kysely<Database>
+  readonly #sql: Sql
   readonly #locking: Locking
 
-  constructor(db: Kysely<Database>, locking: Locking) {
-    this.#db = db
+  constructor(sql: Sql, locking: Locking) {
+    this.#sql = sql
     this.#locking = locking
   }
 
   add(taskId: string, url: string, now: number): Promise<boolean> {
-    return this.#db.transaction().execute(async (trx) => {
+    const { db } = this.#sql
+    return this.#sql.transact(async (run) => {
       // Nobody settles it meanwhile: what settles a task makes due what its outbox holds then.
-      const task = await trx
+      const ofTask = db
         .selectFrom('task')
         .select(['version', 'owner', 'settled_at'])
         .where('id', '=', taskId)
         .$if(this.#locking.rows, (query) => query.forUpdate())
-        .executeTakeFirst()
-      const urls = await trx.selectFrom('delivery').select('url').where('task_id', '=', taskId).execute()
+      const [task] = (await run(ofTask.compile())).rows
+      const ofUrls = db.selectFrom('delivery').select('url').where('task_id', '=', taskId)
+      const { rows: urls } = await run(ofUrls.compile())
       if (task === undefined || urls.some((each) => each.url === url)) return true
       if (urls.length >= MAX_DELIVERIES) return false
       const { owner } = task
       const settled = task.settled_at !== null
       await insertDelivery(
-        trx,
+        run,
+        db,
         { id: taskId, owner },
         url,
         urls.length,
@@ -42,7 +45,7 @@ export class SqlOutbox implements Outbox {
 
   async list(taskIds: readonly string[]): Promise<Delivery[]> {
     if (taskIds.length === 0) return []
-    const query = this.#db.selectFrom('delivery').selectAll().where('task_id', 'in', taskIds)
+    const query = this.#sql.db.selectFrom('delivery').selectAll().where('task_id', 'in', taskIds)
     return (await query.orderBy('id').execute()).map(toDelivery)
   }
 
@@ -52,7 +55,7 @@ export class SqlOutbox implements Outbox {
     limit: number,
     { hosts, owners }: { readonly hosts: readonly string[]; readonly owners: readonly string[] },
   ): Promise<Delivery[]> {
-    const rows = await this.#db
+    const rows = await this.#sql.db
       .with('due', (db) =>
         db
           .selectFrom('delivery')
@@ -75,7 +78,7 @@ export class SqlOutbox implements Outbox {
   }
 
   async finish(claimed: Delivery, { state, attempts, lastStatusCode, dueAt }: Attempt): Promise<void> {
-    const update = this.#db
+    const update = this.#sql.db
       .updateTable('delivery')
       .set({ leased_until: null })
       .where('id', '=', claimed.id)
@@ -90,7 +93,7 @@ export class SqlOutbox implements Outbox {
   }
 
   async redeliver(taskId: string, now: number): Promise<void> {
-    await this.#db
+    await this.#sql.db
       .updateTable('delivery')
       .set({ state: 'PENDING', attempts: 0, last_status_code: null, due_at: now })
       .where('task_id', '=', taskId)
@@ -99,25 +102,29 @@ export class SqlOutbox implements Outbox {
   }
 }
 
-/** Makes everything in a task's outbox due when it settles: told is its latest state, and only that. */
+/** Makes everything in a task's outbox due when it settles: told is its latest state, and only that. Whether there is anything. */
 export async function queueDeliveries(
-  trx: Transaction<Database>,
+  run: Run,
+  db: Kysely<Database>,
   task: UpscaleTask,
   queries: CompiledQueries,
-): Promise<void> {
-  if (!isSettled(task)) return
+): Promise<boolean> {
+  if (!isSettled(task)) return false
   const { id, version, updatedAt } = task
-  await queries.run(trx, 'queue', [version, 'PENDING', 0, null, updatedAt, id], () =>
-    trx
+  const values = [version, 'PENDING', 0, null, updatedAt, id]
+  const { numAffectedRows } = await queries.run(run, 'queue', values, () =>
+    db
       .updateTable('delivery')
       .set({ version, state: 'PENDING', attempts: 0, last_status_code: null, due_at: updatedAt })
       .where('task_id', '=', id),
   )
+  return numAffectedRows !== 0n
 }
 
 /** Adds a URL to a task's outbox; `news` is what there is to tell already. */
 export async function insertDelivery(
-  trx: Transaction<Database>,
+  run: Run,
+  db: Kysely<Database>,
   { id: taskId, owner }: Pick<UpscaleTask, 'id' | 'owner'>,
   url: string,
   position: number,
@@ -136,7 +143,7 @@ export async function insertDelivery(
     due_at: news?.dueAt ?? null,
     leased_until: null,
   }
-  await trx.insertInto('delivery').values(row).execute()
+  await run(db.insertInto('delivery').values(row).compile())
 }
 
 function toDelivery(row: DeliveryRow): Delivery {

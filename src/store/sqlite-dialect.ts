@@ -1,32 +1,66 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import {
+  Kysely,
+  sql,
   SqliteAdapter,
   SqliteIntrospector,
   SqliteQueryCompiler,
   type CompiledQuery,
   type DatabaseConnection,
-  type Dialect,
   type Driver,
   type QueryResult,
+  type SqlBool,
 } from 'kysely'
 import { LRUCache } from 'lru-cache'
 import { GroupCommit } from './group-commit.ts'
+import type { Database } from './schema.ts'
+import type { Run, Sql } from './sql.ts'
 
 /** Statements kept prepared; they differ by how many values a list has. */
 const MAX_STATEMENTS = 300
 
 /**
- * Kysely on node:sqlite, with two connections to one file in WAL mode: `writer` for transactions and whatever changes
+ * SQL on node:sqlite, with two connections to one file in WAL mode: `writer` for transactions and whatever changes
  * something, committed in groups; `reader` for selects outside of transactions, which wait for nobody and see only what is
  * committed. (Kysely's own dialect has one connection for all, and wakes everyone who waits for it at every turn.)
  */
-export function createSqliteDialect(writer: DatabaseSync, reader: DatabaseSync): Dialect {
-  return {
-    createAdapter: () => new Adapter(),
-    createDriver: () => new SqliteDriver(writer, reader),
-    createIntrospector: (db) => new SqliteIntrospector(db),
-    createQueryCompiler: () => new SqliteQueryCompiler(),
+export function createSqlite(writer: DatabaseSync, reader: DatabaseSync): Sql {
+  const turns = new GroupCommit(writer)
+  const write = createRun(writer)
+  const read = createRun(reader)
+  const transact: Sql['transact'] = async (work) => {
+    await turns.enter()
+    let result: Awaited<ReturnType<typeof work>>
+    try {
+      result = await work(write)
+    } catch (error) {
+      await turns.leave(false)
+      throw error
+    }
+    await turns.leave(true)
+    return result
   }
+  const run: Run = (query) =>
+    query.query.kind === 'SelectQueryNode' ? read(query) : transact((run) => run(query))
+  const driver = new SqliteDriver(turns, write, run, () => {
+    reader.close()
+    writer.close()
+  })
+  const db = new Kysely<Database>({
+    dialect: {
+      createAdapter: () => new Adapter(),
+      createDriver: () => driver,
+      createIntrospector: (db) => new SqliteIntrospector(db),
+      createQueryCompiler: () => new SqliteQueryCompiler(),
+    },
+  })
+  return { db, run, transact, lists: LISTS }
+}
+
+const toJson = (list: readonly string[]) => JSON.stringify(list)
+const LISTS: Sql['lists'] = {
+  toValue: toJson,
+  has: (list, column) => sql<SqlBool>`${sql.ref(column)} in (select value from json_each(${toJson(list)}))`,
 }
 
 class Adapter extends SqliteAdapter {
@@ -35,19 +69,18 @@ class Adapter extends SqliteAdapter {
   }
 }
 
+/** For what Kysely runs by itself. */
 class SqliteDriver implements Driver {
-  readonly #writer: DatabaseSync
-  readonly #reader: DatabaseSync
   readonly #turns: GroupCommit
   readonly #write: Run
-  readonly #read: Run
+  readonly #run: Run
+  readonly #close: () => void
 
-  constructor(writer: DatabaseSync, reader: DatabaseSync) {
-    this.#writer = writer
-    this.#reader = reader
-    this.#turns = new GroupCommit(writer)
-    this.#write = createRun(writer)
-    this.#read = createRun(reader)
+  constructor(turns: GroupCommit, write: Run, run: Run, close: () => void) {
+    this.#turns = turns
+    this.#write = write
+    this.#run = run
+    this.#close = close
   }
 
   init(): Promise<void> {
@@ -55,7 +88,7 @@ class SqliteDriver implements Driver {
   }
 
   acquireConnection(): Promise<SqliteConnection> {
-    return Promise.resolve(new SqliteConnection(this.#turns, this.#write, this.#read))
+    return Promise.resolve(new SqliteConnection(this.#turns, this.#write, this.#run))
   }
 
   beginTransaction(connection: SqliteConnection): Promise<void> {
@@ -75,8 +108,7 @@ class SqliteDriver implements Driver {
   }
 
   destroy(): Promise<void> {
-    this.#reader.close()
-    this.#writer.close()
+    this.#close()
     return Promise.resolve()
   }
 }
@@ -84,13 +116,13 @@ class SqliteDriver implements Driver {
 class SqliteConnection implements DatabaseConnection {
   readonly #turns: GroupCommit
   readonly #write: Run
-  readonly #read: Run
+  readonly #run: Run
   #inTransaction = false
 
-  constructor(turns: GroupCommit, write: Run, read: Run) {
+  constructor(turns: GroupCommit, write: Run, run: Run) {
     this.#turns = turns
     this.#write = write
-    this.#read = read
+    this.#run = run
   }
 
   async begin(): Promise<void> {
@@ -103,19 +135,9 @@ class SqliteConnection implements DatabaseConnection {
     return this.#turns.leave(keep)
   }
 
-  async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
-    if (this.#inTransaction) return this.#write(query)
-    if (query.query.kind === 'SelectQueryNode') return this.#read(query)
-    await this.#turns.enter()
-    let result: QueryResult<Row>
-    try {
-      result = this.#write(query)
-    } catch (error) {
-      await this.#turns.leave(false)
-      throw error
-    }
-    await this.#turns.leave(true)
-    return result
+  executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
+    const run = this.#inTransaction ? this.#write : this.#run
+    return run(query as CompiledQuery<Row>)
   }
 
   streamQuery(): never {
@@ -123,14 +145,14 @@ class SqliteConnection implements DatabaseConnection {
   }
 }
 
-type Run = <Row>(query: CompiledQuery) => QueryResult<Row>
-
 /** Runs statements on a connection, each prepared once. */
 function createRun(db: DatabaseSync): Run {
   const statements = new LRUCache<string, { statement: StatementSync; returns: boolean }>({
     max: MAX_STATEMENTS,
   })
-  return <Row>({ sql, parameters }: CompiledQuery): QueryResult<Row> => {
+  // Async, so that what SQLite refuses is a rejection.
+  // eslint-disable-next-line @typescript-eslint/require-await
+  return async <Row>({ sql, parameters }: CompiledQuery<Row>): Promise<QueryResult<Row>> => {
     let prepared = statements.get(sql)
     if (prepared === undefined) {
       const statement = db.prepare(sql)

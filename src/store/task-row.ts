@@ -3,32 +3,53 @@ import type { Failure } from '../tasks/failure.ts'
 import type { TaskEvent, UpscaledImage, UpscaleTask } from '../tasks/task.ts'
 import type { TaskRow } from './schema.ts'
 
+/** Where each field of a task is kept. What is no plain value is kept as JSON. */
+const COLUMNS: Readonly<Record<keyof UpscaleTask, keyof TaskRow>> = {
+  id: 'id',
+  version: 'version',
+  owner: 'owner',
+  status: 'status',
+  sourceTaskId: 'source_task_id',
+  imageIndex: 'image_index',
+  waterMark: 'water_mark',
+  images: 'images',
+  failure: 'failure',
+  failedBy: 'failed_by',
+  upstreamTaskId: 'upstream_task_id',
+  callbackTokenHash: 'callback_token_hash',
+  pictureDigest: 'picture_digest',
+  imagesExpireAt: 'images_expire_at',
+  answerBy: 'answer_by',
+  createdAt: 'created_at',
+  updatedAt: 'updated_at',
+  settledAt: 'settled_at',
+  deadlineAt: 'deadline_at',
+  dueAt: 'due_at',
+  polls: 'polls',
+  history: 'history',
+}
+const FIELDS = Object.keys(COLUMNS) as (keyof UpscaleTask)[]
+
 /** A task as its row. */
 export function toRow(task: UpscaleTask): TaskRow {
-  return {
-    id: task.id,
-    version: task.version,
-    owner: task.owner,
-    status: task.status,
-    source_task_id: task.sourceTaskId,
-    image_index: task.imageIndex,
-    water_mark: task.waterMark,
-    images: task.images && JSON.stringify(task.images),
-    failure: task.failure && JSON.stringify(task.failure),
-    failed_by: task.failedBy,
-    upstream_task_id: task.upstreamTaskId,
-    callback_token_hash: task.callbackTokenHash,
-    picture_digest: task.pictureDigest,
-    images_expire_at: task.imagesExpireAt,
-    answer_by: task.answerBy,
-    created_at: task.createdAt,
-    updated_at: task.updatedAt,
-    settled_at: task.settledAt,
-    deadline_at: task.deadlineAt,
-    due_at: task.dueAt,
-    polls: task.polls,
-    history: JSON.stringify(task.history),
+  return toColumns(task, FIELDS) as TaskRow
+}
+
+/** What has to be written where one state of a task is to take the place of another. */
+export function toChanges(previous: UpscaleTask, next: UpscaleTask): Partial<TaskRow> {
+  return toColumns(
+    next,
+    FIELDS.filter((field) => next[field] !== previous[field]),
+  )
+}
+
+function toColumns(task: UpscaleTask, fields: readonly (keyof UpscaleTask)[]): Partial<TaskRow> {
+  const columns: Record<string, string | number | null> = {}
+  for (const field of fields) {
+    const value = task[field]
+    columns[COLUMNS[field]] = typeof value === 'object' && value !== null ? JSON.stringify(value) : value
   }
+  return columns
 }
 
 /** A row as the task it holds. */

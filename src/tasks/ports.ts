@@ -36,10 +36,10 @@ export interface TaskStore {
   read(id: string): Promise<UpscaleTask | undefined>
   /**
    * Turns `previous` into `next`, writing only what differs, if its version and the upstream's id are still the
-   * same; otherwise changes nothing and says false. Where the task settles with it, everything in its outbox becomes due in the
-   * same transaction.
+   * same; otherwise it is `beaten`, and nothing has changed. Where the task settles with it, everything in its outbox becomes
+   * due in the same transaction.
    */
-  update(previous: UpscaleTask, next: UpscaleTask): Promise<boolean>
+  update(previous: UpscaleTask, next: UpscaleTask): Promise<UpdateOutcome>
   /** Those of these tasks that there are, in any order, by one question. */
   readMany(ids: readonly string[]): Promise<UpscaleTask[]>
   /** One owner's tasks, newest first. */
@@ -61,6 +61,9 @@ export interface TaskStore {
   /** Resolves when the store answers, takes writes and has the schema this version needs; rejects otherwise. */
   check(): Promise<void>
 }
+
+/** beaten: somebody else has written since. written: it stands. owed: it stands, and callers' servers are to be told. */
+export type UpdateOutcome = 'beaten' | 'written' | 'owed'
 
 /** An owner's idempotency key. */
 export interface IdempotencyKey {

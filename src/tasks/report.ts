@@ -1,6 +1,6 @@
 import { applyReport, type Report } from './apply-report.ts'
 import type { TaskDependencies } from './ports.ts'
-import { isSettled, type UpscaleTask } from './task.ts'
+import type { UpscaleTask } from './task.ts'
 
 /**
  * The one door through which every change of a task goes. Resolves to the task as it stands afterwards. Whoever has read the
@@ -32,10 +32,11 @@ export function createReporter({
       const next = applyReport(task, report)
       if (next === undefined && known === undefined) return task
       known = undefined
-      if (next === undefined || !(await store.update(task, next))) continue
+      const outcome = next && (await store.update(task, next))
+      if (next === undefined || outcome === 'beaten') continue
       const { status, version, upstreamTaskId, polls, failure } = next
       log.info({ taskId, status, version, upstreamTaskId, polls, failure, report: report.kind }, 'task moved')
-      if (isSettled(next)) deliveryAlarm.ring()
+      if (outcome === 'owed') deliveryAlarm.ring()
       return next
     }
   }

@@ -3,12 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
-import { Kysely } from 'kysely'
-import { createSqliteDialect } from '../../src/store/sqlite-dialect.ts'
+import type { Kysely } from 'kysely'
+import type { Database } from '../../src/store/schema.ts'
+import { createSqlite } from '../../src/store/sqlite-dialect.ts'
 
 let folder: string
 let reader: DatabaseSync
-let db: Kysely<{ mark: { id: number } }>
+let db: Kysely<Database & { mark: { id: number } }>
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'group-commit-'))
@@ -16,7 +17,7 @@ beforeEach(async () => {
   const writer = new DatabaseSync(file)
   writer.exec('PRAGMA journal_mode = WAL; CREATE TABLE mark (id INTEGER PRIMARY KEY)')
   reader = new DatabaseSync(file)
-  db = new Kysely({ dialect: createSqliteDialect(writer, reader) })
+  db = createSqlite(writer, reader).db.$extendTables<{ mark: { id: number } }>()
 })
 
 afterEach(async () => {

@@ -31,7 +31,8 @@ export function describeOutbox(
     }
     const settle = async (task: UpscaleTask, status: 'SUCCEEDED' | 'FAILED' = 'SUCCEEDED', at = 5_000) => {
       const next = { ...task, version: task.version + 1, status, settledAt: at, updatedAt: at }
-      expect(await stores.store.update(task, next)).toBe(true)
+      const deliveries = await stores.outbox.list([task.id])
+      expect(await stores.store.update(task, next)).toBe(deliveries.length > 0 ? 'owed' : 'written')
       return next
     }
     const claim = (now = 9_000, limit = 100, hosts: string[] = [], owners: string[] = []) =>
