@@ -95,7 +95,7 @@ export async function mutationsPerSecond(
   const rates: number[] = []
   for (let round = 0; round <= rounds; round += 1) {
     const startedAt = performance.now()
-    await many(COUNT, CONNECTIONS, (n) => mutate(pools.at(0), `fast-${round}-${n}`))
+    await many(COUNT, CONNECTIONS, (n) => mutate(pools.at(0), `fast-${startedAt}-${n}`))
     rates.push(COUNT / ((performance.now() - startedAt) / 1_000))
   }
   return median(rates.slice(1))

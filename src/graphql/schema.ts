@@ -23,7 +23,8 @@ import {
   UpscaleTaskResolver,
 } from './upscale-resolver.ts'
 import { TaskUpdatedResolver, type TaskUpdatedArgs } from './task-updated-resolver.ts'
-import type { UpscaleTaskType } from './types.ts'
+import type { UpscaleImagePayloadType, UpscaleTaskType } from './types.ts'
+import type { UpscaleImageInput } from './upscale-image-input.ts'
 
 const FEDERATION = `
   extend schema @link(
@@ -77,15 +78,24 @@ interface SubscriptionResolvers {
 }
 
 /**
- * Decorated methods that run for each event of each subscriber are called directly here: TypeGraphQL makes an object around
+ * Decorated methods that run for each event and for each submit are called directly here: TypeGraphQL makes an object around
  * them each time, sorts their parameters and waits for them, which costs more than what they do.
  */
 const updates = new TaskUpdatedResolver()
 const tasks = new UpscaleTaskResolver()
+const payloads = new UpscaleImagePayloadResolver()
 const CALLED_DIRECTLY: Record<string, GraphQLFieldResolver<unknown, OperationContext>> = {
   'Subscription.taskUpdated': (event, args, context) =>
     updates.taskUpdated(event as WatchEvent, args as TaskUpdatedArgs, context),
   'UpscaleTask.images': (task, _args, _context, info) => tasks.images(task as UpscaleTaskType, info),
+  'Mutation.upscaleImage': (_root, args, context, info) =>
+    tasks.upscaleImage((args as UpscaleImageArgs).input, context, info),
+  'UpscaleImagePayload.task': (payload, _args, _context, info) =>
+    payloads.task(payload as UpscaleImagePayloadType, info),
+}
+
+interface UpscaleImageArgs {
+  readonly input: UpscaleImageInput
 }
 
 /** How references from other subgraphs are resolved (federation), by entity. */

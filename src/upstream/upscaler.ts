@@ -1,6 +1,7 @@
 import { Agent as HttpAgent, type ClientRequest } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import type { Socket } from 'node:net'
+import type { Readable } from 'node:stream'
 import got, { type Got, RequestError } from 'got'
 import type { Clock, Log, SubmitRequest, Upscaler } from '../tasks/ports.ts'
 import { toFailure } from '../tasks/failure.ts'
@@ -19,7 +20,7 @@ export interface UpscalerOptions {
 }
 
 /** An envelope has a few hundred bytes; more than this is not one, and is not read to its end. */
-const MAX_ANSWER_BYTES = 1024 * 1024
+const MAX_ANSWER_LENGTH = 1024 * 1024
 
 /**
  * The Upscaler on one `got` instance that speaks to kie.ai (or whoever serves the same paths). Disposing
@@ -50,7 +51,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
       const outcome = await ask('submit', client, `${baseUrl()}/api/v1/mj/generateUpscale`, {
         method: 'POST',
         agent: submitAgents,
-        json: toBody(request),
+        body: JSON.stringify(toBody(request)),
         timeoutMs: options.timeoutMs,
         signal: ended.signal,
       })
@@ -113,6 +114,7 @@ function createClient(apiKey: string): Got {
       authorization: `Bearer ${apiKey}`,
       'user-agent': 'upscale-gateway',
       accept: 'application/json',
+      'content-type': 'application/json',
     },
     retry: { limit: 0 },
     followRedirect: false,
@@ -140,7 +142,8 @@ type SendOutcome =
 interface SendOptions {
   readonly method: 'GET' | 'POST'
   readonly agent: { http: HttpAgent; https: HttpsAgent }
-  readonly json?: unknown
+  /** JSON. */
+  readonly body?: string
   readonly timeoutMs: number
   readonly signal: AbortSignal
 }
@@ -153,42 +156,46 @@ async function send(
   _operation: 'submit' | 'lookup' | 'credits',
   client: Got,
   url: string,
-  { method, agent, json, timeoutMs, signal }: SendOptions,
+  { method, agent, body, timeoutMs, signal }: SendOptions,
 ): Promise<SendOutcome> {
   let connected = false
   const hasLeft = () => connected
-  const cut = new AbortController()
-  const end = () => {
-    cut.abort()
-  }
-  // Not AbortSignal.any: what hangs on the signals that it makes waits for a full collection.
+  // As a stream: got's promise keeps more books than one small answer is worth, and would read an endless one to its end.
+  const request = client.stream(url, { method, agent, body, timeout: { request: timeoutMs } })
+  const end = () => request.destroy(new Error('cut short'))
+  // Not as got's `signal`: what hangs on the signals that it makes waits for a full collection.
   if (signal.aborted) end()
   signal.addEventListener('abort', end)
+  request.once('request', (outgoing: ClientRequest) =>
+    outgoing.once('socket', (socket: Socket) => {
+      const ready = 'encrypted' in socket ? 'secureConnect' : 'connect'
+      if (!socket.connecting) connected = true
+      else socket.once(ready, () => (connected = true))
+    }),
+  )
   try {
-    const request = client(url, {
-      method,
-      agent,
-      json,
-      timeout: { request: timeoutMs },
-      signal: cut.signal,
-    })
-    void request.on('request', (outgoing: ClientRequest) =>
-      outgoing.once('socket', (socket: Socket) => {
-        const ready = 'encrypted' in socket ? 'secureConnect' : 'connect'
-        if (!socket.connecting) connected = true
-        else socket.once(ready, () => (connected = true))
-      }),
-    )
-    void request.on('downloadProgress', ({ transferred }) => {
-      if (transferred > MAX_ANSWER_BYTES) end()
-    })
-    const { statusCode, headers, body } = await request
-    return { kind: 'answer', status: statusCode, body: parseJson(body), retryAfter: headers['retry-after'] }
+    const text = await readText(request)
+    const { statusCode = 0, headers } = request.response ?? {}
+    return { kind: 'answer', status: statusCode, body: parseJson(text), retryAfter: headers?.['retry-after'] }
   } catch (error) {
     return { kind: hasLeft() ? 'lost' : 'unreachable', cause: toCause(error) }
   } finally {
     signal.removeEventListener('abort', end)
   }
+}
+
+/** All that is said, unless it is too much. */
+function readText(answer: Readable): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = ''
+    answer.setEncoding('utf8')
+    answer.on('data', (chunk: string) => {
+      text += chunk
+      if (text.length > MAX_ANSWER_LENGTH) answer.destroy(new Error('The answer is too long'))
+    })
+    answer.once('end', () => resolve(text))
+    answer.once('error', reject)
+  })
 }
 
 /** The code in an answer's envelope, else its HTTP status; what is neither of three digits is no label. */
