@@ -18,6 +18,7 @@ import {
   type GraphQLSchema,
   type OperationDefinitionNode,
   type SelectionSetNode,
+  type ValueNode,
   type ValidationContext,
   type ValidationRule,
 } from 'graphql'
@@ -137,8 +138,7 @@ export function measureCost(
 ): number {
   const known = costs.get(operation)
   if (known !== undefined) return known
-  let varies = false
-  const onVariable = () => (varies = true)
+  const varying: ValueNode[] = []
   const fragments = new Map(
     document.definitions.flatMap((node) =>
       node.kind === Kind.FRAGMENT_DEFINITION ? [[node.name.value, node] as const] : [],
@@ -178,7 +178,7 @@ export function measureCost(
     if (!field) return 0
     const type = getNamedType(field.type)
     if (isIntrospectionType(type)) return 0
-    const { times, passedOn } = toListSize(node, field, variables, sized, onVariable)
+    const { times, passedOn } = toListSize(node, field, variables, sized, varying)
     const own = readNumber(field.astNode?.directives, 'cost', 'weight') ?? (isCompositeType(type) ? 1 : 0)
     const inner = node.selectionSet ? costOf(node.selectionSet, type, passedOn) : 0
     return times * (own + inner)
@@ -186,14 +186,14 @@ export function measureCost(
 
   const root = schema.getRootType(operation.operation) ?? undefined
   const cost = costOf(operation.selectionSet, root, {})
-  if (!varies) costs.set(operation, cost)
+  if (varying.length === 0) costs.set(operation, cost)
   return cost
 }
 
 /** Of operations whose cost does not depend on variables, for as long as their documents are kept. */
 const costs = new WeakMap<OperationDefinitionNode, number>()
 
-const MAY_HOLD_VARIABLES = { [Kind.VARIABLE]: true, [Kind.LIST]: true, [Kind.OBJECT]: true }
+const MAY_HOLD_VARIABLES: readonly Kind[] = [Kind.VARIABLE, Kind.LIST, Kind.OBJECT]
 
 /** Lists one level further down whose length an argument up here decides. */
 type Sized = Readonly<Record<string, number>>
@@ -203,13 +203,13 @@ function toListSize(
   field: GraphQLField<unknown, unknown>,
   variables: Readonly<Record<string, unknown>>,
   sized: Sized,
-  onVariable: () => void,
+  varying: ValueNode[],
 ): { times: number; passedOn: Sized } {
   const directive = field.astNode?.directives?.find(({ name }) => name.value === 'listSize')
   const list = isListType(getNullableType(field.type))
   const value = (name: string) => {
     const given = node.arguments?.find((argument) => argument.name.value === name)?.value
-    if (given && given.kind in MAY_HOLD_VARIABLES) onVariable()
+    if (given && MAY_HOLD_VARIABLES.includes(given.kind)) varying.push(given)
     const read: unknown = given && valueFromASTUntyped(given, variables)
     return read ?? field.args.find((argument) => argument.name === name)?.defaultValue
   }

@@ -9,6 +9,7 @@ import { compileQuery, isCompiledQuery } from 'graphql-jit'
 import type { OperationContext } from './context.ts'
 import { toPublicError } from './errors.ts'
 import type { Log } from '../tasks/ports.ts'
+import type { Watch, WatchEvent } from '../tasks/watch.ts'
 
 /** A subscription: what graphql-js is given, and where what an event looks like goes, as JSON. */
 export interface LiveArgs extends ExecutionArgs {
@@ -38,16 +39,16 @@ let latest: { readonly event: object | null; readonly told: Told[] } = { event: 
  */
 export async function runLive(args: LiveArgs, log: Log): Promise<Live | ExecutionResult> {
   const stream = await createSourceEventStream(args)
-  return Symbol.asyncIterator in stream ? new Live(stream[Symbol.asyncIterator](), args, log) : stream
+  return Symbol.asyncIterator in stream ? new Live(stream as Watch, args, log) : stream
 }
 
 class Live implements AsyncIterableIterator<never, undefined> {
-  readonly #events: AsyncIterator<unknown>
+  readonly #watch: Watch
   readonly #args: LiveArgs
   readonly #log: Log
 
-  constructor(events: AsyncIterator<unknown>, args: LiveArgs, log: Log) {
-    this.#events = events
+  constructor(watch: Watch, args: LiveArgs, log: Log) {
+    this.#watch = watch
     this.#args = args
     this.#log = log
   }
@@ -57,22 +58,20 @@ class Live implements AsyncIterableIterator<never, undefined> {
   }
 
   async next(): Promise<IteratorReturnResult<undefined>> {
-    for (;;) {
-      const { done, value } = (await this.#events.next()) as IteratorResult<unknown, undefined>
-      if (done) return { done, value: undefined }
-      const text = this.#tell(value)
-      const sent = this.#args.send(typeof text === 'string' ? text : await text)
-      if (sent) await sent
-    }
-  }
-
-  async return(): Promise<IteratorReturnResult<undefined>> {
-    await this.#events.return?.()
+    await this.#watch.giveTo((event) => {
+      const text = this.#tell(event)
+      return typeof text === 'string' ? this.#args.send(text) : text.then(this.#args.send)
+    })
     return { done: true, value: undefined }
   }
 
-  #tell(event: unknown): string | Promise<string> {
-    if (typeof event !== 'object' || event === null) return this.#execute(event)
+  async return(): Promise<IteratorReturnResult<undefined>> {
+    await this.#watch.return?.()
+    return { done: true, value: undefined }
+  }
+
+  #tell(event: WatchEvent): string | Promise<string> {
+    if (typeof event === 'string') return this.#execute(event)
     if (latest.event !== event) latest = { event, told: [] }
     const { told } = latest
     const same = told.find(({ to }) => asksTheSame(to, this.#args))

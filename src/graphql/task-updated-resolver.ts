@@ -1,6 +1,6 @@
 import type { GraphQLError } from 'graphql'
 import { Args, ArgsType, Ctx, Field, ID, Int, Resolver, Root, Subscription } from 'type-graphql'
-import type { WatchEnd, WatchEvent } from '../tasks/watch.ts'
+import type { Watch, WatchEnd, WatchEvent } from '../tasks/watch.ts'
 import { unauthenticated, type OperationContext } from './context.ts'
 import { requestError, taskNotFound } from './errors.ts'
 import { toTaskShape } from './to-shape.ts'
@@ -49,7 +49,7 @@ export class TaskUpdatedResolver {
 async function watchTask(
   { id, afterVersion = null, watchToken }: TaskUpdatedArgs,
   { tasks, owner, watchTokens, stream }: OperationContext,
-): Promise<AsyncIterable<WatchEvent>> {
+): Promise<Watch> {
   const token = watchToken == null ? undefined : await watchTokens?.read(watchToken)
   const isGuest = token?.taskId === id
   if (!isGuest && owner === null)

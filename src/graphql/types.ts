@@ -1,9 +1,10 @@
 /** The GraphQL types, decorated. What comes with a task or a page anyway costs nothing more (`@cost(weight: 0)`). Plain shapes: what they hold is made of core values by to-shape.ts. */
-import { GraphQLDateTime, GraphQLURL } from 'graphql-scalars'
+import { GraphQLURL } from 'graphql-scalars'
 import { Directive, Field, Float, ID, Int, ObjectType } from 'type-graphql'
 import type { Problem, UpscaleErrorCode } from '../tasks/failure.ts'
 import type { DeliveryState } from '../tasks/delivery.ts'
 import type { TaskEventSource, TaskStatus } from '../tasks/task.ts'
+import { DateTime } from './date-time.ts'
 import {
   CallbackDeliveryState,
   UpscaleErrorCodeEnum,
@@ -13,6 +14,7 @@ import {
 } from './enums.ts'
 
 @ObjectType('UpscaleProblem', {
+  simpleResolvers: true,
   description: 'A failure as data: the same facts as in the typed GraphQL error.',
 })
 export class UpscaleProblemType implements Problem {
@@ -38,12 +40,12 @@ export class UpscaleProblemType implements Problem {
   correlationId!: string
 }
 
-@ObjectType('UpscaledImage', { description: 'One enlarged picture.' })
+@ObjectType('UpscaledImage', { simpleResolvers: true, description: 'One enlarged picture.' })
 export class UpscaledImageType {
   @Field(() => GraphQLURL, { description: 'Where to fetch it: an absolute http(s) URL.' })
   url!: string
 
-  @Field(() => GraphQLDateTime, {
+  @Field(() => DateTime, {
     nullable: true,
     description: 'When the upscale service is expected to drop it. An estimate: copy what you want to keep.',
   })
@@ -52,6 +54,7 @@ export class UpscaledImageType {
 
 @Directive('@key(fields: "id", resolvable: false)')
 @ObjectType('MidjourneyTask', {
+  simpleResolvers: true,
   description: 'A Midjourney generation task. Another subgraph may own it; here it is only referred to.',
 })
 export class MidjourneyTaskType {
@@ -59,9 +62,9 @@ export class MidjourneyTaskType {
   id!: string
 }
 
-@ObjectType('UpscaleTaskEvent', { description: 'An entry in the history of a task.' })
+@ObjectType('UpscaleTaskEvent', { simpleResolvers: true, description: 'An entry in the history of a task.' })
 export class UpscaleTaskEventType {
-  @Field(() => GraphQLDateTime, { description: 'When it happened.' })
+  @Field(() => DateTime, { description: 'When it happened.' })
   at!: Date
 
   @Field(() => UpscaleTaskStatus, { description: 'The status from then on.' })
@@ -78,6 +81,7 @@ export class UpscaleTaskEventType {
 }
 
 @ObjectType('CallbackDelivery', {
+  simpleResolvers: true,
   description: "What became of telling a caller's own server how a task ended.",
 })
 export class CallbackDeliveryType {
@@ -96,7 +100,7 @@ export class CallbackDeliveryType {
   })
   lastStatusCode!: number | null
 
-  @Field(() => GraphQLDateTime, {
+  @Field(() => DateTime, {
     nullable: true,
     description: 'When it is tried next; null: not again, or not before the task has settled.',
   })
@@ -104,7 +108,10 @@ export class CallbackDeliveryType {
 }
 
 @Directive('@key(fields: "id")')
-@ObjectType('UpscaleTask', { description: 'One upscale of one picture, from submit to result.' })
+@ObjectType('UpscaleTask', {
+  simpleResolvers: true,
+  description: 'One upscale of one picture, from submit to result.',
+})
 export class UpscaleTaskType {
   /** Whose task it is. Not in the schema. */
   owner!: string
@@ -149,22 +156,22 @@ export class UpscaleTaskType {
   })
   history!: UpscaleTaskEventType[]
 
-  @Field(() => GraphQLDateTime, { description: 'When the task was submitted.' })
+  @Field(() => DateTime, { description: 'When the task was submitted.' })
   createdAt!: Date
 
-  @Field(() => GraphQLDateTime, { description: 'When `version` last grew.' })
+  @Field(() => DateTime, { description: 'When `version` last grew.' })
   updatedAt!: Date
 
-  @Field(() => GraphQLDateTime, { nullable: true, description: 'When the task reached its final status.' })
+  @Field(() => DateTime, { nullable: true, description: 'When the task reached its final status.' })
   settledAt!: Date | null
 
-  @Field(() => GraphQLDateTime, {
+  @Field(() => DateTime, {
     description: 'When the gateway takes a last look and then stops waiting for a result.',
   })
   deadlineAt!: Date
 }
 
-@ObjectType('UpscaleImagePayload', { description: 'What a submit came to.' })
+@ObjectType('UpscaleImagePayload', { simpleResolvers: true, description: 'What a submit came to.' })
 export class UpscaleImagePayloadType {
   @Field(() => UpscaleTaskType, {
     nullable: true,
@@ -186,7 +193,7 @@ export class UpscaleImagePayloadType {
   replayed!: boolean
 }
 
-@ObjectType('UpscaleErrorInfo', { description: 'An entry of the error catalogue.' })
+@ObjectType('UpscaleErrorInfo', { simpleResolvers: true, description: 'An entry of the error catalogue.' })
 export class UpscaleErrorInfoType {
   @Field(() => UpscaleErrorCodeEnum, { description: 'The stable code.' })
   code!: UpscaleErrorCode
@@ -205,6 +212,7 @@ export class UpscaleErrorInfoType {
 }
 
 @ObjectType('UpscaleRate', {
+  simpleResolvers: true,
   description: "What is left of the upscale service's rate for new tasks, over all callers.",
 })
 export class UpscaleRateType {
@@ -214,14 +222,14 @@ export class UpscaleRateType {
   @Field(() => Int, { description: 'How many of them are left in this window.' })
   remaining!: number
 
-  @Field(() => GraphQLDateTime, {
+  @Field(() => DateTime, {
     nullable: true,
     description: 'When the window ends; null while none has begun.',
   })
   resetAt!: Date | null
 }
 
-@ObjectType('UpscaleService', { description: 'The gateway itself.' })
+@ObjectType('UpscaleService', { simpleResolvers: true, description: 'The gateway itself.' })
 export class UpscaleServiceType {
   @Field(() => UpscaleServiceMode, { description: 'Whether upscales are real (and paid for) or played.' })
   mode!: 'LIVE' | 'SANDBOX'
@@ -241,7 +249,10 @@ export class UpscaleServiceType {
 }
 
 @Directive('@shareable')
-@ObjectType('PageInfo', { description: 'Where a page of a connection begins and ends (Relay).' })
+@ObjectType('PageInfo', {
+  simpleResolvers: true,
+  description: 'Where a page of a connection begins and ends (Relay).',
+})
 export class PageInfoType {
   @Field(() => Boolean, { description: 'Whether there are more after this page.' })
   hasNextPage!: boolean
@@ -256,7 +267,7 @@ export class PageInfoType {
   endCursor!: string | null
 }
 
-@ObjectType('UpscaleTaskEdge', { description: 'A task in a connection.' })
+@ObjectType('UpscaleTaskEdge', { simpleResolvers: true, description: 'A task in a connection.' })
 export class UpscaleTaskEdgeType {
   @Field(() => UpscaleTaskType, { description: 'The task.' })
   node!: UpscaleTaskType
@@ -265,7 +276,10 @@ export class UpscaleTaskEdgeType {
   cursor!: string
 }
 
-@ObjectType('UpscaleTaskConnection', { description: 'A page of tasks, newest first (Relay).' })
+@ObjectType('UpscaleTaskConnection', {
+  simpleResolvers: true,
+  description: 'A page of tasks, newest first (Relay).',
+})
 export class UpscaleTaskConnectionType {
   @Field(() => [UpscaleTaskEdgeType], { description: 'The tasks of this page, with their cursors.' })
   edges!: UpscaleTaskEdgeType[]

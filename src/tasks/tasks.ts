@@ -8,7 +8,7 @@ import { createReporter, type Reporter } from './report.ts'
 import { createSharedLookup } from './shared-lookup.ts'
 import { submitTask, type Submission, type SubmitInput } from './submit.ts'
 import type { UpscaleTask } from './task.ts'
-import { watchTask, type WatchEvent, type WatchRequest } from './watch.ts'
+import { watchTask, type Watch, type WatchRequest } from './watch.ts'
 
 /** The core's operations: what GraphQL, the callback handler and the reconciler are allowed to do. */
 export interface Tasks {
@@ -29,7 +29,7 @@ export interface Tasks {
   /** An owner's tasks, newest first. */
   list(query: TaskListQuery): Promise<UpscaleTask[]>
   /** Follows a task until it settles, or the watch must end. */
-  watch(request: WatchRequest): AsyncIterableIterator<WatchEvent>
+  watch(request: WatchRequest): Watch
   /** Takes in a callback that has proved to belong to this task. */
   receive(task: UpscaleTask, news: CallbackNews, correlationId: string): Promise<Receipt>
   /** Looks after what nobody calls back about: deadlines, polls, retention. Resolves to the polls it started. */

@@ -30,21 +30,33 @@ export type WatchEvent = UpscaleTask | WatchEnd
 /** How long after a read that failed the next is tried. */
 const READ_AGAIN_MS = 1_000
 
+/** Takes an event as it comes. While the promise it may give back is pending, it is given no other. */
+export type TakeEvent = (event: WatchEvent) => Promise<void> | undefined
+
+/** A watch: asked for its events one by one, as an iterator is, or giving them away. */
+export interface Watch extends AsyncIterableIterator<WatchEvent, undefined> {
+  /**
+   * Gives every event to `take`: the newest state within the very call that announces it, if `take` is free. Resolves at the
+   * end of the watch; rejects with what went wrong, also in `take`.
+   */
+  giveTo(take: TakeEvent): Promise<void>
+}
+
 type WatchDependencies = Pick<TaskDependencies, 'store' | 'hints' | 'clock' | 'log' | 'policy'>
 
 /**
  * Follows one task: the current state first, then every newer one, and the same state again whenever
  * `reassertMs` passed without an event; ends with the settled state, or with a WatchEnd.
  *
- * The watcher pulls. Between two pulls nothing is kept but the fact that something changed, or the newest state that came
- * with a hint, so a slow reader costs no queue and gets the newest state. The version never falls, because a state older
- * than the one shown last is not shown.
+ * While its reader is busy nothing is kept but the fact that something changed, or the newest state that came with a hint, so
+ * a slow reader costs no queue and gets the newest state. The version never falls, because a state older than the one shown
+ * last is not shown.
  */
-export function watchTask(deps: WatchDependencies, request: WatchRequest): AsyncIterableIterator<WatchEvent> {
+export function watchTask(deps: WatchDependencies, request: WatchRequest): Watch {
   return new TaskWatch(deps, request)
 }
 
-class TaskWatch implements AsyncIterableIterator<WatchEvent> {
+class TaskWatch implements Watch {
   readonly #deps: WatchDependencies
   readonly #request: WatchRequest
   readonly #opened: Disposable | undefined
@@ -56,6 +68,10 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
   #repeat = false
   #goingAway = false
   #ended = false
+  /** Who is given the events, if anyone is. */
+  #take: TakeEvent | undefined
+  /** What has to be over before the next event. */
+  #busy: Promise<void> | undefined
   /** Ends the sleep there is. */
   #resume: (() => void) | undefined
   #alarm: Disposable | undefined
@@ -87,23 +103,18 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
   }
 
   async next(): Promise<IteratorResult<WatchEvent, undefined>> {
-    if (this.#isOver()) return this.return()
-    try {
-      // Armed before the first read: a commit between the two is heard of.
-      if (this.#listening === undefined) {
-        this.#listening = this.#deps.hints.listen(this.#request.id, (state) => this.#hear(state))
-        await this.#listening
-      }
-      while (!this.#isOver()) {
-        const event = this.#findEnd() ?? this.#show(this.#isDue() ? await this.#read() : this.#takeNews())
-        if (event !== undefined) return { done: false, value: event }
-        if (!this.#isOver() && !this.#changed && this.#news === undefined) await this.#sleep()
-      }
-    } catch (error) {
-      await this.return()
-      throw error
+    const event = await this.#find()
+    return event === undefined ? this.return() : { done: false, value: event }
+  }
+
+  async giveTo(take: TakeEvent): Promise<void> {
+    this.#take = take
+    for (;;) {
+      const event = await this.#find()
+      if (event === undefined) break
+      await take(event)
     }
-    return this.return()
+    await this.return()
   }
 
   async return(): Promise<IteratorResult<WatchEvent, undefined>> {
@@ -119,6 +130,28 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
       () => undefined,
     )
     return { done: true, value: undefined }
+  }
+
+  /** The next event; undefined when there is none any more. */
+  async #find(): Promise<WatchEvent | undefined> {
+    try {
+      // Armed before the first read: a commit between the two is heard of.
+      if (this.#listening === undefined && !this.#isOver()) {
+        this.#listening = this.#deps.hints.listen(this.#request.id, (state) => this.#hear(state))
+        await this.#listening
+      }
+      while (!this.#isOver()) {
+        const event = this.#findEnd() ?? this.#show(this.#isDue() ? await this.#read() : this.#takeNews())
+        if (event !== undefined) return event
+        if (!this.#isOver() && !this.#changed && this.#news === undefined) await this.#sleep()
+        await this.#busy
+        this.#busy = undefined
+      }
+      return undefined
+    } catch (error) {
+      await this.return()
+      throw error
+    }
   }
 
   #isOver(): boolean {
@@ -204,7 +237,21 @@ class TaskWatch implements AsyncIterableIterator<WatchEvent> {
   #hear(state: UpscaleTask | undefined): void {
     if (state === undefined) this.#changed = true
     else if (state.version > (this.#news?.version ?? 0)) this.#news = state
-    this.#wake()
+    if (!this.#giveAtOnce()) this.#wake()
+  }
+
+  /** Gives a state that has come with a hint to a taker who waits for it; false when something is left to do. */
+  #giveAtOnce(): boolean {
+    const asleep = this.#resume !== undefined && !this.#changed && !this.#repeat && !this.#goingAway
+    if (this.#take === undefined || !asleep || this.#findEnd() !== undefined) return false
+    const event = this.#show(this.#takeNews())
+    if (event === undefined) return true
+    try {
+      this.#busy = this.#take(event)
+    } catch (error) {
+      this.#busy = Promise.reject(error)
+    }
+    return this.#busy === undefined && !this.#ended
   }
 
   #wake(): void {
