@@ -249,7 +249,7 @@ class TaskWatch implements Watch {
     try {
       this.#busy = this.#take(event)
     } catch (error) {
-      this.#busy = Promise.reject(error)
+      this.#busy = Promise.reject(error instanceof Error ? error : new Error(String(error)))
     }
     return this.#busy === undefined && !this.#ended
   }
