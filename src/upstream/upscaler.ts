@@ -29,7 +29,7 @@ const MAX_ANSWER_LENGTH = 1024 * 1024
 export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable {
   const { baseUrl, log, clock } = options
   const client = createClient(options.apiKey)
-  const ended = new AbortController()
+  const underWay = new Set<() => void>()
   const pollAgents = {
     http: new HttpAgent({ keepAlive: true }),
     https: new HttpsAgent({ keepAlive: true }),
@@ -53,7 +53,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
         agent: submitAgents,
         body: JSON.stringify(toBody(request)),
         timeoutMs: options.timeoutMs,
-        signal: ended.signal,
+        underWay,
       })
       const facts = { correlationId, sourceTaskId: request.sourceTaskId }
       if (outcome.kind === 'answer') {
@@ -85,7 +85,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
         method: 'GET',
         agent: pollAgents,
         timeoutMs,
-        signal: ended.signal,
+        underWay,
       })
       if (outcome.kind === 'answer') return parseLookup(outcome.body)
       log.warn({ correlationId, upstreamTaskId, cause: outcome.cause }, 'record-info gave no answer')
@@ -93,7 +93,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
     },
 
     async credits({ timeoutMs, correlationId }) {
-      const request = { method: 'GET' as const, agent: pollAgents, timeoutMs, signal: ended.signal }
+      const request = { method: 'GET' as const, agent: pollAgents, timeoutMs, underWay }
       const outcome = await ask('credits', client, `${baseUrl()}/api/v1/chat/credit`, request)
       if (outcome.kind === 'answer') return parseCredits(outcome.body)
       log.warn({ correlationId, cause: outcome.cause }, 'the credits could not be read')
@@ -101,7 +101,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
     },
 
     [Symbol.dispose]() {
-      ended.abort()
+      for (const end of underWay) end()
       pollAgents.http.destroy()
       pollAgents.https.destroy()
     },
@@ -145,7 +145,8 @@ interface SendOptions {
   /** JSON. */
   readonly body?: string
   readonly timeoutMs: number
-  readonly signal: AbortSignal
+  /** What ends each request that is under way. */
+  readonly underWay: Set<() => void>
 }
 
 /**
@@ -156,16 +157,15 @@ async function send(
   _operation: 'submit' | 'lookup' | 'credits',
   client: Got,
   url: string,
-  { method, agent, body, timeoutMs, signal }: SendOptions,
+  { method, agent, body, timeoutMs, underWay }: SendOptions,
 ): Promise<SendOutcome> {
   let connected = false
   const hasLeft = () => connected
   // As a stream: got's promise keeps more books than one small answer is worth, and would read an endless one to its end.
   const request = client.stream(url, { method, agent, body, timeout: { request: timeoutMs } })
   const end = () => request.destroy(new Error('cut short'))
-  // Not as got's `signal`: what hangs on the signals that it makes waits for a full collection.
-  if (signal.aborted) end()
-  signal.addEventListener('abort', end)
+  // Not an AbortSignal: its listeners are a chain, on which every request that is over would hang until a full collection.
+  underWay.add(end)
   request.once('request', (outgoing: ClientRequest) =>
     outgoing.once('socket', (socket: Socket) => {
       const ready = 'encrypted' in socket ? 'secureConnect' : 'connect'
@@ -180,7 +180,7 @@ async function send(
   } catch (error) {
     return { kind: hasLeft() ? 'lost' : 'unreachable', cause: toCause(error) }
   } finally {
-    signal.removeEventListener('abort', end)
+    underWay.delete(end)
   }
 }
 
