@@ -69,17 +69,17 @@ export class SqlTaskStore implements TaskStore {
 
   async update(previous: UpscaleTask, next: UpscaleTask): Promise<UpdateOutcome> {
     // Only what differs: a callback may have hurried it since `previous` was read.
-    const changes = toChanges(previous, next)
+    const [columns, changed] = toChanges(previous, next)
     const { id, version, upstreamTaskId } = previous
     const named = upstreamTaskId !== null
-    const shape = ['update', named, ...Object.keys(changes)].join()
-    const values = [...Object.values(changes), id, version, ...(named ? [upstreamTaskId] : [])]
+    const shape = `update ${named} ${columns.join()}`
+    const values = [...changed, id, version, ...(named ? [upstreamTaskId] : [])]
     const { db } = this.#sql
     const written = this.#sql.transact(async (run): Promise<UpdateOutcome> => {
       const { numAffectedRows } = await this.#queries.run(run, shape, values, () =>
         db
           .updateTable('task')
-          .set(changes)
+          .set(Object.fromEntries(columns.map((column, n) => [column, changed[n]])))
           .where('id', '=', id)
           .where('version', '=', version)
           .where('upstream_task_id', named ? '=' : 'is', upstreamTaskId),

@@ -30,26 +30,45 @@ const COLUMNS: Readonly<Record<keyof UpscaleTask, keyof TaskRow>> = {
 }
 const FIELDS = Object.keys(COLUMNS) as (keyof UpscaleTask)[]
 
-/** A task as its row. */
+/** A task as its row. Written out, because objects that are filled by a loop are several times as slow. */
 export function toRow(task: UpscaleTask): TaskRow {
-  return toColumns(task, FIELDS) as TaskRow
-}
-
-/** What has to be written where one state of a task is to take the place of another. */
-export function toChanges(previous: UpscaleTask, next: UpscaleTask): Partial<TaskRow> {
-  return toColumns(
-    next,
-    FIELDS.filter((field) => next[field] !== previous[field]),
-  )
-}
-
-function toColumns(task: UpscaleTask, fields: readonly (keyof UpscaleTask)[]): Partial<TaskRow> {
-  const columns: Record<string, string | number | null> = {}
-  for (const field of fields) {
-    const value = task[field]
-    columns[COLUMNS[field]] = typeof value === 'object' && value !== null ? JSON.stringify(value) : value
+  return {
+    id: task.id,
+    version: task.version,
+    owner: task.owner,
+    status: task.status,
+    source_task_id: task.sourceTaskId,
+    image_index: task.imageIndex,
+    water_mark: task.waterMark,
+    images: task.images && JSON.stringify(task.images),
+    failure: task.failure && JSON.stringify(task.failure),
+    failed_by: task.failedBy,
+    upstream_task_id: task.upstreamTaskId,
+    callback_token_hash: task.callbackTokenHash,
+    picture_digest: task.pictureDigest,
+    images_expire_at: task.imagesExpireAt,
+    answer_by: task.answerBy,
+    created_at: task.createdAt,
+    updated_at: task.updatedAt,
+    settled_at: task.settledAt,
+    deadline_at: task.deadlineAt,
+    due_at: task.dueAt,
+    polls: task.polls,
+    history: JSON.stringify(task.history),
   }
-  return columns
+}
+
+/** What has to be written where one state of a task is to take the place of another: columns, and their values. */
+export function toChanges(previous: UpscaleTask, next: UpscaleTask): [(keyof TaskRow)[], unknown[]] {
+  const columns: (keyof TaskRow)[] = []
+  const values: unknown[] = []
+  for (const field of FIELDS) {
+    const value = next[field]
+    if (value === previous[field]) continue
+    columns.push(COLUMNS[field])
+    values.push(typeof value === 'object' && value !== null ? JSON.stringify(value) : value)
+  }
+  return [columns, values]
 }
 
 /** A row as the task it holds. */
