@@ -1,43 +1,44 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 
-/** For how long nobody must have come where more are expected. */
-const QUIET_MS = 0.2
-
 /**
- * Transactions on one SQLite connection: they take turns, in the order in which they came, and those that come within one
- * turn of the event loop are committed together, because a commit waits for the disk and that is what they cost. Each
- * stands in a savepoint of its own, so one that fails takes none of the others with it; and none is told of its end
- * before it is on the disk.
+ * Transactions on one SQLite connection: they take turns, in the order in which they came, and those that come while the disk
+ * is busy with the last ones are committed together, because the disk is what a commit waits for. Each stands in a savepoint
+ * of its own, so one that fails takes none of the others with it; and none is told of its end before it is on the disk.
+ *
+ * SQLite itself would hold up everything else while it waits for the disk. So it only writes, and `sync` is waited for beside
+ * it. Until then a commit outlives this process, but not a power cut.
  */
 export class GroupCommit {
   readonly #db: DatabaseSync
+  readonly #sync: () => Promise<void>
   readonly #savepoint: StatementSync
   readonly #release: StatementSync
+  readonly #changes: StatementSync
   #waiting: PromiseWithResolvers<void>[] = []
-  /** How many were in the last group. */
-  #expected = 1
-  /** How many of the next one have come, and when the last of them was seen. */
-  #came = 0
-  #cameAt = 0
-  /** Settles with the commit of what is open; undefined while nothing is. */
+  /** Settles when what is open is on the disk; undefined while nothing is. */
   #committed: PromiseWithResolvers<void> | undefined
+  /** What had been changed when the group began. */
+  #changedBefore = 0
+  #syncing = false
 
-  constructor(db: DatabaseSync) {
+  /** `sync` resolves when everything that was committed before is on the disk. */
+  constructor(db: DatabaseSync, sync: () => Promise<void>) {
     this.#db = db
+    this.#sync = sync
     this.#savepoint = db.prepare('savepoint turn')
     this.#release = db.prepare('release turn')
+    this.#changes = db.prepare('select total_changes() as count')
   }
 
   /** Resolves when it is the caller's turn, in which everything done on the connection is one transaction. */
   enter(): Promise<void> {
-    // After everything that the sockets have brought by now.
-    if (this.#waiting.length === 0 && !this.#committed) setImmediate(() => this.#gather())
     const turn = Promise.withResolvers<void>()
     this.#waiting.push(turn)
+    if (this.#waiting.length === 1 && !this.#committed && !this.#syncing) this.#beginSoon()
     return turn.promise
   }
 
-  /** Ends the turn. What is kept is on the disk when this resolves; if it rejects, nothing of it is. */
+  /** Ends the turn. What is kept is on the disk when this resolves. If it rejects, nothing of it may be. */
   async leave(keep: boolean): Promise<void> {
     const committed = this.#committed?.promise
     try {
@@ -50,31 +51,20 @@ export class GroupCommit {
     if (keep) await committed
   }
 
-  /**
-   * Begins once as many have come as the last time, and after that the turn is over; or when nobody has come for a while. So
-   * one who comes alone waits for nobody, and a crowd that comes again and again is committed as one.
-   */
-  #gather(): void {
-    const now = performance.now()
-    if (this.#waiting.length > this.#came) {
-      this.#came = this.#waiting.length
-      this.#cameAt = now
-    }
-    const full = this.#waiting.length >= this.#expected
-    if (full || now >= this.#cameAt + QUIET_MS) this.#begin()
-    else setImmediate(() => this.#gather())
+  /** With everything that the sockets have brought by then. */
+  #beginSoon(): void {
+    setImmediate(() => this.#begin())
   }
 
   #begin(): void {
     this.#committed = Promise.withResolvers()
-    this.#expected = this.#waiting.length
-    this.#came = 0
     // Whoever rolled back does not ask.
     this.#committed.promise.catch(() => undefined)
     try {
       // From its start it holds the write lock: SQLite refuses the upgrade at once, without the busy time-out, when
       // another process has written in between.
       this.#db.exec('begin immediate')
+      this.#changedBefore = this.#countChanges()
       this.#next()
     } catch (error) {
       this.#fail(error)
@@ -86,13 +76,30 @@ export class GroupCommit {
     const turn = this.#waiting[0]
     if (turn === undefined) {
       this.#db.exec('commit')
-      this.#committed?.resolve()
+      void this.#finish(this.#committed)
       this.#committed = undefined
       return
     }
     this.#savepoint.run()
     this.#waiting.shift()
     turn.resolve()
+  }
+
+  async #finish(group: PromiseWithResolvers<void> | undefined): Promise<void> {
+    this.#syncing = true
+    try {
+      // What only looked, or came too late, has written nothing.
+      if (this.#countChanges() !== this.#changedBefore) await this.#sync()
+      group?.resolve()
+    } catch (error) {
+      group?.reject(error)
+    }
+    this.#syncing = false
+    if (this.#waiting.length > 0) this.#beginSoon()
+  }
+
+  #countChanges(): number {
+    return Number(this.#changes.get()?.count)
   }
 
   /** SQLite has given up the whole transaction (the disk is full, say): so has everyone in it, and who waited for it. */

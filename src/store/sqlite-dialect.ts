@@ -24,8 +24,8 @@ const MAX_STATEMENTS = 300
  * something, committed in groups; `reader` for selects outside of transactions, which wait for nobody and see only what is
  * committed. (Kysely's own dialect has one connection for all, and wakes everyone who waits for it at every turn.)
  */
-export function createSqlite(writer: DatabaseSync, reader: DatabaseSync): Sql {
-  const turns = new GroupCommit(writer)
+export function createSqlite(writer: DatabaseSync, reader: DatabaseSync, sync: () => Promise<void>): Sql {
+  const turns = new GroupCommit(writer, sync)
   const write = createRun(writer)
   const read = createRun(reader)
   const transact: Sql['transact'] = async (work) => {

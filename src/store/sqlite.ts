@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, open, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { sql } from 'kysely'
@@ -22,23 +22,38 @@ export async function openSqlite(file: string, hints: TaskHints): Promise<Stores
   using _turn = takeTurn(file)
   const writer = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
   writer.exec('PRAGMA journal_mode = WAL')
-  // FULL: what was answered with 200 outlives a power cut, not only a crash of this process.
-  writer.exec('PRAGMA synchronous = FULL')
+  // What was answered with 200 outlives a power cut, not only a crash of this process: GroupCommit sees to it. NORMAL keeps the
+  // order in which checkpoints need things on the disk.
+  writer.exec('PRAGMA synchronous = NORMAL')
   const reader = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
   for (const each of [writer, reader]) each.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
-  const sqlite = createSqlite(writer, reader)
+  const log = await openLog(file, reader)
+  const sqlite = createSqlite(writer, reader, () => log.datasync())
   const { db } = sqlite
   try {
     await migrate(db, { id: sql`text` })
   } catch (error) {
     await db.destroy()
+    await log.close()
     throw error
   }
   return {
     store: new SqlTaskStore(sqlite, hints, WRITE_LOCKED),
     outbox: new SqlOutbox(sqlite, WRITE_LOCKED),
-    [Symbol.asyncDispose]: () => db.destroy(),
+    async [Symbol.asyncDispose]() {
+      await db.destroy()
+      await log.close()
+    },
   }
+}
+
+/** The write-ahead log, which is there from the first reading on and is the same file until the last connection is closed. */
+async function openLog(file: string, reader: DatabaseSync): Promise<FileHandle> {
+  reader.exec('PRAGMA user_version')
+  // That there is such a file at all has to be on the disk, too.
+  await using folder = await open(dirname(file))
+  await folder.sync()
+  return await open(`${file}-wal`, 'r+')
 }
 
 /**

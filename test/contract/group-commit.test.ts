@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import type { Kysely } from 'kysely'
@@ -9,15 +10,17 @@ import { createSqlite } from '../../src/store/sqlite-dialect.ts'
 
 let folder: string
 let reader: DatabaseSync
+let sync: () => Promise<void>
 let db: Kysely<Database & { mark: { id: number } }>
 
 beforeEach(async () => {
+  sync = () => Promise.resolve()
   folder = await mkdtemp(join(tmpdir(), 'group-commit-'))
   const file = join(folder, 'test.db')
   const writer = new DatabaseSync(file)
   writer.exec('PRAGMA journal_mode = WAL; CREATE TABLE mark (id INTEGER PRIMARY KEY)')
   reader = new DatabaseSync(file)
-  db = createSqlite(writer, reader).db.$extendTables<{ mark: { id: number } }>()
+  db = createSqlite(writer, reader, () => sync()).db.$extendTables<{ mark: { id: number } }>()
 })
 
 afterEach(async () => {
@@ -99,4 +102,41 @@ test('when SQLite gives up half way, those whose turn was over are told so too',
   expect(ends.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
   await mark(4)
   expect(committed()).toEqual([4])
+})
+
+test('nobody is told before the disk has it, those who come meanwhile are committed together after it, and then it is asked once', async () => {
+  const asked: PromiseWithResolvers<void>[] = []
+  sync = () => {
+    const disk = Promise.withResolvers<void>()
+    asked.push(disk)
+    return disk.promise
+  }
+  const told: number[] = []
+  const tell = (id: number) => mark(id).then(() => told.push(id))
+  const first = tell(1)
+  while (asked.length < 1) await nextTurn()
+  const others = [tell(2), tell(3)]
+  for (let turn = 0; turn < 5; turn += 1) await nextTurn()
+  expect([told, committed(), asked.length]).toEqual([[], [1], 1])
+  asked[0]?.resolve()
+  await first
+  while (asked.length < 2) await nextTurn()
+  expect([told, committed()]).toEqual([[1], [1, 2, 3]])
+  asked[1]?.resolve()
+  await Promise.all(others)
+  expect([told, asked.length]).toEqual([[1, 2, 3], 2])
+})
+
+test('when the disk does not take it, everyone in the group is told so, and the next one is asked for anew', async () => {
+  sync = () => Promise.reject(new Error('the disk is gone'))
+  const ends = await Promise.allSettled([mark(1), mark(2)])
+  expect(ends.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+  sync = () => Promise.resolve()
+  await expect(mark(3)).resolves.toBeUndefined()
+})
+
+test('what has changed nothing does not wait for the disk', async () => {
+  sync = () => Promise.reject(new Error('the disk was asked'))
+  await db.deleteFrom('mark').where('id', '=', 1).execute()
+  await expect(mark(2)).rejects.toThrow('the disk was asked')
 })
