@@ -130,10 +130,19 @@ async function grow(): Promise<string> {
     'latency p99 ms',
   ]
   await writeFile('bench/figures.svg', plot)
-  return toTable(
+  const table = toTable(
     heads,
     rows.map(([size = 0, ...rest]) => [size.toLocaleString('en'), ...rest]),
   )
+  const spread = (column: number) => {
+    const values = rows.map((row) => row[column] ?? NaN)
+    return judge(Math.max(...values) / Math.min(...values), 1.2)
+  }
+  return `${table}\n\nLargest ÷ smallest (bar: below 1.2): heap bytes ${spread(2)}, CPU for an event ${spread(3)}.`
+}
+
+function judge(ratio: number, below: number): string {
+  return `${ratio.toFixed(2)} ${ratio < below ? '✓' : '✗'}`
 }
 
 /** The same figures with an empty store and a full one, in turn. */
@@ -159,9 +168,11 @@ async function fill(): Promise<string> {
         note(`${name} with ${settled} settled tasks: ${value}`)
       }
     const [empty, full] = [median(found[0] ?? []), median(found[SETTLED] ?? [])]
-    rows.push([name, empty, full, full / empty])
+    // How many times as bad it is with the full one.
+    const worse = name.endsWith('/s') ? empty / full : full / empty
+    rows.push([name, empty, full, judge(worse, 1.1)])
   }
-  return toTable(['', 'empty', 'full', 'full ÷ empty'], rows)
+  return toTable(['', 'empty', 'full', 'times as bad (bar: below 1.1)'], rows)
 }
 
 /** On PostgreSQL, with 1, 2 and 4 replicas; all of them on the contenders' core. */

@@ -42,18 +42,23 @@ export interface Events {
   readonly cpuMicros: number
 }
 
+/** So many events are to be measured, after as many as make code hot, however many subscribers share them. */
+const EVENTS = 55_000
+const WARMING_EVENTS = 15_000
+
 /** Events delivered to so many subscribers, each of a task of its own or all of one. */
 export async function events(
   running: Running,
   { subscribers, distinct }: { subscribers: number; distinct: boolean },
-  rounds = 11,
 ): Promise<Events> {
+  const warming = Math.ceil(WARMING_EVENTS / subscribers)
+  const rounds = warming + Math.ceil(EVENTS / subscribers)
   const tasks = (await running.tasks(distinct ? subscribers : 1)).map(({ id }) => id)
   using audience = new Audience(running.port)
   await audience.follow(Array.from({ length: subscribers }, (_, n) => tasks[n % tasks.length] ?? ''))
   const rates: number[] = []
   const costs: number[] = []
-  for (let round = 0; round < rounds + 3; round += 1) {
+  for (let round = 0; round < rounds; round += 1) {
     const cpuBefore = await running.cpu()
     const startedAt = performance.now()
     const arrived = audience.expect(subscribers)
@@ -62,7 +67,7 @@ export async function events(
     rates.push(subscribers / ((performance.now() - startedAt) / 1_000))
     costs.push(((await running.cpu()) - cpuBefore) * (1_000 / subscribers))
   }
-  return { perSecond: median(rates.slice(3)), cpuMicros: median(costs.slice(3)) }
+  return { perSecond: median(rates.slice(warming)), cpuMicros: median(costs.slice(warming)) }
 }
 
 /** Held for one idle subscription on a socket of its own. */

@@ -37,6 +37,23 @@ describe('the HTTP edge', () => {
       expect(await request(path)).toMatchObject({ status: 200, text: '{"status":"ok"}' })
   })
 
+  test('sends the security headers with every answer, and its own policy with the page', async () => {
+    const paths = ['/livez', '/nothing', '/graphql?query={__typename}']
+    for (const path of paths) {
+      const { headers } = await fetch(`${gateway.url}${path}`)
+      expect(Object.fromEntries(headers)).toMatchObject({
+        'content-security-policy': "default-src 'none';frame-ancestors 'none'",
+        'strict-transport-security': 'max-age=31536000; includeSubDomains',
+        'x-content-type-options': 'nosniff',
+        'x-frame-options': 'SAMEORIGIN',
+        'referrer-policy': 'no-referrer',
+        'cross-origin-resource-policy': 'cross-origin',
+      })
+    }
+    const page = await fetch(`${gateway.url}/graphql`, { headers: { accept: 'text/html' } })
+    expect(page.headers.get('content-security-policy')).toContain("script-src 'self'")
+  })
+
   test('runs queries by GET where a preflight guards them, and no mutation', async () => {
     const path = (document: string) => `/graphql?query=${encodeURIComponent(document)}`
     const headers = { 'apollo-require-preflight': 'yes' }

@@ -338,3 +338,104 @@ describe('watching a task', () => {
     expect(scene.clock.pending).toBe(0)
   })
 })
+
+describe('a watch that gives its events away', () => {
+  /** Watches, and keeps what is given; `busy` is what the taker answers with from then on. */
+  async function give(scene: Awaited<ReturnType<typeof openScene>>, request: Partial<WatchRequest> = {}) {
+    const given: (number | string)[] = []
+    const taker = {
+      given,
+      busy: undefined as Promise<void> | undefined,
+      fault: undefined as Error | undefined,
+    }
+    const watch = scene.watch(null, 'owner', scene.id, request)
+    const ended = watch.giveTo((event) => {
+      given.push(typeof event === 'string' ? event : event.version)
+      if (taker.fault) throw taker.fault
+      return taker.busy
+    })
+    await settle()
+    return Object.assign(taker, { watch, ended })
+  }
+
+  test('gives a state within its announcement, without reading it, and resolves after the settled one', async () => {
+    await using scene = await openScene()
+    const taker = await give(scene)
+    expect([taker.given, scene.reads()]).toEqual([[1], 1])
+    await scene.move({ status: 'PROCESSING' })
+    expect([taker.given, scene.reads()]).toEqual([[1, 2], 1])
+    await scene.move({ status: 'SUCCEEDED' })
+    expect([taker.given, scene.reads()]).toEqual([[1, 2, 3], 1])
+    await taker.ended
+    expect([scene.listeners(), scene.clock.pending]).toEqual([0, 0])
+  })
+
+  test('gives nothing to a taker who is busy, and the newest state when it is free', async () => {
+    await using scene = await openScene()
+    const taker = await give(scene)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    taker.busy = promise
+    await scene.move()
+    taker.busy = undefined
+    await scene.move()
+    await scene.move()
+    await settle()
+    expect(taker.given).toEqual([1, 2])
+    resolve()
+    await settle()
+    expect(taker.given).toEqual([1, 2, 4])
+    await scene.move()
+    expect(taker.given).toEqual([1, 2, 4, 5])
+    await taker.watch.return?.()
+    await taker.ended
+  })
+
+  test('reads at a bare hint, shows no older state than before, and re-asserts after the whole time', async () => {
+    await using scene = await openScene()
+    const taker = await give(scene)
+    scene.hints('late')
+    await scene.move()
+    await scene.move()
+    scene.release()
+    await settle()
+    expect(taker.given).toEqual([1, 3])
+    scene.hints('bare')
+    await scene.move()
+    await settle()
+    expect(taker.given).toEqual([1, 3, 4])
+    scene.hints('whole')
+    scene.clock.advance(REASSERT_MS - 1)
+    await scene.move()
+    scene.clock.advance(REASSERT_MS - 1)
+    await settle()
+    expect(taker.given).toEqual([1, 3, 4, 5])
+    scene.clock.advance(1)
+    await settle()
+    expect(taker.given).toEqual([1, 3, 4, 5, 5])
+    await taker.watch.return?.()
+    await taker.ended
+  })
+
+  test('ends with why, when the right to watch is over, and not with a state that comes after it', async () => {
+    await using scene = await openScene()
+    const taker = await give(scene, { until: scene.clock.now() + 1_000 })
+    scene.clock.advance(1_000)
+    await scene.move()
+    await taker.ended
+    expect(taker.given).toEqual([1, 'EXPIRED'])
+    expect([scene.listeners(), scene.clock.pending]).toEqual([0, 0])
+  })
+
+  test('rejects with what the taker throws, disturbs nobody else, and leaves nothing behind', async () => {
+    await using scene = await openScene()
+    const taker = await give(scene)
+    const other = await give(scene)
+    taker.fault = new Error('The taker is broken')
+    const failed = expect(taker.ended).rejects.toThrow('The taker is broken')
+    await scene.move()
+    await failed
+    expect([other.given, scene.listeners()]).toEqual([[1, 2], 1])
+    await other.watch.return?.()
+    await other.ended
+  })
+})
