@@ -16,6 +16,9 @@ import { systemSecrets } from '../dist/system.js'
 
 const config = readConfig(process.env)
 const hints = createLocalHints()
+const { database } = config
+// Before the service is ready, and asked for tasks.
+const postgres = database.kind === 'sqlite' ? undefined : await onPostgres(database.url)
 const service = await startService(config, createLogger(config.logLevel, false), { hints })
 process.once('SIGTERM', () => void service[Symbol.asyncDispose]().then(() => process.exit()))
 
@@ -64,8 +67,7 @@ function newTask(settled) {
   }
 }
 
-const { database } = config
-globalThis.bench = database.kind === 'sqlite' ? onSqlite(database.file) : await onPostgres(database.url)
+globalThis.bench = postgres ?? onSqlite(database.file)
 
 function onSqlite(file) {
   const db = new DatabaseSync(file, { timeout: 10_000 })

@@ -7,9 +7,6 @@ const SECRET = new Set(['authorization', 'apikey', 'token', 'paramjson', 'cookie
 /** What lies deeper is left out. */
 const MAX_DEPTH = 5
 
-/** Characters that may wait for the end of the turn. */
-const MAX_BUFFERED = 8_192
-
 /** JSON lines on standard output; on a terminal, lines for people. */
 export function createLogger(level: LogLevel, terminal: boolean): Logger {
   // Not by pino's own `redact`, which parses its paths again for each line: a fifth of what a mutation allocated.
@@ -18,30 +15,8 @@ export function createLogger(level: LogLevel, terminal: boolean): Logger {
     formatters: { log: (fields: object) => hideIn(fields, 0) },
     serializers: { err: (shown: unknown) => shown },
   }
-  if (!terminal) return pino(options, createDestination())
+  if (!terminal) return pino(options)
   return pino(options, pretty({ sync: true, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname' }))
-}
-
-/**
- * Standard output, written to once for all lines of a turn of the event loop: the call takes longer than making a line.
- * `flush` writes at once, for a process that is about to end.
- */
-function createDestination(): { write(line: string): void; flush(): void } {
-  const output = pino.destination({ sync: true, minLength: MAX_BUFFERED })
-  let waiting = false
-  const flush = () => {
-    waiting = false
-    output.flushSync()
-  }
-  return {
-    write(line) {
-      output.write(line)
-      if (waiting) return
-      waiting = true
-      setImmediate(flush)
-    },
-    flush,
-  }
 }
 
 function hideIn(fields: object, depth: number): Record<string, unknown> {

@@ -26,7 +26,6 @@ if (major < MINIMUM_NODE) {
 async function main(config: import('./config.ts').Config): Promise<void> {
   const { createLogger } = await import('./logger.ts')
   const log = createLogger(config.logLevel, process.stdout.isTTY)
-  process.once('exit', () => log.flush())
   const alone = process.argv[2] === 'sandbox'
   const service = alone
     ? await (await import('./sandbox/standalone.ts')).startSandbox(config, log)

@@ -97,7 +97,7 @@ async function compare(): Promise<string> {
 async function grow(): Promise<string> {
   const rows: number[][] = []
   for (const size of SIZES) {
-    const { resident, heap } = await alone(OWN, (running) => memoryPerSubscription(running, size - 200))
+    const { resident, heap } = await alone(OWN, (running) => memoryPerSubscription(running, size - 200, 200))
     const { cpuMicros } = await alone(OWN, (running) =>
       events(running, { subscribers: size, distinct: true }),
     )

@@ -70,11 +70,17 @@ export async function events(
   return { perSecond: median(rates.slice(warming)), cpuMicros: median(costs.slice(warming)) }
 }
 
-/** Held for one idle subscription on a socket of its own. */
-export async function memoryPerSubscription(running: Running, subscribers: number): Promise<Memory> {
+/**
+ * Held for one idle subscription on a socket of its own, after so many others: what the first few cost is code, and the next
+ * ones fill memory that the process holds already.
+ */
+export async function memoryPerSubscription(
+  running: Running,
+  subscribers: number,
+  others: number,
+): Promise<Memory> {
   using audience = new Audience(running.port)
-  // What the first few cost is code, not subscriptions.
-  await audience.follow((await running.tasks(200)).map(({ id }) => id))
+  await audience.follow((await running.tasks(others)).map(({ id }) => id))
   const tasks = await running.tasks(subscribers)
   await pause(4_000)
   const before = await running.memory()

@@ -73,7 +73,7 @@ export const MEASURES: readonly Measure[] = [
     key: 'memory',
     peers: ['a', 'b', 'c', 'ws'],
     measure: async (running) => ({
-      memory: (await memoryPerSubscription(running, 10_000)).resident,
+      memory: (await memoryPerSubscription(running, 10_000, 5_000)).resident,
     }),
   },
   {

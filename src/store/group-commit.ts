@@ -20,6 +20,8 @@ export class GroupCommit {
   /** What had been changed when the group began. */
   #changedBefore = 0
   #syncing = false
+  /** The disk has once refused: what it refused may be missing from the log, and what stands after it would be lost with it. */
+  #doubtful = false
 
   /** `sync` resolves when everything that was committed before is on the disk. */
   constructor(db: DatabaseSync, sync: () => Promise<void>) {
@@ -89,13 +91,25 @@ export class GroupCommit {
     this.#syncing = true
     try {
       // What only looked, or came too late, has written nothing.
-      if (this.#countChanges() !== this.#changedBefore) await this.#sync()
+      if (this.#countChanges() !== this.#changedBefore) {
+        if (this.#doubtful) this.#emptyLog()
+        await this.#sync()
+      }
       group?.resolve()
     } catch (error) {
+      this.#doubtful = true
       group?.reject(error)
     }
     this.#syncing = false
     if (this.#waiting.length > 0) this.#beginSoon()
+  }
+
+  /** Brings everything that is committed into the database itself, and that to the disk. */
+  #emptyLog(): void {
+    const outcome = this.#db.prepare('pragma wal_checkpoint(truncate)').get()
+    if (outcome?.busy !== 0)
+      throw new Error('The disk has refused a commit, and the log could not be written anew')
+    this.#doubtful = false
   }
 
   #countChanges(): number {
@@ -104,9 +118,12 @@ export class GroupCommit {
 
   /** SQLite has given up the whole transaction (the disk is full, say): so has everyone in it, and who waited for it. */
   #fail(error: unknown): void {
-    if (this.#db.isOpen && this.#db.isTransaction) this.#db.exec('rollback')
-    this.#committed?.reject(error)
-    this.#committed = undefined
-    for (const turn of this.#waiting.splice(0)) turn.reject(error)
+    try {
+      if (this.#db.isOpen && this.#db.isTransaction) this.#db.exec('rollback')
+    } finally {
+      this.#committed?.reject(error)
+      this.#committed = undefined
+      for (const turn of this.#waiting.splice(0)) turn.reject(error)
+    }
   }
 }

@@ -1,4 +1,4 @@
-import { mkdir, open, type FileHandle } from 'node:fs/promises'
+import { mkdir, open, realpath, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { sql } from 'kysely'
@@ -27,7 +27,11 @@ export async function openSqlite(file: string, hints: TaskHints): Promise<Stores
   writer.exec('PRAGMA synchronous = NORMAL')
   const reader = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
   for (const each of [writer, reader]) each.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
-  const log = await openLog(file, reader)
+  const log = await openLog(file, reader).catch((error: unknown) => {
+    reader.close()
+    writer.close()
+    throw error
+  })
   const sqlite = createSqlite(writer, reader, () => log.datasync())
   const { db } = sqlite
   try {
@@ -51,9 +55,11 @@ export async function openSqlite(file: string, hints: TaskHints): Promise<Stores
 async function openLog(file: string, reader: DatabaseSync): Promise<FileHandle> {
   reader.exec('PRAGMA user_version')
   // That there is such a file at all has to be on the disk, too.
-  await using folder = await open(dirname(file))
+  // It stands beside the file itself, under whatever name that is known.
+  const path = await realpath(file)
+  await using folder = await open(dirname(path))
   await folder.sync()
-  return await open(`${file}-wal`, 'r+')
+  return await open(`${path}-wal`, 'r+')
 }
 
 /**

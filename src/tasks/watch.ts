@@ -109,12 +109,15 @@ class TaskWatch implements Watch {
 
   async giveTo(take: TakeEvent): Promise<void> {
     this.#take = take
-    for (;;) {
-      const event = await this.#find()
-      if (event === undefined) break
-      await take(event)
+    try {
+      for (;;) {
+        const event = await this.#find()
+        if (event === undefined) return
+        await take(event)
+      }
+    } finally {
+      await this.return()
     }
-    await this.return()
   }
 
   async return(): Promise<IteratorResult<WatchEvent, undefined>> {
@@ -243,7 +246,9 @@ class TaskWatch implements Watch {
   /** Gives a state that has come with a hint to a taker who waits for it; false when something is left to do. */
   #giveAtOnce(): boolean {
     const asleep = this.#resume !== undefined && !this.#changed && !this.#repeat && !this.#goingAway
-    if (this.#take === undefined || !asleep || this.#findEnd() !== undefined) return false
+    // What ends the watch is shown by whoever is woken.
+    const over = this.#deps.clock.now() >= (this.#request.until ?? Infinity)
+    if (this.#take === undefined || !asleep || over) return false
     const event = this.#show(this.#takeNews())
     if (event === undefined) return true
     try {

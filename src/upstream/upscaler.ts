@@ -30,6 +30,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
   const { baseUrl, log, clock } = options
   const client = createClient(options.apiKey)
   const underWay = new Set<() => void>()
+  let disposed = false
   const pollAgents = {
     http: new HttpAgent({ keepAlive: true }),
     https: new HttpsAgent({ keepAlive: true }),
@@ -40,6 +41,8 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
     https: new HttpsAgent({ keepAlive: false }),
   }
   const ask: typeof send = async (operation, ...rest) => {
+    // Nobody could take in what it brings, and it may cost.
+    if (disposed) return { kind: 'unreachable', cause: 'cut short' }
     const startedAt = performance.now()
     const outcome = await send(operation, ...rest)
     const code = outcome.kind === 'answer' ? toCode(outcome.status, outcome.body) : outcome.kind
@@ -101,6 +104,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
     },
 
     [Symbol.dispose]() {
+      disposed = true
       for (const end of underWay) end()
       pollAgents.http.destroy()
       pollAgents.https.destroy()
@@ -114,7 +118,6 @@ function createClient(apiKey: string): Got {
       authorization: `Bearer ${apiKey}`,
       'user-agent': 'upscale-gateway',
       accept: 'application/json',
-      'content-type': 'application/json',
     },
     retry: { limit: 0 },
     followRedirect: false,
@@ -162,7 +165,8 @@ async function send(
   let connected = false
   const hasLeft = () => connected
   // As a stream: got's promise keeps more books than one small answer is worth, and would read an endless one to its end.
-  const request = client.stream(url, { method, agent, body, timeout: { request: timeoutMs } })
+  const headers = body === undefined ? {} : { 'content-type': 'application/json' }
+  const request = client.stream(url, { method, agent, body, headers, timeout: { request: timeoutMs } })
   const end = () => request.destroy(new Error('cut short'))
   // Not an AbortSignal: its listeners are a chain, on which every request that is over would hang until a full collection.
   underWay.add(end)
@@ -175,8 +179,8 @@ async function send(
   )
   try {
     const text = await readText(request)
-    const { statusCode = 0, headers } = request.response ?? {}
-    return { kind: 'answer', status: statusCode, body: parseJson(text), retryAfter: headers?.['retry-after'] }
+    const { statusCode = 0, headers: said } = request.response ?? {}
+    return { kind: 'answer', status: statusCode, body: parseJson(text), retryAfter: said?.['retry-after'] }
   } catch (error) {
     return { kind: hasLeft() ? 'lost' : 'unreachable', cause: toCause(error) }
   } finally {
@@ -193,7 +197,8 @@ function readText(answer: Readable): Promise<string> {
       text += chunk
       if (text.length > MAX_ANSWER_LENGTH) answer.destroy(new Error('The answer is too long'))
     })
-    answer.once('end', () => resolve(text))
+    // A byte order mark is no part of what is said.
+    answer.once('end', () => resolve(text.replace(/^\ufeff/, '')))
     answer.once('error', reject)
   })
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -133,6 +133,19 @@ test('when the disk does not take it, everyone in the group is told so, and the 
   expect(ends.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
   sync = () => Promise.resolve()
   await expect(mark(3)).resolves.toBeUndefined()
+})
+
+test('once the disk has refused, the log is brought into the database before anybody is told of success', async () => {
+  sync = () => Promise.reject(new Error('the disk is gone'))
+  await expect(mark(1)).rejects.toThrow('the disk is gone')
+  sync = () => Promise.resolve()
+  const blocker = new DatabaseSync(join(folder, 'test.db'))
+  blocker.exec('BEGIN; SELECT * FROM mark')
+  await expect(mark(2)).rejects.toThrow('could not be written anew')
+  blocker.exec('ROLLBACK')
+  blocker.close()
+  await mark(3)
+  expect((await stat(join(folder, 'test.db-wal'))).size).toBe(0)
 })
 
 test('what has changed nothing does not wait for the disk', async () => {

@@ -1,3 +1,4 @@
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from '@jest/globals'
 import { createLocalHints } from '../../src/hints/local.ts'
@@ -27,4 +28,13 @@ test('nobody can write between a look for a claim and the insert that relies on 
   }
   expect(await stores.store.insert(newTask(), { admit })).toEqual({ inserted: true })
   expect.assertions(2)
+})
+
+test('a database is opened under a name that only points to it', async () => {
+  await using dir = await openTempDir()
+  await mkdir(`${dir.path}/elsewhere`)
+  await writeFile(`${dir.path}/elsewhere/real.db`, '')
+  await symlink(`${dir.path}/elsewhere/real.db`, `${dir.path}/link.db`)
+  await using stores = await openSqlite(`${dir.path}/link.db`, createLocalHints())
+  expect(await stores.store.insert(newTask(), {})).toEqual({ inserted: true })
 })

@@ -133,6 +133,11 @@ describe('what the upstream answers to a submit', () => {
       { code: 'UPSTREAM_RATE_LIMITED', retryAfterMs: 10_000 },
     ],
     [
+      'a byte order mark is no part of the answer',
+      text(200, '\ufeff{"code":402,"msg":"x"}'),
+      { code: 'INSUFFICIENT_CREDITS', upstreamCode: 402 },
+    ],
+    [
       'a Retry-After is passed on',
       json(429, { code: 429 }, { 'retry-after': '7' }),
       { code: 'UPSTREAM_RATE_LIMITED', retryAfterMs: 7_000 },

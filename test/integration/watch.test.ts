@@ -426,6 +426,24 @@ describe('a watch that gives its events away', () => {
     expect([scene.listeners(), scene.clock.pending]).toEqual([0, 0])
   })
 
+  test('says that the right to watch is over also where a state comes before the alarm does', async () => {
+    await using scene = await openScene()
+    const taker = await give(scene, { until: scene.clock.now() + 1_000 })
+    scene.clock.lag(1_000)
+    await scene.move()
+    await taker.ended
+    expect(taker.given).toEqual([1, 'EXPIRED'])
+  })
+
+  test('leaves nothing behind when the very first is not taken', async () => {
+    await using scene = await openScene()
+    const fault = () => {
+      throw new Error('The taker is broken')
+    }
+    await expect(scene.watch().giveTo(fault)).rejects.toThrow('The taker is broken')
+    expect([scene.listeners(), scene.clock.pending]).toEqual([0, 0])
+  })
+
   test('rejects with what the taker throws, disturbs nobody else, and leaves nothing behind', async () => {
     await using scene = await openScene()
     const taker = await give(scene)

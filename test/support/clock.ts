@@ -25,6 +25,11 @@ export class ManualClock implements Clock {
     }
   }
 
+  /** Moves on while nothing is called back, as when the process is busy. */
+  lag(ms: number): void {
+    this.#now += ms
+  }
+
   /** How many callbacks are waited for. */
   get pending(): number {
     return this.#timers.size
