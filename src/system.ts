@@ -1,4 +1,4 @@
-import { hash, randomBytes, randomFillSync, randomUUID } from 'node:crypto'
+import { hash, randomBytes, randomUUID } from 'node:crypto'
 import type { Clock, Secrets } from './tasks/ports.ts'
 
 /** The machine's own clock. */
@@ -13,24 +13,9 @@ export const systemSecrets: Secrets & {
   newSigningSecret(): string
 } = {
   newId: () => toTimeOrdered(randomUUID(), Date.now()),
-  newToken: () => takeRandom(32).toString('base64url'),
+  newToken: () => randomBytes(32).toString('base64url'),
   newSigningSecret: () => `whsec_${randomBytes(32).toString('base64')}`,
   digest: (text) => hash('sha256', text, 'base64url'),
-}
-
-const pool = Buffer.alloc(4_096)
-let taken = pool.length
-
-/** Bytes from the system's random source, asked for many at once: each of its calls takes longer than a digest. Given out once. */
-function takeRandom(count: number): Buffer {
-  if (taken + count > pool.length) {
-    randomFillSync(pool)
-    taken = 0
-  }
-  const bytes = Buffer.from(pool.subarray(taken, taken + count))
-  pool.fill(0, taken, taken + count)
-  taken += count
-  return bytes
 }
 
 /**

@@ -47,7 +47,7 @@ export async function openPostgres(
 
 const LISTS: Sql['lists'] = {
   toValue: (list) => list,
-  has: (list, column) => sql<SqlBool>`${sql.ref(column)} = any(${list})`,
+  haveId: (list) => sql<SqlBool>`id = any(${list})`,
 }
 
 /** On a connection without time limits: it waits for other replicas' migrations, and takes as long as it takes. */

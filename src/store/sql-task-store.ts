@@ -62,7 +62,7 @@ export class SqlTaskStore implements TaskStore {
     if (storable.length === 0) return []
     const { db, lists, run } = this.#sql
     const { rows } = await this.#queries.run(run, 'read', [lists.toValue(storable)], () =>
-      db.selectFrom('task').selectAll().where(lists.has(storable, 'id')),
+      db.selectFrom('task').selectAll().where(lists.haveId(storable)),
     )
     return rows.map(toTask)
   }

@@ -13,12 +13,16 @@ export interface Sql {
   readonly db: Kysely<Database>
   /** Runs a statement by itself. */
   readonly run: Run
-  /** Everything that is run by the `run` it is given is one transaction: all of it is kept, or if it rejects nothing. */
+  /**
+   * Everything that is run by the `run` it is given is one transaction: all of it is kept, or nothing. Where it rejects because
+   * the end of it was not confirmed, it may have been kept all the same.
+   */
   transact<T>(work: (run: Run) => Promise<T>): Promise<T>
   /** Lists as one value of a statement, so that one statement serves lists of any length. */
   readonly lists: {
     toValue(list: readonly string[]): unknown
-    has(list: readonly string[], column: 'id' | 'task_id'): Expression<SqlBool>
+    /** Whether `id` is in the list. */
+    haveId(list: readonly string[]): Expression<SqlBool>
   }
 }
 

@@ -60,7 +60,7 @@ export function createSqlite(writer: DatabaseSync, reader: DatabaseSync, sync: (
 const toJson = (list: readonly string[]) => JSON.stringify(list)
 const LISTS: Sql['lists'] = {
   toValue: toJson,
-  has: (list, column) => sql<SqlBool>`${sql.ref(column)} in (select value from json_each(${toJson(list)}))`,
+  haveId: (list) => sql<SqlBool>`id in (select value from json_each(${toJson(list)}))`,
 }
 
 class Adapter extends SqliteAdapter {
@@ -150,9 +150,7 @@ function createRun(db: DatabaseSync): Run {
   const statements = new LRUCache<string, { statement: StatementSync; returns: boolean }>({
     max: MAX_STATEMENTS,
   })
-  // Async, so that what SQLite refuses is a rejection.
-  // eslint-disable-next-line @typescript-eslint/require-await
-  return async <Row>({ sql, parameters }: CompiledQuery<Row>): Promise<QueryResult<Row>> => {
+  const execute = <Row>({ sql, parameters }: CompiledQuery<Row>): QueryResult<Row> => {
     let prepared = statements.get(sql)
     if (prepared === undefined) {
       const statement = db.prepare(sql)
@@ -164,4 +162,9 @@ function createRun(db: DatabaseSync): Run {
     if (returns) return { rows: statement.all(...values) as Row[] }
     return { rows: [], numAffectedRows: BigInt(statement.run(...values).changes) }
   }
+  // Within a promise, so that what SQLite refuses is a rejection.
+  return (query) =>
+    new Promise((resolve) => {
+      resolve(execute(query))
+    })
 }

@@ -20,7 +20,7 @@ test('no token is given out twice, and each has 256 bits', () => {
   const tokens = Array.from({ length: 2_000 }, () => systemSecrets.newToken())
   expect(new Set(tokens).size).toBe(2_000)
   for (const token of tokens) expect(Buffer.from(token, 'base64url')).toHaveLength(32)
-  // As many bits set as not, in every place: nothing of the pool is left empty.
+  // As many bits set as not.
   const ones = tokens.reduce(
     (sum, token) =>
       sum +
