@@ -52,6 +52,8 @@ export interface Overrides {
 const SANDBOX_PREFIX = '/sandbox'
 const HOUR_MS = 3_600_000
 const POLLS_PER_SECOND = 5
+/** A replay waits no longer than this for a replica that has died. */
+const ANSWER_LEASE_MS = 6_000
 /** How long answers may take to leave once all work is done. */
 const CUT_OFF_MS = 1_000
 /** How long connections may take to be closed in good order. */
@@ -139,6 +141,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
       imageLifetimeMs: 24 * HOUR_MS,
       idempotencyKeyLifetimeMs: 24 * HOUR_MS,
       submitTimeoutMs: config.upstream.timeoutMs,
+      answerLeaseMs: ANSWER_LEASE_MS,
       pollTimeoutMs: Math.min(config.upstream.timeoutMs, 10_000),
       confirmTimeoutMs: 3_000,
       pollsPerSecond: POLLS_PER_SECOND,

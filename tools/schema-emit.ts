@@ -40,8 +40,26 @@ idempotency key can be used again, because nothing can have been charged.
 |---|---|---|---|---|---|
 ${UPSCALE_ERROR_CODES.map(row).join('\n')}
 
-A number outside this table, and any answer that is not the vendor's envelope, is \`UPSTREAM_PROTOCOL_ERROR\` with the
-raw number in \`upstreamCode\`. 200 is success.
+200 is success. A number outside this table is \`UPSTREAM_PROTOCOL_ERROR\`, with the raw number in \`upstreamCode\`.
+\`upstreamCode\` is null where the gateway concludes the failure itself: the codes without an *upstream* number, and
+\`UPSTREAM_NOT_FOUND\` of an accepted task that the upstream no longer knows.
+
+## When a submit counts as refused
+
+A refusal needs evidence. Without evidence the request may have been accepted and charged: the task stays \`SUBMITTED\`,
+is never sent again, and ends by a callback, or as \`UPSTREAM_OUTCOME_UNKNOWN\` at its deadline. \`history\` says what
+the answer was.
+
+| answer to the submit | outcome |
+|---|---|
+| no connection was established | \`UPSTREAM_UNREACHABLE\`; nothing was sent |
+| the vendor's envelope with a code other than 200, under any HTTP status | the code's row in the table above |
+| no envelope, HTTP 429 | \`UPSTREAM_RATE_LIMITED\`; \`Retry-After\` is honoured, the key is freed |
+| no envelope, HTTP 503 | \`UPSTREAM_MAINTENANCE\`; \`Retry-After\` is honoured, the key is freed |
+| no envelope, HTTP 521, 522, 523, 525, 526, 530 (a CDN that did not reach the origin) | \`UPSTREAM_UNREACHABLE\`; \`Retry-After\` is honoured, the key is freed |
+| no envelope, HTTP 401, 402, 404 | \`UPSTREAM_UNAUTHORIZED\`, \`INSUFFICIENT_CREDITS\`, \`UPSTREAM_NOT_FOUND\`; the key is freed |
+| no envelope, HTTP 403, 405, 411, 413, 414, 415, 417, 421, 426, 431 | \`UPSTREAM_PROTOCOL_ERROR\`; the key is freed |
+| anything else: HTTP 500, 502, 504, 520, 524 without an envelope, HTTP 200 without a task id, a lost answer | unknown |
 
 ## Faults of the request
 

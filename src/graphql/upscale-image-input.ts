@@ -9,7 +9,10 @@ import { isPublicHost } from './public-host.ts'
   description: "What to upscale. The first four fields are named as in the upscale service's own REST API.",
 })
 export class UpscaleImageInput {
-  @Field(() => ID, { description: 'The Midjourney generation task: 1–128 printable characters.' })
+  @Field(() => ID, {
+    description:
+      'The Midjourney generation task: 1–128 printable characters, without spaces around them and without invisible ones.',
+  })
   taskId!: string
 
   @Field(() => Int, { description: "Which of the task's four pictures: 0–3." })
@@ -41,8 +44,18 @@ export class UpscaleImageInput {
 
 const MAX_URL_LENGTH = 2_048
 
-/** Letters, digits, marks, punctuation, symbols and the plain space: nothing that does not print. */
-const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]+$/u
+/** Letters, digits, marks, punctuation, symbols, and the plain space between them. */
+const PRINTABLE = /^(?! )[\p{L}\p{M}\p{N}\p{P}\p{S} ]+(?<! )$/u
+/** Characters of those classes that show nothing (such as U+3164, U+034F, U+FE0F), and the blank Braille pattern. */
+const INVISIBLE = /[\p{Default_Ignorable_Code_Point}\u2800]/u
+
+/**
+ * Whether an id is 1 to 128 characters that print, in normal form C. Two ids that look the same would be two pictures,
+ * and both would be paid for.
+ */
+function isPrintable(id: string): boolean {
+  return id.length <= 128 && PRINTABLE.test(id) && !INVISIBLE.test(id) && id === id.normalize()
+}
 
 /**
  * Checks an input before anything is stored or sent.
@@ -54,8 +67,11 @@ export function parseUpscaleImageInput(
   callbackPolicy: CallbackPolicy,
 ): Omit<SubmitInput, 'correlationId'> {
   const { taskId, imageIndex, waterMark, callBackUrl, idempotencyKey, force } = input
-  if (!PRINTABLE.test(taskId) || taskId.length > 128)
-    throw badUserInput('taskId', 'taskId must have 1 to 128 printable characters.')
+  if (!isPrintable(taskId))
+    throw badUserInput(
+      'taskId',
+      'taskId must have 1 to 128 printable characters, without spaces around them, without invisible ones, in Unicode normal form C.',
+    )
   if (imageIndex < 0 || imageIndex > 3) throw badUserInput('imageIndex', 'imageIndex must be 0, 1, 2 or 3.')
   if (waterMark && waterMark.length > 256)
     throw badUserInput('waterMark', 'waterMark must have at most 256 characters.')

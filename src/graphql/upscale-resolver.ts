@@ -86,7 +86,7 @@ export class UpscaleTaskResolver {
     return toConnectionShape(page, size, position !== null)
   }
 
-  @Directive('@listSize(assumedSize: 16)')
+  @Directive('@listSize(assumedSize: 19)')
   @Query(() => [UpscaleErrorInfoType], {
     nullable: true,
     description: 'The error catalogue, for documentation and tooling.',

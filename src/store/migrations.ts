@@ -79,6 +79,15 @@ const toMigrations = ({ id }: MigrationDialect): Record<string, Migration> => ({
         .execute()
     },
   },
+  '004-absences': {
+    async up(db: Kysely<unknown>) {
+      await db.schema
+        .alterTable('task')
+        .addColumn('absences', 'integer', (column) => column.notNull().defaultTo(0))
+        .execute()
+      await db.schema.alterTable('task').addColumn('absent_since', 'bigint').execute()
+    },
+  },
 })
 
 /** What PostgreSQL calls a schema, and a table, that is not there. */

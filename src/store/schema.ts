@@ -52,5 +52,7 @@ export interface TaskRow {
   deadline_at: number
   due_at: number | null
   polls: number
+  absences: number
+  absent_since: number | null
   history: string
 }

@@ -2,6 +2,7 @@ import type {
   IdempotencyKey,
   InsertOptions,
   Insertion,
+  Schedule,
   TaskHints,
   TaskListQuery,
   TaskStore,
@@ -129,22 +130,32 @@ export class SqlTaskStore implements TaskStore {
     return rows.map(toTask)
   }
 
-  async reschedule(claimed: UpscaleTask, dueAt: number | null): Promise<void> {
+  async reschedule(claimed: UpscaleTask, { dueAt, absences, absentSince }: Schedule): Promise<void> {
     await this.#sql.db
       .updateTable('task')
-      .set({ due_at: dueAt, polls: claimed.polls + 1 })
+      .set({ due_at: dueAt, polls: claimed.polls + 1, absences, absent_since: absentSince })
       .where('id', '=', claimed.id)
       .where('version', '=', claimed.version)
       .where('due_at', '=', claimed.dueAt)
       .execute()
   }
 
-  async hurry(id: string): Promise<void> {
+  async pollSoon(id: string, dueAt: number): Promise<void> {
     await this.#sql.db
       .updateTable('task')
-      .set({ due_at: 0 })
+      .set({ due_at: dueAt })
       .where('id', '=', id)
-      .where('status', '!=', 'SUCCEEDED')
+      .where('due_at', '>', dueAt)
+      .where('settled_at', 'is', null)
+      .execute()
+  }
+
+  async extendAnswer(id: string, answerBy: number): Promise<void> {
+    await this.#sql.db
+      .updateTable('task')
+      .set({ answer_by: answerBy })
+      .where('id', '=', id)
+      .where('answer_by', 'is not', null)
       .execute()
   }
 

@@ -26,6 +26,8 @@ const COLUMNS: Readonly<Record<keyof UpscaleTask, keyof TaskRow>> = {
   deadlineAt: 'deadline_at',
   dueAt: 'due_at',
   polls: 'polls',
+  absences: 'absences',
+  absentSince: 'absent_since',
   history: 'history',
 }
 const FIELDS = Object.keys(COLUMNS) as (keyof UpscaleTask)[]
@@ -54,6 +56,8 @@ export function toRow(task: UpscaleTask): TaskRow {
     deadline_at: task.deadlineAt,
     due_at: task.dueAt,
     polls: task.polls,
+    absences: task.absences,
+    absent_since: task.absentSince,
     history: JSON.stringify(task.history),
   }
 }
@@ -95,6 +99,8 @@ export function toTask(row: Selectable<TaskRow>): UpscaleTask {
     deadlineAt: row.deadline_at,
     dueAt: row.due_at,
     polls: row.polls,
+    absences: row.absences,
+    absentSince: row.absent_since,
     history: JSON.parse(row.history) as TaskEvent[],
   }
 }

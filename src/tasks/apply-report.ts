@@ -9,20 +9,27 @@ import {
   type UpscaleTask,
 } from './task.ts'
 
-/** News about a task, from whoever heard it. */
+/** What was learnt about a task, when, and from which source. `note`: for a person, in the task's history. */
 export type Report = { readonly at: number; readonly source: TaskEventSource } & (
   | { readonly kind: 'accepted'; readonly upstreamTaskId: string; readonly pollAt: number }
-  | { readonly kind: 'unanswered' }
-  | { readonly kind: 'refused'; readonly failure: Failure }
+  | { readonly kind: 'unanswered'; readonly note: string }
+  | { readonly kind: 'refused'; readonly failure: Failure; readonly note: string }
   | { readonly kind: 'succeeded'; readonly upstreamTaskId: string; readonly images: readonly UpscaledImage[] }
-  | { readonly kind: 'failed'; readonly upstreamTaskId: string; readonly failure: Failure }
+  | {
+      readonly kind: 'failed'
+      readonly upstreamTaskId: string
+      readonly failure: Failure
+      /** UPSTREAM: the upstream's own word about this task, which is final. SILENCE: a late success still counts. */
+      readonly failedBy: 'UPSTREAM' | 'SILENCE'
+      readonly note: string
+    }
   | { readonly kind: 'overdue'; readonly correlationId: string }
 )
 
 /**
  * Decides what a report makes of a task: its next state, or undefined when the report changes nothing
- * (stale, doubled, about another upstream task, or about a task that is settled). Pure. A settled task
- * moves once more only from FAILED to SUCCEEDED, because a paid result is not thrown away.
+ * (stale, doubled, about another upstream task, or about a settled task). Pure. A settled task
+ * moves once more only from FAILED to SUCCEEDED: a paid result is never thrown away.
  */
 export function applyReport(task: UpscaleTask, report: Report): UpscaleTask | undefined {
   switch (report.kind) {
@@ -31,17 +38,15 @@ export function applyReport(task: UpscaleTask, report: Report): UpscaleTask | un
     case 'unanswered':
       return task.answerBy === null
         ? undefined
-        : {
-            ...task,
-            answerBy: null,
-            history: record(task, report, 'the answer of the upscale service was lost'),
-          }
+        : { ...task, answerBy: null, history: record(task, report, `the answer was ${report.note}`) }
     case 'refused':
-      return task.status === 'SUBMITTED' ? refuse(task, report) : undefined
+      return task.status === 'SUBMITTED'
+        ? fail(task, report, report.failure, 'REFUSAL', report.note)
+        : undefined
     case 'succeeded':
       return task.status === 'SUCCEEDED' || isOther(task, report) ? undefined : succeed(task, report)
     case 'failed':
-      return isOther(task, report) ? undefined : failUpstream(task, report)
+      return isOther(task, report) ? undefined : failAccepted(task, report)
     case 'overdue':
       return isSettled(task) ? undefined : expire(task, report)
     default:
@@ -49,15 +54,14 @@ export function applyReport(task: UpscaleTask, report: Report): UpscaleTask | un
   }
 }
 
-/** Past its deadline the upstream is asked about a task once in this time … */
+/** Past its deadline a task is polled once in this time … */
 export const LATE_POLL_EVERY_MS = 3_600_000
-/** … for so long, unless it has said that the task failed. */
+/** … for so long, unless the upstream has said that it failed. */
 const LATE_POLLS_FOR_MS = 24 * 3_600_000
 
 /**
- * When the upstream is asked next, given when one would like to. Until the task settles: then, but at its
- * deadline at the latest, for a last look. After a failure that is not the upstream's own word: then, for a
- * day. Else never.
+ * When a task is polled next, given the wished instant. Until it settles: then, but at its deadline at the latest, for
+ * a last poll. After a failure that is not the upstream's own word: then, for a day. Otherwise never (null).
  */
 export function toDueAt(task: UpscaleTask, wishedAt: number): number | null {
   if (task.settledAt === null) return Math.min(wishedAt, task.deadlineAt)
@@ -109,23 +113,18 @@ function succeed(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTask 
   }
 }
 
-function refuse(task: UpscaleTask, report: ReportOf<'refused'>): UpscaleTask {
-  return fail(task, report, report.failure, 'REFUSAL', 'refused by the upscale service')
-}
-
-function failUpstream(task: UpscaleTask, report: ReportOf<'failed'>): UpscaleTask | undefined {
-  const note = 'the upscale failed'
-  if (!isSettled(task)) return fail(task, report, report.failure, 'UPSTREAM', note)
-  if (task.failedBy === null || task.failedBy === 'UPSTREAM') return undefined
-  // It has failed before, in another way that stands: what is new is that nothing more will come of it.
-  const { upstreamTaskId } = report
-  return { ...task, upstreamTaskId, failedBy: 'UPSTREAM', dueAt: null, history: record(task, report, note) }
+function failAccepted(task: UpscaleTask, report: ReportOf<'failed'>): UpscaleTask | undefined {
+  const { failure, failedBy, note, upstreamTaskId } = report
+  if (!isSettled(task)) return fail(task, report, failure, failedBy, note)
+  // It failed before for another reason, which stands. New is only that no late success will come.
+  if (failedBy !== 'UPSTREAM' || task.failedBy === null || task.failedBy === 'UPSTREAM') return undefined
+  return { ...task, upstreamTaskId, failedBy, dueAt: null, history: record(task, report, note) }
 }
 
 function expire(task: UpscaleTask, report: ReportOf<'overdue'>): UpscaleTask {
   const code = task.status === 'SUBMITTED' ? 'UPSTREAM_OUTCOME_UNKNOWN' : 'SETTLEMENT_TIMEOUT'
   const failure = { ...toFailure(code), correlationId: report.correlationId }
-  return fail(task, report, failure, 'SILENCE', 'nothing was heard by the deadline')
+  return fail(task, report, failure, 'SILENCE', 'no result came by the deadline')
 }
 
 function fail(

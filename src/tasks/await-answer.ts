@@ -1,20 +1,23 @@
 import type { TaskDependencies } from './ports.ts'
 import type { UpscaleTask } from './task.ts'
 
-/** A hint may be lost, and a timer may fire early: whoever waits looks again this often, in milliseconds. */
+/** A hint may be lost, and a timer may fire early: a waiting replay re-reads this often, in milliseconds. */
 const LOOK_EVERY_MS = 1_000
 
 /**
- * A task as its own submit will show it: waits while the answer of the upstream may still come, in whichever
- * replica asked for it. So a replay shows what the first answer shows, even when both come at once. `ending`
- * ends the wait: the task is then shown as it stands.
+ * Waits while another process, or this one, holds the lease on the answer to the task's submit, so that a replay shows
+ * what the first answer shows, even when both come at once. Ends as well when the lease lapses (its holder has died),
+ * when no answer can come any more, and by `ending`: the task is then shown as it is.
  */
 export async function awaitAnswer(
-  { store, hints, clock }: Pick<TaskDependencies, 'store' | 'hints' | 'clock'>,
+  { store, hints, clock, policy }: Pick<TaskDependencies, 'store' | 'hints' | 'clock' | 'policy'>,
   task: UpscaleTask,
   ending: AbortSignal,
 ): Promise<UpscaleTask> {
-  if (!isAwaited(task, clock.now())) return task
+  // Not only the lease, which another clock has set: the wait is bounded by our own.
+  const until = clock.now() + policy.submitTimeoutMs + policy.answerLeaseMs
+  const isOver = (current: UpscaleTask) => !isAwaited(current, clock.now()) || clock.now() >= until
+  if (isOver(task)) return task
   let changed = Promise.withResolvers<void>()
   const look = () => changed.resolve()
   using _listener = await hints.listen(task.id, look)
@@ -22,8 +25,9 @@ export async function awaitAnswer(
   try {
     for (;;) {
       const current = await store.read(task.id)
-      if (current === undefined || !isAwaited(current, clock.now()) || ending.aborted) return current ?? task
-      using _timer = clock.after(Math.min(LOOK_EVERY_MS, (current.answerBy ?? 0) - clock.now()), look)
+      if (current === undefined || isOver(current) || ending.aborted) return current ?? task
+      const leaseMs = (current.answerBy ?? 0) - clock.now()
+      using _timer = clock.after(Math.min(LOOK_EVERY_MS, leaseMs), look)
       await changed.promise
       changed = Promise.withResolvers()
     }

@@ -1,6 +1,6 @@
 /**
- * Every way an upscale can fail. The catalogue below is the one place where a code gets its meaning;
- * everything that shows a failure (GraphQL error, `problem`, callback, documentation) reads it here.
+ * Every way an upscale can fail. The catalogue below is the only place that gives a code its meaning: the GraphQL
+ * error, `problem`, the delivery and the documentation all read it.
  */
 
 interface CatalogueEntry {
@@ -72,9 +72,21 @@ export const CATALOGUE = {
     FREED,
   ),
   FEATURE_DISABLED: entry(505, 'Upscaling is switched off for this account or by the vendor.'),
+  UPSTREAM_TIMEOUT: entry(
+    408,
+    'The upscale service found no result within its own time limit. It can be tried as a new task.',
+    0,
+    FREED,
+  ),
+  KEY_QUOTA_EXCEEDED: entry(
+    433,
+    "The quota of the gateway's own API key is used up. The operator has to raise it.",
+    null,
+    FREED,
+  ),
   UPSTREAM_PROTOCOL_ERROR: entry(
     null,
-    'The upscale service gave an answer that is not part of its contract. The task may have been charged.',
+    'The upscale service refused or failed the task with a code that is not part of its contract.',
   ),
   UPSTREAM_UNREACHABLE: entry(
     null,
@@ -82,14 +94,19 @@ export const CATALOGUE = {
     5_000,
     FREED,
   ),
+  NOT_SENT: entry(
+    null,
+    'The gateway could not store the task safely, so it sent nothing. Try again shortly.',
+    5_000,
+    FREED,
+  ),
   UPSTREAM_OUTCOME_UNKNOWN: entry(
     null,
-    'The request was sent, but neither an answer nor a result was heard of in time. It may have been charged.',
+    'The request was sent, but no usable answer and no result came in time. It may have been charged.',
   ),
   SETTLEMENT_TIMEOUT: entry(
     null,
-    'The upscale service accepted the task but gave no result in time. It can be tried as a new task.',
-    0,
+    'The upscale service accepted the task but gave no result in time. It was charged; a late result still counts.',
   ),
   IDEMPOTENCY_KEY_REUSED: entry(
     null,
@@ -111,11 +128,13 @@ export interface Failure {
   readonly upstreamCode: number | null
   /** Milliseconds to wait before a retry: the upstream's own word, else the catalogue's. */
   readonly retryAfterMs: number | null
+  /** Set where the evidence proves that nothing was charged although the code alone does not. */
+  readonly nothingCharged?: true
   /** Finds the cause in the log. */
   readonly correlationId: string
 }
 
-/** A failure before it is known in which request it came up. */
+/** A failure without the id of the request in which it occurred. */
 export type FailureCause = Omit<Failure, 'correlationId'>
 
 /** A failure that the gateway itself concludes, without a number from the vendor. */
@@ -146,7 +165,7 @@ export interface Problem {
   readonly correlationId: string
 }
 
-export function toProblem(failure: Failure, taskId: string | null): Problem {
+export function toProblem({ nothingCharged: _, ...failure }: Failure, taskId: string | null): Problem {
   const { description: message, retryable } = CATALOGUE[failure.code]
   return { ...failure, message, retryable, taskId }
 }

@@ -50,10 +50,15 @@ export interface TaskStore {
    * delays its tasks until the lease ends, and loses none.
    */
   claimDue(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]>
-  /** Ends a claim: says when the task is due next. Changes nothing if the task has moved, or been hurried, since. */
-  reschedule(claimed: UpscaleTask, dueAt: number | null): Promise<void>
-  /** Makes a task due before all others, unless it has succeeded. */
-  hurry(id: string): Promise<void>
+  /**
+   * Ends a claim: records the poll and sets when the task is due next; null: never. Changes nothing if the task has
+   * moved, or is due at another time, since the claim.
+   */
+  reschedule(claimed: UpscaleTask, next: Schedule): Promise<void>
+  /** Makes an unsettled task due at an instant, unless it is due earlier. */
+  pollSoon(id: string, dueAt: number): Promise<void>
+  /** Renews the lease on the answer to a submit, as long as the answer is outstanding. */
+  extendAnswer(id: string, answerBy: number): Promise<void>
   /** Removes up to `limit` tasks settled before an instant, with all that hangs on them; says how many. */
   removeSettled(before: number, limit: number): Promise<number>
   /** How many tasks there are, by status. */
@@ -61,6 +66,9 @@ export interface TaskStore {
   /** Resolves when the store answers, takes writes and has the schema this version needs; rejects otherwise. */
   check(): Promise<void>
 }
+
+/** When a task is polled next, and how many polls in a row did not find it. */
+export type Schedule = Pick<UpscaleTask, 'dueAt' | 'absences' | 'absentSince'>
 
 /** beaten: somebody else has written since. written: it stands. owed: it stands, and callers' servers are to be told. */
 export type UpdateOutcome = 'beaten' | 'written' | 'owed'
@@ -107,30 +115,38 @@ export interface SubmitRequest extends Picture {
 }
 
 /**
- * accepted: charged and on its way. refused: nothing will come of it. unknown: it was sent, but the
- * answer was lost, so it may have been accepted and charged.
+ * accepted: charged and running. refused: nothing was charged or will come of it. unknown: the request was sent and may
+ * have been accepted and charged. `note` says for a person what the answer was; it continues "the answer was …" for unknown.
  */
 export type SubmitAnswer =
   | { readonly kind: 'accepted'; readonly upstreamTaskId: string }
-  | { readonly kind: 'refused'; readonly failure: FailureCause }
-  | { readonly kind: 'unknown' }
+  | { readonly kind: 'refused'; readonly failure: FailureCause; readonly note: string }
+  | { readonly kind: 'unknown'; readonly note: string }
+
+/** The images of a result: absolute http(s) URLs, each once. */
+export interface Result {
+  readonly imageUrls: readonly string[]
+  /** How many URLs were dropped as unusable or too many; absent: none. */
+  readonly dropped?: number
+}
 
 /**
- * What the upstream says of a task it accepted. pending: keep waiting. absent: it does not know the task
- * (which is normal for the first minute). unavailable: the question failed, which says nothing of the task.
+ * What the upstream says of a task it accepted. failed: `recorded` is false where the failure code came without a
+ * record of the task. pending: keep waiting. absent: it does not know the task (normal in the first minute).
+ * unavailable: the request failed, which says nothing about the task.
  */
 export type Lookup =
-  | { readonly kind: 'succeeded'; readonly imageUrls: readonly string[] }
-  | { readonly kind: 'failed'; readonly failure: FailureCause }
+  | ({ readonly kind: 'succeeded' } & Result)
+  | { readonly kind: 'failed'; readonly failure: FailureCause; readonly recorded: boolean }
   | { readonly kind: 'pending' }
   | { readonly kind: 'absent'; readonly upstreamCode: number }
   | { readonly kind: 'unavailable' }
 
-/** What a callback says. A callback that is neither success nor failure only asks us to look for ourselves. */
+/** What a callback says. An inconclusive callback is neither success nor failure: it makes us poll. */
 export interface CallbackNews {
   readonly upstreamTaskId: string
   readonly outcome:
-    | { readonly kind: 'succeeded'; readonly imageUrls: readonly string[] }
+    | ({ readonly kind: 'succeeded' } & Result)
     | { readonly kind: 'failed'; readonly failure: FailureCause }
     | { readonly kind: 'inconclusive' }
 }
@@ -178,6 +194,8 @@ export interface TaskPolicy {
   readonly idempotencyKeyLifetimeMs: number
   /** How long the paid request may take. */
   readonly submitTimeoutMs: number
+  /** For how long a process that died holds up a replay that waits for its answer. */
+  readonly answerLeaseMs: number
   /** How long a poll may take. */
   readonly pollTimeoutMs: number
   /** How long a callback may wait for what record-info says: for the precise code, or for confirmation. */

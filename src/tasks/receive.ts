@@ -1,17 +1,17 @@
 import type { Report } from './apply-report.ts'
 import { toImages } from './images.ts'
-import type { CallbackNews, TaskDependencies } from './ports.ts'
+import type { CallbackNews, Lookup, TaskDependencies } from './ports.ts'
 import type { Reporter } from './report.ts'
 import type { SharedLookup } from './shared-lookup.ts'
 import { isOther, type UpscaleTask } from './task.ts'
 
-/** taken: committed, or nothing new. mismatch: it speaks of another upstream task. */
+/** taken: committed, or nothing new. mismatch: the callback is about another upstream task. */
 export type Receipt = 'taken' | 'mismatch'
 
 /**
- * Takes in a callback whose sender has proved to know the task's secret URL. Resolves only once what it
- * said is committed. What it says is checked against record-info where that matters: a failure is coarse in
- * a callback, and a success may have to be confirmed.
+ * Takes in a callback whose sender has proved to know the task's secret URL. Resolves once its consequence is committed.
+ * Record-info is asked first where a callback does not suffice: for the precise code of a failure, for an inconclusive
+ * callback, and, where the operator wants it, to confirm a success.
  */
 export async function receiveCallback(
   deps: TaskDependencies,
@@ -22,47 +22,66 @@ export async function receiveCallback(
   correlationId: string,
 ): Promise<Receipt> {
   if (isOther(task, news)) return 'mismatch'
-  // What is done is done, and a failure that the upstream has told already has nothing to say.
-  const known = task.failedBy === 'UPSTREAM' && news.outcome.kind === 'failed'
-  if (task.status === 'SUCCEEDED' || known) return 'taken'
+  if (isKnown(task, news)) return 'taken'
   const { upstreamTaskId } = news
   const outcome = await check(deps, lookup, news, correlationId)
-  const facts = { at: deps.clock.now(), source: 'CALLBACK', upstreamTaskId } as const
-  const tell = async (news: Report): Promise<Receipt> =>
+  // An inconclusive callback only made us ask: the end that was found is record-info's word.
+  const asked = news.outcome.kind === 'inconclusive' && outcome.kind !== 'inconclusive'
+  const facts = { at: deps.clock.now(), source: asked ? 'POLL' : 'CALLBACK', upstreamTaskId } as const
+  const commit = async (next: Report): Promise<Receipt> =>
     // The upstream's id may have become known, as another one, while record-info was asked.
-    isOther(await report(task, news), facts) ? 'mismatch' : 'taken'
+    isOther(await report(task, next), facts) ? 'mismatch' : 'taken'
   switch (outcome.kind) {
     case 'succeeded': {
-      const images = toImages(outcome.imageUrls, facts.at, deps.policy.imageLifetimeMs)
-      return tell({ ...facts, kind: 'succeeded', images })
+      const { imageUrls, dropped } = outcome
+      if (dropped) deps.log.warn({ taskId: task.id, correlationId, dropped }, 'result URLs were dropped')
+      const images = toImages(imageUrls, facts.at, deps.policy.imageLifetimeMs)
+      return commit({ ...facts, kind: 'succeeded', images })
     }
-    case 'failed':
-      return tell({ ...facts, kind: 'failed', failure: { ...outcome.failure, correlationId } })
+    case 'failed': {
+      const failure = { ...outcome.failure, correlationId }
+      return commit({ ...facts, kind: 'failed', failure, failedBy: 'UPSTREAM', note: 'the upscale failed' })
+    }
     case 'inconclusive': {
-      // Whoever calls back has accepted the task, even if its answer to the submit got lost.
-      const receipt = await tell({ ...facts, kind: 'accepted', pollAt: facts.at })
-      if (receipt === 'mismatch') return receipt
-      await deps.store.hurry(task.id)
-      deps.alarm.ring()
-      return 'taken'
+      // It proves at least that the upstream has accepted the task.
+      const receipt = await commit({ ...facts, kind: 'accepted', pollAt: facts.at })
+      if (receipt === 'taken') await deps.store.pollSoon(task.id, facts.at + POLL_SOON_MS)
+      return receipt
     }
     default:
       return outcome satisfies never
   }
 }
 
+/** Whether a callback cannot say anything new about the task. */
+function isKnown(
+  { status, failedBy, settledAt, upstreamTaskId }: UpscaleTask,
+  { outcome }: CallbackNews,
+): boolean {
+  if (status === 'SUCCEEDED') return true
+  if (outcome.kind === 'failed') return failedBy === 'UPSTREAM'
+  return outcome.kind === 'inconclusive' && settledAt !== null && upstreamTaskId !== null
+}
+
+/** After an inconclusive callback the task is polled again in this time. However many come, it is not polled more often. */
+const POLL_SOON_MS = 5_000
+
 type Outcome = CallbackNews['outcome']
 
-/** What a callback says after record-info was asked, where it has to be and the budget allows it in time. */
+/** What a callback says after record-info was asked, where that is needed and the poll budget allows it in time. */
 async function check(
   { policy }: TaskDependencies,
   lookup: SharedLookup,
   { upstreamTaskId, outcome }: CallbackNews,
   correlationId: string,
 ): Promise<Outcome> {
-  const confirm = outcome.kind === 'succeeded' && policy.confirmCallbacks
-  if (outcome.kind !== 'failed' && !confirm) return outcome
+  if (outcome.kind === 'succeeded' && !policy.confirmCallbacks) return outcome
   const found = await lookup(upstreamTaskId, correlationId)
-  if (found.kind === 'succeeded' || found.kind === 'failed') return found
-  return confirm ? { kind: 'inconclusive' } : outcome
+  if (isRecorded(found)) return found
+  return outcome.kind === 'failed' ? outcome : { kind: 'inconclusive' }
+}
+
+/** Whether record-info had a record of the task, and the record tells of its end. */
+function isRecorded(found: Lookup): found is Extract<Lookup, { kind: 'succeeded' | 'failed' }> {
+  return found.kind === 'succeeded' || (found.kind === 'failed' && found.recorded)
 }

@@ -2,24 +2,28 @@ import { LATE_POLL_EVERY_MS, toDueAt, type Report } from './apply-report.ts'
 import { toFailure } from './failure.ts'
 import { toImages } from './images.ts'
 import type { PollBudget } from './poll-budget.ts'
-import type { Lookup, TaskDependencies, TaskPolicy } from './ports.ts'
+import type { Lookup, Schedule, TaskDependencies, TaskPolicy } from './ports.ts'
 import type { Reporter } from './report.ts'
 import { isSettled, type UpscaleTask } from './task.ts'
 
 /** Right after it has accepted a task the upstream may not know it yet; from then on it should. */
 const GRACE_MS = 60_000
+/** One bad deploy of the upstream must not end every task polled meanwhile: a task is lost only after so many … */
+const MIN_ABSENCES = 4
+/** … "unknown task" answers in a row over so long. */
+const MIN_ABSENT_MS = 180_000
 /** The time between polls of one task grows up to this. */
 const MAX_INTERVAL_MS = 120_000
 /** A poll's lease outlasts the poll by this. */
 const LEASE_MARGIN_MS = 1_000
-/** The last look, at the deadline, does not put the end off for longer than this. */
-const LAST_LOOK_TIMEOUT_MS = 5_000
+/** The last poll, at the deadline, does not delay the end for longer than this. */
+const LAST_POLL_TIMEOUT_MS = 5_000
 const RETENTION_BATCH = 100
 
 /**
- * One round of looking after tasks: removes a batch of what is past retention, ends what was never accepted
- * and is past its deadline, and starts as many polls as the budget allows. Resolves to what it started, all
- * of which ends by itself and never rejects; a poll that fails once `cut` is aborted was cut short.
+ * One round of polling: deletes a batch of tasks past retention, ends tasks that were never accepted and are past their
+ * deadline, and starts as many polls as the budget allows. Resolves to what it started, all of which ends by itself and
+ * never rejects; a poll that fails once `cut` is aborted was cut short.
  */
 export async function reconcile(
   deps: TaskDependencies,
@@ -31,7 +35,7 @@ export async function reconcile(
   if (policy.retentionMs !== null)
     await store
       .removeSettled(clock.now() - policy.retentionMs, RETENTION_BATCH)
-      .catch((error: unknown) => log.warn({ err: error }, 'what is past retention could not be removed'))
+      .catch((error: unknown) => log.warn({ err: error }, 'failed to delete expired tasks'))
 
   const started: Promise<void>[] = []
   for (;;) {
@@ -41,76 +45,112 @@ export async function reconcile(
     })
     for (const task of claimed)
       started.push(
-        lookAfter(deps, report, task, cut).catch((error: unknown) => {
-          const facts = { err: error, taskId: task.id }
-          log.warn(facts, 'a due task could not be looked after; the lease brings it back')
+        poll(deps, report, task, cut).catch((error: unknown) => {
+          log.warn({ err: error, taskId: task.id }, 'a poll failed; it is repeated when its lease ends')
         }),
       )
     if (claimed.length === 0) return started
   }
 }
 
-/** Claims as many due tasks as may be asked about now. */
+/** Claims as many due tasks as may be polled now. */
 async function claim({ store, clock, policy }: TaskDependencies, budget: PollBudget): Promise<UpscaleTask[]> {
   const limit = await budget.take(policy.pollsPerSecond)
   if (limit === 0) return []
   const now = clock.now()
   const claimed = await store.claimDue(now, now + policy.pollTimeoutMs + LEASE_MARGIN_MS, limit)
-  // What the upstream never named cannot be asked about, and costs no question.
-  const asked = claimed.filter(({ upstreamTaskId }) => upstreamTaskId !== null).length
-  await budget.giveBack(limit - asked)
+  // A task without an upstream id cannot be polled, and uses no budget.
+  const polled = claimed.filter(({ upstreamTaskId }) => upstreamTaskId !== null).length
+  await budget.giveBack(limit - polled)
   return claimed
 }
 
-/** Asks the upstream about one claimed task and takes in what it says. */
-async function lookAfter(
+/**
+ * Polls one claimed task and reports the answer. A claim always ends in a reschedule, whatever the answer was, and a
+ * task past its deadline always ends: a task is never polled for ever.
+ */
+async function poll(
   deps: TaskDependencies,
   report: Reporter,
   task: UpscaleTask,
   cut: AbortSignal,
 ): Promise<void> {
-  const { store, upscaler, clock, secrets, policy } = deps
-  const { upstreamTaskId } = task
+  const { store, clock, secrets, policy } = deps
   const correlationId = secrets.newId()
   const isLast = !isSettled(task) && clock.now() >= task.deadlineAt
-  const expire = async () => {
-    await report(task.id, { kind: 'overdue', at: clock.now(), source: 'DEADLINE', correlationId })
-  }
-  if (upstreamTaskId === null)
-    return isLast ? expire() : store.reschedule(task, toDueAt(task, task.deadlineAt))
-
-  const timeoutMs = isLast ? Math.min(LAST_LOOK_TIMEOUT_MS, policy.pollTimeoutMs) : policy.pollTimeoutMs
-  const lookup = await upscaler.lookup(upstreamTaskId, { timeoutMs, correlationId })
+  const lookup = await look(deps, task, isLast, correlationId)
   const at = clock.now()
-  // Nobody has looked: another process does, at once.
-  if (lookup.kind === 'unavailable' && cut.aborted) return store.reschedule(task, at)
-  const news = toReport(task, lookup, at, correlationId, policy.imageLifetimeMs)
-  if (news === undefined)
-    return isLast ? expire() : store.reschedule(task, toDueAt(task, at + toInterval(task, at, policy)))
-  await report(task.id, { ...news, at, source: 'POLL', upstreamTaskId })
+  // The poll was cut short because the service ends: another replica polls at once.
+  if (lookup.kind === 'unavailable' && cut.aborted) return store.reschedule(task, { ...task, dueAt: at })
+  const absence = countAbsence(task, lookup, at)
+  const news =
+    toReport({ ...task, ...absence }, lookup, at, correlationId, policy.imageLifetimeMs) ??
+    (isLast ? ({ kind: 'overdue', at, source: 'DEADLINE', correlationId } as const) : undefined)
+  const current = news === undefined ? task : await report(task.id, news)
+  const wishedAt = task.upstreamTaskId === null ? task.deadlineAt : at + toInterval(task, at, policy)
+  const dueAt = toDueAt(current, wishedAt)
+  await store.reschedule(task, { ...absence, dueAt })
 }
 
-type Settlement =
-  | Pick<Extract<Report, { kind: 'succeeded' }>, 'kind' | 'images'>
-  | Pick<Extract<Report, { kind: 'failed' }>, 'kind' | 'failure'>
+/** Asks the upstream. A task without an upstream id cannot be asked about; a poll that throws gave no answer. */
+async function look(
+  { upscaler, policy, log }: TaskDependencies,
+  { id, upstreamTaskId }: UpscaleTask,
+  isLast: boolean,
+  correlationId: string,
+): Promise<Lookup> {
+  if (upstreamTaskId === null) return { kind: 'unavailable' }
+  const timeoutMs = isLast ? Math.min(LAST_POLL_TIMEOUT_MS, policy.pollTimeoutMs) : policy.pollTimeoutMs
+  try {
+    return await upscaler.lookup(upstreamTaskId, { timeoutMs, correlationId })
+  } catch (error) {
+    log.error({ err: error, taskId: id, correlationId }, 'a poll failed unexpectedly')
+    return { kind: 'unavailable' }
+  }
+}
 
-/** What an answer settles; undefined: nothing, ask again later. */
+/** The row of "unknown task" answers, with this one. An answer about the task ends it; no answer leaves it. */
+function countAbsence(
+  task: UpscaleTask,
+  lookup: Lookup,
+  at: number,
+): Pick<Schedule, 'absences' | 'absentSince'> {
+  const { absences, absentSince } = task
+  if (lookup.kind === 'unavailable') return { absences, absentSince }
+  const inGrace = at < (task.history.at(-1)?.at ?? 0) + GRACE_MS
+  if (lookup.kind !== 'absent' || inGrace) return { absences: 0, absentSince: null }
+  return { absences: absences + 1, absentSince: absentSince ?? at }
+}
+
+/** What an answer settles; undefined: nothing, poll again later. */
 function toReport(
   task: UpscaleTask,
   lookup: Lookup,
   at: number,
   correlationId: string,
   imageLifetimeMs: number,
-): Settlement | undefined {
+): Report | undefined {
+  const { upstreamTaskId, absences, absentSince } = task
+  if (upstreamTaskId === null) return undefined
+  const facts = { at, source: 'POLL', upstreamTaskId } as const
   switch (lookup.kind) {
     case 'succeeded':
-      return { kind: 'succeeded', images: toImages(lookup.imageUrls, at, imageLifetimeMs) }
-    case 'failed':
-      return { kind: 'failed', failure: { ...lookup.failure, correlationId } }
+      return { ...facts, kind: 'succeeded', images: toImages(lookup.imageUrls, at, imageLifetimeMs) }
+    case 'failed': {
+      const failure = { ...lookup.failure, correlationId }
+      // A code without a record may be a fault of the upstream's poll endpoint: a late success still counts.
+      const failedBy = lookup.recorded ? 'UPSTREAM' : 'SILENCE'
+      return { ...facts, kind: 'failed', failure, failedBy, note: 'the upscale failed' }
+    }
     case 'absent': {
-      if (at < (task.history.at(-1)?.at ?? 0) + GRACE_MS) return undefined
-      const failure = toFailure('UPSTREAM_NOT_FOUND', lookup.upstreamCode)
-      return { kind: 'failed', failure: { ...failure, correlationId } }
+      const absentMs = at - (absentSince ?? at)
+      if (absences < MIN_ABSENCES || absentMs < MIN_ABSENT_MS) return undefined
+      // 422 means "unknown task" here, not what it means at submit.
+      const upstreamCode = lookup.upstreamCode === 404 ? 404 : null
+      const failure = { ...toFailure('UPSTREAM_NOT_FOUND', upstreamCode), correlationId }
+      const minutes = Math.round(absentMs / 60_000)
+      const note = `the upscale service did not know the task in ${absences} polls over ${minutes} minutes`
+      return { ...facts, kind: 'failed', failure, failedBy: 'SILENCE', note }
     }
     case 'pending':
     case 'unavailable':
@@ -121,8 +161,8 @@ function toReport(
 }
 
 /**
- * How long until the next poll: a tenth of the task's age, so that news is never late by more than that, but
- * from the interval to two minutes; a little less at random, so that tasks which began together part. Past the
+ * How long until the next poll: a tenth of the task's age, so that a result is never late by more than that, but at
+ * least the interval and at most two minutes; minus jitter, so that tasks that began together spread. Past the
  * deadline: hourly.
  */
 function toInterval(task: UpscaleTask, at: number, { pollIntervalMs }: TaskPolicy): number {

@@ -1,15 +1,18 @@
 import type { PollBudget } from './poll-budget.ts'
 import type { Lookup, TaskDependencies } from './ports.ts'
 
-/** Asks record-info while a callback waits for its answer; `unavailable` when there was none in time. */
+/** Polls record-info while a callback waits; `unavailable` when no answer came in time. */
 export type SharedLookup = (upstreamTaskId: string, correlationId: string) => Promise<Lookup>
 
-/** Copies of a callback come together: they share one question, which counts in the poll budget. */
+/** An answer is shared for so long, in milliseconds: repeated callbacks must not use up the poll budget. */
+const SHARED_FOR_MS = 5_000
+
+/** Copies of a callback share one poll, which counts in the poll budget, and its answer for a few seconds. */
 export function createSharedLookup(
   { upscaler, policy, clock }: Pick<TaskDependencies, 'upscaler' | 'policy' | 'clock'>,
   budget: PollBudget,
 ): SharedLookup {
-  const running = new Map<string, Promise<Lookup>>()
+  const shared = new Map<string, { readonly lookup: Promise<Lookup>; readonly since: number }>()
   const ask = async (upstreamTaskId: string, correlationId: string): Promise<Lookup> => {
     const until = clock.now() + policy.confirmTimeoutMs
     if (!(await budget.wait(policy.confirmTimeoutMs))) return { kind: 'unavailable' }
@@ -17,10 +20,15 @@ export function createSharedLookup(
     return upscaler.lookup(upstreamTaskId, { timeoutMs, correlationId })
   }
   return (upstreamTaskId, correlationId) => {
-    const lookup =
-      running.get(upstreamTaskId) ??
-      ask(upstreamTaskId, correlationId).finally(() => running.delete(upstreamTaskId))
-    running.set(upstreamTaskId, lookup)
+    const now = clock.now()
+    for (const [id, { since }] of shared) {
+      if (now < since + SHARED_FOR_MS) break
+      shared.delete(id)
+    }
+    const known = shared.get(upstreamTaskId)
+    if (known !== undefined) return known.lookup
+    const lookup = ask(upstreamTaskId, correlationId)
+    shared.set(upstreamTaskId, { lookup, since: now })
     return lookup
   }
 }

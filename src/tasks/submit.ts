@@ -25,13 +25,13 @@ export type Submission = { readonly replayed: boolean } & (
   | { readonly task: null; readonly failure: Failure; readonly failedTaskId: string | null }
 )
 
-/** How a submit goes on beside others. */
+/** What a submit needs from the process it runs in. */
 export interface SubmitLife {
   /** Ends a replay's wait for the first answer. */
   readonly ending: AbortSignal
-  /** Ends what insists on a store that fails. */
+  /** Ends the retries on a failing store. */
   readonly cut: AbortSignal
-  /** Takes in work that goes on after the submit has been answered. */
+  /** Registers work that continues after the submit has been answered. */
   background(work: Promise<void>): void
 }
 
@@ -42,8 +42,8 @@ export class TooManyCallbacksError extends Error {
 
 /**
  * Submits an upscale and pays for it at most once. The row is committed before the upstream is called, so
- * that a crash at any point leaves a task that a callback or the deadline can settle; an answer that got
- * lost leaves it SUBMITTED, and it is never sent again.
+ * that a crash at any point leaves a task that a callback or the deadline settles; a task whose answer got
+ * lost stays SUBMITTED and is never sent again.
  * @throws TooManyCallbacksError
  */
 export async function submitTask(
@@ -57,7 +57,12 @@ export async function submitTask(
   const task = toNewTask(deps, input, deps.secrets.digest(token))
   const admit = () => deps.limits.take(task.owner)
   const key = toKey(deps, input)
-  const insertion = await deps.store.insert(task, { force, key, callBackUrl, admit })
+  const insertion = await deps.store
+    .insert(task, { force, key, callBackUrl, admit })
+    .catch((error: unknown) => {
+      life.background(undoInsert(deps, report, task, correlationId, life.cut))
+      throw error
+    })
   if ('refusal' in insertion) {
     const failure = { ...insertion.refusal, correlationId }
     return { task: null, failure, failedTaskId: null, replayed: false }
@@ -73,11 +78,85 @@ export async function submitTask(
 
   const { sourceTaskId, imageIndex, waterMark } = task
   const request = { sourceTaskId, imageIndex, waterMark, callBackUrl: deps.callbackUrl(task.id, token) }
-  const answer = await deps.upscaler.submit(request, correlationId)
-  // Should the store fail now, this line is all that links the payment to the task.
-  deps.log.info({ taskId: task.id, correlationId, answer }, 'upstream has answered')
-  const news = toReport(deps, answer, correlationId)
-  return toSubmission(await persist(deps, report, task, news, life), false)
+  const answer = await holdAnswer(deps, task.id, () => deps.upscaler.submit(request, correlationId))
+  // If the store fails now, this line is all that links the payment to the task.
+  deps.log.info({ taskId: task.id, correlationId, answer }, 'the upstream has answered')
+  return toSubmission(await persist(deps, report, task, toReport(deps, answer, correlationId), life), false)
+}
+
+/** Keeps the lease on the answer to a submit (`answerBy`) while the paid request runs. */
+async function holdAnswer<T>(
+  { store, clock, policy, log }: TaskDependencies,
+  taskId: string,
+  request: () => Promise<T>,
+): Promise<T> {
+  const { answerLeaseMs } = policy
+  let timer: Disposable | undefined
+  const renew = () => {
+    timer = clock.after(answerLeaseMs / 3, renew)
+    store.extendAnswer(taskId, clock.now() + answerLeaseMs).catch((error: unknown) => {
+      log.warn({ err: error, taskId }, 'failed to renew the lease on the answer to a submit')
+    })
+  }
+  timer = clock.after(answerLeaseMs / 3, renew)
+  try {
+    return await request()
+  } finally {
+    timer[Symbol.dispose]()
+  }
+}
+
+/** A commit that was not confirmed may yet appear in the store for so long. */
+const UNCONFIRMED_FOR_MS = 10_000
+
+/**
+ * The insert of a task was not confirmed: the row may exist, or appear shortly. Nothing was sent for it, so it is
+ * settled as refused without a charge, which frees its key and picture.
+ */
+async function undoInsert(
+  deps: TaskDependencies,
+  report: Reporter,
+  { id, createdAt, deadlineAt }: UpscaleTask,
+  correlationId: string,
+  cut: AbortSignal,
+): Promise<void> {
+  const { clock, log } = deps
+  const failure = { ...toFailure('NOT_SENT'), correlationId }
+  const note = 'not sent: the gateway could not store the task safely'
+  await repeat(deps, cut, deadlineAt, async () => {
+    try {
+      const at = clock.now()
+      await report(id, { kind: 'refused', at, source: 'SUBMIT', failure, note })
+      return true
+    } catch (error) {
+      if (error instanceof UnknownTaskError) return clock.now() >= createdAt + UNCONFIRMED_FOR_MS
+      log.error({ err: error, taskId: id, correlationId }, 'failed to settle a task that was not sent')
+      return false
+    }
+  })
+}
+
+/** The first pause between attempts on a failing store; it doubles up to the last one. Milliseconds. */
+const FIRST_PAUSE_MS = 1_000
+const LAST_PAUSE_MS = 30_000
+
+/** Repeats an attempt until it succeeds, the instant has passed, or `cut` is aborted. */
+async function repeat(
+  { clock }: Pick<TaskDependencies, 'clock'>,
+  cut: AbortSignal,
+  until: number,
+  attempt: () => Promise<boolean>,
+): Promise<void> {
+  let pauseMs = FIRST_PAUSE_MS
+  while (!(await attempt()) && !cut.aborted && clock.now() < until) {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const end = () => resolve()
+    cut.addEventListener('abort', end, { once: true })
+    using _timer = clock.after(pauseMs, end)
+    await promise
+    cut.removeEventListener('abort', end)
+    pauseMs = Math.min(pauseMs * 2, LAST_PAUSE_MS)
+  }
 }
 
 async function addCallback(
@@ -99,53 +178,42 @@ function toReport({ clock, policy }: TaskDependencies, answer: SubmitAnswer, cor
       return { kind: 'accepted', at, source, upstreamTaskId, pollAt: at + policy.pollIntervalMs }
     }
     case 'refused':
-      return { kind: 'refused', at, source, failure: { ...answer.failure, correlationId } }
+      return { kind: 'refused', at, source, failure: { ...answer.failure, correlationId }, note: answer.note }
     case 'unknown':
-      return { kind: 'unanswered', at, source }
+      return { kind: 'unanswered', at, source, note: answer.note }
     default:
       return answer satisfies never
   }
 }
 
-/** How long a store that failed is left alone before what was paid for is told to it again, in milliseconds. */
-const STORE_RETRY_MS = 1_000
-
 /**
- * Reports the upstream's answer, and to a store that fails again and again until the task's deadline: nothing
- * else links the payment to the task. The caller is told of the failure as soon as the answer could not have
- * come later anyway.
+ * Reports the upstream's answer, to a failing store again and again until the task's deadline: nothing else links the
+ * payment to the task. The caller learns of the failure once the answer could not have come later anyway.
  */
 function persist(
-  { clock, log }: TaskDependencies,
+  deps: TaskDependencies,
   report: Reporter,
   task: UpscaleTask,
-  news: Report,
+  answer: Report,
   { cut, background }: SubmitLife,
 ): Promise<UpscaleTask> {
-  const { id, answerBy, deadlineAt } = task
+  const { clock, log, policy } = deps
+  const { id, createdAt, deadlineAt } = task
   const { promise, resolve, reject } = Promise.withResolvers<UpscaleTask>()
-  const insist = async () => {
-    for (;;) {
-      try {
-        resolve(await report(task, news))
-        return
-      } catch (error) {
-        const now = clock.now()
-        const final = error instanceof UnknownTaskError || now >= deadlineAt || cut.aborted
-        if (final || now >= (answerBy ?? 0)) reject(error)
-        if (final) {
-          log.error({ err: error, taskId: id, news }, "the upstream's answer was never stored")
-          return
-        }
-        log.error({ err: error, taskId: id }, "the upstream's answer could not be stored; trying again")
-        await new Promise<void>((resume) => {
-          clock.after(STORE_RETRY_MS, resume)
-          cut.addEventListener('abort', () => resume(), { once: true })
-        })
-      }
+  const attempt = async () => {
+    try {
+      resolve(await report(task, answer))
+      return true
+    } catch (error) {
+      const now = clock.now()
+      const final = error instanceof UnknownTaskError || now >= deadlineAt || cut.aborted
+      if (final || now >= createdAt + policy.submitTimeoutMs) reject(error)
+      if (final) log.error({ err: error, taskId: id, answer }, "the upstream's answer was never stored")
+      else log.error({ err: error, taskId: id }, "failed to store the upstream's answer; trying again")
+      return final
     }
   }
-  background(insist())
+  background(repeat(deps, cut, Infinity, attempt))
   return promise
 }
 
@@ -181,12 +249,14 @@ function toNewTask(deps: TaskDependencies, input: SubmitInput, callbackTokenHash
     callbackTokenHash,
     pictureDigest: toDigest(deps, 'picture', owner, sourceTaskId, imageIndex, waterMark),
     imagesExpireAt: null,
-    answerBy: now + policy.submitTimeoutMs,
+    answerBy: now + policy.answerLeaseMs,
+    absences: 0,
+    absentSince: null,
     createdAt: now,
     updatedAt: now,
     settledAt: null,
     deadlineAt,
-    // Until it is accepted there is nothing to ask, but its deadline holds.
+    // Until it is accepted it cannot be polled, but its deadline holds.
     dueAt: deadlineAt,
     polls: 0,
     history: [{ at: now, status: 'SUBMITTED', source: 'SUBMIT', upstreamCode: null, note: 'submitted' }],

@@ -74,7 +74,10 @@ export interface UpscaleTask extends Picture {
   readonly pictureDigest: string
   /** When the first of its images expires; null while there are none. */
   readonly imagesExpireAt: number | null
-  /** Until when the answer to the submit may still come; null once it came or is known to be lost. */
+  /**
+   * Lease of the process that waits for the answer to the submit: it renews the lease while the request runs. Null
+   * once the answer came or is lost.
+   */
   readonly answerBy: number | null
   readonly createdAt: number
   readonly updatedAt: number
@@ -83,8 +86,12 @@ export interface UpscaleTask extends Picture {
   readonly deadlineAt: number
   /** When the upstream is asked about it next; null when there is nothing to ask. */
   readonly dueAt: number | null
-  /** How often the upstream has been asked about it by the schedule. */
+  /** How many scheduled polls have been made. */
   readonly polls: number
+  /** How many polls in a row the upstream has answered with "unknown task", after the grace period. */
+  readonly absences: number
+  /** When the first of those was answered; null when `absences` is 0. */
+  readonly absentSince: number | null
   /** Everything that happened to it, oldest first. Kept with the state, so that the two cannot disagree. */
   readonly history: readonly TaskEvent[]
 }
@@ -98,7 +105,8 @@ export function isSettled(task: UpscaleTask): boolean {
   return task.status === 'SUCCEEDED' || task.status === 'FAILED'
 }
 
-/** True where the upstream refused in a way that proves that nothing was charged: keys that name the task are free. */
+/** True where a refusal proves that nothing was charged: idempotency keys that name the task are free. */
 export function isUncharged({ failedBy, failure }: UpscaleTask): boolean {
-  return failedBy === 'REFUSAL' && failure !== null && CATALOGUE[failure.code].nothingCharged
+  if (failedBy !== 'REFUSAL' || failure === null) return false
+  return failure.nothingCharged === true || CATALOGUE[failure.code].nothingCharged
 }

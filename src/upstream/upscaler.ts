@@ -3,7 +3,7 @@ import { Agent as HttpsAgent } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import got, { type Got, RequestError } from 'got'
-import type { Clock, Log, SubmitRequest, Upscaler } from '../tasks/ports.ts'
+import type { Clock, Log, Lookup, SubmitAnswer, SubmitRequest, Upscaler } from '../tasks/ports.ts'
 import { toFailure } from '../tasks/failure.ts'
 import { parseCredits, parseJson, parseLookup, parseRetryAfter, parseSubmitAnswer } from './wire.ts'
 
@@ -41,7 +41,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
     https: new HttpsAgent({ keepAlive: false }),
   }
   const ask: typeof send = async (operation, ...rest) => {
-    // Nobody could take in what it brings, and it may cost.
+    // The service is ending: its answer could not be stored, and it may cost.
     if (disposed) return { kind: 'unreachable', cause: 'cut short' }
     const startedAt = performance.now()
     const outcome = await send(operation, ...rest)
@@ -49,59 +49,63 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
     options.onAnswer?.(operation, code, performance.now() - startedAt)
     return outcome
   }
-  return {
-    async submit(request, correlationId) {
-      const outcome = await ask('submit', client, `${baseUrl()}/api/v1/mj/generateUpscale`, {
-        method: 'POST',
-        agent: submitAgents,
-        body: JSON.stringify(toBody(request)),
-        timeoutMs: options.timeoutMs,
-        underWay,
-      })
-      const facts = { correlationId, sourceTaskId: request.sourceTaskId }
-      if (outcome.kind === 'answer') {
-        const { status, body, retryAfter } = outcome
-        const answer = parseSubmitAnswer(status, body, parseRetryAfter(retryAfter, clock.now()))
-        if (answer.kind === 'refused')
-          log.warn(
-            {
-              ...facts,
-              status,
-              said: hide(toMessage(body), [options.apiKey, request.callBackUrl]),
-              failure: answer.failure,
-            },
-            'upstream refused',
-          )
-        return answer
-      }
-      if (outcome.kind === 'unreachable') {
-        log.warn({ ...facts, cause: outcome.cause }, 'upstream could not be reached; nothing was sent')
-        return { kind: 'refused', failure: toFailure('UPSTREAM_UNREACHABLE') }
-      }
+  const submit: Upscaler['submit'] = async (request, correlationId) => {
+    const outcome = await ask('submit', client, `${baseUrl()}/api/v1/mj/generateUpscale`, {
+      method: 'POST',
+      agent: submitAgents,
+      body: JSON.stringify(toBody(request)),
+      timeoutMs: options.timeoutMs,
+      underWay,
+    })
+    const facts = { correlationId, sourceTaskId: request.sourceTaskId }
+    if (outcome.kind === 'unreachable') {
+      log.warn({ ...facts, cause: outcome.cause }, 'the upstream could not be reached; nothing was sent')
+      const note = 'the upscale service could not be reached; nothing was sent'
+      return { kind: 'refused', failure: toFailure('UPSTREAM_UNREACHABLE'), note }
+    }
+    if (outcome.kind === 'lost') {
       log.warn({ ...facts, cause: outcome.cause }, 'the answer of the upstream was lost')
-      return { kind: 'unknown' }
-    },
-
-    async lookup(upstreamTaskId, { timeoutMs, correlationId }) {
-      const url = `${baseUrl()}/api/v1/mj/record-info?taskId=${encodeURIComponent(upstreamTaskId)}`
-      const outcome = await ask('lookup', client, url, {
-        method: 'GET',
-        agent: pollAgents,
-        timeoutMs,
-        underWay,
-      })
-      if (outcome.kind === 'answer') return parseLookup(outcome.body)
-      log.warn({ correlationId, upstreamTaskId, cause: outcome.cause }, 'record-info gave no answer')
-      return { kind: 'unavailable' }
-    },
-
-    async credits({ timeoutMs, correlationId }) {
-      const request = { method: 'GET' as const, agent: pollAgents, timeoutMs, underWay }
-      const outcome = await ask('credits', client, `${baseUrl()}/api/v1/chat/credit`, request)
-      if (outcome.kind === 'answer') return parseCredits(outcome.body)
-      log.warn({ correlationId, cause: outcome.cause }, 'the credits could not be read')
-      return null
-    },
+      return { kind: 'unknown', note: 'lost: the connection failed or timed out' }
+    }
+    const { status, body, retryAfter } = outcome
+    const answer = parseSubmitAnswer(status, body, parseRetryAfter(retryAfter, clock.now()))
+    if (answer.kind !== 'accepted') {
+      const said = hide(toMessage(body), [options.apiKey, request.callBackUrl])
+      log.warn({ ...facts, status, said, answer }, 'the upstream did not accept')
+    }
+    return answer
+  }
+  const lookup: Upscaler['lookup'] = async (upstreamTaskId, { timeoutMs, correlationId }) => {
+    const url = `${baseUrl()}/api/v1/mj/record-info?taskId=${encodeURIComponent(upstreamTaskId)}`
+    const request = { method: 'GET' as const, agent: pollAgents, timeoutMs, underWay }
+    const outcome = await ask('lookup', client, url, request)
+    if (outcome.kind === 'answer') {
+      const found = parseLookup(outcome.body)
+      const dropped = found.kind === 'succeeded' ? found.dropped : undefined
+      if (dropped) log.warn({ correlationId, upstreamTaskId, dropped }, 'result URLs were dropped')
+      return found
+    }
+    log.warn({ correlationId, upstreamTaskId, cause: outcome.cause }, 'record-info gave no answer')
+    return { kind: 'unavailable' }
+  }
+  const credits: Upscaler['credits'] = async ({ timeoutMs, correlationId }) => {
+    const request = { method: 'GET' as const, agent: pollAgents, timeoutMs, underWay }
+    const outcome = await ask('credits', client, `${baseUrl()}/api/v1/chat/credit`, request)
+    if (outcome.kind === 'answer') return parseCredits(outcome.body)
+    log.warn({ correlationId, cause: outcome.cause }, 'the credits could not be read')
+    return null
+  }
+  // The port promises not to throw. A request that failed unexpectedly may have been sent.
+  const guard = <T>(request: Promise<T>, instead: T, correlationId: string) =>
+    request.catch((error: unknown) => {
+      log.error({ err: error, correlationId }, 'an upstream request failed unexpectedly')
+      return instead
+    })
+  const unreadable = { kind: 'unknown', note: 'lost: the gateway could not read it' } as const
+  return {
+    submit: (request, id) => guard<SubmitAnswer>(submit(request, id), unreadable, id),
+    lookup: (id, limits) => guard<Lookup>(lookup(id, limits), { kind: 'unavailable' }, limits.correlationId),
+    credits: (limits) => guard(credits(limits), null, limits.correlationId),
 
     [Symbol.dispose]() {
       disposed = true
@@ -203,19 +207,23 @@ function readText(answer: Readable): Promise<string> {
   })
 }
 
-/** The code in an answer's envelope, else its HTTP status; what is neither of three digits is no label. */
+/** The metric label of an answer: the three-digit code of its envelope, else its HTTP status, else `other`. */
 function toCode(status: number, body: unknown): string {
   const code: unknown = typeof body === 'object' && body !== null && 'code' in body ? body.code : status
-  return /^\d{3}$/.test(String(code)) ? String(code) : 'other'
+  const label = typeof code === 'number' || typeof code === 'string' ? String(code) : ''
+  return /^\d{3}$/.test(label) ? label : 'other'
 }
 
-/** The vendor's own words, wherever they stand, for the log only. */
-function toMessage(body: unknown): string | undefined {
-  if (typeof body !== 'object' || body === null) return undefined
+/** A message is nested at most this deep: `error.message`, and room for one more. */
+const MAX_MESSAGE_DEPTH = 3
+
+/** The vendor's message, under any of its known keys, for the log only. */
+function toMessage(body: unknown, depth = 0): string | undefined {
+  if (typeof body !== 'object' || body === null || depth > MAX_MESSAGE_DEPTH) return undefined
   for (const key of ['msg', 'message', 'error'] as const) {
     const value: unknown = Reflect.get(body, key)
     if (typeof value === 'string') return value.slice(0, 500)
-    if (typeof value === 'object' && value !== null) return toMessage(value)
+    if (typeof value === 'object' && value !== null) return toMessage(value, depth + 1)
   }
   return undefined
 }
@@ -225,10 +233,10 @@ function toCause(error: unknown): string {
   return error instanceof RequestError ? `${error.code}: ${error.message}` : String(error)
 }
 
-/** The vendor may quote what it was sent: our key, and callback URLs with their tokens, go no further. */
+/** The vendor may quote the request: our API key and the callback URL, which holds a token, must not be logged. */
 function hide(text: string | undefined, secrets: readonly (string | null)[]): string | undefined {
-  const parts = secrets.flatMap((secret) => (secret === null ? [] : [secret.split('/').at(-1) ?? '']))
-  return parts
+  return secrets
+    .flatMap((secret) => [secret ?? '', secret?.split('/').at(-1) ?? ''])
     .filter((part) => part !== '')
     .reduce((hidden, part) => hidden?.replaceAll(part, '[redacted]'), text)
     ?.replaceAll(/https?:\/\/\S+/g, '[url]')

@@ -1,12 +1,16 @@
 /**
- * The vendor's wire format, parsed leniently: every shape that was ever seen becomes a value of ours, and
- * every surprise a typed failure. Nothing in here throws.
+ * The vendor's wire format, parsed leniently: every known shape becomes one of our values, every surprise a typed
+ * failure or "unknown". Nothing in this file throws.
+ *
+ * The rule for the paid request: a refusal needs evidence. Evidence is an envelope with a code other than 200, an
+ * HTTP status that proves that the origin did not run the request, or (in upscaler.ts) a connection that was never
+ * established. After any other answer the task may have been accepted and charged: the outcome is unknown.
  */
 import { z } from 'zod'
-import { toFailure, toUpstreamFailure, type FailureCause } from '../tasks/failure.ts'
-import type { CallbackNews, Lookup, SubmitAnswer } from '../tasks/ports.ts'
+import { toFailure, toUpstreamFailure, type FailureCause, type UpscaleErrorCode } from '../tasks/failure.ts'
+import type { CallbackNews, Lookup, Result, SubmitAnswer } from '../tasks/ports.ts'
 
-/** An integer that GraphQL's Int can show, also when it comes as a string. */
+/** An integer that fits GraphQL's Int, also as a string. */
 const integerLike = z.union([
   z.int32(),
   z
@@ -15,18 +19,21 @@ const integerLike = z.union([
     .transform(Number),
 ])
 
-/** Any text that can be stored and logged: no control characters, no halves of characters. */
-const upstreamId = z
-  .string()
-  .max(256)
-  .regex(/^[^\p{Cc}\p{Cs}]+$/u)
+/** A vendor's task id: text without control characters or lone surrogates, or an exact integer. */
+const upstreamId = z.union([
+  z
+    .string()
+    .max(256)
+    .regex(/^[^\p{Cc}\p{Cs}]+$/u),
+  z.int().transform(String),
+])
 
-/** What every answer is wrapped in. A body without an integer-like `code` is not an envelope. */
+/** The wrapper of every answer. A body without an integer-like `code` is not an envelope. */
 const envelope = z.looseObject({ code: integerLike, data: z.unknown().optional() })
 
 const created = z.looseObject({ taskId: upstreamId })
 
-/** `data` of record-info, as far as we look at it. `paramJson` holds our callback token: it is never read. */
+/** The fields of record-info that are read. `paramJson` holds our callback token: it is never read. */
 const recordInfo = z.looseObject({
   successFlag: integerLike.nullish().catch(null),
   errorCode: integerLike.nullish().catch(null),
@@ -34,60 +41,100 @@ const recordInfo = z.looseObject({
 })
 
 const resultUrls = z
-  .array(z.unknown())
-  .nullish()
-  .catch(null)
+  .unknown()
+  .optional()
   .describe(
-    'Items are URLs or objects `{ "resultUrl": URL }`; anything but an absolute http(s) URL is dropped.',
+    'A list of URLs or of objects `{ "resultUrl": URL }`, or one URL. Only absolute http(s) URLs without user info are kept.',
   )
 
-/** A completion callback as the vendor posts it. The task id may stand in three places; they must agree. */
+/** A completion callback as the vendor posts it. The task id may appear in three places; they must agree. */
 export const callbackBody = z
   .looseObject({
-    code: integerLike.describe('200: done. Anything else: the failure, coarsely.'),
-    msg: z.unknown().optional().describe('For people; not looked at.'),
+    code: integerLike.describe('200: done. Any other number: a coarse failure code.'),
+    msg: z.unknown().optional().describe('For people; not read.'),
     taskId: upstreamId.nullish().describe("The vendor's task id, when it is not in `data`."),
     data: z
       .looseObject({
         taskId: upstreamId.nullish().describe("The vendor's task id."),
         task_id: upstreamId.nullish().describe("The vendor's task id, in its other spelling."),
-        promptJson: z.unknown().optional().describe('An echo of the request; not looked at.'),
+        promptJson: z.unknown().optional().describe('An echo of the request; not read.'),
         resultUrls,
         info: z
           .looseObject({ resultUrls })
           .nullish()
           .catch(null)
-          .describe('Where `resultUrls` was seen, too.'),
+          .describe('Also holds `resultUrls` at times.'),
       })
       .nullish(),
   })
   .meta({
     title: 'Upscale callback',
-    description: 'What POST /callbacks/upscale/:taskId/:token takes in.',
+    description: 'The body of POST /callbacks/upscale/:taskId/:token.',
   })
 
-/** The answer to a create request that came with this HTTP status, body (parsed, else undefined) and Retry-After. */
+/**
+ * HTTP statuses that prove, without an envelope, that the origin did not run the request: sent by a proxy or CDN in its
+ * place (521–523, 525, 526 and 530 are Cloudflare's), or before any handler ran. 500, 502, 504, 520 and 524 prove
+ * nothing: the origin may have taken the task.
+ */
+const NOT_RUN: ReadonlyMap<number, UpscaleErrorCode> = new Map([
+  [401, 'UPSTREAM_UNAUTHORIZED'],
+  [402, 'INSUFFICIENT_CREDITS'],
+  [404, 'UPSTREAM_NOT_FOUND'],
+  [429, 'UPSTREAM_RATE_LIMITED'],
+  [503, 'UPSTREAM_MAINTENANCE'],
+  ...[403, 405, 411, 413, 414, 415, 417, 421, 426, 431].map(
+    (status) => [status, 'UPSTREAM_PROTOCOL_ERROR'] as const,
+  ),
+  ...[521, 522, 523, 525, 526, 530].map((status) => [status, 'UPSTREAM_UNREACHABLE'] as const),
+])
+
+/** Reads the answer to a create request. `body` is the parsed JSON, undefined where there was none. */
 export function parseSubmitAnswer(
   httpStatus: number,
   body: unknown,
   retryAfterMs: number | null,
 ): SubmitAnswer {
   const answer = envelope.safeParse(body)
-  if (!answer.success) return refused(toFailure('UPSTREAM_PROTOCOL_ERROR', httpStatus))
+  if (!answer.success) return parseWithoutEnvelope(httpStatus, retryAfterMs)
   const { code, data } = answer.data
-  if (code !== 200) {
-    const failure = toUpstreamFailure(code)
-    const waits = failure.retryAfterMs !== null && retryAfterMs !== null
-    return refused(waits ? { ...failure, retryAfterMs } : failure)
-  }
+  if (code !== 200)
+    return {
+      kind: 'refused',
+      failure: withWait(toUpstreamFailure(code), retryAfterMs),
+      note: `refused by the upscale service with code ${code}`,
+    }
   const task = created.safeParse(data)
   const accepted = httpStatus >= 200 && httpStatus < 300
-  if (!accepted) return refused(toFailure('UPSTREAM_PROTOCOL_ERROR', httpStatus))
-  if (!task.success) return refused(toFailure('UPSTREAM_PROTOCOL_ERROR', code))
-  return { kind: 'accepted', upstreamTaskId: task.data.taskId }
+  if (accepted && task.success) return { kind: 'accepted', upstreamTaskId: task.data.taskId }
+  return {
+    kind: 'unknown',
+    note: `not understood: HTTP ${httpStatus}, code 200${task.success ? '' : ', no task id'}`,
+  }
 }
 
-/** The answer of record-info. What is not an answer about the task is `unavailable`. */
+function parseWithoutEnvelope(httpStatus: number, retryAfterMs: number | null): SubmitAnswer {
+  const code = NOT_RUN.get(httpStatus)
+  if (code === undefined)
+    return { kind: 'unknown', note: `not understood: HTTP ${httpStatus} without an envelope` }
+  const failure: FailureCause = { ...toFailure(code, httpStatus), nothingCharged: true }
+  return {
+    kind: 'refused',
+    failure: withWait(failure, retryAfterMs),
+    note: `refused before the upscale service ran it: HTTP ${httpStatus} without an envelope`,
+  }
+}
+
+/** The failure with the wait that Retry-After names, where waiting helps at all. */
+function withWait(failure: FailureCause, retryAfterMs: number | null): FailureCause {
+  const waits = failure.retryAfterMs !== null && retryAfterMs !== null
+  return waits ? { ...failure, retryAfterMs } : failure
+}
+
+/** Envelope codes of record-info that are about the task. Any other code, 200 aside, is about the request. */
+const TASK_FAILURES = [408, 500, 501, 505]
+
+/** Reads the answer of record-info. An answer that says nothing about the task is `unavailable`. */
 export function parseLookup(body: unknown): Lookup {
   const answer = envelope.safeParse(body)
   if (!answer.success) return { kind: 'unavailable' }
@@ -95,18 +142,26 @@ export function parseLookup(body: unknown): Lookup {
   if ((code === 422 || code === 404) && (data === null || data === undefined))
     return { kind: 'absent', upstreamCode: code }
   const record = recordInfo.safeParse(data)
-  if (code !== 200 || !record.success) return { kind: 'unavailable' }
-  const { successFlag, errorCode, resultInfoJson } = record.data
+  const settled =
+    record.success && (code === 200 || TASK_FAILURES.includes(code)) ? parseRecord(record.data) : null
+  if (settled !== null) return settled
+  if (TASK_FAILURES.includes(code))
+    return { kind: 'failed', failure: toUpstreamFailure(code), recorded: record.success }
+  return code === 200 && record.success ? { kind: 'pending' } : { kind: 'unavailable' }
+}
+
+/** The end that a record tells of; null while there is none. */
+function parseRecord({ successFlag, errorCode, resultInfoJson }: z.infer<typeof recordInfo>): Lookup | null {
   switch (successFlag) {
     case 1: {
-      const imageUrls = toImageUrls(resultInfoJson)
-      return imageUrls.length > 0 ? { kind: 'succeeded', imageUrls } : { kind: 'pending' }
+      const result = parseResult(resultInfoJson)
+      return result.imageUrls.length > 0 ? { kind: 'succeeded', ...result } : null
     }
     case 2:
     case 3:
-      return { kind: 'failed', failure: toRecordedFailure(errorCode) }
+      return { kind: 'failed', failure: toRecordedFailure(errorCode), recorded: true }
     default:
-      return { kind: 'pending' }
+      return null
   }
 }
 
@@ -117,7 +172,7 @@ export function parseCredits(body: unknown): number | null {
   return typeof credits === 'number' && Number.isFinite(credits) ? credits : null
 }
 
-/** A callback; undefined when it is none, or when the task ids in it disagree. */
+/** Reads a callback; undefined when it is none, or when the task ids in it disagree. */
 export function parseCallback(body: unknown): CallbackNews | undefined {
   const callback = callbackBody.safeParse(body)
   if (!callback.success) return undefined
@@ -126,10 +181,9 @@ export function parseCallback(body: unknown): CallbackNews | undefined {
   const [upstreamTaskId] = ids
   if (upstreamTaskId === undefined || ids.size > 1) return undefined
   if (code !== 200) return { upstreamTaskId, outcome: { kind: 'failed', failure: toUpstreamFailure(code) } }
-  const imageUrls = [data?.resultUrls, data?.info?.resultUrls].flatMap((urls) => toImageUrls(urls))
-  const outcome =
-    imageUrls.length > 0 ? { kind: 'succeeded' as const, imageUrls } : { kind: 'inconclusive' as const }
-  return { upstreamTaskId, outcome }
+  const result = parseResult([data?.resultUrls, data?.info?.resultUrls])
+  if (result.imageUrls.length === 0) return { upstreamTaskId, outcome: { kind: 'inconclusive' } }
+  return { upstreamTaskId, outcome: { kind: 'succeeded', ...result } }
 }
 
 /** The longest wait that GraphQL's Int can show. */
@@ -144,32 +198,50 @@ export function parseRetryAfter(header: string | undefined, now: number): number
   return Number.isNaN(date) ? null : Math.min(MAX_WAIT_MS, Math.max(0, date - now))
 }
 
-function refused(failure: FailureCause): SubmitAnswer {
-  return { kind: 'refused', failure }
-}
-
 function toRecordedFailure(errorCode: number | null | undefined): FailureCause {
   return typeof errorCode === 'number' ? toUpstreamFailure(errorCode) : toFailure('GENERATION_FAILED')
 }
 
-/** A result lies at most this deep: in a text, an object, a list. */
-const MAX_DEPTH = 4
+/** A result is nested at most this deep: text, object, list, item, and room for one more. */
+const MAX_DEPTH = 5
+/** An upscale has one image, a generation four. Every image is part of every event, so their number is bounded. */
+const MAX_IMAGES = 16
+/** Signed URLs of object stores have about 2,000 characters at most. */
+const MAX_URL_LENGTH = 4_096
 
-/** Every absolute http(s) URL in a result, whichever of its shapes it has: object, JSON text of one, or list. */
-function toImageUrls(result: unknown, depth = 0): string[] {
-  if (depth > MAX_DEPTH) return []
-  if (typeof result === 'string') return toImageUrls(parseJson(result), depth + 1)
-  if (Array.isArray(result)) return result.map(toImageUrl).filter((url) => url !== undefined)
-  if (typeof result !== 'object' || result === null) return []
-  if ('resultUrls' in result && result.resultUrls) return toImageUrls(result.resultUrls, depth + 1)
-  return 'result_urls' in result ? toImageUrls(result.result_urls, depth + 1) : []
+/** The usable URLs of a result, each once and in order, and how many others were dropped. */
+function parseResult(result: unknown): Result {
+  const all = collectUrls(result, 0).map(toImageUrl)
+  const usable = all.filter((url) => url !== undefined)
+  const urls = [...new Set(usable)]
+  const imageUrls = urls.slice(0, MAX_IMAGES)
+  const dropped = all.length - usable.length + urls.length - imageUrls.length
+  return { imageUrls, ...(dropped > 0 && { dropped }) }
 }
 
-function toImageUrl(item: unknown): string | undefined {
-  const text = typeof item === 'object' && item !== null && 'resultUrl' in item ? item.resultUrl : item
-  if (typeof text !== 'string' || !URL.canParse(text)) return undefined
-  const url = new URL(text)
-  return url.protocol === 'https:' || url.protocol === 'http:' ? url.href : undefined
+/** The texts that stand where URLs are expected, in any known shape: object, JSON text, list, or one URL. */
+function collectUrls(result: unknown, depth: number): string[] {
+  if (depth > MAX_DEPTH) return []
+  if (typeof result === 'string') {
+    const parsed = parseJson(result)
+    return parsed === undefined ? [result] : collectUrls(parsed, depth + 1)
+  }
+  if (Array.isArray(result)) return result.flatMap((item) => collectUrls(item, depth + 1))
+  if (typeof result !== 'object' || result === null) return []
+  for (const key of ['resultUrls', 'result_urls', 'resultUrl'])
+    if (Object.hasOwn(result, key)) {
+      const value: unknown = Reflect.get(result, key)
+      if (value) return collectUrls(value, depth + 1)
+    }
+  return []
+}
+
+/** An absolute http(s) URL without user info and of bounded length; undefined for any other text. */
+function toImageUrl(text: string): string | undefined {
+  if (text.length > MAX_URL_LENGTH || !URL.canParse(text)) return undefined
+  const { protocol, username, password, href } = new URL(text)
+  const web = protocol === 'https:' || protocol === 'http:'
+  return web && username === '' && password === '' && href.length <= MAX_URL_LENGTH ? href : undefined
 }
 
 /** The JSON in a text; undefined when there is none. */

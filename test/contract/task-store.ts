@@ -308,23 +308,24 @@ export function describeTaskStore(
         expect(claimed).toHaveLength(500)
       })
 
-      test('rescheduling ends the lease, counts the poll, and announces nothing', async () => {
+      const next = { absences: 2, absentSince: 7 }
+
+      test('rescheduling ends the lease, records the poll, and announces nothing', async () => {
         await insert({ dueAt: 10 })
         const [task] = (await claim(10)) as [UpscaleTask]
-        await store.reschedule(task, 70)
-        expect(await store.read(task.id)).toEqual({ ...task, dueAt: 70, polls: 1 })
+        await store.reschedule(task, { ...next, dueAt: 70 })
+        expect(await store.read(task.id)).toEqual({ ...task, ...next, dueAt: 70, polls: 1 })
         expect(hints.announced).toEqual([])
       })
 
-      test('rescheduling does nothing to a task that has moved or was hurried since', async () => {
+      test('rescheduling does nothing to a task that has moved or was claimed again since', async () => {
         const { id } = await insert({ dueAt: 10 })
         const [claimed] = (await claim(10)) as [UpscaleTask]
-        await store.hurry(id)
-        await store.reschedule(claimed, 9_999)
-        expect(await store.read(id)).toMatchObject({ dueAt: 0, polls: 0 })
-        const [again] = (await claim(11)) as [UpscaleTask]
+        const [again] = (await store.claimDue(claimed.dueAt ?? 0, 99_000, 1)) as [UpscaleTask]
+        await store.reschedule(claimed, { ...next, dueAt: 9_999 })
+        expect(await store.read(id)).toMatchObject({ dueAt: 99_000, polls: 0 })
         await store.update(again, { ...again, version: 2, status: 'SUCCEEDED', dueAt: null })
-        await store.reschedule(again, 9_999)
+        await store.reschedule(again, { ...next, dueAt: 9_999 })
         expect(await store.read(id)).toMatchObject({ dueAt: null, polls: 0 })
       })
 
@@ -332,40 +333,38 @@ export function describeTaskStore(
         await insert({ dueAt: 10 })
         const [claimed] = (await claim(10)) as [UpscaleTask]
         await store.update(claimed, { ...claimed, version: 2, status: 'FAILED' })
-        await store.reschedule(claimed, 9_999)
+        await store.reschedule(claimed, { ...next, dueAt: 9_999 })
         expect(await store.read(claimed.id)).toMatchObject({ dueAt: claimed.dueAt, polls: 0 })
       })
 
       test('a settled task that is still polled is rescheduled like any other', async () => {
         await insert({ dueAt: 10, status: 'FAILED', settledAt: 5 })
         const [claimed] = (await claim(10)) as [UpscaleTask]
-        await store.reschedule(claimed, 9_999)
+        await store.reschedule(claimed, { ...next, dueAt: 9_999 })
         expect(await store.read(claimed.id)).toMatchObject({ dueAt: 9_999, polls: 1 })
       })
+    })
 
-      test('a hurried task comes before all others, however long they have been due', async () => {
-        await insert({ dueAt: 1 })
-        const { id } = await insert({ dueAt: 99 })
-        await store.hurry(id)
-        expect(ids(await claim(50, 1))).toEqual([id])
-      })
+    test.each([
+      ['one that is due later is brought forward', { dueAt: 99 }, 50],
+      ['one that is due earlier stays so', { dueAt: 9 }, 9],
+      ['one that is not due at all stays so', { status: 'FAILED', settledAt: 1, dueAt: null }, null],
+      ['a settled one stays as it is', { status: 'FAILED', settledAt: 1, dueAt: 99 }, 99],
+    ] as const)('a task can be made due soon: %s', async (_name, changes, dueAt) => {
+      const { id } = await insert(changes)
+      await store.pollSoon(id, 50)
+      expect((await store.read(id))?.dueAt).toBe(dueAt)
+    })
 
-      test.each([
-        ['a task that is due later', { dueAt: 99 }, 0],
-        ['a task that is not due at all', { status: 'FAILED', dueAt: null }, 0],
-        ['but not one that has succeeded', { status: 'SUCCEEDED', dueAt: null }, null],
-      ] as const)('hurrying makes it due: %s', async (_name, changes, dueAt) => {
-        const { id } = await insert(changes)
-        await store.hurry(id)
-        expect((await store.read(id))?.dueAt).toBe(dueAt)
-      })
-
-      test('a task hurried while news was decided on stays hurried', async () => {
-        const task = await insert({ dueAt: 99, answerBy: 5 })
-        await store.hurry(task.id)
-        expect(await store.update(task, { ...task, answerBy: null })).toBe('written')
-        expect(await store.read(task.id)).toMatchObject({ dueAt: 0, answerBy: null })
-      })
+    test('the lease on an answer can be renewed until the answer came or is lost', async () => {
+      const task = await insert({ answerBy: 5 })
+      await store.extendAnswer(task.id, 9)
+      expect(await store.read(task.id)).toEqual({ ...task, answerBy: 9 })
+      const renewed = { ...task, answerBy: 9 }
+      expect(await store.update(renewed, { ...renewed, answerBy: null })).toBe('written')
+      await store.extendAnswer(task.id, 99)
+      expect(await store.read(task.id)).toMatchObject({ answerBy: null })
+      expect(hints.announced).toEqual([task.id])
     })
 
     test('retention removes settled tasks before an instant, in batches, and nothing else', async () => {

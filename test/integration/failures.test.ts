@@ -15,6 +15,8 @@ const TABLE = [
   [401, 'UPSTREAM_UNAUTHORIZED', false, null],
   [402, 'INSUFFICIENT_CREDITS', false, null],
   [404, 'UPSTREAM_NOT_FOUND', false, null],
+  [408, 'UPSTREAM_TIMEOUT', true, 0],
+  [433, 'KEY_QUOTA_EXCEEDED', false, null],
   [422, 'UPSTREAM_VALIDATION_FAILED', false, null],
   [429, 'UPSTREAM_RATE_LIMITED', true, 10_000],
   [455, 'UPSTREAM_MAINTENANCE', true, 60_000],

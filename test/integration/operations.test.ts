@@ -265,13 +265,13 @@ describe.each(TRANSPORTS)('operations over %s', (transport) => {
     })
   })
 
-  test('the catalogue lists the ten numbers and what the gateway concludes itself', async () => {
+  test('the catalogue lists the vendor’s numbers and what the gateway concludes itself', async () => {
     const { data } = await gateway.run(transport, ErrorCatalogueDocument)
     const numbers = data?.upscaleErrors
       ?.map(({ upstreamCode }) => upstreamCode)
       .filter((code) => code !== null)
-    expect(numbers).toEqual([400, 401, 402, 404, 422, 429, 455, 500, 501, 505])
-    expect(data?.upscaleErrors).toHaveLength(16)
+    expect(numbers).toEqual([400, 401, 402, 404, 422, 429, 455, 500, 501, 505, 408, 433])
+    expect(data?.upscaleErrors).toHaveLength(19)
   })
 })
 

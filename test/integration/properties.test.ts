@@ -28,13 +28,23 @@ const failure = fc
   )
   .map((code) => ({ code, upstreamCode: 1, retryAfterMs: null, correlationId: 'c' }))
 
+const note = fc.constant('note')
+
 /** News of any kind, from anyone, in any order. */
 const report: fc.Arbitrary<Report> = fc.oneof(
   fc.record({ kind: fc.constant('accepted' as const), at, source, upstreamTaskId, pollAt: at }),
-  fc.record({ kind: fc.constant('unanswered' as const), at, source }),
-  fc.record({ kind: fc.constant('refused' as const), at, source, failure }),
+  fc.record({ kind: fc.constant('unanswered' as const), at, source, note }),
+  fc.record({ kind: fc.constant('refused' as const), at, source, failure, note }),
   fc.record({ kind: fc.constant('succeeded' as const), at, source, upstreamTaskId, images }),
-  fc.record({ kind: fc.constant('failed' as const), at, source, upstreamTaskId, failure }),
+  fc.record({
+    kind: fc.constant('failed' as const),
+    at,
+    source,
+    upstreamTaskId,
+    failure,
+    failedBy: fc.constantFrom('UPSTREAM' as const, 'SILENCE' as const),
+    note,
+  }),
   fc.record({
     kind: fc.constant('overdue' as const),
     at,

@@ -114,7 +114,7 @@ describe('a task that nobody calls back about', () => {
       'success with URLs that are none',
       record({ successFlag: 1, resultInfoJson: { resultUrls: ['javascript:x'] } }),
     ],
-    ['another envelope code', json(200, { code: 500, msg: 'x', data: null })],
+    ['another envelope code', json(200, { code: 429, msg: 'x', data: null })],
     ['404 with data', json(200, { code: 404, data: {} })],
     ['an HTML page', text(502, '<html></html>')],
     ['a cut connection', (response) => response.destroy()],
@@ -138,23 +138,79 @@ describe('a task that nobody calls back about', () => {
     expect(await core.tasks.find(before.id)).toMatchObject({ status: 'SUCCEEDED' })
   })
 
-  test('may be unknown to the upstream for a minute after acceptance, and has failed when it is later', async () => {
-    await using core = await openCore()
-    core.upstream.onCreate = (response, request) => {
-      core.clock.advance(25 * SECOND)
-      json(200, { code: 200, data: { taskId: 'upstream-1' } })(response, request)
+  /** Polls a task at each of these ages, in seconds since its acceptance. */
+  async function pollAt(core: Awaited<ReturnType<typeof openCore>>, ages: readonly number[]) {
+    let age = 0
+    for (const next of ages) {
+      core.clock.advance((next - age) * SECOND)
+      age = next
+      expect(await core.round()).toBe(1)
     }
+  }
+
+  test.each([
+    ['422', unknown, null],
+    ['404', json(200, { code: 404, msg: 'Not Found', data: null }), 404],
+  ])(
+    'that the upstream does not know (%s) in four polls over three minutes fails by silence: it is polled hourly, and a late success counts',
+    async (_code, answer, upstreamCode) => {
+      await using core = await openCore()
+      const { id } = await accepted(core)
+      core.upstream.onLookup = answer
+      await pollAt(core, [30, 100, 160, 220, 279])
+      expect(await core.tasks.find(id)).toMatchObject({ status: 'PROCESSING', absences: 4 })
+      await pollAt(core, [60])
+      const failed = await core.tasks.find(id)
+      expect(failed).toMatchObject({
+        status: 'FAILED',
+        failedBy: 'SILENCE',
+        failure: { code: 'UPSTREAM_NOT_FOUND', upstreamCode },
+      })
+      expect(failed?.history.at(-1)?.note).toBe(
+        'the upscale service did not know the task in 5 polls over 4 minutes',
+      )
+      core.upstream.onLookup = success
+      core.clock.advance(HOUR)
+      await core.round()
+      expect(await core.tasks.find(id)).toMatchObject({ status: 'SUCCEEDED' })
+    },
+  )
+
+  test('that the upstream does not know for some minutes, and then knows, is not counted lost', async () => {
+    await using core = await openCore()
     const { id } = await accepted(core)
     core.upstream.onLookup = unknown
-    core.clock.advance(59 * SECOND)
-    expect(await core.round()).toBe(1)
-    expect(await core.tasks.find(id)).toMatchObject({ status: 'PROCESSING' })
-    core.clock.advance(31 * SECOND)
-    await core.round()
+    await pollAt(core, [100, 160, 220])
+    core.upstream.onLookup = text(502, '<html>')
+    await pollAt(core, [60])
+    expect(await core.tasks.find(id)).toMatchObject({ absences: 3 })
+    core.upstream.onLookup = generating
+    await pollAt(core, [60])
+    expect(await core.tasks.find(id)).toMatchObject({ absences: 0, absentSince: null })
+    core.upstream.onLookup = unknown
+    await pollAt(core, [90, 180, 270])
+    expect(await core.tasks.find(id)).toMatchObject({ status: 'PROCESSING', absences: 3 })
+  })
+
+  test.each([
+    [500, 'UPSTREAM_SERVER_ERROR'],
+    [501, 'GENERATION_FAILED'],
+    [505, 'FEATURE_DISABLED'],
+    [408, 'UPSTREAM_TIMEOUT'],
+  ])('fails when record-info answers with code %i, and a late success still counts', async (code, ours) => {
+    await using core = await openCore()
+    const { id } = await accepted(core)
+    core.upstream.onLookup = json(200, { code, msg: 'x', data: null })
+    await pollAt(core, [30])
     expect(await core.tasks.find(id)).toMatchObject({
       status: 'FAILED',
-      failure: { code: 'UPSTREAM_NOT_FOUND', upstreamCode: 422 },
+      failedBy: 'SILENCE',
+      failure: { code: ours, upstreamCode: code },
     })
+    core.upstream.onLookup = success
+    core.clock.advance(HOUR)
+    await core.round()
+    expect(await core.tasks.find(id)).toMatchObject({ status: 'SUCCEEDED' })
   })
 })
 
@@ -202,7 +258,7 @@ describe('a deadline', () => {
     expect(await core.tasks.find(id)).toMatchObject({
       status: 'FAILED',
       version: 3,
-      failure: { code: 'SETTLEMENT_TIMEOUT', upstreamCode: null, retryAfterMs: 0 },
+      failure: { code: 'SETTLEMENT_TIMEOUT', upstreamCode: null, retryAfterMs: null },
     })
     let polls = 0
     for (let hour = 0; hour < 30; hour += 1) {
@@ -248,7 +304,7 @@ describe('a deadline', () => {
     expect(task?.history.map(({ status, source, note }) => [status, source, note])).toEqual([
       ['SUBMITTED', 'SUBMIT', 'submitted'],
       ['PROCESSING', 'SUBMIT', 'accepted by the upscale service'],
-      ['FAILED', 'DEADLINE', 'nothing was heard by the deadline'],
+      ['FAILED', 'DEADLINE', 'no result came by the deadline'],
       ['SUCCEEDED', 'POLL', 'done after all'],
     ])
   })
@@ -345,9 +401,11 @@ describe('the poll budget', () => {
     core.upstream.onLookup = record({ successFlag: 3, errorCode: 422 })
     const codes = []
     for (let n = 0; n < 2; n += 1) {
+      const upstreamTaskId = `upstream-${n}`
+      core.upstream.onCreate = json(200, { code: 200, data: { taskId: upstreamTaskId } })
       const task = await accepted(core)
       const failure = { code: 'UPSTREAM_SERVER_ERROR', upstreamCode: 500, retryAfterMs: 5_000 } as const
-      const news = { upstreamTaskId: 'upstream-1', outcome: { kind: 'failed', failure } } as const
+      const news = { upstreamTaskId, outcome: { kind: 'failed', failure } } as const
       expect(await core.tasks.receive(task, news, 'c')).toBe('taken')
       codes.push(codeOf(await core.tasks.find(task.id)))
     }
@@ -432,16 +490,68 @@ describe('a failed callback', () => {
   })
 })
 
-describe('a callback that settles nothing', () => {
-  test('makes its task due at once and wakes the reconciler', async () => {
+describe('an inconclusive callback', () => {
+  const news = { upstreamTaskId: 'upstream-1', outcome: { kind: 'inconclusive' } } as const
+  const polls = (core: Awaited<ReturnType<typeof openCore>>) =>
+    core.upstream.received.filter(({ method }) => method === 'GET').length
+
+  test('makes us ask at once', async () => {
     await using core = await openCore()
     const task = await accepted(core)
-    const news = { upstreamTaskId: 'upstream-1', outcome: { kind: 'inconclusive' } } as const
-    await core.tasks.receive(task, news, 'c')
-    expect(core.rings()).toBe(1)
     core.upstream.onLookup = success
-    expect(await core.round()).toBe(1)
+    await core.tasks.receive(task, news, 'c')
     expect(await core.tasks.find(task.id)).toMatchObject({ status: 'SUCCEEDED' })
+  })
+
+  test('that found no end is followed by a poll after five seconds, however often it is replayed', async () => {
+    await using core = await openCore()
+    const task = await accepted(core)
+    core.upstream.onLookup = generating
+    for (let second = 0; second < 20; second += 1) {
+      for (let replay = 0; replay < 3; replay += 1) await core.tasks.receive(task, news, 'c')
+      await core.round()
+      core.clock.advance(SECOND)
+    }
+    // One by the callbacks and one by the schedule in each five seconds.
+    expect(polls(core)).toBeLessThanOrEqual(8)
+    core.upstream.onLookup = success
+    core.clock.advance(5 * SECOND)
+    await core.round()
+    expect(await core.tasks.find(task.id)).toMatchObject({ status: 'SUCCEEDED' })
+  })
+
+  test.each([
+    ['by the upstream’s word', record({ successFlag: 3, errorCode: 501 })],
+    ['by silence', json(200, { code: 501, msg: 'x', data: null })],
+  ])('about a task that has failed %s changes nothing and costs no poll', async (_name, answer) => {
+    await using core = await openCore()
+    const { id } = await accepted(core)
+    core.upstream.onLookup = answer
+    core.clock.advance(30 * SECOND)
+    await core.round()
+    const failed = await core.tasks.find(id)
+    if (failed?.status !== 'FAILED') throw new Error('It has not failed')
+    const before = polls(core)
+    for (let replay = 0; replay < 10; replay += 1) {
+      expect(await core.tasks.receive(failed, news, 'c')).toBe('taken')
+      core.clock.advance(SECOND)
+      expect(await core.round()).toBe(0)
+    }
+    expect(await core.tasks.find(id)).toEqual(failed)
+    expect(polls(core)).toBe(before)
+  })
+
+  test('that an earlier version has left due for ever is rescheduled by the first poll', async () => {
+    await using core = await openCore()
+    const { id } = await accepted(core)
+    core.upstream.onLookup = record({ successFlag: 3, errorCode: 501 })
+    core.clock.advance(30 * SECOND)
+    await core.round()
+    const failed = await core.tasks.find(id)
+    if (failed === undefined) throw new Error('It is gone')
+    await core.store.update(failed, { ...failed, dueAt: 0 })
+    expect(await core.round()).toBe(1)
+    expect(await core.tasks.find(id)).toEqual({ ...failed, dueAt: null, polls: failed.polls + 1 })
   })
 })
 
@@ -465,8 +575,8 @@ describe('CALLBACK_CONFIRM', () => {
     core.upstream.onLookup = generating
     await core.tasks.receive(task, news, 'c')
     expect(await core.tasks.find(task.id)).toMatchObject({ status: 'PROCESSING', images: null })
-    expect(core.rings()).toBe(1)
     core.upstream.onLookup = success
+    core.clock.advance(5 * SECOND)
     await core.round()
     expect(await core.tasks.find(task.id)).toMatchObject({ status: 'SUCCEEDED', images: [{ url: URLS[0] }] })
   })
@@ -666,7 +776,7 @@ describe('what counts as failed, and turns out to be accepted', () => {
     [true, { upstreamTaskId: 'u9', outcome: { kind: 'succeeded', imageUrls: URLS } } as const],
   ])('is asked about until it is clear (CALLBACK_CONFIRM %s)', async (confirmCallbacks, news) => {
     await using core = await openCore({ confirmCallbacks })
-    const task = await refused(core, text(504, '<html>'))
+    const task = await refused(core, text(404, '<html>'))
     core.upstream.onLookup = text(502, '<html>')
     expect(await core.tasks.receive(task, news, 'c')).toBe('taken')
     await core.round()
@@ -733,11 +843,11 @@ describe('what counts as failed, and turns out to be accepted', () => {
   })
 })
 
-test('a task that has succeeded is never asked about, even if a callback has just asked for it', async () => {
+test('a task that has succeeded is never polled, even if it was due', async () => {
   await using core = await openCore()
   const task = await accepted(core)
   core.upstream.onLookup = success
-  await core.store.hurry(task.id)
+  await core.store.update(task, { ...task, dueAt: 0 })
   const read = await core.tasks.find(task.id)
   const images = [{ url: 'https://example.com/a.png', expiresAt: core.clock.now() + HOUR }]
   const done = { version: 3, status: 'SUCCEEDED', settledAt: core.clock.now(), images } as const
@@ -789,9 +899,11 @@ describe("the upstream's answer", () => {
         .breakTables()
         .then(() => json(200, { code: 200, data: { taskId: 'upstream-1' } })(response, request))
     }
-    const before = core.clock.pending
     const submission = core.submit()
-    while (core.clock.pending === before) await new Promise(setImmediate)
+    // First the timer of the lease on the answer, which ends with the answer; then that of the retry.
+    while (core.clock.pending === 0) await new Promise(setImmediate)
+    while (core.clock.pending > 0) await new Promise(setImmediate)
+    while (core.clock.pending === 0) await new Promise(setImmediate)
     await core.database.mendTables()
     core.clock.advance(SECOND)
     expect(await submission).toMatchObject({ task: { status: 'PROCESSING', upstreamTaskId: 'upstream-1' } })

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
-import { UpscaleImageDocument } from '../generated/operations.ts'
+import { GetHistoryDocument, UpscaleImageDocument } from '../generated/operations.ts'
 import { startGateway, type Gateway } from '../support/gateway.ts'
 import {
   json,
@@ -11,7 +11,12 @@ import {
   type ScriptedUpstream,
 } from '../support/scripted-upstream.ts'
 
-const API_KEY = 'sk-very-secret-key'
+const API_KEY = 'sk-very/secret-key/'
+
+/** JSON so many levels deep. */
+function nest(depth: number, open = '[', close = ']'): string {
+  return `${open.repeat(depth)}1${close.repeat(depth)}`
+}
 
 describe('what the upstream answers to a submit', () => {
   let upstream: ScriptedUpstream
@@ -85,41 +90,144 @@ describe('what the upstream answers to a submit', () => {
   })
 
   const success = { code: 200, msg: 'success', data: { taskId: 'upstream-1' } }
-  const oddities: [string, Answer, number][] = [
-    ['an HTML page', text(200, '<html><body>hello</body></html>', { 'content-type': 'text/html' }), 200],
-    ['an HTML error page', text(502, '<html>Bad Gateway nginx/1.2.3</html>'), 502],
-    ['an odd User-Agent block page', text(403, 'error code: 1010'), 403],
-    ['an empty body', text(200, ''), 200],
-    ['an array', json(200, [success]), 200],
-    ['a string', json(200, 'ok'), 200],
-    ['null', json(200, null), 200],
-    ['an object without code', json(200, { data: { taskId: 'x' } }), 200],
-    ['a code that is no integer', json(200, { ...success, code: 2.5 }), 200],
-    ['200 without data', json(200, { code: 200, msg: 'success' }), 200],
-    ['200 with null data', json(200, { ...success, data: null }), 200],
-    ['200 with an empty id', json(200, { ...success, data: { taskId: '' } }), 200],
-    ['an unknown code', json(200, { code: 777, msg: 'secret internals' }), 777],
-    ['HTTP 500 around a success', json(500, success), 500],
-    ['a redirect, which is not followed', text(302, '', { location: '/elsewhere' }), 302],
+  const html = (status: number, headers = {}) =>
+    text(status, '<html>Bad Gateway nginx/1.2.3</html>', { 'content-type': 'text/html', ...headers })
+
+  /** Sends a callback of success, as the upstream does for a task that it has taken. */
+  async function callBack() {
+    const { callBackUrl } = JSON.parse(upstream.received[0]?.body ?? '') as { callBackUrl: string }
+    const path = new URL(callBackUrl).pathname.replace('/base', '')
+    const data = { taskId: 'upstream-1', resultUrls: ['https://cdn.example/a.png'] }
+    return fetch(gateway.callbackUrl + path, { method: 'POST', body: JSON.stringify({ code: 200, data }) })
+  }
+
+  const unproven: [string, Answer, string][] = [
+    ...[500, 502, 504, 520, 524].flatMap((status): [string, Answer, string][] => [
+      [`HTTP ${status} with an HTML page`, html(status), `HTTP ${status} without an envelope`],
+      [`HTTP ${status} with an empty body`, text(status, ''), `HTTP ${status} without an envelope`],
+    ]),
+    ['HTTP 200 with an HTML page', html(200), 'HTTP 200 without an envelope'],
+    ['HTTP 200 with an empty body', text(200, ''), 'HTTP 200 without an envelope'],
+    ['an array', json(200, [success]), 'HTTP 200 without an envelope'],
+    ['a string', json(200, 'ok'), 'HTTP 200 without an envelope'],
+    ['null', json(200, null), 'HTTP 200 without an envelope'],
+    ['an object without code', json(200, { data: { taskId: 'x' } }), 'HTTP 200 without an envelope'],
+    ['a code that is no integer', json(200, { ...success, code: 2.5 }), 'HTTP 200 without an envelope'],
+    [
+      'a code that throws when read as text',
+      json(200, { code: { toString: 1 } }),
+      'HTTP 200 without an envelope',
+    ],
+    ['a code nested 10,000 deep', text(200, `{"code":${nest(10_000)}}`), 'HTTP 200 without an envelope'],
+    [
+      'a msg nested 10,000 deep',
+      text(200, `{"msg":${nest(10_000)},"data":null}`),
+      'HTTP 200 without an envelope',
+    ],
+    [
+      'an error nested 10,000 deep',
+      text(200, nest(10_000, '{"error":', '}')),
+      'HTTP 200 without an envelope',
+    ],
+    ['200 without data', json(200, { code: 200, msg: 'success' }), 'HTTP 200, code 200, no task id'],
+    ['200 with null data', json(200, { ...success, data: null }), 'HTTP 200, code 200, no task id'],
+    [
+      '200 with an empty id',
+      json(200, { ...success, data: { taskId: '' } }),
+      'HTTP 200, code 200, no task id',
+    ],
+    ['HTTP 500 around a success', json(500, success), 'HTTP 500, code 200'],
+    [
+      'a redirect, which is not followed',
+      text(302, '', { location: '/elsewhere' }),
+      'HTTP 302 without an envelope',
+    ],
   ]
-  test.each(oddities)(
-    '%s is a protocol error that keeps the number and leaks nothing',
-    async (_name, answer, number) => {
+  test.each(unproven)(
+    'that proves nothing leaves the task SUBMITTED, is not paid again, and a callback settles it: %s',
+    async (_name, answer, note) => {
       upstream.onCreate = answer
       const payload = await submit()
-      expect(payload).toMatchObject({
-        task: null,
-        problem: {
-          code: 'UPSTREAM_PROTOCOL_ERROR',
-          upstreamCode: number,
-          retryable: false,
-          retryAfterMs: null,
-        },
-      })
-      expect(JSON.stringify(payload)).not.toMatch(/nginx|internals|1010|html/)
+      expect(payload).toMatchObject({ task: { status: 'SUBMITTED' }, problem: null })
+      expect(await submit()).toMatchObject({ task: { id: payload?.task?.id }, replayed: true })
       expect(upstream.received).toHaveLength(1)
+      expect((await callBack()).status).toBe(200)
+      const { data } = await gateway.run('HTTP', GetHistoryDocument, { id: payload?.task?.id ?? '' })
+      expect(data?.upscaleTask?.status).toBe('SUCCEEDED')
+      expect(data?.upscaleTask?.history.map((event) => event.note)).toEqual([
+        'submitted',
+        `the answer was not understood: ${note}`,
+        'done',
+      ])
+      expect(JSON.stringify(data)).not.toMatch(/nginx|html/)
     },
   )
+
+  const refusals: [string, Answer, object][] = [
+    [
+      '429 of a CDN',
+      html(429, { 'retry-after': '7' }),
+      { code: 'UPSTREAM_RATE_LIMITED', upstreamCode: 429, retryable: true, retryAfterMs: 7_000 },
+    ],
+    [
+      '503 of a CDN',
+      html(503, { 'retry-after': '120' }),
+      { code: 'UPSTREAM_MAINTENANCE', upstreamCode: 503, retryable: true, retryAfterMs: 120_000 },
+    ],
+    ...[521, 522, 523].map((status): [string, Answer, object] => [
+      `${status} of a CDN`,
+      html(status),
+      { code: 'UPSTREAM_UNREACHABLE', upstreamCode: status, retryable: true, retryAfterMs: 5_000 },
+    ]),
+    ...(
+      [
+        [401, 'UPSTREAM_UNAUTHORIZED'],
+        [402, 'INSUFFICIENT_CREDITS'],
+        [403, 'UPSTREAM_PROTOCOL_ERROR'],
+        [404, 'UPSTREAM_NOT_FOUND'],
+        [405, 'UPSTREAM_PROTOCOL_ERROR'],
+        [413, 'UPSTREAM_PROTOCOL_ERROR'],
+        [415, 'UPSTREAM_PROTOCOL_ERROR'],
+      ] as const
+    ).map(([status, code]): [string, Answer, object] => [
+      `${status} without an envelope`,
+      text(status, 'error code: 1010'),
+      { code, upstreamCode: status, retryable: false, retryAfterMs: null },
+    ]),
+  ]
+  test.each(refusals)(
+    'that proves that nothing ran is a refusal, which frees the key: %s',
+    async (_n, answer, problem) => {
+      upstream.onCreate = answer
+      const payload = await submit({ idempotencyKey: 'key' })
+      expect(payload).toMatchObject({ task: null, problem })
+      expect(JSON.stringify(payload)).not.toMatch(/nginx|1010|html|charged/)
+      upstream.onCreate = json(200, success)
+      expect(await submit({ idempotencyKey: 'key' })).toMatchObject({
+        task: { status: 'PROCESSING' },
+        replayed: false,
+      })
+    },
+  )
+
+  test('with a code that is not in the catalogue is a protocol error that keeps the number and leaks nothing', async () => {
+    upstream.onCreate = json(200, { code: 777, msg: 'secret internals' })
+    const payload = await submit()
+    const problem = { code: 'UPSTREAM_PROTOCOL_ERROR', upstreamCode: 777, retryable: false }
+    expect(payload).toMatchObject({ task: null, problem })
+    expect(JSON.stringify(payload)).not.toContain('internals')
+  })
+
+  test.each<[number, string, boolean]>([
+    [408, 'UPSTREAM_TIMEOUT', true],
+    [433, 'KEY_QUOTA_EXCEEDED', false],
+  ])('with code %i is %s, which frees the key', async (code, ours, retryable) => {
+    upstream.onCreate = json(200, { code, msg: 'x', data: null })
+    const payload = await submit({ idempotencyKey: 'key' })
+    expect(payload).toMatchObject({ task: null, problem: { code: ours, upstreamCode: code, retryable } })
+    upstream.onCreate = json(200, success)
+    expect(await submit({ idempotencyKey: 'key' })).toMatchObject({ task: { status: 'PROCESSING' } })
+  })
 
   test.each<[string, Answer, object]>([
     [

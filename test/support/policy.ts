@@ -8,6 +8,7 @@ export const POLICY: TaskPolicy = {
   imageLifetimeMs: 86_400_000,
   idempotencyKeyLifetimeMs: 86_400_000,
   submitTimeoutMs: 30_000,
+  answerLeaseMs: 6_000,
   pollTimeoutMs: 10_000,
   confirmTimeoutMs: 3_000,
   pollsPerSecond: 5,

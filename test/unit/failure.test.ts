@@ -13,6 +13,8 @@ const NUMBERED = [
   [401, 'UPSTREAM_UNAUTHORIZED', false, null],
   [402, 'INSUFFICIENT_CREDITS', false, null],
   [404, 'UPSTREAM_NOT_FOUND', false, null],
+  [408, 'UPSTREAM_TIMEOUT', true, 0],
+  [433, 'KEY_QUOTA_EXCEEDED', false, null],
   [422, 'UPSTREAM_VALIDATION_FAILED', false, null],
   [429, 'UPSTREAM_RATE_LIMITED', true, 10_000],
   [455, 'UPSTREAM_MAINTENANCE', true, 60_000],
@@ -26,7 +28,8 @@ const CONCLUDED = [
   [null, 'UPSTREAM_PROTOCOL_ERROR', false, null],
   [null, 'UPSTREAM_UNREACHABLE', true, 5_000],
   [null, 'UPSTREAM_OUTCOME_UNKNOWN', false, null],
-  [null, 'SETTLEMENT_TIMEOUT', true, 0],
+  [null, 'NOT_SENT', true, 5_000],
+  [null, 'SETTLEMENT_TIMEOUT', false, null],
 ] as const
 
 const TABLE = [...NUMBERED, ...CONCLUDED]
@@ -87,7 +90,7 @@ describe('a failure that the gateway concludes', () => {
   test.each<[UpscaleErrorCode, number | null]>([
     ['UPSTREAM_UNREACHABLE', 5_000],
     ['UPSTREAM_OUTCOME_UNKNOWN', null],
-    ['SETTLEMENT_TIMEOUT', 0],
+    ['SETTLEMENT_TIMEOUT', null],
     ['GENERATION_FAILED', 0],
   ])('%s has no number and the wait of the catalogue', (code, retryAfterMs) => {
     expect(toFailure(code)).toEqual({ code, upstreamCode: null, retryAfterMs })

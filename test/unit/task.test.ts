@@ -18,10 +18,18 @@ const OLD_FAILURE: Failure = { ...toFailure('SETTLEMENT_TIMEOUT'), correlationId
 const at = NOW
 const REPORTS: Record<Report['kind'], Report> = freeze({
   accepted: { kind: 'accepted', at, source: 'SUBMIT', upstreamTaskId: 'up-1', pollAt: NOW + 30_000 },
-  unanswered: { kind: 'unanswered', at, source: 'SUBMIT' },
-  refused: { kind: 'refused', at, source: 'SUBMIT', failure: FAILURE },
+  unanswered: { kind: 'unanswered', at, source: 'SUBMIT', note: 'lost' },
+  refused: { kind: 'refused', at, source: 'SUBMIT', failure: FAILURE, note: 'refused' },
   succeeded: { kind: 'succeeded', at, source: 'CALLBACK', upstreamTaskId: 'up-1', images: IMAGES },
-  failed: { kind: 'failed', at, source: 'POLL', upstreamTaskId: 'up-1', failure: FAILURE },
+  failed: {
+    kind: 'failed',
+    at,
+    source: 'POLL',
+    upstreamTaskId: 'up-1',
+    failure: FAILURE,
+    failedBy: 'UPSTREAM',
+    note: 'failed',
+  },
   overdue: { kind: 'overdue', at, source: 'DEADLINE', correlationId: 'correlation-1' },
 })
 const KINDS = Object.keys(REPORTS) as Report['kind'][]
@@ -51,6 +59,8 @@ function taskIn(status: TaskStatus, facts: Partial<UpscaleTask> = {}): UpscaleTa
     answerBy: CREATED + 90_000,
     dueAt: null,
     polls: 0,
+    absences: 0,
+    absentSince: null,
     history: [{ at: CREATED, status: 'SUBMITTED', source: 'SUBMIT', upstreamCode: null, note: 'submitted' }],
   }
   const accepted = { upstreamTaskId: 'up-1', updatedAt: CREATED + 1_000, answerBy: null }
@@ -134,7 +144,7 @@ describe('what a report makes of a task', () => {
 
   test.each([
     ['SUBMITTED', 'UPSTREAM_OUTCOME_UNKNOWN', null, null],
-    ['PROCESSING', 'SETTLEMENT_TIMEOUT', 0, 'up-1'],
+    ['PROCESSING', 'SETTLEMENT_TIMEOUT', null, 'up-1'],
   ] as const)('%s, overdue: it is FAILED with %s', (status, code, retryAfterMs, upstreamTaskId) => {
     expect(applyReport(taskIn(status), REPORTS.overdue)).toMatchObject({
       status: 'FAILED',
@@ -368,19 +378,29 @@ describe('that nothing was charged', () => {
     'UPSTREAM_MAINTENANCE',
     'UPSTREAM_SERVER_ERROR',
     'GENERATION_FAILED',
+    'UPSTREAM_TIMEOUT',
+    'KEY_QUOTA_EXCEEDED',
     'UPSTREAM_UNREACHABLE',
+    'NOT_SENT',
     'RATE_LIMITED',
   ]
 
   test.each(UPSCALE_ERROR_CODES)('is known of a refusal, by its code alone: %s', (code) => {
     const failure = { ...toFailure(code), correlationId: 'correlation-1' }
-    const next = applyReport(taskIn('SUBMITTED'), { kind: 'refused', at, source: 'SUBMIT', failure })
+    const next = applyReport(taskIn('SUBMITTED'), {
+      kind: 'refused',
+      at,
+      source: 'SUBMIT',
+      failure,
+      note: 'refused',
+    })
     expect(next && isUncharged(next)).toBe(FREE.includes(code))
   })
 
   test.each(UPSCALE_ERROR_CODES)('is not known of any failure after acceptance: %s', (code) => {
     const failure = { ...toFailure(code), correlationId: 'correlation-1' }
-    const report: Report = { kind: 'failed', at, source: 'POLL', upstreamTaskId: 'up-1', failure }
+    const facts = { at, source: 'POLL', upstreamTaskId: 'up-1', note: 'failed' } as const
+    const report: Report = { ...facts, kind: 'failed', failure, failedBy: 'UPSTREAM' }
     for (const status of ['SUBMITTED', 'PROCESSING'] as const) {
       const next = applyReport(taskIn(status), report)
       expect(next && isUncharged(next)).toBe(false)

@@ -7,6 +7,8 @@ const CODES = [
   [401, 'UPSTREAM_UNAUTHORIZED', null],
   [402, 'INSUFFICIENT_CREDITS', null],
   [404, 'UPSTREAM_NOT_FOUND', null],
+  [408, 'UPSTREAM_TIMEOUT', 0],
+  [433, 'KEY_QUOTA_EXCEEDED', null],
   [422, 'UPSTREAM_VALIDATION_FAILED', null],
   [429, 'UPSTREAM_RATE_LIMITED', 10_000],
   [455, 'UPSTREAM_MAINTENANCE', 60_000],
@@ -68,7 +70,31 @@ const SCALARS = [
 const protocolError = (upstreamCode: number) => ({
   kind: 'refused',
   failure: { code: 'UPSTREAM_PROTOCOL_ERROR', upstreamCode, retryAfterMs: null },
+  note: `refused by the upscale service with code ${upstreamCode}`,
 })
+
+/** HTTP statuses that prove, without an envelope, that the origin did not run the request: code of ours, wait. */
+const NOT_RUN = [
+  [401, 'UPSTREAM_UNAUTHORIZED', null],
+  [402, 'INSUFFICIENT_CREDITS', null],
+  [403, 'UPSTREAM_PROTOCOL_ERROR', null],
+  [404, 'UPSTREAM_NOT_FOUND', null],
+  [405, 'UPSTREAM_PROTOCOL_ERROR', null],
+  [413, 'UPSTREAM_PROTOCOL_ERROR', null],
+  [415, 'UPSTREAM_PROTOCOL_ERROR', null],
+  [429, 'UPSTREAM_RATE_LIMITED', 10_000],
+  [503, 'UPSTREAM_MAINTENANCE', 60_000],
+  [521, 'UPSTREAM_UNREACHABLE', 5_000],
+  [522, 'UPSTREAM_UNREACHABLE', 5_000],
+  [523, 'UPSTREAM_UNREACHABLE', 5_000],
+  [525, 'UPSTREAM_UNREACHABLE', 5_000],
+  [530, 'UPSTREAM_UNREACHABLE', 5_000],
+] as const
+
+/** HTTP statuses that prove nothing without an envelope. */
+const UNPROVEN = [
+  200, 201, 204, 301, 302, 400, 408, 409, 422, 499, 500, 501, 502, 504, 505, 520, 524, 527, 599,
+]
 
 describe('the answer to a create request', () => {
   test.each([
@@ -81,7 +107,8 @@ describe('the answer to a create request', () => {
   })
 
   describe.each(CODES)('with code %i is %s', (number, code, retryAfterMs) => {
-    const refused = { kind: 'refused', failure: { code, upstreamCode: number, retryAfterMs } }
+    const note = `refused by the upscale service with code ${number}`
+    const refused = { kind: 'refused', failure: { code, upstreamCode: number, retryAfterMs }, note }
 
     test.each([
       ['in an HTTP 200', 200, { code: number, msg: 'no', data: null }],
@@ -109,16 +136,41 @@ describe('the answer to a create request', () => {
     ['the id is null', { code: 200, data: { taskId: null } }],
     ['the id is no text', { code: 200, data: { taskId: { id: 'new-1' } } }],
     ['the id stands elsewhere', { code: 200, taskId: 'new-1', data: {} }],
-  ])('with code 200 and no id is a protocol error: %s', (_name, body) => {
-    expect(parseSubmitAnswer(200, body, null)).toEqual(protocolError(200))
+  ])('with code 200 and no id leaves the outcome unknown: %s', (_name, body) => {
+    const note = 'not understood: HTTP 200, code 200, no task id'
+    expect(parseSubmitAnswer(200, body, null)).toEqual({ kind: 'unknown', note })
   })
 
   describe.each(NOT_ENVELOPES)('that is not the envelope (%s)', (_name, body) => {
-    test.each([200, 403, 404, 429, 500, 502])('is a protocol error with the HTTP status %i', (status) => {
-      expect(parseSubmitAnswer(status, body, null)).toEqual(protocolError(status))
-      expect(parseSubmitAnswer(status, body, 7_000)).toEqual(protocolError(status))
+    test.each(UNPROVEN)('leaves the outcome unknown with HTTP %i', (status) => {
+      const note = `not understood: HTTP ${status} without an envelope`
+      expect(parseSubmitAnswer(status, body, null)).toEqual({ kind: 'unknown', note })
+      expect(parseSubmitAnswer(status, body, 7_000)).toEqual({ kind: 'unknown', note })
+    })
+
+    test.each(NOT_RUN)('is a refusal without a charge with HTTP %i: %s', (status, code, retryAfterMs) => {
+      const failure = { code, upstreamCode: status, retryAfterMs, nothingCharged: true }
+      const note = `refused before the upscale service ran it: HTTP ${status} without an envelope`
+      expect(parseSubmitAnswer(status, body, null)).toEqual({ kind: 'refused', failure, note })
+      const waits = retryAfterMs === null ? null : 7_000
+      expect(parseSubmitAnswer(status, body, 7_000)).toMatchObject({ failure: { retryAfterMs: waits } })
     })
   })
+
+  test.each([
+    ['a whole number', 4711, '4711'],
+    ['the largest exact number', Number.MAX_SAFE_INTEGER, String(Number.MAX_SAFE_INTEGER)],
+  ])('may name the task by %s', (_name, taskId, upstreamTaskId) => {
+    const body = { code: 200, data: { taskId } }
+    expect(parseSubmitAnswer(200, body, null)).toEqual({ kind: 'accepted', upstreamTaskId })
+  })
+
+  test.each([1.5, 2 ** 53, 1e300])(
+    'whose task id is the inexact number %p leaves the outcome unknown',
+    (taskId) => {
+      expect(parseSubmitAnswer(200, { code: 200, data: { taskId } }, null)).toMatchObject({ kind: 'unknown' })
+    },
+  )
 
   test.each(UNKNOWN_CODES)('with the unknown code %i is a protocol error that keeps the number', (code) => {
     const data = { taskId: 'new-1' }
@@ -126,10 +178,14 @@ describe('the answer to a create request', () => {
     expect(parseSubmitAnswer(200, { code: String(code), data }, null)).toEqual(protocolError(code))
   })
 
-  test.each([302, 400, 404, 429, 500, 503])('with code 200 under HTTP %i is no acceptance', (status) => {
-    const body = { code: 200, msg: 'success', data: { taskId: 'new-1' } }
-    expect(parseSubmitAnswer(status, body, null)).toEqual(protocolError(status))
-  })
+  test.each([302, 400, 404, 429, 500, 503])(
+    'with code 200 under HTTP %i leaves the outcome unknown',
+    (status) => {
+      const body = { code: 200, msg: 'success', data: { taskId: 'new-1' } }
+      const note = `not understood: HTTP ${status}, code 200`
+      expect(parseSubmitAnswer(status, body, null)).toEqual({ kind: 'unknown', note })
+    },
+  )
 
   test.each(CODES)('with code %i (%s) takes a Retry-After only if waiting helps', (code, _name, wait) => {
     const waits = (retryAfterMs: number | null) => ({ failure: { upstreamCode: code, retryAfterMs } })
@@ -139,11 +195,12 @@ describe('the answer to a create request', () => {
     expect(parseSubmitAnswer(429, body, null)).toMatchObject(waits(wait))
   })
 
-  test.each(BEYOND_INT)('with code %s is a protocol error whose number fits GraphQL’s Int', (code) => {
-    const answer = parseSubmitAnswer(200, { code, data: null }, null)
-    expect(answer).toMatchObject({ kind: 'refused', failure: { code: 'UPSTREAM_PROTOCOL_ERROR' } })
-    expectInts(answer)
-  })
+  test.each(BEYOND_INT)(
+    'with code %s, which GraphQL’s Int cannot hold, leaves the outcome unknown',
+    (code) => {
+      expect(parseSubmitAnswer(200, { code, data: null }, null)).toMatchObject({ kind: 'unknown' })
+    },
+  )
 })
 
 describe('a Retry-After header', () => {
@@ -269,7 +326,9 @@ describe('the answer of record-info', () => {
     ['an empty list', { resultUrls: [] }],
     ['resultUrls null', { resultUrls: null }],
     ['an empty text', ''],
-    ['text that is not JSON', 'https://cdn.example/a.png'],
+    ['text that is neither JSON nor a URL', 'a.png'],
+    ['a URL with user info', { resultUrls: ['https://user:secret@cdn.example/a.png'] }],
+    ['a URL of 250 KB', { resultUrls: [`https://cdn.example/${'a'.repeat(250_000)}`] }],
     ['JSON text of null', 'null'],
     ['a number', 7],
     ['objects without resultUrl', { resultUrls: [{ url: 'https://cdn.example/a.png' }, {}, null] }],
@@ -282,7 +341,8 @@ describe('the answer of record-info', () => {
 
   test('drops what is not an absolute http(s) URL and keeps the rest', () => {
     const resultUrls = ['file:///etc/passwd', URL_A, 'b.png', 17, null, [], { resultUrl: URL_B }]
-    expect(parseLookup(result({ resultUrls }))).toEqual({ kind: 'succeeded', imageUrls: [URL_A, URL_B] })
+    const imageUrls = [URL_A, URL_B]
+    expect(parseLookup(result({ resultUrls }))).toEqual({ kind: 'succeeded', imageUrls, dropped: 2 })
   })
 
   test('nested beyond all reason is no reason to throw', () => {
@@ -293,7 +353,8 @@ describe('the answer of record-info', () => {
 
   describe.each([2, 3, '2', '3'])('with successFlag %p', (successFlag) => {
     test.each(CODES)('and errorCode %i is the failure %s', (number, code, retryAfterMs) => {
-      const failed = { kind: 'failed', failure: { code, upstreamCode: number, retryAfterMs } }
+      const failure = { code, upstreamCode: number, retryAfterMs }
+      const failed = { kind: 'failed', failure, recorded: true }
       expect(parseLookup(record({ successFlag, errorCode: number }))).toEqual(failed)
       expect(parseLookup(record({ successFlag, errorCode: String(number) }))).toEqual(failed)
     })
@@ -304,6 +365,7 @@ describe('the answer of record-info', () => {
         expect(parseLookup(record({ successFlag, errorCode, errorMessage: 'no' }))).toEqual({
           kind: 'failed',
           failure: { code: 'GENERATION_FAILED', upstreamCode: null, retryAfterMs: 0 },
+          recorded: true,
         })
       },
     )
@@ -312,6 +374,7 @@ describe('the answer of record-info', () => {
       expect(parseLookup(record({ successFlag, errorCode }))).toEqual({
         kind: 'failed',
         failure: { code: 'UPSTREAM_PROTOCOL_ERROR', upstreamCode: errorCode, retryAfterMs: null },
+        recorded: true,
       })
     })
   })
@@ -333,11 +396,10 @@ describe('the answer of record-info', () => {
   })
 
   test.each<[string, unknown]>([
-    ...[201, 400, 401, 402, 429, 455, 500, 501, 505, 999].map((code): [string, unknown] => [
+    ...[201, 400, 401, 402, 429, 433, 455, 999].map((code): [string, unknown] => [
       `code ${code} with data null`,
       { code, msg: 'no', data: null },
     ]),
-    ['code 500 with a record', { ...record({ successFlag: 2, errorCode: 500 }), code: 500 }],
     ['code 422 with a record', { ...record({ successFlag: 2, errorCode: 422 }), code: 422 }],
     ['code 404 with a record', { ...record({ successFlag: 1 }), code: 404 }],
     ['code 200 with data null', { code: 200, data: null }],
@@ -347,6 +409,79 @@ describe('the answer of record-info', () => {
     ...NOT_ENVELOPES,
   ])('says nothing of the task: %s', (_name, body) => {
     expect(parseLookup(body)).toEqual({ kind: 'unavailable' })
+  })
+})
+
+describe('record-info with a failure as the code of its envelope', () => {
+  const failed = (code: string, upstreamCode: number, retryAfterMs: number | null, recorded: boolean) => ({
+    kind: 'failed',
+    failure: { code, upstreamCode, retryAfterMs },
+    recorded,
+  })
+  const CASES = [
+    [408, 'UPSTREAM_TIMEOUT', 0],
+    [500, 'UPSTREAM_SERVER_ERROR', 5_000],
+    [501, 'GENERATION_FAILED', 0],
+    [505, 'FEATURE_DISABLED', null],
+  ] as const
+
+  test.each(CASES)('%i is the failure %s, with or without a record', (code, ours, retryAfterMs) => {
+    expect(parseLookup({ code, msg: 'no', data: null })).toEqual(failed(ours, code, retryAfterMs, false))
+    expect(parseLookup({ code, msg: 'no' })).toEqual(failed(ours, code, retryAfterMs, false))
+    const generating = { code, data: { taskId: 'up-1', successFlag: 0 } }
+    expect(parseLookup(generating)).toEqual(failed(ours, code, retryAfterMs, true))
+  })
+
+  test('takes the precise code of the record before the coarse one of the envelope', () => {
+    const body = { code: 500, data: { successFlag: 2, errorCode: 422 } }
+    expect(parseLookup(body)).toEqual(failed('UPSTREAM_VALIDATION_FAILED', 422, null, true))
+  })
+})
+
+describe('the images of a result', () => {
+  const url = (n: number) => `https://cdn.example/${n}.png`
+  const images = (data: object) => parseCallback({ code: 200, data: { taskId: 'up-1', ...data } })?.outcome
+
+  test('are counted once, wherever and however often their URL stands', () => {
+    const data = { resultUrls: [url(1), url(2), url(1)], info: { resultUrls: [{ resultUrl: url(1) }] } }
+    expect(images(data)).toEqual({ kind: 'succeeded', imageUrls: [url(1), url(2)] })
+    expect(images({ resultUrls: [url(1)], info: { resultUrls: [url(1)] } })).toEqual({
+      kind: 'succeeded',
+      imageUrls: [url(1)],
+    })
+  })
+
+  test('are at most 16, of 4,096 characters each; how many were dropped is counted', () => {
+    const many = Array.from({ length: 19_000 }, (_, n) => url(n))
+    expect(images({ resultUrls: many })).toEqual({
+      kind: 'succeeded',
+      imageUrls: many.slice(0, 16),
+      dropped: 18_984,
+    })
+    const long = `https://cdn.example/${'a'.repeat(4_097)}`
+    expect(images({ resultUrls: [long, url(1)] })).toEqual({
+      kind: 'succeeded',
+      imageUrls: [url(1)],
+      dropped: 1,
+    })
+    // A URL grows when it is written in its normal form.
+    expect(images({ resultUrls: [`https://cdn.example/${'ä'.repeat(1_000)}`] })).toEqual({
+      kind: 'inconclusive',
+    })
+  })
+
+  test.each([
+    ['one URL instead of a list', { resultUrls: url(1) }],
+    ['one object instead of a list', { resultUrls: { resultUrl: url(1) } }],
+    ['a JSON text of a list', { resultUrls: JSON.stringify([url(1)]) }],
+    ['one URL in info', { info: { resultUrls: url(1) } }],
+  ])('may come as %s', (_name, data) => {
+    expect(images(data)).toEqual({ kind: 'succeeded', imageUrls: [url(1)] })
+  })
+
+  test('with user info in their URL are dropped', () => {
+    const resultUrls = ['https://user@cdn.example/a.png', 'https://:secret@cdn.example/a.png', url(1)]
+    expect(images({ resultUrls })).toEqual({ kind: 'succeeded', imageUrls: [url(1)], dropped: 2 })
   })
 })
 
@@ -388,7 +523,7 @@ describe('a callback', () => {
       [URL_A],
     ],
   ])('of code 200 with a URL is success: %s', (_name, body, imageUrls) => {
-    expect(parseCallback(body)).toEqual(succeeded(...imageUrls))
+    expect(parseCallback(body)).toMatchObject(succeeded(...imageUrls))
   })
 
   test.each<[string, unknown]>([
@@ -463,7 +598,8 @@ describe('a callback', () => {
     ['unprintable', { data: { taskId: 'up\n' } }],
     ['half a character', { data: { taskId: 'up\udfff' } }],
     ['null', { taskId: null, data: { taskId: null, task_id: null } }],
-    ['a number', { data: { taskId: 17 } }],
+    ['a fraction', { data: { taskId: 1.5 } }],
+    ['a number that is not exact', { data: { taskId: 2 ** 53 } }],
     ['in a place nobody knows', { data: { id: 'up-1' } }],
   ])('without a task id is none: %s', (_name, ids) => {
     expect(parseCallback({ code: 200, ...ids })).toBeUndefined()
@@ -488,8 +624,9 @@ describe('whatever JSON comes in', () => {
       for (const status of [200, 429, 502]) {
         const answer = parseSubmitAnswer(status, body, null)
         if (answer.kind === 'accepted') expect(answer.upstreamTaskId).not.toBe('')
-        else expect(answer).toMatchObject({ kind: 'refused', failure: { code: expect.any(String) } })
-        if (status !== 200) expect(answer.kind).toBe('refused')
+        else if (answer.kind === 'refused') expect(answer.failure.code).toEqual(expect.any(String))
+        else expect(answer.note).toContain(`HTTP ${status}`)
+        if (status !== 200) expect(answer.kind).not.toBe('accepted')
       }
   })
 
