@@ -10,7 +10,7 @@ const LOOK_EVERY_MS = 1_000
  * ends the wait: the task is then shown as it stands.
  */
 export async function awaitAnswer(
-  { store, hints, clock }: Pick<TaskDependencies, 'store' | 'hints' | 'clock'>,
+  { store, hints, clock, policy }: Pick<TaskDependencies, 'store' | 'hints' | 'clock' | 'policy'>,
   task: UpscaleTask,
   ending: AbortSignal,
 ): Promise<UpscaleTask> {
@@ -19,11 +19,15 @@ export async function awaitAnswer(
   const look = () => changed.resolve()
   using _listener = await hints.listen(task.id, look)
   ending.addEventListener('abort', look)
+  // `answerBy` is an instant: if the clock is set back meanwhile, it does not come in time.
+  const giveUpAt = clock.elapsed() + policy.submitTimeoutMs
   try {
     for (;;) {
       const current = await store.read(task.id)
-      if (current === undefined || !isAwaited(current, clock.now()) || ending.aborted) return current ?? task
-      using _timer = clock.after(Math.min(LOOK_EVERY_MS, (current.answerBy ?? 0) - clock.now()), look)
+      const leftMs = giveUpAt - clock.elapsed()
+      if (current === undefined || !isAwaited(current, clock.now()) || leftMs <= 0 || ending.aborted)
+        return current ?? task
+      using _timer = clock.after(Math.min(LOOK_EVERY_MS, leftMs, (current.answerBy ?? 0) - clock.now()), look)
       await changed.promise
       changed = Promise.withResolvers()
     }

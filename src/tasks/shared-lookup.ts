@@ -11,9 +11,9 @@ export function createSharedLookup(
 ): SharedLookup {
   const running = new Map<string, Promise<Lookup>>()
   const ask = async (upstreamTaskId: string, correlationId: string): Promise<Lookup> => {
-    const until = clock.now() + policy.confirmTimeoutMs
+    const until = clock.elapsed() + policy.confirmTimeoutMs
     if (!(await budget.wait(policy.confirmTimeoutMs))) return { kind: 'unavailable' }
-    const timeoutMs = Math.max(1, until - clock.now())
+    const timeoutMs = Math.max(1, until - clock.elapsed())
     return upscaler.lookup(upstreamTaskId, { timeoutMs, correlationId })
   }
   return (upstreamTaskId, correlationId) => {

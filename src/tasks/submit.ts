@@ -116,13 +116,17 @@ const STORE_RETRY_MS = 1_000
  * come later anyway.
  */
 function persist(
-  { clock, log }: TaskDependencies,
+  { clock, log, policy }: TaskDependencies,
   report: Reporter,
   task: UpscaleTask,
   news: Report,
   { cut, background }: SubmitLife,
 ): Promise<UpscaleTask> {
   const { id, answerBy, deadlineAt } = task
+  // Both instants on the monotonic clock, and no further away than they were when the task was made.
+  const toElapsed = (at: number, withinMs: number) => clock.elapsed() + Math.min(at - clock.now(), withinMs)
+  const answerAt = toElapsed(answerBy ?? 0, policy.submitTimeoutMs)
+  const endAt = toElapsed(deadlineAt, policy.deadlineMs)
   const { promise, resolve, reject } = Promise.withResolvers<UpscaleTask>()
   const insist = async () => {
     for (;;) {
@@ -130,9 +134,9 @@ function persist(
         resolve(await report(task, news))
         return
       } catch (error) {
-        const now = clock.now()
-        const final = error instanceof UnknownTaskError || now >= deadlineAt || cut.aborted
-        if (final || now >= (answerBy ?? 0)) reject(error)
+        const now = clock.elapsed()
+        const final = error instanceof UnknownTaskError || now >= endAt || cut.aborted
+        if (final || now >= answerAt) reject(error)
         if (final) {
           log.error({ err: error, taskId: id, news }, "the upstream's answer was never stored")
           return
