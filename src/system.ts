@@ -1,9 +1,10 @@
 import { hash, randomBytes, randomUUID } from 'node:crypto'
 import type { Clock, Secrets } from './tasks/ports.ts'
 
-/** The machine's own clock. */
+/** The machine's clocks. */
 export const systemClock: Clock = {
   now: () => Date.now(),
+  elapsed: () => performance.now(),
   after: (ms, callback) => setTimeout(callback, ms),
 }
 

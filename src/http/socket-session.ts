@@ -64,7 +64,7 @@ export class SocketSession {
     this.#socket = socket
     this.#sockets = sockets
     this.#options = options
-    this.#heardAt = options.clock.now()
+    this.#heardAt = options.clock.elapsed()
     this.#expiry = options.clock.after(INIT_MS, () =>
       socket.close(CloseCode.ConnectionInitialisationTimeout, 'Connection initialisation timeout'),
     )
@@ -123,13 +123,14 @@ export class SocketSession {
 
   /** To be called at every message from the client: also one that only pings wants its socket. */
   touch(): void {
-    this.#heardAt = this.#options.clock.now()
+    this.#heardAt = this.#options.clock.elapsed()
   }
 
   /** To be called now and then. */
   closeIfIdle(): void {
     if (this.operations > 0) this.touch()
-    else if (this.#options.clock.now() >= this.#heardAt + IDLE_MS) this.#socket.close(NORMAL_CLOSURE, 'Idle')
+    else if (this.#options.clock.elapsed() >= this.#heardAt + IDLE_MS)
+      this.#socket.close(NORMAL_CLOSURE, 'Idle')
   }
 
   /** Goes on with a new token of the same owner; with any other the socket is closed. */

@@ -14,14 +14,14 @@ export function createSharedPollBudget(
   const limiter = createLimiter('poll', { limit: perSecond, perMs: 1_000 })
   let waiting = 0
   /** When the window ends from which questions were taken last. */
-  let windowEndsAt = 0
+  let windowEndsAt = -Infinity
   /** What is given back belongs to the window that it was taken from: in the next it would be too much. */
   const reward = async (count: number) => {
-    if (clock.now() < windowEndsAt) await limiter.reward(KEY, count)
+    if (clock.elapsed() < windowEndsAt) await limiter.reward(KEY, count)
   }
   /** Null when they were taken; else how long to wait. */
   const consume = async (count: number): Promise<number | null> => {
-    const askedAt = clock.now()
+    const askedAt = clock.elapsed()
     try {
       windowEndsAt = askedAt + (await limiter.consume(KEY, count)).msBeforeNext
       return null
@@ -43,13 +43,13 @@ export function createSharedPollBudget(
       if (count > 0) await reward(count)
     },
     async wait(timeoutMs) {
-      const until = clock.now() + timeoutMs
+      const until = clock.elapsed() + timeoutMs
       waiting += 1
       try {
         for (;;) {
           const waitMs = await consume(1)
           if (waitMs === null) return true
-          if (clock.now() + waitMs > until) return false
+          if (clock.elapsed() + waitMs > until) return false
           await new Promise<void>((resolve) => clock.after(waitMs, resolve))
         }
       } finally {

@@ -79,6 +79,23 @@ const toMigrations = ({ id }: MigrationDialect): Record<string, Migration> => ({
         .execute()
     },
   },
+  '003-schedule': {
+    async up(db: Kysely<unknown>) {
+      for (const table of ['task', 'delivery']) {
+        await db.schema
+          .alterTable(table)
+          .addColumn('scheduled_at', 'bigint', (column) => column.notNull().defaultTo(0))
+          .execute()
+        // One index serves both the search for due rows and the search for rows of a clock that was set back.
+        await db.schema.dropIndex(`${table}_by_due`).execute()
+        await db.schema
+          .createIndex(`${table}_by_schedule`)
+          .on(table)
+          .columns(['due_at', 'scheduled_at'])
+          .execute()
+      }
+    },
+  },
   '004-absences': {
     async up(db: Kysely<unknown>) {
       await db.schema

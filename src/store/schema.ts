@@ -21,6 +21,8 @@ export interface DeliveryRow {
   last_status_code: number | null
   due_at: number | null
   leased_until: number | null
+  /** When `due_at` and `leased_until` were written. */
+  scheduled_at: number
 }
 
 /** Which task an owner's idempotency key names. */
@@ -51,6 +53,8 @@ export interface TaskRow {
   settled_at: number | null
   deadline_at: number
   due_at: number | null
+  /** When `due_at` was written. */
+  scheduled_at: number
   polls: number
   absences: number
   absent_since: number | null

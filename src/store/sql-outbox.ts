@@ -1,7 +1,9 @@
 import type { Kysely } from 'kysely'
 import { MAX_DELIVERIES, type Attempt, type Delivery, type Outbox } from '../tasks/delivery.ts'
 import { isSettled, type UpscaleTask } from '../tasks/task.ts'
+import { CLOCK_TOLERANCE_MS } from '../tasks/ports.ts'
 import type { Locking } from './locking.ts'
+import { createScheduleCheck } from './schedule-check.ts'
 import type { Database, DeliveryRow } from './schema.ts'
 import type { CompiledQueries, Run, Sql } from './sql.ts'
 
@@ -9,6 +11,7 @@ import type { CompiledQueries, Run, Sql } from './sql.ts'
 export class SqlOutbox implements Outbox {
   readonly #sql: Sql
   readonly #locking: Locking
+  readonly #isCheckDue = createScheduleCheck()
 
   constructor(sql: Sql, locking: Locking) {
     this.#sql = sql
@@ -31,14 +34,7 @@ export class SqlOutbox implements Outbox {
       if (urls.length >= MAX_DELIVERIES) return false
       const { owner } = task
       const settled = task.settled_at !== null
-      await insertDelivery(
-        run,
-        db,
-        { id: taskId, owner },
-        url,
-        urls.length,
-        settled ? { version: task.version, dueAt: now } : null,
-      )
+      await insertDelivery(run, db, { id: taskId, owner }, url, urls.length, now, settled ? task.version : 0)
       return true
     })
   }
@@ -55,6 +51,7 @@ export class SqlOutbox implements Outbox {
     limit: number,
     { hosts, owners }: { readonly hosts: readonly string[]; readonly owners: readonly string[] },
   ): Promise<Delivery[]> {
+    if (this.#isCheckDue(now)) await this.#reviseSchedule(now)
     const rows = await this.#sql.db
       .with('due', (db) =>
         db
@@ -70,11 +67,21 @@ export class SqlOutbox implements Outbox {
       )
       .updateTable('delivery')
       .from('due')
-      .set({ leased_until: leaseUntil })
+      .set({ leased_until: leaseUntil, scheduled_at: now })
       .whereRef('id', '=', 'due_id')
       .returningAll()
       .execute()
     return rows.map(toDelivery)
+  }
+
+  /** Makes what was scheduled before the clock was set back due now, and ends its leases. */
+  async #reviseSchedule(now: number): Promise<void> {
+    await this.#sql.db
+      .updateTable('delivery')
+      .set({ due_at: now, leased_until: null, scheduled_at: now })
+      .where('due_at', 'is not', null)
+      .where('scheduled_at', '>', now + CLOCK_TOLERANCE_MS)
+      .execute()
   }
 
   async finish(claimed: Delivery, { state, attempts, lastStatusCode, dueAt }: Attempt): Promise<void> {
@@ -95,7 +102,7 @@ export class SqlOutbox implements Outbox {
   async redeliver(taskId: string, now: number): Promise<void> {
     await this.#sql.db
       .updateTable('delivery')
-      .set({ state: 'PENDING', attempts: 0, last_status_code: null, due_at: now })
+      .set({ state: 'PENDING', attempts: 0, last_status_code: null, due_at: now, scheduled_at: now })
       .where('task_id', '=', taskId)
       .where('version', '>', 0)
       .execute()
@@ -111,24 +118,32 @@ export async function queueDeliveries(
 ): Promise<boolean> {
   if (!isSettled(task)) return false
   const { id, version, updatedAt } = task
-  const values = [version, 'PENDING', 0, null, updatedAt, id]
+  const values = [version, 'PENDING', 0, null, updatedAt, updatedAt, id]
   const { numAffectedRows } = await queries.run(run, 'queue', values, () =>
     db
       .updateTable('delivery')
-      .set({ version, state: 'PENDING', attempts: 0, last_status_code: null, due_at: updatedAt })
+      .set({
+        version,
+        state: 'PENDING',
+        attempts: 0,
+        last_status_code: null,
+        due_at: updatedAt,
+        scheduled_at: updatedAt,
+      })
       .where('task_id', '=', id),
   )
   return numAffectedRows !== 0n
 }
 
-/** Adds a URL to a task's outbox; `news` is what there is to tell already. */
+/** Adds a URL to a task's outbox; `version` is the settled version to deliver, 0 while there is none. */
 export async function insertDelivery(
   run: Run,
   db: Kysely<Database>,
   { id: taskId, owner }: Pick<UpscaleTask, 'id' | 'owner'>,
   url: string,
   position: number,
-  news: { version: number; dueAt: number } | null,
+  now: number,
+  version: number,
 ): Promise<void> {
   const row: DeliveryRow = {
     id: `${taskId}-${position}`,
@@ -136,12 +151,13 @@ export async function insertDelivery(
     owner,
     url,
     host: new URL(url).host,
-    version: news?.version ?? 0,
+    version,
     state: 'PENDING',
     attempts: 0,
     last_status_code: null,
-    due_at: news?.dueAt ?? null,
+    due_at: version > 0 ? now : null,
     leased_until: null,
+    scheduled_at: now,
   }
   await run(db.insertInto('delivery').values(row).compile())
 }

@@ -1,15 +1,17 @@
-import type {
-  IdempotencyKey,
-  InsertOptions,
-  Insertion,
-  Schedule,
-  TaskHints,
-  TaskListQuery,
-  TaskStore,
-  UpdateOutcome,
+import {
+  CLOCK_TOLERANCE_MS,
+  type IdempotencyKey,
+  type InsertOptions,
+  type Insertion,
+  type Schedule,
+  type TaskHints,
+  type TaskListQuery,
+  type TaskStore,
+  type UpdateOutcome,
 } from '../tasks/ports.ts'
 import { isUncharged, type TaskStatus, type UpscaleTask } from '../tasks/task.ts'
 import type { Locking } from './locking.ts'
+import { createScheduleCheck } from './schedule-check.ts'
 import { shareReads } from './shared-reads.ts'
 import { CompiledQueries, type Run, type Sql } from './sql.ts'
 import { insertDelivery, queueDeliveries } from './sql-outbox.ts'
@@ -21,6 +23,7 @@ export class SqlTaskStore implements TaskStore {
   readonly #hints: TaskHints
   readonly #locking: Locking
   readonly #queries = new CompiledQueries()
+  readonly #isCheckDue = createScheduleCheck()
   readonly #read: (id: string) => Promise<UpscaleTask | undefined>
 
   constructor(sql: Sql, hints: TaskHints, locking: Locking) {
@@ -49,7 +52,7 @@ export class SqlTaskStore implements TaskStore {
       const row = toRow(task)
       await this.#queries.run(run, 'insert', Object.values(row), () => db.insertInto('task').values(row))
       if (key) await this.#name(run, key, task.id)
-      if (callBackUrl !== null) await insertDelivery(run, db, task, callBackUrl, 0, null)
+      if (callBackUrl !== null) await insertDelivery(run, db, task, callBackUrl, 0, task.createdAt, 0)
       return { inserted: true }
     })
   }
@@ -109,7 +112,13 @@ export class SqlTaskStore implements TaskStore {
     return rows.map(toTask)
   }
 
-  async claimDue(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]> {
+  async claimDue(
+    now: number,
+    leaseUntil: number,
+    limit: number,
+    latestDeadline = Infinity,
+  ): Promise<UpscaleTask[]> {
+    if (this.#isCheckDue(now)) await this.#reviseSchedule(now, latestDeadline)
     const rows = await this.#sql.db
       .with('due', (db) =>
         db
@@ -123,11 +132,32 @@ export class SqlTaskStore implements TaskStore {
       )
       .updateTable('task')
       .from('due')
-      .set({ due_at: leaseUntil })
+      .set({ due_at: leaseUntil, scheduled_at: now })
       .whereRef('id', '=', 'due_id')
       .returningAll()
       .execute()
     return rows.map(toTask)
+  }
+
+  /** Makes what was scheduled before the clock was set back due now, with a deadline that this clock could have given it. */
+  async #reviseSchedule(now: number, latestDeadline: number): Promise<void> {
+    await this.#sql.db
+      .updateTable('task')
+      .set((set) => ({
+        due_at: now,
+        scheduled_at: now,
+        ...(latestDeadline !== Infinity && {
+          deadline_at: set
+            .case()
+            .when('deadline_at', '>', latestDeadline)
+            .then(latestDeadline)
+            .else(set.ref('deadline_at'))
+            .end(),
+        }),
+      }))
+      .where('due_at', '>', now)
+      .where('scheduled_at', '>', now + CLOCK_TOLERANCE_MS)
+      .execute()
   }
 
   async reschedule(claimed: UpscaleTask, { dueAt, absences, absentSince }: Schedule): Promise<void> {

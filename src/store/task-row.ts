@@ -55,6 +55,7 @@ export function toRow(task: UpscaleTask): TaskRow {
     settled_at: task.settledAt,
     deadline_at: task.deadlineAt,
     due_at: task.dueAt,
+    scheduled_at: task.createdAt,
     polls: task.polls,
     absences: task.absences,
     absent_since: task.absentSince,
@@ -71,6 +72,11 @@ export function toChanges(previous: UpscaleTask, next: UpscaleTask): [(keyof Tas
     if (value === previous[field]) continue
     columns.push(COLUMNS[field])
     values.push(typeof value === 'object' && value !== null ? JSON.stringify(value) : value)
+  }
+  if (next.dueAt !== previous.dueAt && next.dueAt !== null) {
+    columns.push('scheduled_at')
+    // Whatever moves a task is in its history.
+    values.push(next.history.at(-1)?.at ?? next.updatedAt)
   }
   return [columns, values]
 }

@@ -14,9 +14,9 @@ export async function awaitAnswer(
   task: UpscaleTask,
   ending: AbortSignal,
 ): Promise<UpscaleTask> {
-  // Not only the lease, which another clock has set: the wait is bounded by our own.
-  const until = clock.now() + policy.submitTimeoutMs + policy.answerLeaseMs
-  const isOver = (current: UpscaleTask) => !isAwaited(current, clock.now()) || clock.now() >= until
+  // The lease is an instant: where the clock is set back meanwhile, it does not lapse in time.
+  const giveUpAt = clock.elapsed() + policy.submitTimeoutMs + policy.answerLeaseMs
+  const isOver = (current: UpscaleTask) => !isAwaited(current, clock.now()) || clock.elapsed() >= giveUpAt
   if (isOver(task)) return task
   let changed = Promise.withResolvers<void>()
   const look = () => changed.resolve()

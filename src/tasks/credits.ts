@@ -11,10 +11,10 @@ export function createCreditsReader({
   policy,
 }: Pick<TaskDependencies, 'upscaler' | 'clock' | 'secrets' | 'policy'>): () => Promise<number | null> {
   let answer: Promise<number | null> = Promise.resolve(null)
-  let freshUntil = 0
+  let freshUntil = -Infinity
   return () => {
-    if (clock.now() >= freshUntil) {
-      freshUntil = clock.now() + KEPT_MS
+    if (clock.elapsed() >= freshUntil) {
+      freshUntil = clock.elapsed() + KEPT_MS
       answer = upscaler.credits({ timeoutMs: policy.pollTimeoutMs, correlationId: secrets.newId() })
     }
     return answer

@@ -44,7 +44,8 @@ export interface Outbox {
   list(taskIds: readonly string[]): Promise<Delivery[]>
   /**
    * Takes up to `limit` deliveries that are due and leased to nobody, longest due first, leaving out some hosts
-   * and owners, and leases them until `leaseUntil`: each is given to one claimer.
+   * and owners, and leases them until `leaseUntil`: each is given to one claimer. Tolerates a clock that was set back, as
+   * TaskStore's `claimDue` does.
    */
   claimDue(
     now: number,

@@ -16,13 +16,12 @@ export function createPollBudget(clock: Clock, perSecond: number): PollBudget {
   let taken: number[] = []
   let waiting = 0
   const free = () => {
-    const now = clock.now()
-    // Those from the future were taken before the clock was put back.
-    taken = taken.filter((at) => at > now - 1_000 && at <= now)
+    const now = clock.elapsed()
+    taken = taken.filter((at) => at > now - 1_000)
     return perSecond - taken.length
   }
   const spend = (count: number) => {
-    for (let n = 0; n < count; n += 1) taken.push(clock.now())
+    for (let n = 0; n < count; n += 1) taken.push(clock.elapsed())
     return count
   }
   return {
@@ -32,13 +31,13 @@ export function createPollBudget(clock: Clock, perSecond: number): PollBudget {
       return Promise.resolve()
     },
     async wait(timeoutMs) {
-      const until = clock.now() + timeoutMs
+      const until = clock.elapsed() + timeoutMs
       waiting += 1
       try {
         while (free() < 1) {
           const freeAt = (taken[0] ?? 0) + 1_000
           if (freeAt > until) return false
-          await new Promise<void>((resolve) => clock.after(freeAt - clock.now(), resolve))
+          await new Promise<void>((resolve) => clock.after(freeAt - clock.elapsed(), resolve))
         }
         spend(1)
         return true

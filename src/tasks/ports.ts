@@ -4,6 +4,9 @@ import type { FailureCause } from './failure.ts'
 import type { PollBudget } from './poll-budget.ts'
 import type { Picture, TaskStatus, UpscaleTask } from './task.ts'
 
+/** How far the clocks of replicas may differ. A row that was scheduled later than this after now says that a clock was set back. */
+export const CLOCK_TOLERANCE_MS = 300_000
+
 /** A place in a list of tasks, newest first: the task that stands there. */
 export interface TaskPosition {
   readonly createdAt: number
@@ -48,8 +51,10 @@ export interface TaskStore {
    * Takes up to `limit` tasks that are due and have not succeeded, longest due first, and makes each due again only at
    * `leaseUntil`: however many replicas ask at once, a task is given to one of them. A claimer that dies
    * delays its tasks until the lease ends, and loses none.
+   * Tolerates a clock that was set back: tasks that were scheduled more than CLOCK_TOLERANCE_MS after `now` become due within
+   * a minute at most, and no deadline of theirs is later than `latestDeadline`.
    */
-  claimDue(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]>
+  claimDue(now: number, leaseUntil: number, limit: number, latestDeadline?: number): Promise<UpscaleTask[]>
   /**
    * Ends a claim: records the poll and sets when the task is due next; null: never. Changes nothing if the task has
    * moved, or is due at another time, since the claim.
@@ -161,9 +166,12 @@ export interface Upscaler {
   credits(options: { timeoutMs: number; correlationId: string }): Promise<number | null>
 }
 
+/** Instants come from the wall clock, which can be set; durations come from the monotonic clock, which cannot. */
 export interface Clock {
-  /** Unix milliseconds. */
+  /** The wall clock: Unix milliseconds. For instants that are stored, sent or compared with what others say. */
   now(): number
+  /** The monotonic clock: milliseconds since an arbitrary start. For every duration that is measured in memory. */
+  elapsed(): number
   /** Calls back once after `ms` milliseconds, unless disposed of before. */
   after(ms: number, callback: () => void): Disposable
 }

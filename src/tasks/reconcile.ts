@@ -58,7 +58,8 @@ async function claim({ store, clock, policy }: TaskDependencies, budget: PollBud
   const limit = await budget.take(policy.pollsPerSecond)
   if (limit === 0) return []
   const now = clock.now()
-  const claimed = await store.claimDue(now, now + policy.pollTimeoutMs + LEASE_MARGIN_MS, limit)
+  const leaseUntil = now + policy.pollTimeoutMs + LEASE_MARGIN_MS
+  const claimed = await store.claimDue(now, leaseUntil, limit, now + policy.deadlineMs)
   // A task without an upstream id cannot be polled, and uses no budget.
   const polled = claimed.filter(({ upstreamTaskId }) => upstreamTaskId !== null).length
   await budget.giveBack(limit - polled)

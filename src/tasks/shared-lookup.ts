@@ -14,13 +14,13 @@ export function createSharedLookup(
 ): SharedLookup {
   const shared = new Map<string, { readonly lookup: Promise<Lookup>; readonly since: number }>()
   const ask = async (upstreamTaskId: string, correlationId: string): Promise<Lookup> => {
-    const until = clock.now() + policy.confirmTimeoutMs
+    const until = clock.elapsed() + policy.confirmTimeoutMs
     if (!(await budget.wait(policy.confirmTimeoutMs))) return { kind: 'unavailable' }
-    const timeoutMs = Math.max(1, until - clock.now())
+    const timeoutMs = Math.max(1, until - clock.elapsed())
     return upscaler.lookup(upstreamTaskId, { timeoutMs, correlationId })
   }
   return (upstreamTaskId, correlationId) => {
-    const now = clock.now()
+    const now = clock.elapsed()
     for (const [id, { since }] of shared) {
       if (now < since + SHARED_FOR_MS) break
       shared.delete(id)

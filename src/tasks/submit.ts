@@ -35,6 +35,11 @@ export interface SubmitLife {
   background(work: Promise<void>): void
 }
 
+/** One submit: where it runs, and since when on the monotonic clock. */
+interface Run extends SubmitLife {
+  readonly startedAt: number
+}
+
 /** Thrown when a replay names one callback URL more than a task may have. */
 export class TooManyCallbacksError extends Error {
   override name = 'TooManyCallbacksError'
@@ -57,12 +62,12 @@ export async function submitTask(
   const task = toNewTask(deps, input, deps.secrets.digest(token))
   const admit = () => deps.limits.take(task.owner)
   const key = toKey(deps, input)
-  const insertion = await deps.store
-    .insert(task, { force, key, callBackUrl, admit })
-    .catch((error: unknown) => {
-      life.background(undoInsert(deps, report, task, correlationId, life.cut))
-      throw error
-    })
+  const run = { ...life, startedAt: deps.clock.elapsed() }
+  const options = { force, key, callBackUrl, admit }
+  const insertion = await deps.store.insert(task, options).catch((error: unknown) => {
+    life.background(undoInsert(deps, report, task.id, correlationId, run))
+    throw error
+  })
   if ('refusal' in insertion) {
     const failure = { ...insertion.refusal, correlationId }
     return { task: null, failure, failedTaskId: null, replayed: false }
@@ -81,7 +86,7 @@ export async function submitTask(
   const answer = await holdAnswer(deps, task.id, () => deps.upscaler.submit(request, correlationId))
   // If the store fails now, this line is all that links the payment to the task.
   deps.log.info({ taskId: task.id, correlationId, answer }, 'the upstream has answered')
-  return toSubmission(await persist(deps, report, task, toReport(deps, answer, correlationId), life), false)
+  return toSubmission(await persist(deps, report, task, toReport(deps, answer, correlationId), run), false)
 }
 
 /** Keeps the lease on the answer to a submit (`answerBy`) while the paid request runs. */
@@ -116,20 +121,19 @@ const UNCONFIRMED_FOR_MS = 10_000
 async function undoInsert(
   deps: TaskDependencies,
   report: Reporter,
-  { id, createdAt, deadlineAt }: UpscaleTask,
+  id: string,
   correlationId: string,
-  cut: AbortSignal,
+  run: Run,
 ): Promise<void> {
   const { clock, log } = deps
   const failure = { ...toFailure('NOT_SENT'), correlationId }
   const note = 'not sent: the gateway could not store the task safely'
-  await repeat(deps, cut, deadlineAt, async () => {
+  await repeat(deps, run, async () => {
     try {
-      const at = clock.now()
-      await report(id, { kind: 'refused', at, source: 'SUBMIT', failure, note })
+      await report(id, { kind: 'refused', at: clock.now(), source: 'SUBMIT', failure, note })
       return true
     } catch (error) {
-      if (error instanceof UnknownTaskError) return clock.now() >= createdAt + UNCONFIRMED_FOR_MS
+      if (error instanceof UnknownTaskError) return clock.elapsed() >= run.startedAt + UNCONFIRMED_FOR_MS
       log.error({ err: error, taskId: id, correlationId }, 'failed to settle a task that was not sent')
       return false
     }
@@ -140,15 +144,15 @@ async function undoInsert(
 const FIRST_PAUSE_MS = 1_000
 const LAST_PAUSE_MS = 30_000
 
-/** Repeats an attempt until it succeeds, the instant has passed, or `cut` is aborted. */
+/** Repeats an attempt until it succeeds, the task is past its deadline, or the run is cut short. */
 async function repeat(
-  { clock }: Pick<TaskDependencies, 'clock'>,
-  cut: AbortSignal,
-  until: number,
+  { clock, policy }: Pick<TaskDependencies, 'clock' | 'policy'>,
+  { cut, startedAt }: Run,
   attempt: () => Promise<boolean>,
 ): Promise<void> {
   let pauseMs = FIRST_PAUSE_MS
-  while (!(await attempt()) && !cut.aborted && clock.now() < until) {
+  const isOver = () => cut.aborted || clock.elapsed() >= startedAt + policy.deadlineMs
+  while (!(await attempt()) && !isOver()) {
     const { promise, resolve } = Promise.withResolvers<void>()
     const end = () => resolve()
     cut.addEventListener('abort', end, { once: true })
@@ -195,25 +199,25 @@ function persist(
   report: Reporter,
   task: UpscaleTask,
   answer: Report,
-  { cut, background }: SubmitLife,
+  run: Run,
 ): Promise<UpscaleTask> {
   const { clock, log, policy } = deps
-  const { id, createdAt, deadlineAt } = task
+  const { id } = task
   const { promise, resolve, reject } = Promise.withResolvers<UpscaleTask>()
   const attempt = async () => {
     try {
       resolve(await report(task, answer))
       return true
     } catch (error) {
-      const now = clock.now()
-      const final = error instanceof UnknownTaskError || now >= deadlineAt || cut.aborted
-      if (final || now >= createdAt + policy.submitTimeoutMs) reject(error)
+      const tookMs = clock.elapsed() - run.startedAt
+      const final = error instanceof UnknownTaskError || tookMs >= policy.deadlineMs || run.cut.aborted
+      if (final || tookMs >= policy.submitTimeoutMs) reject(error)
       if (final) log.error({ err: error, taskId: id, answer }, "the upstream's answer was never stored")
       else log.error({ err: error, taskId: id }, "failed to store the upstream's answer; trying again")
       return final
     }
   }
-  background(repeat(deps, cut, Infinity, attempt))
+  run.background(repeat(deps, run, attempt))
   return promise
 }
 

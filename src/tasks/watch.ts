@@ -78,7 +78,8 @@ class TaskWatch implements Watch {
   #alarmAt = Infinity
   /** The version shown last; undefined until the first read. */
   #shown: number | undefined
-  #lastEventAt = 0
+  /** On the monotonic clock, as `#readAgainAt` and `#alarmAt`. */
+  #lastEventAt = -Infinity
   /** After a read that failed: when to read again. */
   #readAgainAt = Infinity
 
@@ -171,7 +172,7 @@ class TaskWatch implements Watch {
 
   /** Whether there is a reason to read. */
   #isDue(): boolean {
-    return this.#changed || this.#repeat || this.#deps.clock.now() >= this.#nextReadAt
+    return this.#changed || this.#repeat || this.#deps.clock.elapsed() >= this.#nextReadAt
   }
 
   /** When to read without having heard anything. While it cannot be read, it cannot be shown again either. */
@@ -192,7 +193,7 @@ class TaskWatch implements Watch {
       if (this.#shown === undefined) throw error
       // A stream that runs outlives a store that is away for a moment.
       this.#deps.log.warn({ err: error, taskId: id }, 'a watched task could not be read')
-      this.#readAgainAt = this.#deps.clock.now() + READ_AGAIN_MS
+      this.#readAgainAt = this.#deps.clock.elapsed() + READ_AGAIN_MS
       return undefined
     }
   }
@@ -212,15 +213,15 @@ class TaskWatch implements Watch {
       return shown === undefined ? 'NOT_FOUND' : undefined
     }
     const { clock, policy } = this.#deps
-    if (shown !== undefined && task.version < shown) this.#readAgainAt = clock.now() + READ_AGAIN_MS
-    const due = this.#repeat || clock.now() >= this.#lastEventAt + policy.reassertMs
+    if (shown !== undefined && task.version < shown) this.#readAgainAt = clock.elapsed() + READ_AGAIN_MS
+    const due = this.#repeat || clock.elapsed() >= this.#lastEventAt + policy.reassertMs
     this.#repeat = false
     this.#ended ||= isSettled(task)
     const news = shown === undefined ? task.version !== this.#request.afterVersion : task.version > shown
     const repeat = due && task.version === shown
     if (!news && !repeat && shown !== undefined) return undefined
     this.#shown = task.version
-    this.#lastEventAt = clock.now()
+    this.#lastEventAt = clock.elapsed()
     return news || repeat ? task : undefined
   }
 
@@ -264,18 +265,20 @@ class TaskWatch implements Watch {
     this.#resume = undefined
   }
 
-  /** One that goes off too early is set again; so an event that puts it off costs nothing. */
+  /** An alarm that goes off too early is set again; so an event that puts it off costs nothing. */
   #setAlarm(): void {
     const { clock } = this.#deps
-    const at = Math.min(this.#nextReadAt, this.#request.until ?? Infinity)
+    const elapsed = clock.elapsed()
+    // `until` is an instant: what is left of it is measured by the wall clock, each time anew.
+    const at = Math.min(this.#nextReadAt, elapsed + (this.#request.until ?? Infinity) - clock.now())
     if (this.#alarmAt <= at) return
-    if (at <= clock.now()) {
+    if (at <= elapsed) {
       this.#wake()
       return
     }
     this.#alarm?.[Symbol.dispose]()
     this.#alarmAt = at
-    this.#alarm = clock.after(at - clock.now(), () => {
+    this.#alarm = clock.after(at - elapsed, () => {
       this.#alarmAt = Infinity
       if (this.#resume === undefined) return
       this.#setAlarm()

@@ -856,18 +856,6 @@ test('a task that has succeeded is never polled, even if it was due', async () =
   expect(await core.round()).toBe(0)
 })
 
-test('polls go on when the clock is put back', async () => {
-  await using core = await openCore()
-  core.upstream.onLookup = generating
-  for (let n = 0; n < 5; n += 1) await core.submit()
-  core.clock.advance(30 * SECOND)
-  expect(await core.round()).toBe(5)
-  core.clock.advance(-30 * MINUTE)
-  await core.submit()
-  core.clock.advance(30 * SECOND)
-  expect(await core.round()).toBe(1)
-})
-
 describe("the upstream's answer", () => {
   test('counts more than the id that an earlier callback gave', async () => {
     await using core = await openCore()
