@@ -5,7 +5,8 @@ import { createLocalHints } from '../../src/hints/local.ts'
 import { createMemoryLimiter } from '../../src/limits/limiters.ts'
 import { createRateLimits, type RatePolicy } from '../../src/limits/rate-limits.ts'
 import { systemSecrets } from '../../src/system.ts'
-import type { TaskPolicy } from '../../src/tasks/ports.ts'
+import type { Stores } from '../../src/store/stores.ts'
+import type { TaskHints, TaskPolicy } from '../../src/tasks/ports.ts'
 import { createPollBudget } from '../../src/tasks/poll-budget.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
 import type { SubmitInput } from '../../src/tasks/submit.ts'
@@ -14,23 +15,29 @@ import { parseRetryAfter } from '../../src/upstream/wire.ts'
 import { ManualClock } from './clock.ts'
 import { POLICY } from './policy.ts'
 import { startScriptedUpstream } from './scripted-upstream.ts'
-import { openTestDatabase } from './database.ts'
+import { openTestDatabase, type TestDatabase } from './database.ts'
 
 export const SIGNING_SECRET = 'whsec_c2VjcmV0LW9mLXRoZS10ZXN0cy0wMTIzNDU2Nzg5'
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
+export interface CoreOptions {
+  readonly deliveryTimeoutMs?: number
+  /** Opens the stores in another way than the service does. */
+  readonly open?: (database: TestDatabase, hints: TaskHints) => Promise<Stores>
+}
+
 /** The core on a real store and a real upstream over HTTP, with a clock that the test moves. */
 export async function openCore(
   policy: Partial<TaskPolicy> = {},
   rates: Partial<RatePolicy> = {},
-  { deliveryTimeoutMs = 20_000 } = {},
+  { deliveryTimeoutMs = 20_000, open }: CoreOptions = {},
 ) {
   await using opened = new AsyncDisposableStack()
   const database = opened.use(await openTestDatabase())
   const upstream = opened.use(await startScriptedUpstream())
   const hints = createLocalHints()
-  const { store, outbox } = opened.use(await database.open(hints))
+  const { store, outbox } = opened.use(await (open ? open(database, hints) : database.open(hints)))
   const clock = new ManualClock()
   const upscaler = opened.use(
     createUpscaler({ baseUrl: () => upstream.url, apiKey: 'key', timeoutMs: 2_000, clock, log: silent }),

@@ -1,0 +1,67 @@
+import { describe, expect, test } from '@jest/globals'
+import { openCore } from '../support/core.ts'
+import { createUnconfirmed } from '../support/unconfirmed-commits.ts'
+
+const SECOND = 1_000
+const ALL = { owner: 'owner', status: null, after: null, limit: 10 } as const
+
+/** Lets the event loop turn until a condition holds; gives up before the test times out, so that the test run ends. */
+async function waitFor(condition: () => boolean): Promise<void> {
+  const giveUpAt = performance.now() + 20_000
+  while (!condition()) {
+    if (performance.now() > giveUpAt) throw new Error('The condition never held')
+    await new Promise(setImmediate)
+  }
+}
+
+describe('a task whose insert was not confirmed', () => {
+  test('is settled as not sent if it stands, and frees its key and its picture', async () => {
+    const unconfirmed = createUnconfirmed()
+    await using core = await openCore({}, {}, unconfirmed)
+    const request = { force: false, idempotencyKey: 'key' }
+    unconfirmed.loseNext()
+    await expect(core.submit(request)).rejects.toThrow()
+    await core.tasks.drained()
+    const [task] = await core.tasks.list(ALL)
+    expect(task).toMatchObject({
+      status: 'FAILED',
+      failure: { code: 'NOT_SENT', upstreamCode: null, retryAfterMs: 5_000 },
+    })
+    expect(task?.history.map(({ note }) => note)).toEqual([
+      'submitted',
+      'not sent: the gateway could not store the task safely',
+    ])
+    expect(core.upstream.received).toEqual([])
+    expect(await core.submit(request)).toMatchObject({ replayed: false, task: { status: 'PROCESSING' } })
+    expect(core.upstream.received).toHaveLength(1)
+  })
+
+  test('is looked for until the store answers again', async () => {
+    const unconfirmed = createUnconfirmed()
+    await using core = await openCore({}, {}, unconfirmed)
+    unconfirmed.loseNext(() => core.database.breakTables())
+    await expect(core.submit()).rejects.toThrow()
+    await waitFor(() => core.clock.pending > 0)
+    await core.database.mendTables()
+    const drained = core.tasks.drained()
+    core.clock.advance(SECOND)
+    await drained
+    expect(await core.tasks.list(ALL)).toMatchObject([{ status: 'FAILED', failure: { code: 'NOT_SENT' } }])
+  })
+
+  test('is given up when it has not appeared after ten seconds', async () => {
+    await using core = await openCore()
+    await core.database.breakTables()
+    await expect(core.submit()).rejects.toThrow()
+    await core.database.mendTables()
+    let over = false
+    const drained = core.tasks.drained().then(() => (over = true))
+    for (let second = 0; second < 20; second += 1) {
+      await waitFor(() => over || core.clock.pending > 0)
+      core.clock.advance(SECOND)
+    }
+    await drained
+    expect(await core.tasks.list(ALL)).toEqual([])
+    expect(core.upstream.received).toEqual([])
+  })
+})

@@ -1,0 +1,88 @@
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo } from 'node:net'
+import { DatabaseSync } from 'node:sqlite'
+import { WRITE_LOCKED } from '../../src/store/locking.ts'
+import { openPostgres } from '../../src/store/postgres.ts'
+import { openSqlite } from '../../src/store/sqlite.ts'
+import { createSqlite } from '../../src/store/sqlite-dialect.ts'
+import { SqlOutbox } from '../../src/store/sql-outbox.ts'
+import { SqlTaskStore } from '../../src/store/sql-task-store.ts'
+import type { Stores } from '../../src/store/stores.ts'
+import type { TaskHints } from '../../src/tasks/ports.ts'
+import type { TestDatabase } from './database.ts'
+
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
+
+type Loss = () => Promise<void>
+
+/** Opens stores whose next commit is made and never confirmed, once `loseNext` was called; `then` runs after the commit. */
+export function createUnconfirmed() {
+  let loss: Loss | undefined
+  const takeLoss = () => {
+    const taken = loss
+    loss = undefined
+    return taken
+  }
+  return {
+    loseNext: (then: Loss = () => Promise.resolve()) => void (loss = then),
+    open: (database: TestDatabase, hints: TaskHints): Promise<Stores> =>
+      database.url.startsWith('file:')
+        ? openOnRefusingDisk(database.url.slice('file:'.length), hints, takeLoss)
+        : openThroughLossyProxy(database.url, hints, takeLoss),
+  }
+}
+
+/** SQLite on a disk that refuses to confirm a commit. */
+async function openOnRefusingDisk(
+  file: string,
+  hints: TaskHints,
+  takeLoss: () => Loss | undefined,
+): Promise<Stores> {
+  await (await openSqlite(file, hints))[Symbol.asyncDispose]()
+  const sql = createSqlite(new DatabaseSync(file), new DatabaseSync(file), async () => {
+    const loss = takeLoss()
+    if (loss === undefined) return
+    await loss()
+    throw new Error('EIO: i/o error, fdatasync')
+  })
+  return {
+    store: new SqlTaskStore(sql, hints, WRITE_LOCKED),
+    outbox: new SqlOutbox(sql, WRITE_LOCKED),
+    [Symbol.asyncDispose]: () => sql.db.destroy(),
+  }
+}
+
+/** PostgreSQL behind a network that loses the answer to a COMMIT. */
+async function openThroughLossyProxy(
+  url: string,
+  hints: TaskHints,
+  takeLoss: () => Loss | undefined,
+): Promise<Stores> {
+  const target = new URL(url)
+  const { hostname, port } = target
+  const server = createServer((client) => {
+    const upstream = connect(Number(port), hostname)
+    upstream.pipe(client)
+    client.on('data', (chunk: Buffer) => {
+      const loss = chunk.includes('commit') ? takeLoss() : undefined
+      if (loss) {
+        upstream.unpipe(client)
+        upstream.resume().once('data', () => void loss())
+      }
+      upstream.write(chunk)
+    })
+    client.on('close', () => upstream.destroy())
+    for (const socket of [client, upstream]) socket.on('error', () => undefined)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  target.hostname = '127.0.0.1'
+  target.port = String((server.address() as AddressInfo).port)
+  const stores = await openPostgres(target.href, hints, silent)
+  return {
+    ...stores,
+    async [Symbol.asyncDispose]() {
+      await stores[Symbol.asyncDispose]()
+      server.close()
+    },
+  }
+}
