@@ -1,18 +1,10 @@
 import { describe, expect, test } from '@jest/globals'
 import { openCore } from '../support/core.ts'
 import { createUnconfirmed } from '../support/unconfirmed-commits.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const SECOND = 1_000
 const ALL = { owner: 'owner', status: null, after: null, limit: 10 } as const
-
-/** Lets the event loop turn until a condition holds; gives up before the test times out, so that the test run ends. */
-async function waitFor(condition: () => boolean): Promise<void> {
-  const giveUpAt = performance.now() + 20_000
-  while (!condition()) {
-    if (performance.now() > giveUpAt) throw new Error('The condition never held')
-    await new Promise(setImmediate)
-  }
-}
 
 describe('a task whose insert was not confirmed', () => {
   test('is settled as not sent if it stands, and frees its key and its picture', async () => {
