@@ -73,27 +73,8 @@ export async function createHttpApp(options: HttpAppOptions): Promise<FastifyIns
   app.addHook('onClose', () => connections[Symbol.dispose]())
   handleErrors(app, log)
   serveInTurn(app, connections, log)
-  const securityHeaders = readSecurityHeaders()
-  app.addHook('onRequest', (_request, reply, next) => {
-    reply.headers(securityHeaders)
-    next()
-  })
-  app.addHook('onRequest', checkHost(access, log))
-  app.addHook('preParsing', (request, reply, _payload, next) => {
-    const fault = findEncodingFault(request)
-    if (fault === undefined) next()
-    else void sendError(request, reply, 415, fault, log)
-  })
-  app.addHook('onSend', ({ raw: { socket } }, reply, payload, done) => {
-    const { isClosing } = connections.of(socket)
-    if (isClosing || isDraining()) reply.header('connection', 'close')
-    // A stream might never end, and its connection is to close.
-    if (isClosing && payload instanceof Readable) socket.destroy()
-    if (Buffer.isBuffer(payload) && payload.length > PIECE_BYTES) {
-      reply.header('content-length', payload.length)
-      done(null, Readable.from(toPieces(payload), { objectMode: false }))
-    } else done(null, payload)
-  })
+  checkHeaders(app, access, log)
+  prepareAnswers(app, connections, isDraining)
   if (access.corsOrigins.length > 0)
     await app.register(cors, { origin: [...access.corsOrigins], methods: ['GET', 'POST'], maxAge: 600 })
   return app
@@ -108,6 +89,33 @@ function serveInTurn(app: FastifyInstance, connections: Connections, log: Log): 
   // Without `next` the request goes no further: its connection is gone or has been answered already.
   app.addHook('preHandler', ({ raw }, _reply, next) => {
     if (connections.of(raw.socket).run()) next()
+  })
+}
+
+function checkHeaders(app: FastifyInstance, access: AccessPolicy, log: Log): void {
+  const securityHeaders = readSecurityHeaders()
+  app.addHook('onRequest', (_request, reply, next) => {
+    reply.headers(securityHeaders)
+    next()
+  })
+  app.addHook('onRequest', checkHost(access, log))
+  app.addHook('preParsing', (request, reply, _payload, next) => {
+    const fault = findEncodingFault(request)
+    if (fault === undefined) next()
+    else void sendError(request, reply, 415, fault, log)
+  })
+}
+
+function prepareAnswers(app: FastifyInstance, connections: Connections, isDraining: () => boolean): void {
+  app.addHook('onSend', ({ raw: { socket } }, reply, payload, done) => {
+    const { isClosing } = connections.of(socket)
+    if (isClosing || isDraining()) reply.header('connection', 'close')
+    // A stream might never end, and its connection is to close.
+    if (isClosing && payload instanceof Readable) socket.destroy()
+    if (Buffer.isBuffer(payload) && payload.length > PIECE_BYTES) {
+      reply.header('content-length', payload.length)
+      done(null, Readable.from(toPieces(payload), { objectMode: false }))
+    } else done(null, payload)
   })
 }
 
