@@ -19,6 +19,8 @@ export interface Config {
   readonly taskDeadlineMs: number
   readonly reassertMs: number
   readonly drainMs: number
+  /** How long an HTTP connection may be idle between two requests. */
+  readonly keepAliveMs: number
   /** Keys of the vendor's callback signatures; none: signatures are not asked for. */
   readonly webhookKeys: readonly string[]
   /** How far the timestamp of a signature may be from now. */
@@ -125,6 +127,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     taskDeadlineMs: env.TASK_DEADLINE_MS ?? 1_800_000,
     reassertMs: env.REASSERT_MS ?? 15_000,
     drainMs: env.DRAIN_MS ?? 10_000,
+    keepAliveMs: env.KEEP_ALIVE_TIMEOUT_MS ?? 620_000,
     webhookKeys: env.UPSTREAM_WEBHOOK_KEYS ?? [],
     webhookWindowMs: (env.UPSTREAM_WEBHOOK_WINDOW_S ?? 300) * 1_000,
     confirmCallbacks: env.CALLBACK_CONFIRM ?? false,

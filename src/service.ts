@@ -10,7 +10,7 @@ import { createContextFactory } from './graphql/context.ts'
 import { createPrepare } from './graphql/prepare.ts'
 import { createSchema } from './graphql/schema.ts'
 import { toAllowedHosts } from './http/access.ts'
-import { createHttpApp } from './http/app.ts'
+import { createHttpApp, type HttpLimits } from './http/app.ts'
 import { createAuthenticate } from './http/auth.ts'
 import { addCallbackRoute, toCallbackPath } from './http/callback-route.ts'
 import { createDoor } from './http/door.ts'
@@ -45,6 +45,8 @@ export interface Overrides {
   readonly lookup?: LookupFunction
   /** The hints of a service that is alone on its database, for whoever writes into that database directly. */
   readonly hints?: LocalHints
+  /** Limits of HTTP connections that are not the usual ones. */
+  readonly limits?: Partial<HttpLimits>
   /** How long the embedded sandbox takes for an upscale. */
   readonly sandboxCompleteAfterMs?: number
 }
@@ -87,8 +89,16 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const authenticates = config.auth.mode !== 'none'
   const hosts = toAllowedHosts(authenticates, config.host, config.publicUrl)
   const access = { corsOrigins: config.corsOrigins, hosts }
-  const app = await createHttpApp({ access, log, isDraining })
-  const callbackApp = config.callbackPort === null ? app : await createHttpApp({ access, log, isDraining })
+  const { keepAliveMs } = config
+  const server = {
+    access,
+    log,
+    keepAliveMs,
+    isDraining,
+    ...(overrides.limits && { limits: overrides.limits }),
+  }
+  const app = await createHttpApp(server)
+  const callbackApp = config.callbackPort === null ? app : await createHttpApp(server)
   const apps = new Set([app, callbackApp])
   for (const each of apps) opened.defer(() => each.close())
   // Only listening tells the port (with PORT=0), hence functions; nothing asks before a request comes.

@@ -97,6 +97,7 @@ export const settings = z.object({
   TASK_DEADLINE_MS: duration.optional(),
   REASSERT_MS: duration.optional(),
   DRAIN_MS: integer(0, 600_000).optional(),
+  KEEP_ALIVE_TIMEOUT_MS: duration.optional(),
   UPSTREAM_WEBHOOK_KEYS: list
     .refine((keys) => keys.every((key) => key !== ''), 'must be keys separated by commas')
     .optional(),

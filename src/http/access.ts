@@ -24,6 +24,14 @@ export function toAllowedHosts(
   return publicUrl === null ? LOOPBACK_HOSTS : [...LOOPBACK_HOSTS, new URL(publicUrl).hostname]
 }
 
+/** `host[:port]` without anything that URLs give another meaning: user info, a path, a query, a fragment. */
+const HOST = /^(?:[\w.~-]+|\[[\da-f:.]+\])(?::\d*)?$/i
+
+/** Whether a Host header is one that URLs can be built from. */
+export function isHostValid(host: string | undefined): host is string {
+  return host !== undefined && HOST.test(host) && URL.canParse(`http://${host}`)
+}
+
 export function isHostAllowed({ hosts }: AccessPolicy, host: string | undefined): boolean {
   if (hosts === null) return true
   const url = `http://${host ?? ''}`

@@ -1,39 +1,61 @@
 import { randomUUID } from 'node:crypto'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import cors from '@fastify/cors'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest, type onRequestHookHandler } from 'fastify'
 import helmet from 'helmet'
 import type { Log } from '../tasks/ports.ts'
-import { isHostAllowed, type AccessPolicy } from './access.ts'
+import { isHostAllowed, isHostValid, type AccessPolicy } from './access.ts'
+import { findEncodingFault } from './body-encoding.ts'
+import { Connections } from './connections.ts'
 import { handleErrors, sendError, toErrorBody } from './http-errors.ts'
 
 /** GraphQL over HTTP takes no larger body. */
 const BODY_LIMIT_BYTES = 64 * 1024
+/** Larger answers are sent in pieces of this size. */
+const PIECE_BYTES = 64 * 1024
+
+/** Durations in milliseconds after which the server gives up on a connection. */
+export interface HttpLimits {
+  /** From the first byte of a request to the end of its headers, and to the end of its body. */
+  readonly headersMs: number
+  readonly requestMs: number
+  /** Without a client taking any of the bytes that wait for it. */
+  readonly stallMs: number
+  /** How often the limits above are checked. */
+  readonly checkMs: number
+}
+
+/** Node's own limits would keep hundreds of slow clients for over a minute. */
+const LIMITS: HttpLimits = { headersMs: 8_000, requestMs: 15_000, stallMs: 30_000, checkMs: 1_000 }
 
 export interface HttpAppOptions {
   readonly access: AccessPolicy
   readonly log: Log
+  /** How long a connection may be idle between two requests. */
+  readonly keepAliveMs: number
+  readonly limits?: Partial<HttpLimits>
   isDraining(): boolean
 }
 
 /**
- * An HTTP server without routes. Its time-outs let go of clients that never finish a request: Node's own
- * would keep hundreds of them for over a minute. Requests are not logged as such, because the URL of a
- * callback holds a secret.
- *
- * While draining, each answer ends its connection, so that a client that keeps one alive goes elsewhere.
+ * An HTTP server without routes. Requests are not logged, because the URL of a callback holds a secret. While
+ * draining, each answer ends its connection, so that clients that keep connections alive go to another replica.
  */
-export async function createHttpApp({ access, log, isDraining }: HttpAppOptions): Promise<FastifyInstance> {
+export async function createHttpApp(options: HttpAppOptions): Promise<FastifyInstance> {
+  const { access, log, isDraining } = options
+  const limits = { ...LIMITS, ...options.limits }
   const app = Fastify({
     logger: false,
     genReqId: () => randomUUID(),
     bodyLimit: BODY_LIMIT_BYTES,
-    requestTimeout: 15_000,
+    requestTimeout: limits.requestMs,
+    keepAliveTimeout: options.keepAliveMs,
     http: {
-      headersTimeout: 8_000,
-      connectionsCheckingInterval: 1_000,
-      // The hook below answers for Node, in our own shape.
+      headersTimeout: limits.headersMs,
+      connectionsCheckingInterval: limits.checkMs,
+      // `checkHost` answers instead, with a body in our format.
       requireHostHeader: false,
       // Any other wish to upgrade is ignored (RFC 9110 §7.8) and the request served as it is: some clients ask
       // for h2c with whatever they send.
@@ -42,39 +64,84 @@ export async function createHttpApp({ access, log, isDraining }: HttpAppOptions)
     return503OnClosing: false,
     // Longer than any token of ours: what is too long is a wrong token, not a wrong URL.
     routerOptions: { maxParamLength: 1_000 },
-    clientErrorHandler: (error, socket) => {
-      if (socket.writable) socket.end(toRawError(error, log))
-    },
+    clientErrorHandler: (error, socket) => connections.of(socket).refuse(toRawError(error, log)),
     forceCloseConnections: 'idle',
     frameworkErrors: (error, request, reply) =>
       void sendError(request, reply, error.statusCode ?? 400, 'The URL of the request is not valid.', log),
   })
+  const connections = new Connections(app.server, limits)
+  app.addHook('onClose', () => connections[Symbol.dispose]())
   handleErrors(app, log)
-  const securityHeaders = readSecurityHeaders()
-  let welcome: string | undefined
-  app.addHook('onRequest', (request, reply, next) => {
-    reply.headers(securityHeaders)
-    const { host } = request.headers
-    // Most requests name the host that the one before has named.
-    if (host !== undefined && host === welcome) {
-      next()
-      return
-    }
-    // Later code builds URLs from it; HTTP/1.0 may leave it out, and anyone may send nonsense.
-    if (!URL.canParse(`http://${host ?? ''}`))
-      return void sendError(request, reply, 400, 'The Host header is missing or not valid.', log)
-    if (!isHostAllowed(access, host))
-      return void sendError(request, reply, 403, 'This host is not served here.', log)
-    welcome = host
-    next()
-  })
-  app.addHook('onSend', (_request, reply, payload, done) => {
-    if (isDraining()) reply.header('connection', 'close')
-    done(null, payload)
-  })
+  serveInTurn(app, connections, log)
+  checkHeaders(app, access, log)
+  prepareAnswers(app, connections, isDraining)
   if (access.corsOrigins.length > 0)
     await app.register(cors, { origin: [...access.corsOrigins], methods: ['GET', 'POST'], maxAge: 600 })
   return app
+}
+
+/** Starts each request when the one before it on the same connection has been answered, and none after a refusal. */
+function serveInTurn(app: FastifyInstance, connections: Connections, log: Log): void {
+  app.addHook('onRequest', ({ raw }, reply, next) => {
+    const refusal = () => toRawError({ code: 'PIPELINE_OVERFLOW' }, log)
+    connections.of(raw.socket).enter(raw, reply.raw, next, refusal)
+  })
+  // Without `next` the request goes no further: its connection is gone or has been answered already.
+  app.addHook('preHandler', ({ raw }, _reply, next) => {
+    if (connections.of(raw.socket).run()) next()
+  })
+}
+
+function checkHeaders(app: FastifyInstance, access: AccessPolicy, log: Log): void {
+  const securityHeaders = readSecurityHeaders()
+  app.addHook('onRequest', (_request, reply, next) => {
+    reply.headers(securityHeaders)
+    next()
+  })
+  app.addHook('onRequest', checkHost(access, log))
+  app.addHook('preParsing', (request, reply, _payload, next) => {
+    const fault = findEncodingFault(request)
+    if (fault === undefined) next()
+    else void sendError(request, reply, 415, fault, log)
+  })
+}
+
+function prepareAnswers(app: FastifyInstance, connections: Connections, isDraining: () => boolean): void {
+  app.addHook('onSend', ({ raw: { socket } }, reply, payload, done) => {
+    const { isClosing } = connections.of(socket)
+    if (isClosing || isDraining()) reply.header('connection', 'close')
+    // A stream might never end, and its connection is to close.
+    if (isClosing && payload instanceof Readable) socket.destroy()
+    if (Buffer.isBuffer(payload) && payload.length > PIECE_BYTES) {
+      reply.header('content-length', payload.length)
+      done(null, Readable.from(toPieces(payload), { objectMode: false }))
+    } else done(null, payload)
+  })
+}
+
+/** Refuses a missing, malformed or foreign Host: later code builds URLs from it. */
+function checkHost(access: AccessPolicy, log: Log): onRequestHookHandler {
+  let accepted: string | undefined
+  return (request, reply, next) => {
+    const { host } = request.headers
+    // Most requests name the same host as the one before.
+    if ((host !== undefined && host === accepted) || isHostOptional(request)) {
+      next()
+      return
+    }
+    if (!isHostValid(host))
+      return void sendError(request, reply, 400, 'The Host header is missing or not valid.', log)
+    if (!isHostAllowed(access, host))
+      return void sendError(request, reply, 403, 'This host is not served here.', log)
+    accepted = host
+    next()
+  }
+}
+
+/** Load balancers check health over HTTP/1.0 without a Host, or with an empty one. */
+function isHostOptional({ headers: { host }, raw, routeOptions }: FastifyRequest): boolean {
+  const isAbsent = host === '' || (host === undefined && raw.httpVersion === '1.0')
+  return isAbsent && routeOptions.config.hostOptional === true
 }
 
 /**
@@ -94,14 +161,21 @@ function readSecurityHeaders(): Record<string, string> {
   return Object.fromEntries(Object.entries(probe.getHeaders()).map(([name, value]) => [name, String(value)]))
 }
 
-/** An answer to bytes that are not HTTP, or not in time, or too many of them. */
-function toRawError({ code }: { readonly code?: string }, log: Log): string {
-  const [status, phrase] =
-    code === 'HPE_HEADER_OVERFLOW'
-      ? [431, 'Request Header Fields Too Large']
-      : code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? [408, 'Request Timeout']
-        : [400, 'Bad Request']
+/** Sent in pieces, a large answer counts as read when the client takes a piece, and not only when it has taken all. */
+function* toPieces(bytes: Buffer): Generator<Buffer> {
+  for (let start = 0; start < bytes.length; start += PIECE_BYTES)
+    yield bytes.subarray(start, start + PIECE_BYTES)
+}
+
+const RAW_ERRORS: Record<string, readonly [status: number, phrase: string]> = {
+  HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout'],
+  PIPELINE_OVERFLOW: [429, 'Too Many Requests'],
+}
+
+/** A whole HTTP response to bytes that are not a request, come too slowly, or are too many. */
+function toRawError({ code = '' }: { readonly code?: string }, log: Log): string {
+  const [status, phrase] = RAW_ERRORS[code] ?? [400, 'Bad Request']
   const body = JSON.stringify(toErrorBody('BAD_REQUEST', `${phrase}.`, randomUUID(), log))
   const head = [
     `HTTP/1.1 ${status} ${phrase}`,

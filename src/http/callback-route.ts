@@ -36,9 +36,10 @@ export function addCallbackRoute(
   { tasks, secrets, clock, log, signatures, onAnswer, parseCallback }: CallbackRoute,
 ): void {
   void app.register((callbacks, _options, done) => {
-    // Whatever content type the sender claims, or none: it is JSON or it is refused.
+    // The body is read as JSON in UTF-8, whatever type, charset or encoding the sender names.
     callbacks.addHook('onRequest', (request, _reply, next) => {
       request.headers['content-type'] = 'application/json'
+      delete request.headers['content-encoding']
       next()
     })
     callbacks.addHook('onResponse', (_request, reply, next) => {

@@ -7,7 +7,7 @@ import {
   type Authenticate,
   type Identity,
 } from './auth.ts'
-import { sendError, toErrorBody } from './http-errors.ts'
+import { sendError } from './http-errors.ts'
 
 /** Where every GraphQL request over HTTP is let in, or not. */
 export interface Door {
@@ -31,11 +31,18 @@ export function createDoor({ authenticate, log, isDraining }: DoorOptions): Door
   const identities = new WeakMap<FastifyRequest, Identity>()
 
   const refuse = (request: FastifyRequest, reply: FastifyReply) => {
-    const body = toErrorBody('UNAUTHENTICATED', 'A valid bearer token is required.', request.id, log)
-    return reply.code(401).header('www-authenticate', 'Bearer').send(body)
+    const message = 'A valid bearer token is required.'
+    return sendError(
+      request,
+      reply.header('www-authenticate', 'Bearer'),
+      401,
+      message,
+      log,
+      'UNAUTHENTICATED',
+    )
   }
   const enter = async (request: FastifyRequest, reply: FastifyReply, guests: boolean) => {
-    // What is paid for now might be cut off in a moment.
+    // Do not start paid work while draining.
     if (isDraining()) return sendError(request, reply, 503, 'The service is stopping; ask another.', log)
     // Routers send an empty header for none.
     const { authorization: given } = request.headers
@@ -51,13 +58,8 @@ export function createDoor({ authenticate, log, isDraining }: DoorOptions): Door
       }
       if (!(error instanceof AuthUnavailableError)) throw error
       log.warn({ err: error, correlationId: request.id }, 'a token could not be verified')
-      const body = toErrorBody(
-        'AUTH_UNAVAILABLE',
-        'Tokens cannot be verified at the moment.',
-        request.id,
-        log,
-      )
-      return reply.code(503).header('retry-after', '5').send(body)
+      const message = 'Tokens cannot be verified at the moment.'
+      return sendError(request, reply.header('retry-after', '5'), 503, message, log, 'AUTH_UNAVAILABLE')
     }
   }
   return {

@@ -69,7 +69,7 @@ export async function addGraphqlRoute(
       return Promise.resolve(createContext({ owner, operator, stream }, request.id))
     },
   })
-  let page: Promise<string> | undefined
+  let page: Promise<Buffer> | undefined
   // A router that posts events back may bring no token of its own: then the operation must bring one.
   const enter = subscriptionCallbackUrls.length > 0 ? door.enterAsGuest : door.enter
   app.post('/graphql', { onRequest: enter }, handle)
@@ -79,7 +79,8 @@ export async function addGraphqlRoute(
     wantsPage(request) ? Promise.resolve(undefined) : door.enter(request, reply)
   app.get('/graphql', { onRequest: identifyUnlessPage }, function (request, reply) {
     if (!wantsPage(request)) return handle.call(this, request, reply)
-    page ??= renderPage()
+    // One buffer for all answers: the page has megabytes, and a string would be encoded for each of them.
+    page ??= renderPage().then(Buffer.from)
     reply.type('text/html; charset=utf-8').header('content-security-policy', PAGE_POLICY)
     return page
   })

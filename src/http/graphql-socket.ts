@@ -10,7 +10,7 @@ import { requestError, toPublicError } from '../graphql/errors.ts'
 import { runLive, type LiveArgs } from '../graphql/live.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
-import { isHostAllowed, isOriginAllowed, type AccessPolicy } from './access.ts'
+import { isHostAllowed, isHostValid, isOriginAllowed, type AccessPolicy } from './access.ts'
 import { toTextFrame } from './text-frame.ts'
 import { SocketSession, type SessionOptions } from './socket-session.ts'
 
@@ -67,7 +67,9 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Graph
     socket.on('error', destroy)
     const refusal = toRefusal(request, options.access)
     if (refusal !== undefined) {
-      socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+      const answer = `HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
+      // `end` alone would wait for ever for a client that does not close.
+      socket.end(answer, () => socket.destroy())
       return
     }
     sockets.handleUpgrade(request, socket, head, (webSocket) =>
@@ -279,6 +281,7 @@ function createSend(socket: WebSocket, wire: Duplex): Extra['send'] {
 /** Why an upgrade is not made, as a status line; undefined: it is. */
 function toRefusal(request: IncomingMessage, access: AccessPolicy): string | undefined {
   if (request.url?.split('?')[0] !== PATH) return '404 Not Found'
+  if (!isHostValid(request.headers.host)) return '400 Bad Request'
   const welcome = isHostAllowed(access, request.headers.host) && isOriginAllowed(access, request)
   return welcome ? undefined : '403 Forbidden'
 }

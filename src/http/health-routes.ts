@@ -1,6 +1,15 @@
 import type { FastifyInstance } from 'fastify'
 import type { Log, TaskStore } from '../tasks/ports.ts'
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** True: the route also answers HTTP/1.0 requests without a Host, which is what load balancers send. */
+    hostOptional?: boolean
+  }
+}
+
+const HEALTH = { config: { hostOptional: true } }
+
 export interface Health {
   readonly store: Pick<TaskStore, 'check'>
   readonly log: Log
@@ -13,7 +22,7 @@ export function addMetricsRoute(
   app: FastifyInstance,
   render: () => Promise<{ readonly contentType: string; readonly text: string }>,
 ): void {
-  app.get('/metrics', async (_request, reply) => {
+  app.get('/metrics', HEALTH, async (_request, reply) => {
     const { contentType, text } = await render()
     return reply.type(contentType).send(text)
   })
@@ -21,8 +30,8 @@ export function addMetricsRoute(
 
 /** `/livez`: the process answers. `/readyz`: it can do its work, and wants more of it. */
 export function addHealthRoutes(app: FastifyInstance, { store, log, isDraining }: Health): void {
-  app.get('/livez', () => ({ status: 'ok' }))
-  app.get('/readyz', async (_request, reply) => {
+  app.get('/livez', HEALTH, () => ({ status: 'ok' }))
+  app.get('/readyz', HEALTH, async (_request, reply) => {
     if (isDraining()) return reply.code(503).send({ status: 'draining' })
     try {
       await store.check()

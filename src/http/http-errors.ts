@@ -2,6 +2,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { GraphQLError } from 'graphql'
 import { requestError, toPublicError, type RequestErrorCode } from '../graphql/errors.ts'
 import type { Log } from '../tasks/ports.ts'
+import { JSON_TYPE, toPreferredType } from './media-type.ts'
 
 /** Codes of faults that end a request before it becomes an operation, by HTTP status. */
 const CODES: Record<number, RequestErrorCode> = {
@@ -19,16 +20,22 @@ export function toErrorBody(code: RequestErrorCode, message: string, correlation
   return { errors: [toPublicError(requestError(code, message), correlationId, log)] }
 }
 
-/** Answers with an error in the shape that all errors of this service have. */
+/**
+ * Answers with an error in the format that all errors of this service have. Routes of GraphQL answer in the media
+ * type that the client prefers.
+ */
 export function sendError(
   request: FastifyRequest,
   reply: FastifyReply,
   status: number,
   message: string,
   log: Log,
+  code: RequestErrorCode = CODES[status] ?? 'BAD_REQUEST',
 ): FastifyReply {
-  const body = toErrorBody(CODES[status] ?? 'BAD_REQUEST', message, request.id, log)
-  return reply.code(status).type('application/json; charset=utf-8').send(body)
+  const isGraphql = request.routeOptions.url?.startsWith('/graphql') === true
+  const type = isGraphql ? toPreferredType(request.headers.accept) : JSON_TYPE
+  const body = JSON.stringify(toErrorBody(code, message, request.id, log))
+  return reply.code(status).type(`${type}; charset=utf-8`).send(body)
 }
 
 /** JSON errors everywhere: for paths that do not exist, bodies that cannot be read, and what nobody foresaw. */

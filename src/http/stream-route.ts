@@ -13,8 +13,6 @@ import type { HttpStreams } from './http-streams.ts'
 
 const PATH = '/graphql/stream'
 const EVENT_STREAM = 'text/event-stream'
-/** A reader that takes nothing for this long is cut off: every 12 s there is a comment to take, at least. */
-const STALLED_AFTER_MS = 30_000
 
 export interface StreamRoute {
   readonly schema: GraphQLSchema
@@ -146,7 +144,7 @@ class EventStream {
     this.#take = resolve
   }
 
-  /** Ends the operation when the reader goes, or has gone already, and cuts off one that stalls. */
+  /** Ends the operation when the connection closes, or has closed already. */
   endWithConnection(body: AsyncGenerator<string, void>): void {
     const { raw } = this.#reply
     const end = () => {
@@ -156,8 +154,6 @@ class EventStream {
     }
     if (raw.destroyed) end()
     else raw.once('close', end)
-    // Without a listener of its own Node destroys a socket that times out.
-    raw.socket?.setTimeout(STALLED_AFTER_MS)
   }
 
   /** What goes over the wire. */

@@ -1,7 +1,11 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { SignJWT } from 'jose'
 import { startGateway, type Gateway } from '../support/gateway.ts'
+
+const SECRET = 'a secret of more than thirty-two bytes'
 
 /** Sends bytes as they are and says what comes back until the server closes. */
 async function raw(url: string, bytes: string): Promise<string> {
@@ -129,11 +133,99 @@ describe('the HTTP edge', () => {
 
   test.each([
     ['a Host that is no host', 'GET /livez HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n'],
-    ['no Host', 'GET /livez HTTP/1.0\r\n\r\n'],
+    ['no Host', 'GET /graphql HTTP/1.0\r\n\r\n'],
     ['no Host in HTTP/1.1', 'GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n'],
+    ['an empty Host', 'GET /graphql HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n'],
     ['no HTTP at all', 'nonsense\r\n\r\n'],
   ])('%s is answered 400', async (_name, bytes) => {
     expect(await raw(gateway.url, bytes)).toMatch(/^HTTP\/1\.1 400 [^]*"code":"BAD_REQUEST"/)
+  })
+
+  test.each(['/livez', '/readyz', '/metrics'])('%s needs no Host over HTTP/1.0', async (path) => {
+    for (const head of ['', 'Host:\r\n'])
+      expect(await raw(gateway.url, `GET ${path} HTTP/1.0\r\n${head}\r\n`)).toMatch(/^HTTP\/1\.1 200 /)
+  })
+
+  test.each([
+    ...[
+      'u:p@h',
+      'u@h',
+      'a/b',
+      'x?y',
+      'x#y',
+      'a b',
+      'a\tb',
+      'a\\b',
+      'h:port',
+      'h:99999',
+      '[::1',
+      '%61',
+      'a,b',
+    ],
+    ...['http://h', '<h>', 'h:80:80', '[u@h]', 'h|', '\xe9'],
+  ])('the Host %j is answered 400, for requests and upgrades', async (host) => {
+    for (const path of ['/livez', '/graphql'])
+      expect(
+        await raw(gateway.url, `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`),
+      ).toMatch(/^HTTP\/1\.1 400 /)
+    const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n'
+    const answer = await raw(gateway.url, `GET /graphql HTTP/1.1\r\nHost: ${host}\r\n${upgrade}`)
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /)
+  })
+
+  test.each(['example.com', 'my_host.internal:8080', 'EXAMPLE.com.', '10.0.0.1:80', '[::1]:4000', 'h:'])(
+    'the Host %j is served',
+    async (host) => {
+      await using open = await startGateway({ AUTH_JWT_SECRET: SECRET })
+      const bytes = `GET /livez HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`
+      expect(await raw(open.url, bytes)).toMatch(/^HTTP\/1\.1 200 /)
+    },
+  )
+
+  const TYPED = { query: '{ __typename }' }
+  test.each([
+    ...['utf-16', 'utf-16le', 'utf-7', 'iso-8859-1', 'windows-1252', '"utf-16"', 'nonsense', '""'],
+    ...['utf-8; charset=utf-16', '"utf-16', 'utf-32; x=y'],
+  ])('a body in charset=%s is answered 415', async (charset) => {
+    for (const path of ['/graphql', '/graphql/stream']) {
+      const answer = await request(path, {
+        method: 'POST',
+        headers: { accept: '*/*, text/event-stream', 'content-type': `application/json; charset=${charset}` },
+        body: JSON.stringify(TYPED),
+      })
+      expect(answer).toMatchObject({ status: 415, text: expect.stringContaining('UNSUPPORTED_MEDIA_TYPE') })
+      expect(answer.text).toMatch(/charset .* UTF-8/)
+    }
+  })
+
+  test.each(['utf-8', 'UTF-8', '"UTF-8"', 'utf8', 'us-ascii', '"US-ASCII"'])(
+    'a body in charset=%s is read',
+    async (charset) => {
+      const answer = await query(TYPED, {
+        headers: { 'content-type': `Application/JSON;Charset=${charset}` },
+      })
+      expect(answer).toMatchObject({ status: 200, text: expect.stringContaining('Query') })
+    },
+  )
+
+  test.each(['gzip', 'deflate', 'br', 'zstd', 'identity, GZIP'])(
+    'a body in %s is answered 415',
+    async (coding) => {
+      for (const path of ['/graphql', '/graphql/stream']) {
+        const headers = { ...JSON_TYPE, accept: '*/*, text/event-stream', 'content-encoding': coding }
+        const answer = await request(path, { method: 'POST', headers, body: gzipSync(JSON.stringify(TYPED)) })
+        expect(answer).toMatchObject({ status: 415, text: expect.stringContaining('UNSUPPORTED_MEDIA_TYPE') })
+        expect(answer.text).toContain('without Content-Encoding')
+      }
+      const plain = { ...JSON_TYPE, 'content-encoding': 'Identity' }
+      expect((await query(TYPED, { headers: plain })).status).toBe(200)
+    },
+  )
+
+  test('a callback is read as JSON whatever its headers say of the body', async () => {
+    const headers = { 'content-type': 'text/plain; charset=utf-16', 'content-encoding': 'gzip' }
+    const answer = await request('/callbacks/upscale/x/y', { method: 'POST', headers, body: '{}' })
+    expect(answer).toMatchObject({ status: 404, text: expect.stringContaining('There is no such task') })
   })
 
   test('shows GraphiQL to a browser, made of nothing but our own page', async () => {
@@ -148,6 +240,63 @@ describe('the HTTP edge', () => {
     const response = await fetch(`${plain.url}/graphql`, { headers: { accept: 'text/html' } })
     expect(response.headers.get('content-type')).toContain('json')
     expect(response.status).toBe(400)
+  })
+})
+
+describe('a refusal comes in the media type that the client prefers', () => {
+  const JSON_ONLY = 'application/json; charset=utf-8'
+  const GRAPHQL = 'application/graphql-response+json; charset=utf-8'
+  const APOLLO_CLIENT = 'application/graphql-response+json,application/json;q=0.9'
+  let gateway: Gateway
+  beforeAll(async () => {
+    gateway = await startGateway({ AUTH_JWT_SECRET: SECRET })
+  })
+  afterAll(async () => {
+    await gateway[Symbol.asyncDispose]()
+  })
+
+  const refuse = async (path: string, accept: string, headers: Record<string, string> = {}, body = '{}') => {
+    const all = { 'content-type': 'application/json', accept, ...headers }
+    const response = await fetch(`${gateway.url}${path}`, { method: 'POST', headers: all, body })
+    const { errors } = (await response.json()) as { errors: { extensions: { code: string } }[] }
+    const { status } = response
+    return { status, type: response.headers.get('content-type'), code: errors[0]?.extensions.code }
+  }
+
+  test.each([
+    [APOLLO_CLIENT, GRAPHQL],
+    ['application/graphql-response+json', GRAPHQL],
+    ['Application/GraphQL-Response+JSON;charset=utf-8, application/json', GRAPHQL],
+    ['application/graphql-response+json;q=0.8, application/json;q=0.9', JSON_ONLY],
+    ['application/json, application/graphql-response+json', JSON_ONLY],
+    ['application/graphql-response+json;q=0, */*', JSON_ONLY],
+    ['application/json', JSON_ONLY],
+    ['*/*', JSON_ONLY],
+    ['text/html', JSON_ONLY],
+  ])('Accept: %s', async (accept, type) => {
+    expect(await refuse('/graphql', accept)).toEqual({ status: 401, type, code: 'UNAUTHENTICATED' })
+  })
+
+  test('whatever the reason; and other routes answer in JSON', async () => {
+    const token = new SignJWT({ sub: 'ada' }).setProtectedHeader({ alg: 'HS256' }).setExpirationTime('10m')
+    const authorization = `Bearer ${await token.sign(new TextEncoder().encode(SECRET))}`
+    const send = (headers: Record<string, string>, body?: string) =>
+      refuse('/graphql', APOLLO_CLIENT, { authorization, ...headers }, body)
+    expect(await send({ 'content-type': 'text/csv' })).toMatchObject({ status: 415, type: GRAPHQL })
+    expect(await send({ 'content-encoding': 'gzip' })).toMatchObject({ status: 415, type: GRAPHQL })
+    expect(await send({}, '{')).toMatchObject({ status: 400, type: GRAPHQL })
+    const tooLarge = await send({}, JSON.stringify({ query: ' '.repeat(70_000) }))
+    expect(tooLarge).toEqual({ status: 413, type: GRAPHQL, code: 'PAYLOAD_TOO_LARGE' })
+    const stream = await refuse('/graphql/stream', APOLLO_CLIENT)
+    expect(stream).toMatchObject({ status: 406, type: GRAPHQL })
+    expect(await refuse('/nothing', APOLLO_CLIENT)).toMatchObject({ status: 404, type: JSON_ONLY })
+  })
+
+  test('also for a foreign Host', async () => {
+    await using local = await startGateway()
+    const head = `Host: evil.example\r\nAccept: ${APOLLO_CLIENT}\r\nConnection: close\r\n\r\n`
+    const answer = await raw(local.url, `GET /graphql HTTP/1.1\r\n${head}`)
+    expect(answer).toMatch(/^HTTP\/1\.1 403 [^]*content-type: application\/graphql-response\+json/)
   })
 })
 
