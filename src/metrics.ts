@@ -9,6 +9,8 @@ export interface Metrics {
   onUpstream(operation: UpstreamOperation, outcome: string, ms: number): void
   /** A hint of another replica came so late. */
   onHint(lagMs: number): void
+  /** A token was refused, or missing where one is needed. `reason` is one of a fixed set. */
+  onAuthRefusal(reason: string): void
   /** An attempt to call back a caller's server ended. */
   onDelivery(outcome: string): void
   /** All of it in the Prometheus text format. */
@@ -54,6 +56,12 @@ export function createMetrics(gauges: () => Gauges): Metrics {
     name: 'upscale_deliveries_total',
     help: "Attempts to call back callers' servers, by outcome",
     labelNames: ['outcome'],
+    registers,
+  })
+  const authRefusals = new Counter({
+    name: 'upscale_auth_refusals_total',
+    help: 'Tokens refused, or missing where one is needed, by reason',
+    labelNames: ['reason'],
     registers,
   })
   const gauge = (
@@ -106,6 +114,7 @@ export function createMetrics(gauges: () => Gauges): Metrics {
     onCallback: (status) => callbacks.inc({ status }),
     onUpstream: (operation, code, ms) => upstream.observe({ operation, code }, ms / 1_000),
     onHint: (lagMs) => hintLag.observe(Math.max(0, lagMs) / 1_000),
+    onAuthRefusal: (reason) => authRefusals.inc({ reason }),
     onDelivery: (outcome) => deliveries.inc({ outcome }),
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
   }

@@ -18,6 +18,8 @@ export interface TokenOptions {
   /** Seconds from now; negative is past. */
   readonly expiresInS?: number
   readonly key?: CryptoKey
+  /** The id of the key that the token names. */
+  readonly kid?: string
 }
 
 export const ISSUER = 'https://issuer.example.com'
@@ -36,10 +38,10 @@ export async function startIdentityProvider(): Promise<IdentityProvider> {
   const provider: IdentityProvider = {
     jwksUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`,
     status: 200,
-    sign(sub, { claims = {}, expiresInS = 600, key } = {}) {
+    sign(sub, { claims = {}, expiresInS = 600, key, kid = `key-${generation}` } = {}) {
       const now = Math.floor(Date.now() / 1_000)
       return new SignJWT({ sub, iss: ISSUER, aud: AUDIENCE, iat: now, exp: now + expiresInS, ...claims })
-        .setProtectedHeader({ alg: 'ES256', kid: `key-${generation}` })
+        .setProtectedHeader({ alg: 'ES256', kid })
         .sign(key ?? pair.privateKey)
     },
     async rotate() {
