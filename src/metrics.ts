@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Log } from './tasks/ports.ts'
 import { TASK_STATUSES, type TaskStatus } from './tasks/task.ts'
 
 /** What is counted as it happens. No label holds a name, an id or a secret. */
@@ -29,7 +30,7 @@ export interface Gauges {
   pool(): { readonly total: number; readonly idle: number; readonly waiting: number } | undefined
 }
 
-export function createMetrics(gauges: () => Gauges): Metrics {
+export function createMetrics(gauges: () => Gauges, log: Log): Metrics {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
@@ -93,10 +94,13 @@ export function createMetrics(gauges: () => Gauges): Metrics {
     'Tasks in the database, by status',
     async (each) => {
       each.reset()
-      // A database that is away must not take the other figures with it.
+      // A database that fails must not take the other metrics with it.
       const counts = await gauges()
         .tasks()
-        .catch(() => undefined)
+        .catch((error: unknown) => {
+          log.warn({ err: error }, 'failed to count tasks: upscale_tasks is left out of /metrics')
+          return undefined
+        })
       if (counts === undefined) return
       for (const status of TASK_STATUSES) each.set({ status }, counts[status] ?? 0)
     },

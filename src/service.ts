@@ -65,12 +65,15 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   await using opened = new AsyncDisposableStack()
   const { mode } = config
   const clock = overrides.clock ?? systemClock
-  const metrics = createMetrics(() => ({
-    sockets: () => sockets.count(),
-    streams: () => streams.count(),
-    tasks: () => store.countByStatus(),
-    pool: () => backends.pool(),
-  }))
+  const metrics = createMetrics(
+    () => ({
+      sockets: () => sockets.count(),
+      streams: () => streams.count(),
+      tasks: () => store.countByStatus(),
+      pool: () => backends.pool(),
+    }),
+    log,
+  )
   const { onHint } = metrics
   const refusals = createAuthRefusals(log, metrics.onAuthRefusal)
   const backends = opened.use(

@@ -119,15 +119,13 @@ function toKeySource(keys: { jwksUrl: string } | { secret: string }): JWTVerifyG
 
 function toRefusal(error: unknown): UnauthenticatedError | AuthUnavailableError {
   if (error instanceof UnauthenticatedError) return error
-  if (error instanceof errors.JOSEError && !isFetchError(error))
+  if (error instanceof errors.JOSEError && !KEY_SET_FAULTS.includes(error.code))
     return new UnauthenticatedError(toRefusalReason(error))
   return new AuthUnavailableError('The keys cannot be fetched', { cause: error })
 }
 
-/** jose reports a response that is no key set, and a timeout, as errors of its own. */
-function isFetchError({ code }: errors.JOSEError): boolean {
-  return code === 'ERR_JWKS_TIMEOUT' || code === 'ERR_JWKS_INVALID' || code === 'ERR_JOSE_GENERIC'
-}
+/** What jose reports of the key set as errors of its own: no answer in time, another status than 200, no JSON, no key. */
+const KEY_SET_FAULTS = ['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC', 'ERR_JWKS_INVALID', 'ERR_JWK_INVALID']
 
 function parseBearer(authorization: unknown): string {
   if (authorization === undefined || authorization === '') throw new UnauthenticatedError('missing_token')

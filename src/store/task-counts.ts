@@ -6,6 +6,8 @@ export type TaskCounts = Partial<Record<TaskStatus, number>>
 /** With more tasks than this, counting takes long enough to be worth a cache. */
 const SMALL = 10_000
 const CACHE_MS = 15_000
+/** A count that failed, mostly by its timeout, is not tried again for this many times as long as it took. */
+const FAILURE_PAUSE = 10
 
 /** SQLite: the counts that triggers keep. Needs the task table, too: without it there is nothing to count. */
 export async function readKeptCounts({ db }: Sql): Promise<TaskCounts> {
@@ -22,23 +24,32 @@ export async function readKeptCounts({ db }: Sql): Promise<TaskCounts> {
  * counts of many tasks are kept for a while.
  */
 export function createCachedCounts({ db }: Sql): () => Promise<TaskCounts> {
-  let running: Promise<TaskCounts> | undefined
-  let cached: { readonly counts: TaskCounts; readonly until: number } | undefined
+  let counts: Promise<TaskCounts> | undefined
+  let until = Infinity
   const count = async () => {
     const rows = await db
       .selectFrom('task')
       .select(({ fn }) => ['status', fn.countAll().as('count')])
       .groupBy('status')
       .execute()
-    const counts = toCounts(rows)
-    const total = Object.values(counts).reduce((sum, each) => sum + each, 0)
-    cached = total > SMALL ? { counts, until: performance.now() + CACHE_MS } : undefined
-    return counts
+    return toCounts(rows)
   }
   return () => {
-    if (cached !== undefined && performance.now() < cached.until) return Promise.resolve(cached.counts)
-    running ??= count().finally(() => (running = undefined))
-    return running
+    const startedAt = performance.now()
+    if (counts !== undefined && startedAt < until) return counts
+    until = Infinity
+    counts = count()
+    counts.then(
+      (found) => {
+        const total = Object.values(found).reduce((sum, each) => sum + each, 0)
+        until = total > SMALL ? performance.now() + CACHE_MS : 0
+      },
+      () => {
+        const now = performance.now()
+        until = now + FAILURE_PAUSE * (now - startedAt)
+      },
+    )
+    return counts
   }
 }
 

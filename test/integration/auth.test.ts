@@ -397,6 +397,30 @@ test('while the keys cannot be fetched nobody is let in, and told to come again'
     })
 })
 
+test.each([
+  ['no JSON', '<html>'],
+  ['no key set', '{"keys":"none"}'],
+  ['a key that is none', '{"keys":[{"kty":"EC","crv":"P-256","kid":"key-1","x":"AA","y":"AA"}]}'],
+  ['a key without its parts', '{"keys":[{"kty":"EC","crv":"P-256","kid":"key-1"}]}'],
+])(
+  'a key set with %s means on both transports that tokens cannot be verified, and is logged',
+  async (_name, body) => {
+    await using provider = await startIdentityProvider()
+    provider.body = body
+    await using gateway = await startGateway({ AUTH_JWKS_URL: provider.jwksUrl })
+    const authorization = `Bearer ${await provider.sign('alice')}`
+    expect(await post(gateway.url, UPSCALE, authorization)).toMatchObject({ status: 503 })
+    using connection = await connectSocket(gateway.url, { authorization })
+    expect(connection.first).toEqual([1013, 'AUTH_UNAVAILABLE'])
+    const lines = gateway
+      .log()
+      .split('\n')
+      .filter((line) => line.includes('keys_unavailable'))
+    expect(lines).toHaveLength(2)
+    for (const line of lines) expect(JSON.parse(line)).toMatchObject({ cause: expect.stringMatching(/./) })
+  },
+)
+
 test('why the keys cannot be fetched is logged: the address and the cause', async () => {
   const provider = await startIdentityProvider()
   const authorization = `Bearer ${await provider.sign('alice')}`
