@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Log } from './tasks/ports.ts'
 import { TASK_STATUSES, type TaskStatus } from './tasks/task.ts'
 
 /** What is counted as it happens. No label holds a name, an id or a secret. */
@@ -9,6 +10,8 @@ export interface Metrics {
   onUpstream(operation: UpstreamOperation, outcome: string, ms: number): void
   /** A hint of another replica came so late. */
   onHint(lagMs: number): void
+  /** A token was refused, or missing where one is needed. `reason` is one of a fixed set. */
+  onAuthRefusal(reason: string): void
   /** An attempt to call back a caller's server ended. */
   onDelivery(outcome: string): void
   /** All of it in the Prometheus text format. */
@@ -27,7 +30,7 @@ export interface Gauges {
   pool(): { readonly total: number; readonly idle: number; readonly waiting: number } | undefined
 }
 
-export function createMetrics(gauges: () => Gauges): Metrics {
+export function createMetrics(gauges: () => Gauges, log: Log): Metrics {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
@@ -54,6 +57,12 @@ export function createMetrics(gauges: () => Gauges): Metrics {
     name: 'upscale_deliveries_total',
     help: "Attempts to call back callers' servers, by outcome",
     labelNames: ['outcome'],
+    registers,
+  })
+  const authRefusals = new Counter({
+    name: 'upscale_auth_refusals_total',
+    help: 'Tokens refused, or missing where one is needed, by reason',
+    labelNames: ['reason'],
     registers,
   })
   const gauge = (
@@ -85,10 +94,13 @@ export function createMetrics(gauges: () => Gauges): Metrics {
     'Tasks in the database, by status',
     async (each) => {
       each.reset()
-      // A database that is away must not take the other figures with it.
+      // A database that fails must not take the other metrics with it.
       const counts = await gauges()
         .tasks()
-        .catch(() => undefined)
+        .catch((error: unknown) => {
+          log.warn({ err: error }, 'failed to count tasks: upscale_tasks is left out of /metrics')
+          return undefined
+        })
       if (counts === undefined) return
       for (const status of TASK_STATUSES) each.set({ status }, counts[status] ?? 0)
     },
@@ -106,6 +118,7 @@ export function createMetrics(gauges: () => Gauges): Metrics {
     onCallback: (status) => callbacks.inc({ status }),
     onUpstream: (operation, code, ms) => upstream.observe({ operation, code }, ms / 1_000),
     onHint: (lagMs) => hintLag.observe(Math.max(0, lagMs) / 1_000),
+    onAuthRefusal: (reason) => authRefusals.inc({ reason }),
     onDelivery: (outcome) => deliveries.inc({ outcome }),
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
   }

@@ -12,6 +12,7 @@ import { createSchema } from './graphql/schema.ts'
 import { toAllowedHosts } from './http/access.ts'
 import { createHttpApp, type HttpLimits } from './http/app.ts'
 import { createAuthenticate } from './http/auth.ts'
+import { createAuthRefusals } from './http/auth-refusals.ts'
 import { addCallbackRoute, toCallbackPath } from './http/callback-route.ts'
 import { createDoor } from './http/door.ts'
 import { addGraphqlRoute } from './http/graphql-route.ts'
@@ -66,13 +67,17 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   await using opened = new AsyncDisposableStack()
   const { mode } = config
   const clock = overrides.clock ?? systemClock
-  const metrics = createMetrics(() => ({
-    sockets: () => sockets.count(),
-    streams: () => streams.count(),
-    tasks: () => store.countByStatus(),
-    pool: () => backends.pool(),
-  }))
+  const metrics = createMetrics(
+    () => ({
+      sockets: () => sockets.count(),
+      streams: () => streams.count(),
+      tasks: () => store.countByStatus(),
+      pool: () => backends.pool(),
+    }),
+    log,
+  )
   const { onHint } = metrics
+  const refusals = createAuthRefusals(log, metrics.onAuthRefusal)
   const backends = opened.use(
     await openBackends(config, {
       pollsPerSecond: POLLS_PER_SECOND,
@@ -186,13 +191,14 @@ export async function startService(config: Config, log: Logger, overrides: Overr
     secrets: config.watchTokenSecrets ?? (mode === 'SANDBOX' ? [systemSecrets.newToken()] : []),
     lifetimeMs: config.watchTokenLifetimeMs,
     clock,
+    refusals,
   })
   const createContext = createContextFactory({ tasks, mode, callbackPolicy, watchTokens })
-  const authenticate = createAuthenticate(config.auth)
+  const authenticate = createAuthenticate(config.auth, { log, refusals })
   const graphql = { schema, prepare, log, createContext }
   const { ownerSocketLimit, socketOperationLimit, guestSockets, graphiql, subscriptionCallbackUrls } = config
   const streams = createHttpStreams(socketOperationLimit)
-  const http = { ...graphql, streams, door: createDoor({ authenticate, log, isDraining }) }
+  const http = { ...graphql, streams, door: createDoor({ authenticate, refusals, log, isDraining }) }
   opened.use(await addGraphqlRoute(app, { ...http, graphiql, subscriptionCallbackUrls }))
   addStreamRoute(app, http)
   const session = { authenticate, watchTokens, guestSockets, ownerSocketLimit, socketOperationLimit }

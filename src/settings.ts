@@ -51,8 +51,17 @@ export const settings = z.object({
     .regex(/^rediss?:\/\/.+$/, 'must be redis://… or rediss://…')
     .optional(),
   AUTH_MODE: z.enum(['jwt', 'none'], 'must be jwt or none').optional(),
-  AUTH_JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
-  AUTH_JWT_SECRET: z.string().optional(),
+  AUTH_JWKS_URL: z
+    .url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
+    .refine((url) => !hasUserInfo(url), 'must be a URL without user info')
+    .optional(),
+  AUTH_JWT_SECRET: z
+    .string()
+    .refine(
+      (secret) => Buffer.byteLength(secret) >= 32,
+      'must have at least 32 bytes (RFC 7518 §3.2); `openssl rand -base64 48` makes one',
+    )
+    .optional(),
   AUTH_ISSUER: z.string().optional(),
   AUTH_AUDIENCE: z.string().optional(),
   UPSTREAM_RATE_LIMIT: rate.optional(),
@@ -146,6 +155,12 @@ function toHostname(text: string): string | undefined {
   return URL.canParse(url) && new URL(url).host === new URL(url).hostname && !/[/@?#]/.test(text)
     ? new URL(url).hostname
     : undefined
+}
+
+function hasUserInfo(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const { username, password } = new URL(text)
+  return username !== '' || password !== ''
 }
 
 function isBaseUrl(text: string): boolean {

@@ -29,11 +29,17 @@ export interface StreamTransport {
   onVersion?(version: number): void
 }
 
-/** Makes and reads watch tokens: whoever has one may follow one task for a while. */
+/** Makes and reads watch tokens. The holder of one may follow one task until it expires. */
 export interface WatchTokens {
   create(taskId: string): Promise<string>
-  /** Which task a token is good for, and until when (Unix milliseconds); undefined when it is not good. */
-  read(token: string): Promise<{ readonly taskId: string; readonly expiresAt: number } | undefined>
+  /**
+   * Which task a token is good for, and until when (Unix milliseconds); undefined when it is refused, also because
+   * it is not for `taskId`.
+   */
+  read(
+    token: string,
+    taskId?: string,
+  ): Promise<{ readonly taskId: string; readonly expiresAt: number } | undefined>
 }
 
 /** Which callback URLs are taken. */

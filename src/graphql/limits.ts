@@ -128,7 +128,7 @@ function add(sum: Size, more: Size): Size {
 /**
  * What an operation costs, by the weights and list sizes in the schema (`@cost`, `@listSize`; IBM's GraphQL
  * Cost Directives as federation has them): an object 1, a scalar 0, a list as many times as it is long.
- * Introspection is free. `_entities` is as long as its representations are.
+ * A page costs at least its size. Introspection is free. `_entities` is as long as its representations are.
  */
 export function measureCost(
   schema: GraphQLSchema,
@@ -181,7 +181,8 @@ export function measureCost(
     const { times, passedOn } = toListSize(node, field, variables, sized, varying)
     const own = readNumber(field.astNode?.directives, 'cost', 'weight') ?? (isCompositeType(type) ? 1 : 0)
     const inner = node.selectionSet ? costOf(node.selectionSet, type, passedOn) : 0
-    return times * (own + inner)
+    // A page is read from the store even if its edges are not selected.
+    return times * (own + Math.max(inner, ...Object.values(passedOn)))
   }
 
   const root = schema.getRootType(operation.operation) ?? undefined

@@ -50,8 +50,8 @@ async function watchTask(
   { id, afterVersion = null, watchToken }: TaskUpdatedArgs,
   { tasks, owner, watchTokens, stream }: OperationContext,
 ): Promise<Watch> {
-  const token = watchToken == null ? undefined : await watchTokens?.read(watchToken)
-  const isGuest = token?.taskId === id
+  const token = watchToken == null ? undefined : await watchTokens?.read(watchToken, id)
+  const isGuest = token !== undefined
   if (!isGuest && owner === null)
     throw unauthenticated('The watch token is missing, is not good for this task, or has expired.')
   const ends = [stream?.until, isGuest ? token.expiresAt : null].filter((end) => end != null)

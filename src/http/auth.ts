@@ -1,6 +1,8 @@
 import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose'
+import type { Log } from '../tasks/ports.ts'
+import { toCauseLine, toRefusalReason, UnauthenticatedError, type AuthRefusals } from './auth-refusals.ts'
 
-/** How callers prove who they are. */
+/** How callers are authenticated. */
 export type AuthPolicy =
   | { readonly mode: 'none' }
   | {
@@ -18,40 +20,82 @@ export interface Identity {
   readonly owner: string | null
   /** May see what is the operator's, such as credits. */
   readonly operator: boolean
-  /** When this proof ends, in Unix milliseconds; null: never. */
+  /** When the token expires, in Unix milliseconds; null: never. */
   readonly expiresAt: number | null
 }
 
 export const ANONYMOUS: Identity = { owner: 'anonymous', operator: true, expiresAt: null }
 export const GUEST: Identity = { owner: null, operator: false, expiresAt: null }
 
-/** The token is missing or not good. Says no more than that. */
-export class UnauthenticatedError extends Error {
-  override name = 'UnauthenticatedError'
-}
-
-/** Nobody can tell just now whether a token is good: the keys cannot be fetched. */
+/** No token can be verified at the moment: the keys cannot be fetched. */
 export class AuthUnavailableError extends Error {
   override name = 'AuthUnavailableError'
 }
 
 /**
- * Says who is calling from an `Authorization` value (`Bearer …`, RFC 6750).
- * Rejects with UnauthenticatedError or AuthUnavailableError; nobody is let in on any other way.
+ * Authenticates a caller by an `Authorization` value (`Bearer …`, RFC 6750). Rejects with UnauthenticatedError or
+ * AuthUnavailableError only, and has reported why.
  */
-export type Authenticate = (authorization: unknown) => Promise<Identity>
+export type Authenticate = (authorization: unknown, options?: AuthenticateOptions) => Promise<Identity>
+
+export interface AuthenticateOptions {
+  /** Finds the guest that a caller without any token is; absent, or undefined: the caller is refused. */
+  readonly guest?: () => Promise<Identity | undefined>
+  readonly correlationId?: string
+  /** The subject that the token must have; absent: any. */
+  readonly owner?: string
+}
+
+export interface AuthenticateDependencies {
+  readonly log: Log
+  readonly refusals: AuthRefusals
+}
 
 const OPERATOR_SCOPE = 'upscale:operate'
 /** Clocks may differ by this much when a token is verified. It does not lengthen a session. */
 const LEEWAY_S = 5
-/** No real token is longer. */
-const MAX_TOKEN_LENGTH = 8_192
+/** Characters of a token. */
+export const MAX_TOKEN_LENGTH = 8_192
+/** Characters of a subject, which is part of index keys: PostgreSQL's hold 2,700 bytes. (OpenID Connect: 255.) */
+const MAX_SUBJECT_LENGTH = 512
+/** The last instant that a Date can hold. */
+const MAX_INSTANT_MS = 8.64e15
 /** Public keys only verify what was signed with their own kind of algorithm. */
 const ASYMMETRIC = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
 
-export function createAuthenticate(policy: AuthPolicy): Authenticate {
+export function createAuthenticate(
+  policy: AuthPolicy,
+  { log, refusals }: AuthenticateDependencies,
+): Authenticate {
   if (policy.mode === 'none') return () => Promise.resolve(ANONYMOUS)
-  const { keys, issuer, audience } = policy
+  const verify = createVerify(policy)
+  const host = 'jwksUrl' in policy.keys ? new URL(policy.keys.jwksUrl).host : null
+  let warned = false
+  return async (authorization, { guest, correlationId, owner } = {}) => {
+    try {
+      const identity = authorization === undefined ? await guest?.() : undefined
+      if (identity !== undefined) return identity
+      const verified = toIdentity(await verify(parseBearer(authorization)))
+      if (owner !== undefined && verified.owner !== owner) throw new UnauthenticatedError('wrong_subject')
+      if (verified.expiresAt === null && !warned) {
+        warned = true
+        log.warn({}, 'a bearer token without exp was accepted: it is good for ever. Make the issuer set exp')
+      }
+      return verified
+    } catch (error) {
+      const refusal = toRefusal(error)
+      if (refusal instanceof UnauthenticatedError)
+        refusals.report({ token: 'bearer', reason: refusal.reason, correlationId })
+      else {
+        const outage = { err: error, cause: toCauseLine(error), host }
+        refusals.report({ token: 'bearer', reason: 'keys_unavailable', correlationId, outage })
+      }
+      throw refusal
+    }
+  }
+}
+
+function createVerify({ keys, issuer, audience }: Extract<AuthPolicy, { mode: 'jwt' }>) {
   const options = {
     algorithms: 'secret' in keys ? ['HS256'] : ASYMMETRIC,
     clockTolerance: LEEWAY_S,
@@ -60,24 +104,12 @@ export function createAuthenticate(policy: AuthPolicy): Authenticate {
     ...(audience !== null && { audience }),
   }
   const getKey = toKeySource(keys)
-  return async (authorization) => {
-    const token = parseBearer(authorization)
-    try {
-      const { payload } = await jwtVerify(token, getKey, options)
-      return toIdentity(payload)
-    } catch (error) {
-      if (error instanceof UnauthenticatedError) throw error
-      const unavailable = !(error instanceof errors.JOSEError) || isFetchError(error)
-      throw unavailable
-        ? new AuthUnavailableError('The keys cannot be fetched', { cause: error })
-        : new UnauthenticatedError('The token is not good', { cause: error })
-    }
-  }
+  return async (token: string) => (await jwtVerify(token, getKey, options)).payload
 }
 
 function toKeySource(keys: { jwksUrl: string } | { secret: string }): JWTVerifyGetKey {
   if ('jwksUrl' in keys) {
-    // A key that is not known is looked for again, but not more often than once in the cool-down.
+    // An unknown key is looked up again, but not more often than once per cool-down.
     const times = { timeoutDuration: 5_000, cooldownDuration: 1_000, cacheMaxAge: 300_000 }
     return createRemoteJWKSet(new URL(keys.jwksUrl), times)
   }
@@ -85,27 +117,38 @@ function toKeySource(keys: { jwksUrl: string } | { secret: string }): JWTVerifyG
   return () => secret
 }
 
-/** jose reports an answer that is no key set, and a time-out, as errors of its own. */
-function isFetchError({ code }: errors.JOSEError): boolean {
-  return code === 'ERR_JWKS_TIMEOUT' || code === 'ERR_JWKS_INVALID' || code === 'ERR_JOSE_GENERIC'
+function toRefusal(error: unknown): UnauthenticatedError | AuthUnavailableError {
+  if (error instanceof UnauthenticatedError) return error
+  if (error instanceof errors.JOSEError && !KEY_SET_FAULTS.includes(error.code))
+    return new UnauthenticatedError(toRefusalReason(error))
+  return new AuthUnavailableError('The keys cannot be fetched', { cause: error })
 }
 
+/** What jose reports of the key set as errors of its own: no answer in time, another status than 200, no JSON, no key. */
+const KEY_SET_FAULTS = ['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC', 'ERR_JWKS_INVALID', 'ERR_JWK_INVALID']
+
 function parseBearer(authorization: unknown): string {
-  const [, token = ''] =
-    typeof authorization === 'string' ? (/^Bearer +(\S+)$/i.exec(authorization) ?? []) : []
-  if (token === '' || token.length > MAX_TOKEN_LENGTH)
-    throw new UnauthenticatedError('There is no bearer token')
+  if (authorization === undefined || authorization === '') throw new UnauthenticatedError('missing_token')
+  const [, token] = typeof authorization === 'string' ? (/^Bearer +(\S+)$/i.exec(authorization) ?? []) : []
+  if (token === undefined) throw new UnauthenticatedError('malformed')
+  if (token.length > MAX_TOKEN_LENGTH) throw new UnauthenticatedError('too_long')
   return token
 }
 
 function toIdentity({ sub, exp, scope, scp }: JWTPayload): Identity {
-  // With a NUL it could not be stored.
-  if (typeof sub !== 'string' || sub === '' || sub.includes('\0'))
-    throw new UnauthenticatedError('The token has no subject')
   const scopes = [scope, scp].flatMap((value) => (typeof value === 'string' ? value.split(' ') : value))
   return {
-    owner: sub,
+    owner: parseSubject(sub),
     operator: scopes.includes(OPERATOR_SCOPE),
-    expiresAt: exp === undefined ? null : exp * 1_000,
+    expiresAt: exp === undefined ? null : Math.min(exp * 1_000, MAX_INSTANT_MS),
   }
+}
+
+/** A subject that the database keeps as it is: unpaired surrogates of different subjects would all become U+FFFD. */
+function parseSubject(sub: unknown): string {
+  if (sub === undefined || sub === '') throw new UnauthenticatedError('missing_subject')
+  const storable =
+    typeof sub === 'string' && sub.isWellFormed() && !sub.includes('\0') && sub.length <= MAX_SUBJECT_LENGTH
+  if (!storable) throw new UnauthenticatedError('bad_subject')
+  return sub
 }

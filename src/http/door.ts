@@ -1,12 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Log } from '../tasks/ports.ts'
-import {
-  AuthUnavailableError,
-  GUEST,
-  UnauthenticatedError,
-  type Authenticate,
-  type Identity,
-} from './auth.ts'
+import { GUEST, type Authenticate, type Identity } from './auth.ts'
+import { UnauthenticatedError, type AuthRefusals } from './auth-refusals.ts'
 import { sendError } from './http-errors.ts'
 
 /** Where every GraphQL request over HTTP is let in, or not. */
@@ -17,17 +12,20 @@ export interface Door {
   enterAsGuest(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined>
   /** Who was let in with this request. */
   identity(request: FastifyRequest): Identity
-  /** Answers a request that needs a token and has no good one. */
+  /** Answers a guest whose request needs a bearer token. */
   refuse(request: FastifyRequest, reply: FastifyReply): FastifyReply
+  /** Reports a guest's request that needs a bearer token, and is answered elsewhere. */
+  reportGuest(correlationId: string): void
 }
 
 export interface DoorOptions {
   readonly authenticate: Authenticate
+  readonly refusals: AuthRefusals
   readonly log: Log
   isDraining(): boolean
 }
 
-export function createDoor({ authenticate, log, isDraining }: DoorOptions): Door {
+export function createDoor({ authenticate, refusals, log, isDraining }: DoorOptions): Door {
   const identities = new WeakMap<FastifyRequest, Identity>()
 
   const refuse = (request: FastifyRequest, reply: FastifyReply) => {
@@ -47,21 +45,18 @@ export function createDoor({ authenticate, log, isDraining }: DoorOptions): Door
     // Routers send an empty header for none.
     const { authorization: given } = request.headers
     const authorization = given === '' ? undefined : given
+    const options = { correlationId: request.id, ...(guests && { guest: () => Promise.resolve(GUEST) }) }
     try {
-      identities.set(request, await authenticate(authorization))
+      identities.set(request, await authenticate(authorization, options))
       return undefined
     } catch (error) {
-      if (error instanceof UnauthenticatedError) {
-        if (!guests || authorization !== undefined) return refuse(request, reply)
-        identities.set(request, GUEST)
-        return undefined
-      }
-      if (!(error instanceof AuthUnavailableError)) throw error
-      log.warn({ err: error, correlationId: request.id }, 'a token could not be verified')
+      if (error instanceof UnauthenticatedError) return refuse(request, reply)
       const message = 'Tokens cannot be verified at the moment.'
       return sendError(request, reply.header('retry-after', '5'), 503, message, log, 'AUTH_UNAVAILABLE')
     }
   }
+  const reportGuest = (correlationId: string) =>
+    refusals.report({ token: 'bearer', reason: 'missing_token', correlationId })
   return {
     enter: (request, reply) => enter(request, reply, false),
     enterAsGuest: (request, reply) => enter(request, reply, true),
@@ -70,6 +65,10 @@ export function createDoor({ authenticate, log, isDraining }: DoorOptions): Door
       if (identity === undefined) throw new Error('Nobody was let in')
       return identity
     },
-    refuse,
+    refuse(request, reply) {
+      reportGuest(request.id)
+      return refuse(request, reply)
+    },
+    reportGuest,
   }
 }

@@ -52,7 +52,7 @@ export async function addGraphqlRoute(
     nodeEnv: 'production',
     formatError: (_formatted, error) => formatError(error, log),
     plugins: [
-      usePrepare(prepare, callbacks, log),
+      usePrepare(prepare, callbacks, door, log),
       callbacks.plugin,
       ApolloServerPluginLandingPageDisabled(),
       ApolloServerPluginCacheControlDisabled(),
@@ -103,6 +103,7 @@ const REFUSED = parse('{ __typename }')
 function usePrepare(
   prepare: Prepare,
   callbacks: SubscriptionCallbacks,
+  door: Door,
   log: Log,
 ): ApolloServerPlugin<OperationContext> {
   return {
@@ -130,11 +131,13 @@ function usePrepare(
           }
           return Promise.resolve()
         },
-        responseForOperation({ contextValue: { correlationId } }) {
-          if (refusals.length === 0) return Promise.resolve(null)
+        responseForOperation({ contextValue: { correlationId, owner } }) {
+          const [refusal] = refusals
+          if (refusal === undefined) return Promise.resolve(null)
+          if (owner === null && refusal.extensions.code === 'UNAUTHENTICATED') door.reportGuest(correlationId)
           const errors = refusals.map((error) => toPublicError(error, correlationId, log))
           return Promise.resolve({
-            http: { status: refusals[0]?.extensions.http?.status ?? 400, headers: new HeaderMap() },
+            http: { status: refusal.extensions.http?.status ?? 400, headers: new HeaderMap() },
             body: { kind: 'single' as const, singleResult: { errors } },
           })
         },

@@ -3,14 +3,8 @@ import type { WebSocket } from 'ws'
 import type { Clock, Log } from '../tasks/ports.ts'
 import type { Caller, WatchTokens } from '../graphql/context.ts'
 import type { WatchControl } from '../tasks/watch.ts'
-import {
-  ANONYMOUS,
-  AuthUnavailableError,
-  GUEST,
-  UnauthenticatedError,
-  type Authenticate,
-  type Identity,
-} from './auth.ts'
+import { ANONYMOUS, GUEST, type Authenticate, type Identity } from './auth.ts'
+import { UnauthenticatedError } from './auth-refusals.ts'
 
 /** A timer cannot be set for longer (2³¹ − 1 ms, about 24 days). */
 const MAX_TIMER_MS = 2_147_483_647
@@ -138,13 +132,11 @@ export class SocketSession {
     const owner = this.#identity?.owner
     if (owner == null) return
     try {
-      const identity = await this.#options.authenticate(authorization)
-      if (identity.owner !== owner) throw new UnauthenticatedError('The token is of another subject')
+      const identity = await this.#options.authenticate(authorization, { owner })
       if (this.#identity !== undefined) this.#hold(identity)
     } catch (error) {
-      // Nobody could tell: the token that the session has goes on to count.
-      if (error instanceof AuthUnavailableError) return
-      this.#socket.close(CloseCode.Forbidden, 'UNAUTHENTICATED')
+      // Where the token cannot be verified, the session keeps the one it has.
+      if (error instanceof UnauthenticatedError) this.#socket.close(CloseCode.Forbidden, 'UNAUTHENTICATED')
     }
   }
 
@@ -160,23 +152,16 @@ export class SocketSession {
 
   async #identify(proof: Proof): Promise<Identity | undefined> {
     try {
-      return await this.#options.authenticate(proof.authorization)
+      return await this.#options.authenticate(proof.authorization, { guest: () => this.#toGuest(proof) })
     } catch (error) {
-      if (error instanceof UnauthenticatedError) {
-        const guest = await this.#toGuest(proof)
-        if (!guest) this.#socket.close(CloseCode.Forbidden, 'UNAUTHENTICATED')
-        return guest
-      } else {
-        this.#options.log.warn({ err: error }, 'a token could not be verified')
-        this.#socket.close(TRY_AGAIN_LATER, 'AUTH_UNAVAILABLE')
-      }
+      if (error instanceof UnauthenticatedError) this.#socket.close(CloseCode.Forbidden, 'UNAUTHENTICATED')
+      else this.#socket.close(TRY_AGAIN_LATER, 'AUTH_UNAVAILABLE')
       return undefined
     }
   }
 
-  /** Who brings no bearer token is a guest: with a good watch token, or where sockets without any are let in. */
-  async #toGuest({ authorization, watchToken }: Proof): Promise<Identity | undefined> {
-    if (authorization !== undefined) return undefined
+  /** A caller without a bearer token is a guest with a good watch token, or where sockets without any are let in. */
+  async #toGuest({ watchToken }: Proof): Promise<Identity | undefined> {
     const token = typeof watchToken === 'string' && (await this.#options.watchTokens?.read(watchToken))
     if (token) return { ...GUEST, expiresAt: token.expiresAt }
     return this.#options.guestSockets ? GUEST : undefined

@@ -1,15 +1,29 @@
 import { randomUUID } from 'node:crypto'
-import { HeaderMap, type ApolloServerPlugin, type GraphQLRequest } from '@apollo/server'
+import {
+  HeaderMap,
+  type ApolloServerPlugin,
+  type GraphQLRequest,
+  type GraphQLRequestContextResponseForOperation,
+  type GraphQLResponse,
+} from '@apollo/server'
 import { ApolloServerPluginSubscriptionCallback } from '@apollo/server/plugin/subscriptionCallback'
 import got from 'got'
-import { GraphQLError, type GraphQLFormattedError } from 'graphql'
+import {
+  createSourceEventStream,
+  GraphQLError,
+  type ExecutionArgs,
+  type GraphQLFormattedError,
+} from 'graphql'
 import { z } from 'zod'
 import type { OperationContext, StreamTransport } from '../graphql/context.ts'
 import { requestError, toPublicError } from '../graphql/errors.ts'
 import type { Log } from '../tasks/ports.ts'
+import { isUnder, toKey } from './router-urls.ts'
 
-/** A router that has not answered by then has not got it. */
+/** How long a router has to answer a message. */
 const TIMEOUT_MS = 10_000
+/** How often a message is sent again after a 5xx or no answer: within a second. */
+const RETRIES = 3
 /** Routers ask for 5,000 by default; 0 means none. */
 const MIN_HEARTBEAT_MS = 100
 
@@ -49,7 +63,7 @@ export function createSubscriptionCallbacks(allowedUrls: readonly string[], log:
   const fetcher = createFetcher(taken, log)
   return {
     plugin: takeUpAccepted(
-      ApolloServerPluginSubscriptionCallback({ fetcher, logger: toLogger(log) }),
+      ApolloServerPluginSubscriptionCallback({ fetcher, logger: toLogger(log), retry: { retries: RETRIES } }),
       taken,
       log,
     ),
@@ -76,19 +90,17 @@ function isTooFast(heartbeatMs: number | undefined): boolean {
   return heartbeatMs !== undefined && heartbeatMs > 0 && heartbeatMs < MIN_HEARTBEAT_MS
 }
 
-function isUnder(text: string, allowed: readonly URL[]): boolean {
-  if (!URL.canParse(text)) return false
-  const { origin, pathname, username, password } = new URL(text)
-  if (username !== '' || password !== '') return false
-  return allowed.some((each) => {
-    const folder = each.pathname.replace(/\/*$/, '/')
-    return origin === each.origin && (pathname === each.pathname || pathname.startsWith(folder))
-  })
+/** Why the subscription cannot begin, found by opening it and ending it at once; undefined: it can. */
+async function findRefusal(args: ExecutionArgs): Promise<GraphQLError | undefined> {
+  const opened = await createSourceEventStream(args)
+  if (!(Symbol.asyncIterator in opened)) return opened.errors?.[0]
+  await opened[Symbol.asyncIterator]().return?.()
+  return undefined
 }
 
 /**
- * Keeps Apollo's plugin from what it would do without having looked: calling back about what was refused, and
- * losing track of a subscription when another comes with the same URL. `taken`: the URLs of those that run.
+ * Keeps Apollo's plugin from calling a router about operations that are refused, or that the caller has no right to, and
+ * from losing track of a subscription when another comes with the same URL. `taken`: the keys of URLs in use.
  */
 function takeUpAccepted(
   plugin: ApolloServerPlugin,
@@ -100,43 +112,59 @@ function takeUpAccepted(
     async requestDidStart(request) {
       const listener = await plugin.requestDidStart?.(request)
       const url = target.safeParse(request.request.extensions?.subscription).data?.url
-      if (!listener || url === undefined) return
+      if (!listener || url === undefined || !URL.canParse(url)) return
+      const key = toKey(url)
       let accepted = false
-      const refuse = (correlationId: string, message: string) => [
-        toPublicError(requestError('BAD_REQUEST', message), correlationId, log),
-      ]
       return {
-        // Asked only when no plugin before had an answer.
+        // Called only where no plugin before this one has answered.
         async responseForOperation(operation) {
-          const { contextValue } = operation
-          if (taken.has(url)) {
-            const errors = refuse(
-              contextValue.correlationId,
-              'Events are posted to this callback URL already.',
-            )
-            const http = { status: 400, headers: new HeaderMap() }
-            return { http, body: { kind: 'single' as const, singleResult: { errors } } }
-          }
-          taken.add(url)
+          const refusal = await findRefusal(toArgs(operation))
+          if (refusal !== undefined) return toAnswer(refusal, operation.contextValue, log)
+          if (taken.has(key)) return toAnswer(ALREADY_TAKEN, operation.contextValue, log)
+          taken.add(key)
           accepted = true
           return (await listener.responseForOperation?.(operation)) ?? null
         },
         async willSendResponse(response) {
           if (!accepted) return
           const { contextValue } = response
-          const release = () => void taken.delete(url)
+          const release = () => void taken.delete(key)
           const hasBegun = onEnd(contextValue, release)
           await listener.willSendResponse?.(response)
           if (!hasBegun()) release()
           const { body, http } = response.response
           if (body.kind === 'single' && body.singleResult.errors) {
             http.status = 400
-            const message = 'The callback URL did not confirm the subscription.'
-            body.singleResult.errors = refuse(contextValue.correlationId, message)
+            body.singleResult.errors = [toPublicError(UNCONFIRMED, contextValue.correlationId, log)]
           }
         },
       }
     },
+  }
+}
+
+const ALREADY_TAKEN = requestError('BAD_REQUEST', 'Events are posted to this callback URL already.')
+const UNCONFIRMED = requestError('BAD_REQUEST', 'The callback URL did not confirm the subscription.')
+
+type AcceptedOperation = GraphQLRequestContextResponseForOperation<OperationContext>
+
+function toArgs({
+  schema,
+  document,
+  request,
+  operationName,
+  contextValue,
+}: AcceptedOperation): ExecutionArgs {
+  return { schema, document, variableValues: request.variables ?? null, operationName, contextValue }
+}
+
+function toAnswer(error: GraphQLError, { correlationId }: OperationContext, log: Log): GraphQLResponse {
+  const { code, http } = error.extensions
+  const status = http?.status ?? (code === 'INTERNAL_SERVER_ERROR' ? 500 : 400)
+  const errors = [toPublicError(error, correlationId, log)]
+  return {
+    http: { status, headers: new HeaderMap() },
+    body: { kind: 'single', singleResult: { errors } },
   }
 }
 
@@ -175,7 +203,7 @@ function createFetcher(taken: ReadonlySet<string>, log: Log): Fetcher {
   return async (url, init) => {
     const message = JSON.parse(String(init?.body)) as Message
     // Apollo's plugin goes on with the heartbeats of a subscription that could not begin; for a 404 it stops.
-    if (message.action === 'check' && !taken.has(url)) return new Response(null, { status: 404 })
+    if (message.action === 'check' && !taken.has(toKey(url))) return new Response(null, { status: 404 })
     const body = formatErrors(message, log)
     if (message.action !== 'complete') return post(url, body)
     // Apollo's plugin does not wait for this one: were it to fail, that would end the process.

@@ -1,4 +1,4 @@
-import type { Expression, Kysely } from 'kysely'
+import { sql, type Expression, type Kysely } from 'kysely'
 import { Migrator, type Migration } from 'kysely/migration'
 import type { Database } from './schema.ts'
 
@@ -6,12 +6,14 @@ import type { Database } from './schema.ts'
 export interface MigrationDialect {
   /** Type of a text that is compared byte by byte, as JavaScript does. */
   readonly id: Expression<unknown>
+  /** Whether triggers keep the number of tasks per status: where there is one writer, they hold up no other. */
+  readonly keepsCounts: boolean
   /** The schema that all is in; undefined where there are none. Others in the same database may use Kysely, too. */
   readonly schema?: string
 }
 
 /** Every schema change ever released, in order. A released migration is never edited: add the next one. */
-const toMigrations = ({ id }: MigrationDialect): Record<string, Migration> => ({
+const toMigrations = ({ id, keepsCounts }: MigrationDialect): Record<string, Migration> => ({
   '001-task': {
     async up(db: Kysely<unknown>) {
       await db.schema
@@ -79,6 +81,18 @@ const toMigrations = ({ id }: MigrationDialect): Record<string, Migration> => ({
         .execute()
     },
   },
+  '002-counts': {
+    async up(db: Kysely<unknown>) {
+      // A filtered page reads only its own rows.
+      await db.schema
+        .createIndex('task_by_owner_status')
+        .on('task')
+        .columns(['owner', 'status', 'created_at', 'id'])
+        .execute()
+      await db.schema.createIndex('idempotency_key_by_until').on('idempotency_key').column('until').execute()
+      if (keepsCounts) await keepCounts(db)
+    },
+  },
   '003-schedule': {
     async up(db: Kysely<unknown>) {
       for (const table of ['task', 'delivery']) {
@@ -106,6 +120,22 @@ const toMigrations = ({ id }: MigrationDialect): Record<string, Migration> => ({
     },
   },
 })
+
+/** Keeps the number of tasks per status in a table, by triggers: reading it does not depend on how many tasks there are. */
+async function keepCounts(db: Kysely<unknown>): Promise<void> {
+  await db.schema
+    .createTable('task_count')
+    .addColumn('status', 'text', (column) => column.primaryKey().notNull())
+    .addColumn('count', 'integer', (column) => column.notNull())
+    .execute()
+  await sql`insert into task_count select status, count(*) from task group by status`.execute(db)
+  const add = sql`insert into task_count values (new.status, 1) on conflict do update set count = count + 1;`
+  const subtract = sql`update task_count set count = count - 1 where status = old.status;`
+  await sql`create trigger task_inserted after insert on task begin ${add} end`.execute(db)
+  await sql`create trigger task_deleted after delete on task begin ${subtract} end`.execute(db)
+  await sql`create trigger task_moved after update of status on task when old.status <> new.status
+    begin ${subtract} ${add} end`.execute(db)
+}
 
 /** What PostgreSQL calls a schema, and a table, that is not there. */
 const GONE = ['3F000', '42P01']

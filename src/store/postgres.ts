@@ -8,6 +8,7 @@ import type { Sql } from './sql.ts'
 import { SqlOutbox } from './sql-outbox.ts'
 import { SqlTaskStore } from './sql-task-store.ts'
 import type { Stores } from './stores.ts'
+import { createCachedCounts } from './task-counts.ts'
 
 /** Connections of one replica, besides those of its hints. */
 const POOL_SIZE = 10
@@ -38,7 +39,7 @@ export async function openPostgres(
     lists: LISTS,
   }
   return {
-    store: new SqlTaskStore(postgres, hints, ROW_LOCKED),
+    store: new SqlTaskStore(postgres, hints, ROW_LOCKED, createCachedCounts(postgres)),
     outbox: new SqlOutbox(postgres, ROW_LOCKED),
     pool,
     [Symbol.asyncDispose]: () => db.destroy(),
@@ -61,7 +62,7 @@ async function migrateDatabase(url: string): Promise<void> {
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
   try {
     const { rows } = await sql<{ schema: string }>`select current_schema() as schema`.execute(db)
-    await migrate(db, { id: sql`text collate "C"`, schema: rows[0]?.schema ?? 'public' })
+    await migrate(db, { id: sql`text collate "C"`, keepsCounts: false, schema: rows[0]?.schema ?? 'public' })
   } finally {
     await db.destroy()
   }

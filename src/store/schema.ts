@@ -6,6 +6,13 @@ export interface Database {
   task: TaskRow
   idempotency_key: IdempotencyKeyRow
   delivery: DeliveryRow
+  task_count: TaskCountRow
+}
+
+/** How many tasks have a status; on SQLite only, written by triggers. */
+export interface TaskCountRow {
+  status: TaskStatus
+  count: number
 }
 
 /** What a caller's server is owed, and what became of it. */

@@ -9,12 +9,14 @@ import {
   type TaskStore,
   type UpdateOutcome,
 } from '../tasks/ports.ts'
-import { isUncharged, type TaskStatus, type UpscaleTask } from '../tasks/task.ts'
+import { isUncharged, type UpscaleTask } from '../tasks/task.ts'
+import { toListQuery } from './list-query.ts'
 import type { Locking } from './locking.ts'
 import { createScheduleCheck } from './schedule-check.ts'
 import { shareReads } from './shared-reads.ts'
 import { CompiledQueries, type Run, type Sql } from './sql.ts'
 import { insertDelivery, queueDeliveries } from './sql-outbox.ts'
+import type { TaskCounts } from './task-counts.ts'
 import { toChanges, toRow, toTask } from './task-row.ts'
 
 /** The TaskStore in SQL. Announces what it has committed; the dialect is the caller's choice. */
@@ -25,17 +27,19 @@ export class SqlTaskStore implements TaskStore {
   readonly #queries = new CompiledQueries()
   readonly #isCheckDue = createScheduleCheck()
   readonly #read: (id: string) => Promise<UpscaleTask | undefined>
+  readonly countByStatus: () => Promise<TaskCounts>
 
-  constructor(sql: Sql, hints: TaskHints, locking: Locking) {
+  constructor(sql: Sql, hints: TaskHints, locking: Locking, countByStatus: () => Promise<TaskCounts>) {
     this.#sql = sql
     this.#hints = hints
     this.#locking = locking
+    this.countByStatus = countByStatus
     this.#read = shareReads((ids) => this.readMany(ids))
   }
 
   insert<Refusal = never>(
     task: UpscaleTask,
-    { force = false, key = null, callBackUrl = null, admit }: InsertOptions<Refusal>,
+    { force = false, key = null, callBackUrl = null, admit, admitKey }: InsertOptions<Refusal>,
   ): Promise<Insertion | { inserted: false; refusal: Refusal }> {
     const { db } = this.#sql
     return this.#sql.transact(async (run) => {
@@ -44,7 +48,11 @@ export class SqlTaskStore implements TaskStore {
       if (named) return { inserted: false, existing: named, by: 'key' }
       const holder = force ? undefined : await this.#findHolder(run, task)
       if (holder !== undefined) {
-        if (key) await this.#name(run, key, holder.id)
+        if (key) {
+          const refusal = (await admitKey?.()) ?? null
+          if (refusal !== null) return { inserted: false, refusal }
+          await this.#name(run, key, holder.id)
+        }
         return { inserted: false, existing: holder, by: 'picture' }
       }
       const refusal = (await admit?.()) ?? null
@@ -101,15 +109,8 @@ export class SqlTaskStore implements TaskStore {
     return outcome
   }
 
-  async list({ owner, status, after, limit }: TaskListQuery): Promise<UpscaleTask[]> {
-    let query = this.#sql.db.selectFrom('task').selectAll().where('owner', '=', owner)
-    if (status !== null) query = query.where('status', '=', status)
-    if (after !== null)
-      query = query.where((where) =>
-        where(where.refTuple('created_at', 'id'), '<', where.tuple(after.createdAt, after.id)),
-      )
-    const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(limit).execute()
-    return rows.map(toTask)
+  async list(query: TaskListQuery): Promise<UpscaleTask[]> {
+    return (await toListQuery(this.#sql.db, query).execute()).map(toTask)
   }
 
   async claimDue(
@@ -199,13 +200,20 @@ export class SqlTaskStore implements TaskStore {
     return Number(numDeletedRows)
   }
 
-  async countByStatus(): Promise<Partial<Record<TaskStatus, number>>> {
-    const rows = await this.#sql.db
-      .selectFrom('task')
-      .select(({ fn }) => ['status', fn.countAll().as('count')])
-      .groupBy('status')
-      .execute()
-    return Object.fromEntries(rows.map(({ status, count }) => [status, Number(count)]))
+  async removeExpiredKeys(now: number, limit: number): Promise<number> {
+    const { numDeletedRows } = await this.#sql.db
+      .deleteFrom('idempotency_key')
+      .where('claim', 'in', (from) =>
+        from
+          .selectFrom('idempotency_key')
+          .select('claim')
+          .where('until', '<=', now)
+          .orderBy('until')
+          .limit(limit)
+          .$if(this.#locking.rows, (query) => query.forUpdate().skipLocked()),
+      )
+      .executeTakeFirstOrThrow()
+    return Number(numDeletedRows)
   }
 
   async check(): Promise<void> {
@@ -262,7 +270,7 @@ export class SqlTaskStore implements TaskStore {
   }
 }
 
-/** PostgreSQL knows no NUL in a text, and makes an error of a question with one. */
+/** PostgreSQL refuses a NUL in a text; an unpaired surrogate would be stored, and compared, as U+FFFD. */
 function isStorable(text: string): boolean {
-  return !text.includes('\0')
+  return !text.includes('\0') && text.isWellFormed()
 }

@@ -9,6 +9,7 @@ import { createSqlite } from './sqlite-dialect.ts'
 import type { Stores } from './stores.ts'
 import { SqlOutbox } from './sql-outbox.ts'
 import { SqlTaskStore } from './sql-task-store.ts'
+import { readKeptCounts } from './task-counts.ts'
 
 /** How long a statement waits for another process's write lock, in milliseconds. */
 const BUSY_TIMEOUT_MS = 5_000
@@ -35,14 +36,14 @@ export async function openSqlite(file: string, hints: TaskHints): Promise<Stores
   const sqlite = createSqlite(writer, reader, () => log.datasync())
   const { db } = sqlite
   try {
-    await migrate(db, { id: sql`text` })
+    await migrate(db, { id: sql`text`, keepsCounts: true })
   } catch (error) {
     await db.destroy()
     await log.close()
     throw error
   }
   return {
-    store: new SqlTaskStore(sqlite, hints, WRITE_LOCKED),
+    store: new SqlTaskStore(sqlite, hints, WRITE_LOCKED, () => readKeptCounts(sqlite)),
     outbox: new SqlOutbox(sqlite, WRITE_LOCKED),
     async [Symbol.asyncDispose]() {
       await db.destroy()

@@ -29,7 +29,7 @@ export interface TaskStore {
    * one. Atomic: of any number of concurrent inserts with one key or picture exactly one is stored. A key is free
    * when it has run out, or names a task that was refused without a charge. `force` does not look for the
    * picture. `admit` is asked only where there is no such task, before anything is stored; what it refuses is not
-   * stored, and the refusal is given back.
+   * stored, and the refusal is given back. `admitKey` is asked in the same way before a new key names a task that exists.
    */
   insert<Refusal = never>(
     task: UpscaleTask,
@@ -66,7 +66,9 @@ export interface TaskStore {
   extendAnswer(id: string, answerBy: number): Promise<void>
   /** Removes up to `limit` tasks settled before an instant, with all that hangs on them; says how many. */
   removeSettled(before: number, limit: number): Promise<number>
-  /** How many tasks there are, by status. */
+  /** Deletes up to `limit` idempotency keys that are free again; returns how many. */
+  removeExpiredKeys(now: number, limit: number): Promise<number>
+  /** How many tasks there are, by status: exact, or where counting is slow at most 15 s old. */
   countByStatus(): Promise<Partial<Record<TaskStatus, number>>>
   /** Resolves when the store answers, takes writes and has the schema this version needs; rejects otherwise. */
   check(): Promise<void>
@@ -94,6 +96,8 @@ export interface InsertOptions<Refusal> {
   readonly callBackUrl?: string | null
   /** Says why a new task must not be stored; null: it may. */
   readonly admit?: () => Promise<Refusal | null>
+  /** Says why a new key must not name an existing task; null: it may. */
+  readonly admitKey?: () => Promise<Refusal | null>
 }
 
 export type Insertion =

@@ -19,9 +19,10 @@ const LEASE_MARGIN_MS = 1_000
 /** The last poll, at the deadline, does not delay the end for longer than this. */
 const LAST_POLL_TIMEOUT_MS = 5_000
 const RETENTION_BATCH = 100
+const KEY_BATCH = 1_000
 
 /**
- * One round of polling: deletes a batch of tasks past retention, ends tasks that were never accepted and are past their
+ * One round of polling: deletes a batch of tasks past retention and of expired keys, ends tasks that were never accepted and are past their
  * deadline, and starts as many polls as the budget allows. Resolves to what it started, all of which ends by itself and
  * never rejects; a poll that fails once `cut` is aborted was cut short.
  */
@@ -36,6 +37,9 @@ export async function reconcile(
     await store
       .removeSettled(clock.now() - policy.retentionMs, RETENTION_BATCH)
       .catch((error: unknown) => log.warn({ err: error }, 'failed to delete expired tasks'))
+  await store
+    .removeExpiredKeys(clock.now(), KEY_BATCH)
+    .catch((error: unknown) => log.warn({ err: error }, 'failed to delete expired idempotency keys'))
 
   const started: Promise<void>[] = []
   for (;;) {

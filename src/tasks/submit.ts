@@ -61,9 +61,10 @@ export async function submitTask(
   const token = deps.secrets.newToken()
   const task = toNewTask(deps, input, deps.secrets.digest(token))
   const admit = () => deps.limits.take(task.owner)
+  const admitKey = () => deps.limits.takeOwn(task.owner)
   const key = toKey(deps, input)
   const run = { ...life, startedAt: deps.clock.elapsed() }
-  const options = { force, key, callBackUrl, admit }
+  const options = { force, key, callBackUrl, admit, admitKey }
   const insertion = await deps.store.insert(task, options).catch((error: unknown) => {
     life.background(undoInsert(deps, report, task.id, correlationId, run))
     throw error

@@ -1,7 +1,10 @@
-import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
-import { expect, test } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
+import { Kysely, SqliteAdapter, DummyDriver, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
 import { createLocalHints } from '../../src/hints/local.ts'
+import { toListQuery } from '../../src/store/list-query.ts'
+import type { Database } from '../../src/store/schema.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
 import { newTask } from '../support/new-task.ts'
 import { openTempDir } from '../support/temp-dir.ts'
@@ -37,4 +40,64 @@ test('a database is opened under a name that only points to it', async () => {
   await symlink(`${dir.path}/elsewhere/real.db`, `${dir.path}/link.db`)
   await using stores = await openSqlite(`${dir.path}/link.db`, createLocalHints())
   expect(await stores.store.insert(newTask(), {})).toEqual({ inserted: true })
+})
+
+test('a database of the first release is migrated, and its tasks are counted', async () => {
+  await using dir = await openTempDir()
+  const file = `${dir.path}/tasks.db`
+  {
+    using old = new DatabaseSync(file)
+    old.exec(await readFile('test/support/first-release.sql', 'utf8'))
+  }
+  await using stores = await openSqlite(file, createLocalHints())
+  const { store } = stores
+  expect(await store.countByStatus()).toEqual({ PROCESSING: 1, FAILED: 2 })
+  expect(await store.removeSettled(3, 10)).toBe(1)
+  expect(await store.countByStatus()).toEqual({ PROCESSING: 1, FAILED: 1 })
+})
+
+describe('with 300,000 tasks', () => {
+  const builder = new Kysely<Database>({
+    dialect: {
+      createAdapter: () => new SqliteAdapter(),
+      createDriver: () => new DummyDriver(),
+      createIntrospector: (db) => new SqliteIntrospector(db),
+      createQueryCompiler: () => new SqliteQueryCompiler(),
+    },
+  })
+
+  test('counts are kept by triggers, and every page of a list is read in the order of an index', async () => {
+    await using dir = await openTempDir()
+    const file = `${dir.path}/tasks.db`
+    await using stores = await openSqlite(file, createLocalHints())
+    await stores.store.insert(newTask({ id: 'one', status: 'SUCCEEDED' }), {})
+    using sqlite = new DatabaseSync(file)
+    const names = sqlite
+      .prepare('select name from pragma_table_info(?)')
+      .all('task')
+      .map(({ name }) => String(name))
+    const varied: Record<string, string> = {
+      id: `'one-' || n`,
+      status: `iif(n % 1000 = 0, 'FAILED', status)`,
+    }
+    sqlite.exec(
+      `with recursive numbers(n) as (select 1 union all select n + 1 from numbers where n < 299999)
+       insert into task (${names.join()}) select ${names.map((name) => varied[name] ?? name).join()} from task, numbers`,
+    )
+    expect(await stores.store.countByStatus()).toEqual({ SUCCEEDED: 299_701, FAILED: 299 })
+    const page = await stores.store.list({ owner: 'owner', status: 'FAILED', after: null, limit: 3 })
+    expect(page.map(({ id }) => id)).toEqual(['one-99000', 'one-98000', 'one-97000'])
+
+    const after = { createdAt: 1_000, id: 'one-5' }
+    for (const [query, index] of [
+      [{ status: null, after: null }, 'task_by_owner (owner=?)'],
+      [{ status: null, after }, 'task_by_owner (owner=? AND (created_at,id)<(?,?))'],
+      [{ status: 'FAILED', after: null }, 'task_by_owner_status (owner=? AND status=?)'],
+      [{ status: 'FAILED', after }, 'task_by_owner_status (owner=? AND status=? AND (created_at,id)<(?,?))'],
+    ] as const) {
+      const { sql, parameters } = toListQuery(builder, { owner: 'owner', limit: 21, ...query }).compile()
+      const plan = sqlite.prepare(`explain query plan ${sql}`).all(...(parameters as string[]))
+      expect(plan.map(({ detail }) => detail)).toEqual([`SEARCH task USING INDEX ${index}`])
+    }
+  })
 })

@@ -260,6 +260,40 @@ export function describeTaskStore(
         expect(asked).toBe(1)
       })
 
+      test('a new key for an existing task is stored only when it is admitted; a known key is not asked about', async () => {
+        const first = newTask({ pictureDigest: 'picture' })
+        await store.insert(first, { key })
+        let asked = 0
+        const join = (claim: string, refusal: string | null) =>
+          store.insert(newTask({ pictureDigest: 'picture', createdAt: 2_000 }), {
+            key: { claim, until: 100_000 },
+            admit: () => Promise.resolve('not a new task'),
+            admitKey: () => Promise.resolve(((asked += 1), refusal)),
+          })
+        expect(await join('key', 'no')).toMatchObject({ existing: { id: first.id }, by: 'key' })
+        expect(asked).toBe(0)
+        expect(await join('new', 'no')).toEqual({ inserted: false, refusal: 'no' })
+        expect(await join('new', null)).toMatchObject({ existing: { id: first.id }, by: 'picture' })
+        expect(await join('new', 'no')).toMatchObject({ existing: { id: first.id }, by: 'key' })
+        expect(asked).toBe(2)
+      })
+
+      test('expired keys are deleted, the oldest first, in batches; those that hold stay', async () => {
+        const first = newTask({ pictureDigest: 'picture', createdAt: 0 })
+        await store.insert(first, { key: { claim: 'held', until: 101 } })
+        for (const until of [100, 98, 99])
+          await store.insert(newTask({ pictureDigest: 'picture', createdAt: 0 }), {
+            key: { claim: `expired ${until}`, until },
+          })
+        const deleted = []
+        for (let n = 0; n < 3; n += 1) deleted.push(await store.removeExpiredKeys(100, 2))
+        expect(deleted).toEqual([2, 1, 0])
+        const replay = newTask({ createdAt: 100 })
+        expect(await store.insert(replay, { key: { claim: 'held', until: 200 } })).toMatchObject({
+          by: 'key',
+        })
+      })
+
       test.each(['picture', 'key'])(
         'of 100 concurrent inserts with one %s exactly one is stored',
         async (by) => {
@@ -378,6 +412,19 @@ export function describeTaskStore(
       const left = await store.list({ owner: 'owner', status: null, after: null, limit: 10 })
       expect(ids(left)).toEqual(ids(stays))
       expect(await store.insert(newTask(), { key })).toEqual({ inserted: true })
+    })
+
+    test('tasks are counted by status as they are inserted, moved and removed', async () => {
+      expect(await store.countByStatus()).toEqual({})
+      const [first] = [await insert(), await insert(), await insert({ status: 'FAILED', settledAt: 1 })]
+      expect(await store.countByStatus()).toMatchObject({ SUBMITTED: 2, FAILED: 1 })
+      await store.update(first, { ...first, version: 2, status: 'PROCESSING' })
+      await store.update(first, { ...first, version: 2, status: 'SUCCEEDED' })
+      expect(await store.countByStatus()).toMatchObject({ SUBMITTED: 1, PROCESSING: 1, FAILED: 1 })
+      await store.removeSettled(2, 10)
+      const counts = await store.countByStatus()
+      expect(Object.entries(counts).filter(([, count]) => count > 0)).toHaveLength(2)
+      expect(counts.FAILED ?? 0).toBe(0)
     })
 
     describe('list', () => {

@@ -52,12 +52,13 @@ describe('with AUTH_JWKS_URL', () => {
     await provider[Symbol.asyncDispose]()
   })
 
-  const BAD: [string, () => Promise<string | undefined>][] = [
-    ['none', () => Promise.resolve(undefined)],
-    ['garbage', () => Promise.resolve('Bearer garbage')],
-    ['another scheme', () => Promise.resolve('Basic dXNlcjpwYXNz')],
+  const BAD: [string, string, () => Promise<string | undefined>][] = [
+    ['none', 'missing_token', () => Promise.resolve(undefined)],
+    ['garbage', 'malformed', () => Promise.resolve('Bearer garbage')],
+    ['another scheme', 'malformed', () => Promise.resolve('Basic dXNlcjpwYXNz')],
     [
       'alg none',
+      'bad_algorithm',
       () => {
         const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
         const claims = { sub: 'alice', iss: ISSUER, aud: AUDIENCE, exp: 9_999_999_999 }
@@ -66,6 +67,7 @@ describe('with AUTH_JWKS_URL', () => {
     ],
     [
       'algorithm confusion: the public key used as a secret',
+      'bad_algorithm',
       async () => {
         const { publicKey } = await generateKeyPair('ES256', { extractable: true })
         const secret = new TextEncoder().encode(await exportSPKI(publicKey))
@@ -78,32 +80,89 @@ describe('with AUTH_JWKS_URL', () => {
     ],
     [
       'another key',
+      'bad_signature',
       async () =>
         `Bearer ${await provider.sign('alice', { key: (await generateKeyPair('ES256')).privateKey })}`,
     ],
-    ['expired', async () => `Bearer ${await provider.sign('alice', { expiresInS: -10 })}`],
+    ['expired', 'expired', async () => `Bearer ${await provider.sign('alice', { expiresInS: -10 })}`],
     [
       'not yet valid',
+      'not_yet_valid',
       async () => `Bearer ${await provider.sign('alice', { claims: { nbf: Date.now() / 1_000 + 60 } })}`,
     ],
-    ['no subject', async () => `Bearer ${await provider.sign('alice', { claims: { sub: undefined } })}`],
-    ['an empty subject', async () => `Bearer ${await provider.sign('')}`],
+    [
+      'no subject',
+      'missing_subject',
+      async () => `Bearer ${await provider.sign('alice', { claims: { sub: undefined } })}`,
+    ],
+    ['an empty subject', 'missing_subject', async () => `Bearer ${await provider.sign('')}`],
     [
       'wrong issuer',
+      'wrong_issuer',
       async () => `Bearer ${await provider.sign('alice', { claims: { iss: 'https://evil.example' } })}`,
     ],
-    ['wrong audience', async () => `Bearer ${await provider.sign('alice', { claims: { aud: 'another' } })}`],
+    [
+      'wrong audience',
+      'wrong_audience',
+      async () => `Bearer ${await provider.sign('alice', { claims: { aud: 'another' } })}`,
+    ],
     [
       'oversized',
+      'too_long',
       async () => `Bearer ${await provider.sign('alice', { claims: { pad: 'x'.repeat(9_000) } })}`,
+    ],
+    [
+      'an unknown key',
+      'unknown_key',
+      async () => `Bearer ${await provider.sign('alice', { kid: 'another' })}`,
+    ],
+    [
+      'no issuer',
+      'wrong_issuer',
+      async () => `Bearer ${await provider.sign('alice', { claims: { iss: undefined } })}`,
+    ],
+    [
+      'an expiry that is no number',
+      'malformed',
+      async () => `Bearer ${await provider.sign('alice', { claims: { exp: 'x' } })}`,
+    ],
+    [
+      'a subject that is no text',
+      'bad_subject',
+      async () => `Bearer ${await provider.sign('alice', { claims: { sub: 7 } })}`,
+    ],
+    [
+      'a subject with an unpaired surrogate',
+      'bad_subject',
+      async () => `Bearer ${await provider.sign('a\ud800')}`,
+    ],
+    [
+      'a subject with its halves in the wrong order',
+      'bad_subject',
+      async () => `Bearer ${await provider.sign('\udc00\ud800')}`,
+    ],
+    ['a subject with a NUL', 'bad_subject', async () => `Bearer ${await provider.sign('alice\0')}`],
+    [
+      'a subject too long for an index',
+      'bad_subject',
+      async () => `Bearer ${await provider.sign('ä'.repeat(513))}`,
     ],
   ]
 
+  /** How many refusals have been counted for a reason. */
+  const countRefusals = async (reason: string) => {
+    const text = await (await fetch(`${gateway.url}/metrics`)).text()
+    return Number(
+      new RegExp(`^upscale_auth_refusals_total\\{reason="${reason}"\\} (\\d+)$`, 'm').exec(text)?.[1] ?? 0,
+    )
+  }
+
   test.each(BAD)(
-    'a bad token is UNAUTHENTICATED on both transports, and nothing reaches the upstream: %s',
-    async (_name, make) => {
+    'a bad token is UNAUTHENTICATED on both transports, counted and logged with its reason, and nothing reaches the upstream: %s (%s)',
+    async (_name, reason, make) => {
       const authorization = await make()
       upstream.received.length = 0
+      const before = await countRefusals(reason)
       const { status, headers, data, errors } = await post(gateway.url, UPSCALE, authorization)
       expect({ status, data, code: errors?.[0]?.extensions.code }).toEqual({
         status: 401,
@@ -111,6 +170,13 @@ describe('with AUTH_JWKS_URL', () => {
         code: 'UNAUTHENTICATED',
       })
       expect(headers.get('www-authenticate')).toBe('Bearer')
+      const correlationId = errors?.[0]?.extensions.correlationId
+      const line =
+        gateway
+          .log()
+          .split('\n')
+          .find((each) => each.includes(String(correlationId))) ?? '{}'
+      expect(JSON.parse(line)).toMatchObject({ level: 30, token: 'bearer', reason })
       using byPayload = await connectSocket(
         gateway.url,
         authorization === undefined ? undefined : { Authorization: authorization },
@@ -121,10 +187,41 @@ describe('with AUTH_JWKS_URL', () => {
         expect(byHeader.first).toEqual([4403, 'UNAUTHENTICATED'])
       }
       expect(upstream.received).toHaveLength(0)
+      expect(await countRefusals(reason)).toBe(before + (authorization === undefined ? 2 : 3))
       const secret = authorization?.split(' ')[1]
       if (secret !== undefined && secret.length > 10) expect(gateway.log()).not.toContain(secret)
     },
   )
+
+  test('subjects that only look the same own different tasks', async () => {
+    const own = async (sub: string) => {
+      const authorization = `Bearer ${await provider.sign(sub)}`
+      await post(gateway.url, UPSCALE, authorization)
+      const { data } = await post(gateway.url, '{ upscaleTasks { edges { node { id } } } }', authorization)
+      return (data as unknown as { upscaleTasks: { edges: { node: { id: string } }[] } }).upscaleTasks.edges
+    }
+    const longest = 'ä'.repeat(512)
+    const lists = []
+    for (const sub of ['é', 'e\u0301', ' é', 'É', '\ufffd', '\u{1f600}', longest, `${longest.slice(1)}b`])
+      lists.push(await own(sub))
+    expect(lists.map(({ length }) => length)).toEqual(lists.map(() => 1))
+  })
+
+  test('a flood of bad tokens is counted in full, and logged in part', async () => {
+    const before = await countRefusals('malformed')
+    const lines = () => gateway.log().split('"reason":"malformed"').length
+    const logged = lines()
+    await Promise.all(Array.from({ length: 200 }, () => post(gateway.url, UPSCALE, 'Bearer flood')))
+    expect(await countRefusals('malformed')).toBe(before + 200)
+    expect(lines() - logged).toBeLessThan(200)
+  })
+
+  test('a token without exp is accepted, and warned about once', async () => {
+    const endless = `Bearer ${await provider.sign('alice', { claims: { exp: undefined } })}`
+    for (let n = 0; n < 3; n += 1)
+      expect(await post(gateway.url, '{ __typename }', endless)).toMatchObject({ status: 200 })
+    expect(gateway.log().split('without exp')).toHaveLength(2)
+  })
 
   test('a good token is let in by header, by either spelling in connection_init, and by the upgrade request', async () => {
     const authorization = `Bearer ${await provider.sign('alice')}`
@@ -286,6 +383,51 @@ test('while the keys cannot be fetched nobody is let in, and told to come again'
   })
   using connection = await connectSocket(gateway.url, { authorization })
   expect(connection.first).toEqual([1013, 'AUTH_UNAVAILABLE'])
+  const lines = gateway
+    .log()
+    .split('\n')
+    .filter((line) => line.includes('AUTH_JWKS_URL'))
+  expect(lines).toHaveLength(2)
+  for (const line of lines)
+    expect(JSON.parse(line)).toMatchObject({
+      level: 40,
+      reason: 'keys_unavailable',
+      host: new URL(provider.jwksUrl).host,
+      cause: expect.stringContaining('Expected 200 OK'),
+    })
+})
+
+test.each([
+  ['no JSON', '<html>'],
+  ['no key set', '{"keys":"none"}'],
+  ['a key that is none', '{"keys":[{"kty":"EC","crv":"P-256","kid":"key-1","x":"AA","y":"AA"}]}'],
+  ['a key without its parts', '{"keys":[{"kty":"EC","crv":"P-256","kid":"key-1"}]}'],
+])(
+  'a key set with %s means on both transports that tokens cannot be verified, and is logged',
+  async (_name, body) => {
+    await using provider = await startIdentityProvider()
+    provider.body = body
+    await using gateway = await startGateway({ AUTH_JWKS_URL: provider.jwksUrl })
+    const authorization = `Bearer ${await provider.sign('alice')}`
+    expect(await post(gateway.url, UPSCALE, authorization)).toMatchObject({ status: 503 })
+    using connection = await connectSocket(gateway.url, { authorization })
+    expect(connection.first).toEqual([1013, 'AUTH_UNAVAILABLE'])
+    const lines = gateway
+      .log()
+      .split('\n')
+      .filter((line) => line.includes('keys_unavailable'))
+    expect(lines).toHaveLength(2)
+    for (const line of lines) expect(JSON.parse(line)).toMatchObject({ cause: expect.stringMatching(/./) })
+  },
+)
+
+test('why the keys cannot be fetched is logged: the address and the cause', async () => {
+  const provider = await startIdentityProvider()
+  const authorization = `Bearer ${await provider.sign('alice')}`
+  await provider[Symbol.asyncDispose]()
+  await using gateway = await startGateway({ AUTH_JWKS_URL: provider.jwksUrl })
+  expect(await post(gateway.url, UPSCALE, authorization)).toMatchObject({ status: 503 })
+  expect(gateway.log()).toMatch(/"cause":"fetch failed: connect ECONNREFUSED 127\.0\.0\.1:\d+"/)
 })
 
 test('an HS256 secret serves small installations, and only for HS256', async () => {

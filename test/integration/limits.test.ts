@@ -34,6 +34,7 @@ describe('operation limits', () => {
         `{ ${many(15, (n) => `a${n}: __typename`)} upscaleTask(id: "x") { ${many(15, (n) => `b${n}: id`)} } }`,
       ],
       ['20 root fields', `{ ${many(20, (n) => `a${n}: upscaleService { mode }`)} }`],
+      ['20 pages', `{ ${many(20, (n) => `a${n}: upscaleTasks { edges { node { id } } }`)} }`],
       ['20 directives', `{ ${many(20, (n) => `a${n}: __typename @skip(if: false)`)} }`],
       ['one mutation field', 'mutation { upscaleImage(input: {taskId: "x", imageIndex: 0}) { replayed } }'],
       [
@@ -70,6 +71,11 @@ describe('operation limits', () => {
         /2 mutation fields/,
       ],
       ['21 directives', `{ ${many(21, () => `__typename @skip(if: false)`)} }`, /21 directives/],
+      [
+        'ten pages of a hundred whose edges are not selected',
+        `{ ${many(10, (n) => `a${n}: upscaleTasks(first: 100) { pageInfo { hasNextPage } }`)} }`,
+        /costs 1010/,
+      ],
       [
         'six lists of a hundred',
         `{ ${many(6, (n) => `a${n}: upscaleTasks(first: 100) { edges { node { id } } }`)} }`,

@@ -61,4 +61,5 @@ test('/metrics goes on without the database, and leaves out what it would have t
   const text = await response.text()
   expect(text).toContain('upscale_sockets_open 0')
   expect(text).not.toContain('upscale_tasks{')
+  expect(gateway.log()).toContain('failed to count tasks')
 })

@@ -1,4 +1,6 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { SignJWT } from 'jose'
 import { startScriptedRouter, type ScriptedRouter } from '../support/router.ts'
 import { openScene } from '../support/scene.ts'
 
@@ -125,6 +127,28 @@ describe('Apollo’s HTTP callback protocol', () => {
     ['user info', (url: string) => url.replace('//', '//user@')],
     ['a host behind user info', (url: string) => url.replace('/callback', '@evil.example/callback')],
     ['no URL', () => 'callback'],
+    ['an encoded slash', (url: string) => url.replace('/sub-1', '/..%2fadmin')],
+    ['an encoded slash in capitals', (url: string) => url.replace('/sub-1', '/..%2Fadmin')],
+    ['an encoded backslash', (url: string) => url.replace('/sub-1', '/..%5cadmin')],
+    ['a backslash', (url: string) => url.replace('/sub-1', '/x\\..\\..\\admin')],
+    ['a backslash for a slash', (url: string) => url.replace('/callback/sub-1', '/callback\\sub-1')],
+    ['a way that is encoded twice', (url: string) => url.replace('/sub-1', '/%252e%252e/admin')],
+    ['a slash that is encoded too long', (url: string) => url.replace('/sub-1', '/..%c0%afadmin')],
+    ['a dot segment that stays inside', (url: string) => url.replace('/sub-1', '/./sub-1')],
+    ['a half-encoded way up that stays inside', (url: string) => url.replace('/sub-1', '/x/.%2e/sub-1')],
+    ['a way up with a parameter', (url: string) => url.replace('/sub-1', '/..;x/admin')],
+    ['three dots', (url: string) => url.replace('/sub-1', '/.../admin')],
+    ['an encoded NUL', (url: string) => url.replace('/sub-1', '/sub-1%00')],
+    ['any other encoded character', (url: string) => url.replace('/sub-1', '/%73ub-1')],
+    ['a tab in a way up', (url: string) => url.replace('/sub-1', '/.\t./admin')],
+    ['a line feed', (url: string) => url.replace('/sub-1', '/sub-1\nx')],
+    ['a control character at the end', (url: string) => `${url}\u0001`],
+    ['a space before it', (url: string) => ` ${url}`],
+    ['a letter that the parser encodes', (url: string) => url.replace('/sub-1', '/sub-ä')],
+    ['full-width dots', (url: string) => url.replace('/sub-1', '/\uff0e\uff0e/admin')],
+    ['a fragment', (url: string) => `${url}#x`],
+    ['an empty fragment', (url: string) => `${url}#`],
+    ['one slash less', (url: string) => url.replace('http://', 'http:/')],
   ])('never calls %s', async (_name, change) => {
     const callbackUrl = change(`${router.url}/callback/sub-1`)
     expect(await ask(FOLLOW, { id: 'x' }, toExtension({ callbackUrl }))).toMatchObject({
@@ -132,6 +156,19 @@ describe('Apollo’s HTTP callback protocol', () => {
       code: 'FORBIDDEN',
     })
     expect(router.messages).toEqual([])
+  })
+
+  test.each([
+    ['the URL itself', (url: string) => url.replace('/sub-1', '')],
+    [
+      'a deeper folder, a query, and plain marks',
+      (url: string) => url.replace('/sub-1', "/a.b/_-~!$&'()*+,=:@?x=%2f"),
+    ],
+    ['the host in capitals', (url: string) => url.replace('http:', 'HTTP:')],
+  ])('calls %s', async (_name, change) => {
+    const callbackUrl = change(`${router.url}/callback/sub-1`)
+    expect(await ask(FOLLOW, { id: 'x' }, toExtension({ callbackUrl }))).toMatchObject({ status: 200 })
+    await router.next('complete')
   })
 
   test.each([
@@ -194,39 +231,84 @@ describe('Apollo’s HTTP callback protocol', () => {
     expect(await ask(FOLLOW, { id }, second)).toMatchObject({ status: 200 })
   })
 
-  test('a subscription that cannot begin is ended, without heartbeats, whatever the router says to that', async () => {
-    await using guarded = await openScene({
-      SUBSCRIPTION_CALLBACK_URLS: router.url,
-      AUTH_JWT_SECRET: 'a secret that is long enough for HS256',
+  describe('with authentication', () => {
+    const SECRET = 'a secret that is long enough for HS256'
+    const sign = async (sub: string) =>
+      `Bearer ${await new SignJWT({ sub }).setProtectedHeader({ alg: 'HS256' }).setExpirationTime('1h').sign(new TextEncoder().encode(SECRET))}`
+    let guarded: Scene
+    beforeEach(async () => {
+      guarded = await openScene({
+        SUBSCRIPTION_CALLBACK_URLS: router.url,
+        AUTH_JWT_SECRET: SECRET,
+        SOCKET_OPERATION_LIMIT: '1',
+      })
+      guarded.clock.advance(Date.now() - guarded.clock.now())
     })
-    const statuses: Record<string, number> = { check: 204, complete: 400 }
-    router.answer = ({ action }) => statuses[action] ?? 204
-    const response = await fetch(`${guarded.gateway.url}/graphql`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({
-        query: FOLLOW,
-        variables: { id: 'x' },
-        extensions: { subscription: toExtension({ heartbeatIntervalMs: 100 }) },
-      }),
+    afterEach(() => guarded[Symbol.asyncDispose]())
+
+    const QUERY = `subscription ($id: ID!, $watchToken: String) {
+      renamed: taskUpdated(id: $id, watchToken: $watchToken) { version }
+    }`
+    const follow = async (variables: object, authorization?: string, changes: object = {}) => {
+      const response = await fetch(`${guarded.gateway.url}/graphql`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...(authorization && { authorization }) },
+        body: JSON.stringify({ query: QUERY, variables, extensions: { subscription: toExtension(changes) } }),
+      })
+      const { errors } = (await response.json()) as { errors?: { extensions: { code: string } }[] }
+      return [response.status, errors?.[0]?.extensions.code]
+    }
+
+    test('nothing is posted for a request without a token, or with one that is not good for this very task', async () => {
+      const alice = await sign('alice')
+      const { id } = await guarded.submit(alice)
+      const other = await guarded.submit(alice)
+      const refused = [401, 'UNAUTHENTICATED']
+      expect(await follow({ id })).toEqual(refused)
+      expect(await follow({ id: 'nobody' })).toEqual(refused)
+      expect(await follow({ id, watchToken: 'nonsense' })).toEqual(refused)
+      expect(await follow({ id, watchToken: other.watchToken })).toEqual(refused)
+      expect(await follow({ id }, 'Bearer nonsense')).toEqual(refused)
+      guarded.clock.advance(3_601_000)
+      expect(await follow({ id, watchToken: other.watchToken })).toEqual(refused)
+      expect(router.messages).toEqual([])
+      // The URL is still free.
+      expect(await follow({ id }, await sign('alice'))).toEqual([200, undefined])
+      expect(await router.next()).toMatchObject({ action: 'check' })
     })
-    expect(response.status).toBe(200)
-    expect(await router.next()).toMatchObject({ action: 'check' })
-    const end = await router.next()
-    expect(end).toMatchObject({ action: 'complete', errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] })
-    // Another subscription's heartbeats tell that the time for its own has passed.
-    const { id } = await scene.submit()
-    await ask(
-      FOLLOW,
-      { id },
-      toExtension({
-        subscriptionId: 'sub-2',
-        callbackUrl: `${router.url}/callback/2`,
-        heartbeatIntervalMs: 100,
-      }),
-    )
-    for (let beats = 0; beats < 4;) if ((await router.next('check')).id === 'sub-2') beats += 1
-    expect(router.messages.filter((message) => message.id === 'sub-1')).toHaveLength(2)
+
+    test('nothing is posted for one subscription more than the owner may have', async () => {
+      const alice = await sign('alice')
+      const { id } = await guarded.submit(alice)
+      expect(await follow({ id }, alice)).toEqual([200, undefined])
+      await router.next('next')
+      const posted = router.messages.length
+      const second = { callbackUrl: `${router.url}/2`, subscriptionId: 'sub-2' }
+      expect(await follow({ id }, alice, second)).toEqual([400, 'TOO_MANY_OPERATIONS'])
+      expect(router.messages).toHaveLength(posted)
+    })
+
+    test('a subscription that can no longer begin after the check is ended, without heartbeats', async () => {
+      const alice = await sign('alice')
+      const { id } = await guarded.submit(alice)
+      const late = { callbackUrl: `${router.url}/late`, subscriptionId: 'late', heartbeatIntervalMs: 100 }
+      // While the router thinks about the check, another subscription takes the only place.
+      router.answer = async (message) => {
+        if (message.id === 'late' && message.action === 'check') {
+          await follow({ id }, alice, { heartbeatIntervalMs: 100 })
+          while (!router.messages.some(({ action }) => action === 'next')) await turn()
+        }
+        return message.id === 'late' && message.action === 'complete' ? 400 : 204
+      }
+      expect(await follow({ id }, alice, late)).toEqual([200, undefined])
+      expect(await router.next('complete')).toMatchObject({
+        id: 'late',
+        errors: [{ extensions: { code: 'TOO_MANY_OPERATIONS' } }],
+      })
+      // The other subscription's heartbeats show that the time for its own has passed.
+      for (let beats = 0; beats < 4;) if ((await router.next('check')).id === 'sub-1') beats += 1
+      expect(router.messages.filter((message) => message.id === 'late')).toHaveLength(2)
+    })
   })
 
   test('a variable that does not fit is BAD_USER_INPUT, as on the other transports', async () => {
@@ -236,6 +318,13 @@ describe('Apollo’s HTTP callback protocol', () => {
       body: { errors: [{ extensions: { code: 'BAD_USER_INPUT', field: 'id' } }] },
     })
     expect(router.messages).toEqual([])
+  })
+
+  test('a router that fails is sent a message four times, and no more', async () => {
+    const { id } = await scene.submit()
+    router.status = 503
+    expect(await ask(FOLLOW, { id }, toExtension())).toMatchObject({ status: 400, code: 'BAD_REQUEST' })
+    expect(router.messages.map(({ action }) => action)).toEqual(Array(4).fill('check'))
   })
 
   test('a router that does not confirm gets an error, and no events', async () => {

@@ -140,6 +140,45 @@ describe('a watch token', () => {
     expect(scene.upstream.received.filter(({ method }) => method === 'POST')).toHaveLength(1)
   })
 
+  test('that is refused is counted and logged with its reason, and a guest without any as well; good ones are not', async () => {
+    const { id, watchToken } = await scene.submit(alice)
+    const other = await scene.submit(alice)
+    const refusals = async () => {
+      const text = await (await fetch(`${scene.gateway.url}/metrics`)).text()
+      return Object.fromEntries(
+        [...text.matchAll(/^upscale_auth_refusals_total\{reason="(\w+)"\} (\d+)$/gm)].map(
+          ([, reason, count]) => [String(reason), Number(count)],
+        ),
+      )
+    }
+    expect(await followByStream(scene, { id, watchToken })).toBe(2)
+    expect(await followBySocket(scene, { id, watchToken }, { watchToken })).toBe(2)
+    expect(await refusals()).toEqual({})
+    await followByStream(scene, { id, watchToken: 'nonsense' })
+    await followByStream(scene, { id, watchToken: 'x'.repeat(9_000) })
+    await followByStream(scene, { id, watchToken: other.watchToken })
+    await followByStream(scene, { id, watchToken: alice.slice('Bearer '.length) })
+    using query = await openEventStream(scene.gateway.url, { query: '{ __typename }' })
+    expect(query.response.status).toBe(401)
+    const counted = { malformed: 1, too_long: 1, wrong_subject: 1, bad_signature: 1, missing_token: 1 }
+    expect(await refusals()).toEqual(counted)
+    scene.clock.advance(3_601_000)
+    await followByStream(scene, { id, watchToken })
+    expect(await refusals()).toEqual({ ...counted, expired: 1 })
+    const logged = scene.gateway
+      .log()
+      .split('\n')
+      .filter((line) => line.includes('"token":"watch"'))
+    expect(logged.map((line) => (JSON.parse(line) as { reason: string }).reason)).toEqual([
+      'malformed',
+      'too_long',
+      'wrong_subject',
+      'bad_signature',
+      'expired',
+    ])
+    for (const token of [watchToken, other.watchToken]) expect(scene.gateway.log()).not.toContain(token)
+  })
+
   test('does not show where the owner is called back', async () => {
     const { id, watchToken } = await scene.submit(alice)
     const query = `subscription ($watchToken: String) {

@@ -1,6 +1,9 @@
 import { describe, expect, test } from '@jest/globals'
+import { Kysely, PostgresDialect, sql } from 'kysely'
 import pg from 'pg'
 import { createLocalHints } from '../../src/hints/local.ts'
+import { toListQuery } from '../../src/store/list-query.ts'
+import type { Database } from '../../src/store/schema.ts'
 import type { Stores } from '../../src/store/stores.ts'
 import { newTask } from '../support/new-task.ts'
 import { describeOutbox } from '../contract/outbox.ts'
@@ -16,7 +19,12 @@ const setUp = async () => {
   return Object.assign(schema, { open: (hints: TaskHints) => openPostgres(schema.url, hints, silent) })
 }
 /** The same row so many times over, as one statement: ids `one-1`, `one-2`, … */
-async function multiply(url: string, table: 'task' | 'delivery', count: number): Promise<void> {
+async function multiply(
+  url: string,
+  table: 'task' | 'delivery',
+  count: number,
+  changes: Record<string, string> = {},
+): Promise<void> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   const { rows } = await client.query<{ name: string }>(
@@ -24,7 +32,7 @@ async function multiply(url: string, table: 'task' | 'delivery', count: number):
      WHERE table_schema = current_schema() AND table_name = $1`,
     [table],
   )
-  const varied: Record<string, string> = { id: `'one-' || n`, url: `url || n` }
+  const varied: Record<string, string> = { id: `'one-' || n`, url: `url || n`, ...changes }
   const columns = rows.map(({ name }) => name)
   const values = columns.map((name) => varied[name] ?? name)
   await client.query(
@@ -84,6 +92,56 @@ describe('10,000 claims, raced by two replicas', () => {
     const raced = await race(({ outbox }) => outbox.claimDue(10, 1_000_000, 8, except), [one, two])
     expect(raced).toEqual([CLAIMS, CLAIMS])
   })
+})
+
+/** What PostgreSQL says of a step of a plan after it has run it. */
+interface PlanStep {
+  readonly 'Node Type': string
+  readonly 'Index Name'?: string
+  readonly 'Actual Rows': number
+  readonly 'Rows Removed by Filter'?: number
+  readonly Plans?: readonly PlanStep[]
+}
+
+test('with 100,000 tasks a page of a list reads its own rows, wherever it begins', async () => {
+  await using schema = await setUp()
+  await using stores = await schema.open(createLocalHints())
+  await stores.store.insert(newTask({ id: 'one', status: 'SUCCEEDED' }), {})
+  await multiply(schema.url, 'task', 100_000, {
+    status: `CASE n % 1000 WHEN 0 THEN 'FAILED' ELSE status END`,
+  })
+  const pool = new pg.Pool({ connectionString: schema.url })
+  await using db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
+  const after = { createdAt: 1_000, id: 'one-5' }
+  for (const [query, index] of [
+    [{ status: null, after: null }, 'task_by_owner'],
+    [{ status: null, after }, 'task_by_owner'],
+    [{ status: 'FAILED', after: null }, 'task_by_owner_status'],
+    [{ status: 'FAILED', after }, 'task_by_owner_status'],
+  ] as const) {
+    const rows = await toListQuery(db, { owner: 'owner', limit: 21, ...query }).explain<{
+      'QUERY PLAN': [{ Plan: PlanStep }]
+    }>('json', sql`analyze`)
+    const steps: PlanStep[] = []
+    for (let step = rows[0]?.['QUERY PLAN'][0].Plan; step; [step] = step.Plans ?? []) steps.push(step)
+    expect(steps.at(-1)).toMatchObject({ 'Index Name': index, 'Actual Rows': 21 })
+    expect(steps.map((step) => step['Node Type'])).not.toContain('Sort')
+    expect(steps.map((step) => step['Rows Removed by Filter'] ?? 0)).toEqual(steps.map(() => 0))
+  }
+})
+
+test('many tasks are counted once for all who ask within a while', async () => {
+  await using schema = await setUp()
+  await using stores = await schema.open(createLocalHints())
+  const { store } = stores
+  await store.insert(newTask({ id: 'one' }), {})
+  expect(await store.countByStatus()).toEqual({ SUBMITTED: 1 })
+  await multiply(schema.url, 'task', 10_000)
+  const [counts, same] = await Promise.all([store.countByStatus(), store.countByStatus()])
+  expect(counts).toEqual({ SUBMITTED: 10_001 })
+  expect(same).toBe(counts)
+  await store.insert(newTask(), {})
+  expect(await store.countByStatus()).toBe(counts)
 })
 
 describeTaskStore('The PostgreSQL store', setUp)

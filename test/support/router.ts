@@ -20,7 +20,7 @@ export interface ScriptedRouter extends AsyncDisposable {
   /** The HTTP status of its answers. */
   status: number
   /** The status of the answer to this message; `status` unless set. */
-  answer: ((message: RouterMessage) => number) | undefined
+  answer: ((message: RouterMessage) => number | Promise<number>) | undefined
   /** The next message that was not taken yet, of this action or of any. */
   next(action?: RouterMessage['action']): Promise<RouterMessage>
 }
@@ -35,11 +35,11 @@ export async function startScriptedRouter(): Promise<ScriptedRouter> {
     request.on('end', () => {
       const message = JSON.parse(body) as RouterMessage
       messages.push({ ...message, path: request.url ?? '', headers: request.headers })
-      response
-        .writeHead(router.answer?.(message) ?? router.status, { 'subscription-protocol': 'callback/1.0' })
-        .end()
       arrived.resolve()
       arrived = Promise.withResolvers()
+      void Promise.resolve(router.answer?.(message) ?? router.status).then((status) =>
+        response.writeHead(status, { 'subscription-protocol': 'callback/1.0' }).end(),
+      )
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -11,6 +11,8 @@ export interface IdentityProvider extends AsyncDisposable {
   rotate(): Promise<void>
   /** How the key set is answered; 200 unless told. */
   status: number
+  /** The body of the key set in the place of the real one. */
+  body: string | undefined
 }
 
 export interface TokenOptions {
@@ -18,6 +20,8 @@ export interface TokenOptions {
   /** Seconds from now; negative is past. */
   readonly expiresInS?: number
   readonly key?: CryptoKey
+  /** The id of the key that the token names. */
+  readonly kid?: string
 }
 
 export const ISSUER = 'https://issuer.example.com'
@@ -29,17 +33,20 @@ export async function startIdentityProvider(): Promise<IdentityProvider> {
   const server = createServer((_request, response) => {
     void exportJWK(pair.publicKey).then((jwk) => {
       response.writeHead(provider.status, { 'content-type': 'application/json' })
-      response.end(JSON.stringify({ keys: [{ ...jwk, kid: `key-${generation}`, alg: 'ES256' }] }))
+      response.end(
+        provider.body ?? JSON.stringify({ keys: [{ ...jwk, kid: `key-${generation}`, alg: 'ES256' }] }),
+      )
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const provider: IdentityProvider = {
     jwksUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`,
     status: 200,
-    sign(sub, { claims = {}, expiresInS = 600, key } = {}) {
+    body: undefined,
+    sign(sub, { claims = {}, expiresInS = 600, key, kid = `key-${generation}` } = {}) {
       const now = Math.floor(Date.now() / 1_000)
       return new SignJWT({ sub, iss: ISSUER, aud: AUDIENCE, iat: now, exp: now + expiresInS, ...claims })
-        .setProtectedHeader({ alg: 'ES256', kid: `key-${generation}` })
+        .setProtectedHeader({ alg: 'ES256', kid })
         .sign(key ?? pair.privateKey)
     },
     async rotate() {

@@ -1,0 +1,58 @@
+import type { TaskStatus } from '../tasks/task.ts'
+import type { Sql } from './sql.ts'
+
+export type TaskCounts = Partial<Record<TaskStatus, number>>
+
+/** With more tasks than this, counting takes long enough to be worth a cache. */
+const SMALL = 10_000
+const CACHE_MS = 15_000
+/** A count that failed, mostly by its timeout, is not tried again for this many times as long as it took. */
+const FAILURE_PAUSE = 10
+
+/** SQLite: the counts that triggers keep. Needs the task table, too: without it there is nothing to count. */
+export async function readKeptCounts({ db }: Sql): Promise<TaskCounts> {
+  const rows = await db
+    .selectFrom('task_count')
+    .select(['status', 'count'])
+    .where(({ exists, selectFrom }) => exists(selectFrom('task').select('id')))
+    .execute()
+  return toCounts(rows)
+}
+
+/**
+ * PostgreSQL: counts the rows, because writers of one shared counter would wait for each other. One query at a time; the
+ * counts of many tasks are kept for a while.
+ */
+export function createCachedCounts({ db }: Sql): () => Promise<TaskCounts> {
+  let counts: Promise<TaskCounts> | undefined
+  let until = Infinity
+  const count = async () => {
+    const rows = await db
+      .selectFrom('task')
+      .select(({ fn }) => ['status', fn.countAll().as('count')])
+      .groupBy('status')
+      .execute()
+    return toCounts(rows)
+  }
+  return () => {
+    const startedAt = performance.now()
+    if (counts !== undefined && startedAt < until) return counts
+    until = Infinity
+    counts = count()
+    counts.then(
+      (found) => {
+        const total = Object.values(found).reduce((sum, each) => sum + each, 0)
+        until = total > SMALL ? performance.now() + CACHE_MS : 0
+      },
+      () => {
+        const now = performance.now()
+        until = now + FAILURE_PAUSE * (now - startedAt)
+      },
+    )
+    return counts
+  }
+}
+
+function toCounts(rows: readonly { status: TaskStatus; count: unknown }[]): TaskCounts {
+  return Object.fromEntries(rows.map(({ status, count }) => [status, Number(count)]))
+}
