@@ -13,6 +13,7 @@ import { shareReads } from './shared-reads.ts'
 import { CompiledQueries, type Run, type Sql } from './sql.ts'
 import { insertDelivery, queueDeliveries } from './sql-outbox.ts'
 import { toChanges, toRow, toTask } from './task-row.ts'
+import { createWriteProbe } from './write-probe.ts'
 
 /** The TaskStore in SQL. Announces what it has committed; the dialect is the caller's choice. */
 export class SqlTaskStore implements TaskStore {
@@ -21,12 +22,14 @@ export class SqlTaskStore implements TaskStore {
   readonly #locking: Locking
   readonly #queries = new CompiledQueries()
   readonly #read: (id: string) => Promise<UpscaleTask | undefined>
+  readonly #probe: () => Promise<void>
 
   constructor(sql: Sql, hints: TaskHints, locking: Locking) {
     this.#sql = sql
     this.#hints = hints
     this.#locking = locking
     this.#read = shareReads((ids) => this.readMany(ids))
+    this.#probe = createWriteProbe(sql)
   }
 
   insert<Refusal = never>(
@@ -169,7 +172,7 @@ export class SqlTaskStore implements TaskStore {
 
   async check(): Promise<void> {
     await this.#sql.db.selectFrom('task').select('id').limit(1).execute()
-    await this.#locking.checkWritable(this.#sql)
+    await this.#probe()
   }
 
   /** The task that a key names; undefined when the key is free. */
