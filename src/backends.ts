@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import type { Config } from './config.ts'
 import { createLocalHints, type LocalHints } from './hints/local.ts'
 import { openPostgresHints } from './hints/postgres.ts'
@@ -11,9 +12,10 @@ import {
 } from './limits/limiters.ts'
 import { createSharedPollBudget } from './limits/shared-poll-budget.ts'
 import { openPool, openPostgres } from './store/postgres.ts'
-import { lockService } from './store/service-lock.ts'
+import { DatabaseInUseError, lockService } from './store/service-lock.ts'
 import { openSqlite } from './store/sqlite.ts'
 import type { Stores } from './store/stores.ts'
+import { StartError, toStartError } from './start-error.ts'
 import { createPollBudget, type PollBudget } from './tasks/poll-budget.ts'
 import type { Clock, Log, TaskHints } from './tasks/ports.ts'
 
@@ -54,8 +56,10 @@ async function openAlone(
   { clock, pollsPerSecond, hints = createLocalHints() }: BackendOptions,
 ): Promise<Backends> {
   await using opened = new AsyncDisposableStack()
-  opened.use(await lockService(file))
-  const { store, outbox } = opened.use(await openSqlite(file, hints))
+  const { store, outbox } = await explained(`DATABASE_URL: ${resolve(file)}`, async () => {
+    opened.use(await lockService(file))
+    return opened.use(await openSqlite(file, hints))
+  })
   const rest = opened.move()
   return {
     store,
@@ -71,12 +75,15 @@ async function openAlone(
 async function openShared(url: string, redisUrl: string | null, options: BackendOptions): Promise<Backends> {
   const { clock, pollsPerSecond, log, onHint } = options
   await using opened = new AsyncDisposableStack()
-  const hints = opened.use(
-    redisUrl === null
-      ? await openPostgresHints({ url, log, onHint })
-      : await openRedisHints({ url: redisUrl, log, onHint }),
-  )
-  const { store, outbox, pool } = opened.use(await openPostgres(url, hints, log))
+  const { hints, stores } = await explained(`DATABASE_URL: ${toPlace(url)}`, async () => {
+    const hints = opened.use(
+      redisUrl === null
+        ? await openPostgresHints({ url, log, onHint })
+        : await openRedisHints({ url: redisUrl, log, onHint }),
+    )
+    return { hints, stores: opened.use(await openPostgres(url, hints, log)) }
+  })
+  const { store, outbox, pool } = stores
   const createLimiter =
     redisUrl === null
       ? openPostgresLimiters(opened, url, log)
@@ -91,6 +98,23 @@ async function openShared(url: string, redisUrl: string | null, options: Backend
     pool: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
+}
+
+/** Explains an error that the operator can remedy. */
+async function explained<T>(subject: string, open: () => Promise<T>): Promise<T> {
+  try {
+    return await open()
+  } catch (error) {
+    if (error instanceof DatabaseInUseError) throw new StartError(error.message)
+    throw toStartError(subject, error)
+  }
+}
+
+/** Where a database is, without the secrets of its URL. */
+function toPlace(url: string): string {
+  if (!URL.canParse(url)) return 'the PostgreSQL server'
+  const { host, pathname } = new URL(url)
+  return `the PostgreSQL server ${host}${pathname}`
 }
 
 function openPostgresLimiters(opened: AsyncDisposableStack, url: string, log: Log): CreateLimiter {

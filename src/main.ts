@@ -13,11 +13,15 @@ if (major < MINIMUM_NODE) {
 } else {
   // Imported only now: an older Node fails on these modules before it could say why.
   const { readConfig, ConfigError } = await import('./config.ts')
+  const { StartError, toListenError } = await import('./start-error.ts')
   try {
-    await main(readConfig(process.env))
+    const config = readConfig(process.env)
+    await main(config).catch((error: unknown) => {
+      throw toListenError(error, config) ?? error
+    })
   } catch (error) {
-    // What the person at the terminal can mend (settings, a port in use, a folder) is told without a stack.
-    const expected = error instanceof ConfigError || (error instanceof Error && 'code' in error)
+    // What the operator can remedy is one line; anything else needs its stack.
+    const expected = error instanceof ConfigError || error instanceof StartError
     console.error(expected ? error.message : error)
     process.exitCode = 1
   }

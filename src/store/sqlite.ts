@@ -66,7 +66,7 @@ async function switchToWal(writer: DatabaseSync, lockTimeoutMs: number): Promise
   )
   if (mode !== 'wal')
     throw new Error(
-      `SQLite cannot use a write-ahead log here (journal_mode is ${String(mode)}): use a local disk`,
+      `SQLite cannot use a write-ahead log here (journal_mode is ${String(mode)})`,
     )
 }
 
