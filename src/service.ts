@@ -9,7 +9,7 @@ import { createDeliverySigner } from './delivery/signer.ts'
 import { createContextFactory } from './graphql/context.ts'
 import { createPrepare } from './graphql/prepare.ts'
 import { createSchema } from './graphql/schema.ts'
-import { toAllowedHosts } from './http/access.ts'
+import { createRefusedOriginLog, toAllowedHosts } from './http/access.ts'
 import { createHttpApp } from './http/app.ts'
 import { createAuthenticate } from './http/auth.ts'
 import { addCallbackRoute, toCallbackPath } from './http/callback-route.ts'
@@ -84,7 +84,8 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const isDraining = () => draining
   const authenticates = config.auth.mode !== 'none'
   const hosts = toAllowedHosts(authenticates, config.host, config.publicUrl)
-  const access = { corsOrigins: config.corsOrigins, hosts }
+  const onRefusedOrigin = createRefusedOriginLog(log)
+  const access = { corsOrigins: config.corsOrigins, hosts, onRefusedOrigin }
   const app = await createHttpApp({ access, log, isDraining })
   const callbackApp = config.callbackPort === null ? app : await createHttpApp({ access, log, isDraining })
   const apps = new Set([app, callbackApp])

@@ -5,7 +5,7 @@ import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance } from 'fastify'
 import helmet from 'helmet'
 import type { Log } from '../tasks/ports.ts'
-import { isHostAllowed, type AccessPolicy } from './access.ts'
+import { isHostAllowed, isOriginAllowed, type AccessPolicy } from './access.ts'
 import { handleErrors, sendError, toErrorBody } from './http-errors.ts'
 
 /** GraphQL over HTTP takes no larger body. */
@@ -55,6 +55,8 @@ export async function createHttpApp({ access, log, isDraining }: HttpAppOptions)
   app.addHook('onRequest', (request, reply, next) => {
     reply.headers(securityHeaders)
     const { host } = request.headers
+    // The browser refuses the answer to its page; only the log can say why.
+    if (request.headers.origin !== undefined) isOriginAllowed(access, request.raw)
     // Most requests name the host that the one before has named.
     if (host !== undefined && host === welcome) {
       next()

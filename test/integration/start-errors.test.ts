@@ -111,3 +111,15 @@ test('what nobody expected is shown with its stack', async () => {
   expect(await service.exited).toEqual({ code: 1, signal: null })
   expect(service.output()).toMatch(/already exists[^]*\bat .*\.js/)
 })
+
+test('a misspelt setting is pointed out by name: in the log, and beside the fault that it causes', async () => {
+  await using dir = await openTempDir()
+  const settings = { DATABASE_URL: `file:${dir.path}/a.db`, UPSTREAM_APIKEY: 'secret' }
+  const hint = 'UPSTREAM_APIKEY is not a setting of this service: did you mean UPSTREAM_API_KEY?'
+  await using service = await startProcess(settings)
+  expect(service.output()).toContain(`"msg":"${hint}"`)
+  await using failed = await startProcess({ ...settings, PORT: 'x' })
+  expect(await failed.exited).toEqual({ code: 1, signal: null })
+  expect(failed.output()).toMatch(/PORT must be a whole number.*\nUPSTREAM_APIKEY is not a setting/)
+  expect(service.output() + failed.output()).not.toContain('secret')
+})
