@@ -14,7 +14,7 @@ export interface Config {
   /** Base of callback URLs; null: own address in the sandbox, no callbacks (polling only) in live mode. */
   readonly publicUrl: string | null
   readonly database: DatabaseConfig
-  /** A connection to PostgreSQL that goes through no transaction pooler, for LISTEN; null: as `database`. */
+  /** A direct connection where `database` leads through a transaction pooler: for LISTEN and rate limits; null: as `database`. */
   readonly listenUrl: string | null
   /** Redis or Valkey, for hints between replicas and for counts that they share; null: PostgreSQL does it. */
   readonly redisUrl: string | null

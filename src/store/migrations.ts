@@ -81,11 +81,7 @@ const toMigrations = ({ id }: MigrationDialect): Record<string, Migration> => ({
   },
 })
 
-/** What PostgreSQL calls a schema, and a table, that is not there. */
-const GONE = ['3F000', '42P01']
-const MAX_RETRIES = 10
-
-/** Brings the schema up to this version; several processes may do so at once. */
+/** Brings the schema up to this version. */
 export async function migrate(db: Kysely<Database>, dialect: MigrationDialect): Promise<void> {
   const migrator = new Migrator({
     db,
@@ -94,11 +90,6 @@ export async function migrate(db: Kysely<Database>, dialect: MigrationDialect): 
     migrationLockTableName: 'upscale_migration_lock',
     ...(dialect.schema !== undefined && { migrationTableSchema: dialect.schema }),
   })
-  for (let tries = 0; ; tries += 1) {
-    const { error } = await migrator.migrateToLatest()
-    if (error === undefined) return
-    // Kysely looks at all schemas of the database, and somebody may drop or rename something of theirs while it does.
-    const gone = GONE.includes((error as { code?: string }).code ?? '') && tries < MAX_RETRIES
-    if (!gone) throw new Error('The database could not be migrated', { cause: error })
-  }
+  const { error } = await migrator.migrateToLatest()
+  if (error !== undefined) throw new Error('The database could not be migrated', { cause: error })
 }

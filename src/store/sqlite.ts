@@ -65,9 +65,7 @@ async function switchToWal(writer: DatabaseSync, lockTimeoutMs: number): Promise
     lockTimeoutMs,
   )
   if (mode !== 'wal')
-    throw new Error(
-      `SQLite cannot use a write-ahead log here (journal_mode is ${String(mode)})`,
-    )
+    throw new Error(`SQLite cannot use a write-ahead log here (journal_mode is ${String(mode)})`)
 }
 
 /** The write-ahead log: it exists from the first read on, and is the same file until the last connection closes. */
