@@ -1,3 +1,5 @@
+import { resolve } from 'node:path'
+import type { Pool } from 'pg'
 import type { Config } from './config.ts'
 import { createLocalHints, type LocalHints } from './hints/local.ts'
 import { openPostgresHints } from './hints/postgres.ts'
@@ -10,10 +12,11 @@ import {
   type CreateLimiter,
 } from './limits/limiters.ts'
 import { createSharedPollBudget } from './limits/shared-poll-budget.ts'
-import { openPool, openPostgres } from './store/postgres.ts'
-import { lockService } from './store/service-lock.ts'
+import { openPostgres } from './store/postgres.ts'
+import { DatabaseInUseError, lockService } from './store/service-lock.ts'
 import { openSqlite } from './store/sqlite.ts'
 import type { Stores } from './store/stores.ts'
+import { StartError, toStartError } from './start-error.ts'
 import { createPollBudget, type PollBudget } from './tasks/poll-budget.ts'
 import type { Clock, Log, TaskHints } from './tasks/ports.ts'
 
@@ -41,12 +44,12 @@ export interface BackendOptions {
 
 /** Opens what the settings name: one file for one process, or servers for any number of replicas. */
 export function openBackends(
-  { database, redisUrl }: Pick<Config, 'database' | 'redisUrl'>,
+  { database, redisUrl, listenUrl }: Pick<Config, 'database' | 'redisUrl' | 'listenUrl'>,
   options: BackendOptions,
 ): Promise<Backends> {
   return database.kind === 'sqlite'
     ? openAlone(database.file, options)
-    : openShared(database.url, redisUrl, options)
+    : openShared({ url: database.url, listenUrl, redisUrl }, options)
 }
 
 async function openAlone(
@@ -54,8 +57,10 @@ async function openAlone(
   { clock, pollsPerSecond, hints = createLocalHints() }: BackendOptions,
 ): Promise<Backends> {
   await using opened = new AsyncDisposableStack()
-  opened.use(await lockService(file))
-  const { store, outbox } = opened.use(await openSqlite(file, hints))
+  const { store, outbox } = await explained(`DATABASE_URL: ${resolve(file)}`, async () => {
+    opened.use(await lockService(file))
+    return opened.use(await openSqlite(file, hints))
+  })
   const rest = opened.move()
   return {
     store,
@@ -68,18 +73,33 @@ async function openAlone(
   }
 }
 
-async function openShared(url: string, redisUrl: string | null, options: BackendOptions): Promise<Backends> {
+interface SharedUrls extends Pick<Config, 'redisUrl' | 'listenUrl'> {
+  readonly url: string
+}
+
+async function openShared(
+  { url, redisUrl, listenUrl }: SharedUrls,
+  options: BackendOptions,
+): Promise<Backends> {
   const { clock, pollsPerSecond, log, onHint } = options
   await using opened = new AsyncDisposableStack()
-  const hints = opened.use(
+  const openHints = () =>
     redisUrl === null
-      ? await openPostgresHints({ url, log, onHint })
-      : await openRedisHints({ url: redisUrl, log, onHint }),
+      ? openPostgresHints({ url: listenUrl ?? url, log, onHint })
+      : openRedisHints({ url: redisUrl, log, onHint })
+  const hints = opened.use(
+    await explained(
+      listenUrl === null ? `DATABASE_URL: ${toPlace(url)}` : `DATABASE_LISTEN_URL: ${toPlace(listenUrl)}`,
+      openHints,
+    ),
   )
-  const { store, outbox, pool } = opened.use(await openPostgres(url, hints, log))
+  const stores = opened.use(
+    await explained(`DATABASE_URL: ${toPlace(url)}`, () => openPostgres(url, hints, log)),
+  )
+  const { store, outbox, pool, openPool } = stores
   const createLimiter =
     redisUrl === null
-      ? openPostgresLimiters(opened, url, log)
+      ? openPostgresLimiters(opened, openPool(listenUrl ?? url, LIMITER_POOL_SIZE))
       : await openRedisLimiters(opened, redisUrl, log)
   const rest = opened.move()
   return {
@@ -93,9 +113,28 @@ async function openShared(url: string, redisUrl: string | null, options: Backend
   }
 }
 
-function openPostgresLimiters(opened: AsyncDisposableStack, url: string, log: Log): CreateLimiter {
-  // A pool of their own: limits are asked while a transaction holds a connection of the other.
-  const pool = openPool(url, log, LIMITER_POOL_SIZE)
+/** Explains an error that the operator can remedy. */
+async function explained<T>(subject: string, open: () => Promise<T>): Promise<T> {
+  try {
+    return await open()
+  } catch (error) {
+    if (error instanceof DatabaseInUseError) throw new StartError(error.message)
+    throw toStartError(subject, error)
+  }
+}
+
+/** Where a database is, without the secrets of its URL. */
+function toPlace(url: string): string {
+  if (!URL.canParse(url)) return 'the PostgreSQL server'
+  const { host, pathname } = new URL(url)
+  return `the PostgreSQL server ${host}${pathname}`
+}
+
+/**
+ * A pool of their own, and around a transaction pooler: limits are asked while a transaction holds one of the other
+ * connections, and would wait for it where those are the only ones.
+ */
+function openPostgresLimiters(opened: AsyncDisposableStack, pool: Pool): CreateLimiter {
   opened.defer(() => pool.end())
   return createPostgresLimiter(pool)
 }

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
-import { SETTING_NAMES, settings, type Given, type LogLevel } from './settings.ts'
+import { readGiven } from './settings-given.ts'
+import { settings, type Given, type LogLevel } from './settings.ts'
 
 /** Every setting of the service, parsed and checked. Durations are milliseconds. */
 export interface Config {
@@ -13,6 +14,8 @@ export interface Config {
   /** Base of callback URLs; null: own address in the sandbox, no callbacks (polling only) in live mode. */
   readonly publicUrl: string | null
   readonly database: DatabaseConfig
+  /** A direct connection where `database` leads through a transaction pooler: for LISTEN and rate limits; null: as `database`. */
+  readonly listenUrl: string | null
   /** Redis or Valkey, for hints between replicas and for counts that they share; null: PostgreSQL does it. */
   readonly redisUrl: string | null
   readonly pollIntervalMs: number
@@ -94,19 +97,16 @@ export class ConfigError extends Error {
 }
 
 /**
- * Makes a Config of environment variables; an empty variable counts as unset. Pure.
+ * Parses environment variables; an empty one counts as unset. Pure.
  * @throws ConfigError naming every fault at once.
  */
 export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
-  const given: Given = Object.fromEntries(
-    SETTING_NAMES.map((name) => [name, environment[name] === '' ? undefined : environment[name]]),
-  )
+  const { given, faults } = readGiven(environment)
   const parsed = settings.safeParse(given)
-  const faults = parsed.success
-    ? []
-    : parsed.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`)
-  const live = given.UPSTREAM_API_KEY !== undefined
-  faults.push(...findAuthFaults(given, live))
+  for (const { path, message } of parsed.error?.issues ?? [])
+    faults.push(`${path.join('.')}${message.startsWith('"') ? ':' : ''} ${message}`)
+  const live = Boolean(environment.UPSTREAM_API_KEY)
+  faults.push(...findAuthFaults(given, live), ...(parsed.success ? findContradictions(parsed.data) : []))
   if (!parsed.success || faults.length > 0) throw new ConfigError(faults)
 
   const env = parsed.data
@@ -122,6 +122,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     },
     publicUrl: env.PUBLIC_URL ?? null,
     database: env.DATABASE_URL ?? { kind: 'sqlite', file: './data/upscale.db' },
+    listenUrl: env.DATABASE_LISTEN_URL ?? null,
     redisUrl: env.REDIS_URL ?? null,
     pollIntervalMs: env.POLL_INTERVAL_MS ?? 30_000,
     taskDeadlineMs: env.TASK_DEADLINE_MS ?? 1_800_000,
@@ -172,6 +173,16 @@ function findAuthFaults(given: Given, live: boolean): string[] {
       : 'AUTH_JWKS_URL or AUTH_JWT_SECRET must be set, so that callers can be told apart; or AUTH_MODE=none, ' +
         'which lets everyone in',
   ]
+}
+
+function findContradictions(env: z.infer<typeof settings>): string[] {
+  const { PORT = 4000, CALLBACK_PORT, DATABASE_URL, DATABASE_LISTEN_URL } = env
+  const faults = []
+  if (CALLBACK_PORT === PORT && PORT !== 0)
+    faults.push('CALLBACK_PORT must differ from PORT; without it, callbacks are served on PORT')
+  if (DATABASE_LISTEN_URL !== undefined && DATABASE_URL?.kind !== 'postgres')
+    faults.push('DATABASE_LISTEN_URL must be unset unless DATABASE_URL is postgres://…')
+  return faults
 }
 
 function toAuth(env: z.infer<typeof settings>, live: boolean): AuthConfig {

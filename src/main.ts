@@ -13,19 +13,29 @@ if (major < MINIMUM_NODE) {
 } else {
   // Imported only now: an older Node fails on these modules before it could say why.
   const { readConfig, ConfigError } = await import('./config.ts')
+  const { findLookalikes } = await import('./settings-given.ts')
+  const { StartError, toListenError } = await import('./start-error.ts')
+  const hints = findLookalikes(process.env).map(
+    ({ name, meant }) => `${name} is not a setting of this service: did you mean ${meant}?`,
+  )
   try {
-    await main(readConfig(process.env))
+    const config = readConfig(process.env)
+    await main(config, hints).catch((error: unknown) => {
+      throw toListenError(error, config) ?? error
+    })
   } catch (error) {
-    // What the person at the terminal can mend (settings, a port in use, a folder) is told without a stack.
-    const expected = error instanceof ConfigError || (error instanceof Error && 'code' in error)
+    // What the operator can remedy is one line; anything else needs its stack.
+    const expected = error instanceof ConfigError || error instanceof StartError
     console.error(expected ? error.message : error)
+    if (error instanceof ConfigError) for (const hint of hints) console.error(hint)
     process.exitCode = 1
   }
 }
 
-async function main(config: import('./config.ts').Config): Promise<void> {
+async function main(config: import('./config.ts').Config, hints: readonly string[]): Promise<void> {
   const { createLogger } = await import('./logger.ts')
   const log = createLogger(config.logLevel, process.stdout.isTTY)
+  for (const hint of hints) log.warn(hint)
   const alone = process.argv[2] === 'sandbox'
   const service = alone
     ? await (await import('./sandbox/standalone.ts')).startSandbox(config, log)

@@ -9,7 +9,7 @@ import { createDeliverySigner } from './delivery/signer.ts'
 import { createContextFactory } from './graphql/context.ts'
 import { createPrepare } from './graphql/prepare.ts'
 import { createSchema } from './graphql/schema.ts'
-import { toAllowedHosts } from './http/access.ts'
+import { createRefusedOriginLog, toAllowedHosts } from './http/access.ts'
 import { createHttpApp, type HttpLimits } from './http/app.ts'
 import { createAuthenticate } from './http/auth.ts'
 import { createAuthRefusals } from './http/auth-refusals.ts'
@@ -93,7 +93,8 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const isDraining = () => draining
   const authenticates = config.auth.mode !== 'none'
   const hosts = toAllowedHosts(authenticates, config.host, config.publicUrl)
-  const access = { corsOrigins: config.corsOrigins, hosts }
+  const onRefusedOrigin = createRefusedOriginLog(log)
+  const access = { corsOrigins: config.corsOrigins, hosts, onRefusedOrigin }
   const { keepAliveMs } = config
   const server = {
     access,

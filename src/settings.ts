@@ -1,6 +1,8 @@
 /** The settings by name, each with its check; what they mean stands in config.ts. */
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import type { DatabaseConfig, RateConfig, SigningSecretConfig } from './config.ts'
+import { parseOrigin } from './settings-origin.ts'
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -34,21 +36,31 @@ const onOff = z.enum(['on', 'off'], 'must be on or off').transform((value) => va
 
 /** Defaults stand in `readConfig`, where some depend on the mode. */
 export const settings = z.object({
-  HOST: z.string().optional(),
+  HOST: z
+    .string()
+    .refine(isHost, 'must be a host name or an address, without scheme, port or brackets')
+    .optional(),
   PORT: port.optional(),
   CALLBACK_PORT: port.optional(),
-  UPSTREAM_API_KEY: z.string().optional(),
+  UPSTREAM_API_KEY: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, 'must be one word of printable ASCII: the key alone, without "Bearer"')
+    .optional(),
   UPSTREAM_URL: baseUrl.optional(),
   UPSTREAM_TIMEOUT_MS: duration.optional(),
   PUBLIC_URL: baseUrl.optional(),
   DATABASE_URL: z
     .string()
-    .regex(/^(file:.+|postgres(ql)?:\/\/.+)$/, 'must be file:PATH or postgres://…')
+    .regex(/^(file:.+|postgres(ql)?:\/\/\S+)$/, 'must be file:PATH or postgres://…')
     .transform(toDatabase)
+    .optional(),
+  DATABASE_LISTEN_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\/\S+$/, 'must be postgres://…')
     .optional(),
   REDIS_URL: z
     .string()
-    .regex(/^rediss?:\/\/.+$/, 'must be redis://… or rediss://…')
+    .regex(/^rediss?:\/\/\S+$/, 'must be redis://… or rediss://…')
     .optional(),
   AUTH_MODE: z.enum(['jwt', 'none'], 'must be jwt or none').optional(),
   AUTH_JWKS_URL: z
@@ -68,12 +80,7 @@ export const settings = z.object({
   OWNER_RATE_LIMIT: rate.optional(),
   OWNER_SOCKET_LIMIT: integer(0, 1_000_000).transform(limitOrNone).optional(),
   SOCKET_OPERATION_LIMIT: integer(0, 1_000_000).transform(limitOrNone).optional(),
-  CORS_ORIGINS: list
-    .refine(
-      (origins) => origins.every(isOrigin),
-      'must be origins such as https://app.example.com, separated by commas',
-    )
-    .optional(),
+  CORS_ORIGINS: list.transform(toOrigins).optional(),
   CALLBACK_SIGNING_SECRETS: list
     .refine(
       (secrets) => secrets.every(isSigningSecret),
@@ -134,8 +141,17 @@ function toDatabase(url: string): DatabaseConfig {
     : { kind: 'postgres', url }
 }
 
-function isOrigin(text: string): boolean {
-  return URL.canParse(text) && new URL(text).origin === text
+function isHost(text: string): boolean {
+  return isIP(text) !== 0 || /^[a-z0-9_][a-z0-9._-]*$/i.test(text)
+}
+
+function toOrigins(texts: readonly string[], context: z.RefinementCtx): string[] {
+  return texts.flatMap((text) => {
+    const parsed = parseOrigin(text)
+    if ('origin' in parsed) return [parsed.origin]
+    context.addIssue(parsed.fault)
+    return []
+  })
 }
 
 function toSigningSecret(text: string): SigningSecretConfig {

@@ -22,5 +22,8 @@ if command -v psql >/dev/null; then
   psql -qtA "$TEST_DATABASE_URL" -c "select format('drop schema %I cascade', nspname) from pg_namespace where nspname like 'test\_%'" |
     psql -q "$TEST_DATABASE_URL" >/dev/null 2>&1 || true
 fi
+if ! command -v pgbouncer >/dev/null; then
+  echo 'Left out: the tests through PgBouncer, which is not installed (tools/install-pgbouncer.sh).'
+fi
 npm run build --silent
 npm run test:jest --silent -- test/services test/contract test/integration "$@"

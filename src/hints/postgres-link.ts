@@ -1,9 +1,12 @@
+import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 
 const ANSWER_TIMEOUT_MS = 2_000
 
 /** One connection that listens, until it is lost. */
 export interface PostgresLink {
+  /** Whether a notification that another connection sends arrives; a transaction pooler drops it. */
+  hears(): Promise<boolean>
   /** Resolves when the connection has ended, for whatever reason. */
   readonly lost: Promise<void>
   /** Asks for a sign of life. A link without one is given up. */
@@ -32,8 +35,11 @@ export async function openPostgresLink(
     client.on('error', () => resolve())
     client.on('end', () => resolve())
   })
+  const testId = randomUUID()
+  const heard = Promise.withResolvers<true>()
   client.on('notification', ({ processId, payload = '' }) => {
-    if (processId !== inner.processID) onPayload(payload)
+    if (payload.endsWith(testId)) heard.resolve(true)
+    else if (processId !== inner.processID) onPayload(payload)
   })
   const giveUp = () => inner.connection.stream.destroy()
   let channel: string
@@ -63,6 +69,14 @@ export async function openPostgresLink(
   }
   return {
     lost,
+    async hears() {
+      // To other replicas this is a hint about a task that nobody watches.
+      await notifyOnce(url, channel, `${Date.now()} ${testId}`)
+      using stack = new DisposableStack()
+      const late = Promise.withResolvers<false>()
+      stack.adopt(setTimeout(late.resolve, ANSWER_TIMEOUT_MS, false), clearTimeout)
+      return await Promise.race([heard.promise, late.promise, lost.then(() => false)])
+    },
     async check() {
       await ask('SELECT 1')
     },
@@ -73,4 +87,19 @@ export async function openPostgresLink(
       clearTimeout(timer)
     },
   }
+}
+
+/** Notifies on a connection of its own: on the one that listens, even a transaction pooler delivers it. */
+async function notifyOnce(url: string, channel: string, payload: string): Promise<void> {
+  const client = new pg.Client({
+    connectionString: url,
+    connectionTimeoutMillis: ANSWER_TIMEOUT_MS,
+    query_timeout: ANSWER_TIMEOUT_MS,
+    application_name: 'upscale-gateway hints',
+  })
+  // An error after the answer changes nothing.
+  client.on('error', () => undefined)
+  await client.connect()
+  await client.query('SELECT pg_notify($1, $2)', [channel, payload])
+  await client.end()
 }

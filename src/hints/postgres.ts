@@ -8,6 +8,8 @@ export interface PostgresHintsOptions {
   readonly log: Log
   /** Told how old a hint of another replica was when it came, in milliseconds by both machines' clocks. */
   readonly onHint?: (lagMs: number) => void
+  /** How often everything that is watched is read again where notifications do not arrive; every 2 s unless given. */
+  readonly pollMs?: number
 }
 
 /** Hints are sent at most this often; what comes up meanwhile goes together. */
@@ -19,6 +21,12 @@ const MAX_KEPT = 10_000
 const HEARTBEAT_MS = 5_000
 const MIN_BACK_OFF_MS = 100
 const MAX_BACK_OFF_MS = 2_000
+const POLL_MS = 2_000
+
+const POOLED =
+  'hints of other replicas do not arrive over LISTEN: the connection leads through a transaction pooler (PgBouncer, for ' +
+  'example). Watched tasks are read again every few seconds instead. Set DATABASE_LISTEN_URL to a direct connection to ' +
+  'the database, or REDIS_URL'
 
 /**
  * Hints over LISTEN and NOTIFY, on a connection of their own: a NOTIFY within every commit would take a lock of
@@ -26,7 +34,7 @@ const MAX_BACK_OFF_MS = 2_000
  * is woken, since nobody knows what was missed; until then each watcher looks for itself at every re-assertion.
  */
 export async function openPostgresHints(options: PostgresHintsOptions): Promise<TaskHints & AsyncDisposable> {
-  const { url, log, onHint } = options
+  const { url, log, onHint, pollMs = POLL_MS } = options
   const local = createLocalHints()
   const unsent = new Set<string>()
   const ended = new AbortController()
@@ -99,7 +107,14 @@ export async function openPostgresHints(options: PostgresHintsOptions): Promise<
     await link?.close()
   }
 
-  const running = stayConnected(await connect())
+  const first = await connect()
+  const hears = await first.hears().catch(async (error: unknown) => {
+    await first.close()
+    throw error
+  })
+  const polling = hears ? undefined : setInterval(() => local.announceAll(), pollMs)
+  if (!hears) log.warn({ everyMs: pollMs }, POOLED)
+  const running = stayConnected(first)
   return {
     listen: (taskId, wake) => local.listen(taskId, wake),
     announce(taskId, state) {
@@ -110,6 +125,7 @@ export async function openPostgresHints(options: PostgresHintsOptions): Promise<
     },
     async [Symbol.asyncDispose]() {
       ended.abort()
+      clearInterval(polling)
       await running
     },
   }

@@ -1,10 +1,13 @@
 import type { IncomingMessage } from 'node:http'
+import type { Log } from '../tasks/ports.ts'
 
 export interface AccessPolicy {
   /** Origins whose pages may call us and open sockets, besides our own. */
   readonly corsOrigins: readonly string[]
   /** Hosts that a request may name; null: any. */
   readonly hosts: readonly string[] | null
+  /** Called with each origin that is refused. */
+  onRefusedOrigin?(origin: string): void
 }
 
 /** The names under which one's own machine is reached. */
@@ -38,9 +41,37 @@ export function isHostAllowed({ hosts }: AccessPolicy, host: string | undefined)
   return URL.canParse(url) && hosts.includes(new URL(url).hostname)
 }
 
-/** Whether a page of this origin may open a socket. Programs name no origin; browsers always do. */
-export function isOriginAllowed({ corsOrigins }: AccessPolicy, { headers }: IncomingMessage): boolean {
-  const { origin, host } = headers
-  if (origin === undefined) return true
-  return corsOrigins.includes(origin) || (URL.canParse(origin) && new URL(origin).host === host)
+/** Whether a page of this origin may use us: one of ours, or a listed one. Programs send no Origin; browsers always do. */
+export function isOriginAllowed(access: AccessPolicy, { headers }: IncomingMessage): boolean {
+  const { origin, host = '' } = headers
+  if (origin === undefined || access.corsOrigins.includes(origin)) return true
+  // The scheme is that of the proxy in front of us; it only says which port is the default one.
+  const isOwn = URL.canParse(origin) && new URL(origin).host === toHost(new URL(origin).protocol, host)
+  if (!isOwn) access.onRefusedOrigin?.(origin)
+  return isOwn
+}
+
+function toHost(protocol: string, host: string): string | undefined {
+  const url = `${protocol}//${host}`
+  return host !== '' && URL.canParse(url) ? new URL(url).host : undefined
+}
+
+const MAX_ORIGINS_LOGGED = 100
+const MAX_ORIGIN_LENGTH = 200
+
+/** Logs each refused origin once: a client may send any number of different ones. */
+export function createRefusedOriginLog(log: Log): (origin: string) => void {
+  const logged = new Set<string>()
+  return (text) => {
+    const origin = text.slice(0, MAX_ORIGIN_LENGTH)
+    if (logged.has(origin) || logged.size > MAX_ORIGINS_LOGGED) return
+    logged.add(origin)
+    if (logged.size > MAX_ORIGINS_LOGGED)
+      log.warn({}, `more than ${MAX_ORIGINS_LOGGED} origins were refused: further ones are not logged`)
+    else
+      log.warn(
+        { origin },
+        'a page of this origin is refused: to let it call the service and open sockets, add it to CORS_ORIGINS',
+      )
+  }
 }

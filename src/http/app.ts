@@ -6,7 +6,7 @@ import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance, type FastifyRequest, type onRequestHookHandler } from 'fastify'
 import helmet from 'helmet'
 import type { Log } from '../tasks/ports.ts'
-import { isHostAllowed, isHostValid, type AccessPolicy } from './access.ts'
+import { isHostAllowed, isHostValid, isOriginAllowed, type AccessPolicy } from './access.ts'
 import { findEncodingFault } from './body-encoding.ts'
 import { Connections } from './connections.ts'
 import { handleErrors, sendError, toErrorBody } from './http-errors.ts'
@@ -94,8 +94,10 @@ function serveInTurn(app: FastifyInstance, connections: Connections, log: Log): 
 
 function checkHeaders(app: FastifyInstance, access: AccessPolicy, log: Log): void {
   const securityHeaders = readSecurityHeaders()
-  app.addHook('onRequest', (_request, reply, next) => {
+  app.addHook('onRequest', ({ headers, raw }, reply, next) => {
     reply.headers(securityHeaders)
+    // The browser refuses the answer to its page; only the log can say why.
+    if (headers.origin !== undefined) isOriginAllowed(access, raw)
     next()
   })
   app.addHook('onRequest', checkHost(access, log))

@@ -1,20 +1,33 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { setTimeout as pause } from 'node:timers/promises'
+import { DatabaseLockedError, isBusy, RETRY_MS } from './sqlite-busy.ts'
+
+export interface GroupCommitOptions {
+  /** Resolves when everything that was committed before is on the disk. */
+  sync(): Promise<void>
+  /** How long a transaction waits for another process's lock. */
+  readonly lockTimeoutMs: number
+}
+
+interface Turn extends PromiseWithResolvers<void> {
+  readonly enteredAt: number
+}
 
 /**
  * Transactions on one SQLite connection: they take turns, in the order in which they came, and those that come while the disk
  * is busy with the last ones are committed together, because the disk is what a commit waits for. Each stands in a savepoint
- * of its own, so one that fails takes none of the others with it; and none is told of its end before it is on the disk.
+ * of its own, so one that fails takes none of the others with it; and none ends before it is on the disk.
  *
- * SQLite itself would hold up everything else while it waits for the disk. So it only writes, and `sync` is waited for beside
- * it. Until then a commit outlives this process, but not a power cut.
+ * Nothing here blocks the event loop: SQLite only writes, `sync` flushes the log to the disk beside it, and a lock of another
+ * process is retried. Until `sync` resolves a commit outlives this process, but not a power cut.
  */
 export class GroupCommit {
   readonly #db: DatabaseSync
-  readonly #sync: () => Promise<void>
+  readonly #options: GroupCommitOptions
   readonly #savepoint: StatementSync
   readonly #release: StatementSync
   readonly #changes: StatementSync
-  #waiting: PromiseWithResolvers<void>[] = []
+  #waiting: Turn[] = []
   /** Settles when what is open is on the disk; undefined while nothing is. */
   #committed: PromiseWithResolvers<void> | undefined
   /** What had been changed when the group began. */
@@ -23,10 +36,10 @@ export class GroupCommit {
   /** The disk has once refused: what it refused may be missing from the log, and what stands after it would be lost with it. */
   #doubtful = false
 
-  /** `sync` resolves when everything that was committed before is on the disk. */
-  constructor(db: DatabaseSync, sync: () => Promise<void>) {
+  /** `db` has no busy time-out. */
+  constructor(db: DatabaseSync, options: GroupCommitOptions) {
     this.#db = db
-    this.#sync = sync
+    this.#options = options
     this.#savepoint = db.prepare('savepoint turn')
     this.#release = db.prepare('release turn')
     this.#changes = db.prepare('select total_changes() as count')
@@ -34,7 +47,7 @@ export class GroupCommit {
 
   /** Resolves when it is the caller's turn, in which everything done on the connection is one transaction. */
   enter(): Promise<void> {
-    const turn = Promise.withResolvers<void>()
+    const turn = { ...Promise.withResolvers<void>(), enteredAt: performance.now() }
     this.#waiting.push(turn)
     if (this.#waiting.length === 1 && !this.#committed && !this.#syncing) this.#beginSoon()
     return turn.promise
@@ -59,18 +72,31 @@ export class GroupCommit {
   }
 
   #begin(): void {
-    this.#committed = Promise.withResolvers()
-    // Whoever rolled back does not ask.
-    this.#committed.promise.catch(() => undefined)
     try {
-      // From its start it holds the write lock: SQLite refuses the upgrade at once, without the busy time-out, when
-      // another process has written in between.
+      // A rollback that failed before.
+      if (this.#db.isTransaction) this.#db.exec('rollback')
+      // Takes the write lock at once: upgrading a read lock later fails when another process has written in between.
       this.#db.exec('begin immediate')
+      this.#committed = Promise.withResolvers()
+      // A transaction that rolls back does not wait for it.
+      this.#committed.promise.catch(() => undefined)
       this.#changedBefore = this.#countChanges()
       this.#next()
     } catch (error) {
-      this.#fail(error)
+      if (isBusy(error)) this.#retryBegin(error)
+      else this.#fail(error)
     }
+  }
+
+  /** Another process holds the write lock: retries until each waiting transaction has waited for its time. */
+  #retryBegin(error: unknown): void {
+    const { lockTimeoutMs } = this.#options
+    const expired = performance.now() - lockTimeoutMs
+    for (let [turn] = this.#waiting; turn && turn.enteredAt <= expired; [turn] = this.#waiting) {
+      this.#waiting.shift()
+      turn.reject(new DatabaseLockedError(lockTimeoutMs, error))
+    }
+    if (this.#waiting.length > 0) setTimeout(() => this.#begin(), RETRY_MS)
   }
 
   /** The next turn, or the commit when nobody waits for one. */
@@ -92,8 +118,8 @@ export class GroupCommit {
     try {
       // What only looked, or came too late, has written nothing.
       if (this.#countChanges() !== this.#changedBefore) {
-        if (this.#doubtful) this.#emptyLog()
-        await this.#sync()
+        if (this.#doubtful) await this.#emptyLog()
+        await this.#options.sync()
       }
       group?.resolve()
     } catch (error) {
@@ -104,11 +130,16 @@ export class GroupCommit {
     if (this.#waiting.length > 0) this.#beginSoon()
   }
 
-  /** Brings everything that is committed into the database itself, and that to the disk. */
-  #emptyLog(): void {
-    const outcome = this.#db.prepare('pragma wal_checkpoint(truncate)').get()
-    if (outcome?.busy !== 0)
-      throw new Error('The disk has refused a commit, and the log could not be written anew')
+  /** Checkpoints everything that is committed into the database file, and syncs that. */
+  async #emptyLog(): Promise<void> {
+    const until = performance.now() + this.#options.lockTimeoutMs
+    while (this.#db.prepare('pragma wal_checkpoint(truncate)').get()?.busy !== 0) {
+      if (performance.now() >= until)
+        throw new Error(
+          'The disk has refused a commit, and its log cannot be checkpointed: another process holds a lock',
+        )
+      await pause(RETRY_MS)
+    }
     this.#doubtful = false
   }
 
@@ -116,14 +147,24 @@ export class GroupCommit {
     return Number(this.#changes.get()?.count)
   }
 
-  /** SQLite has given up the whole transaction (the disk is full, say): so has everyone in it, and who waited for it. */
+  /** Every transaction in the group fails, and every one that waits: SQLite has given up the group, when the disk is full for example. */
   #fail(error: unknown): void {
+    const reason = this.#rollBack(error)
+    this.#committed?.reject(reason)
+    this.#committed = undefined
+    for (const turn of this.#waiting.splice(0)) turn.reject(reason)
+  }
+
+  /** The reason to give: the error, and why the rollback failed, too, if it did. */
+  #rollBack(error: unknown): unknown {
     try {
       if (this.#db.isOpen && this.#db.isTransaction) this.#db.exec('rollback')
-    } finally {
-      this.#committed?.reject(error)
-      this.#committed = undefined
-      for (const turn of this.#waiting.splice(0)) turn.reject(error)
+      return error
+    } catch (rollbackError) {
+      return new AggregateError(
+        [error, rollbackError],
+        `${String(error)}; the rollback failed, too: ${String(rollbackError)}`,
+      )
     }
   }
 }

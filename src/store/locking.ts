@@ -7,16 +7,10 @@ export interface Locking {
   lock(run: Run, sql: Sql, names: readonly string[]): Promise<void>
   /** Whether rows can be locked one by one, and locked ones skipped. */
   readonly rows: boolean
-  /** Rejects where nothing can be written, such as on a standby. */
-  checkWritable(sql: Sql): Promise<void>
 }
 
-/** SQLite: a transaction holds the only write lock from its start, so nobody else is there to be kept apart. */
-export const WRITE_LOCKED: Locking = {
-  lock: () => Promise.resolve(),
-  rows: false,
-  checkWritable: () => Promise.resolve(),
-}
+/** SQLite: a transaction holds the only write lock from its start, so no other locks are needed. */
+export const WRITE_LOCKED: Locking = { lock: () => Promise.resolve(), rows: false }
 
 /** PostgreSQL: advisory locks for what has no row yet, row locks for what has. */
 export const ROW_LOCKED: Locking = {
@@ -26,10 +20,4 @@ export const ROW_LOCKED: Locking = {
       await run(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`.compile(db))
   },
   rows: true,
-  async checkWritable({ db }) {
-    const { rows } = await sql<{
-      setting: string
-    }>`select current_setting('transaction_read_only') as setting`.execute(db)
-    if (rows[0]?.setting === 'on') throw new Error('The database takes no writes')
-  },
 }

@@ -137,11 +137,7 @@ async function keepCounts(db: Kysely<unknown>): Promise<void> {
     begin ${subtract} ${add} end`.execute(db)
 }
 
-/** What PostgreSQL calls a schema, and a table, that is not there. */
-const GONE = ['3F000', '42P01']
-const MAX_RETRIES = 10
-
-/** Brings the schema up to this version; several processes may do so at once. */
+/** Brings the schema up to this version. */
 export async function migrate(db: Kysely<Database>, dialect: MigrationDialect): Promise<void> {
   const migrator = new Migrator({
     db,
@@ -150,11 +146,6 @@ export async function migrate(db: Kysely<Database>, dialect: MigrationDialect): 
     migrationLockTableName: 'upscale_migration_lock',
     ...(dialect.schema !== undefined && { migrationTableSchema: dialect.schema }),
   })
-  for (let tries = 0; ; tries += 1) {
-    const { error } = await migrator.migrateToLatest()
-    if (error === undefined) return
-    // Kysely looks at all schemas of the database, and somebody may drop or rename something of theirs while it does.
-    const gone = GONE.includes((error as { code?: string }).code ?? '') && tries < MAX_RETRIES
-    if (!gone) throw new Error('The database could not be migrated', { cause: error })
-  }
+  const { error } = await migrator.migrateToLatest()
+  if (error !== undefined) throw new Error('The database could not be migrated', { cause: error })
 }

@@ -1,4 +1,4 @@
-import { Kysely, PostgresDialect, sql, type SqlBool } from 'kysely'
+import { Kysely, PostgresAdapter, PostgresDialect, sql, type SqlBool, type Transaction } from 'kysely'
 import pg from 'pg'
 import type { Log, TaskHints } from '../tasks/ports.ts'
 import { ROW_LOCKED } from './locking.ts'
@@ -20,17 +20,25 @@ const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 250
 /** A server that is started, or comes back, may take a while for the first connection. */
 const MIGRATION_CONNECT_TIMEOUT_MS = 5_000
 
+/** The key of Kysely's own migration lock: replicas of older versions take it, too. */
+const MIGRATION_LOCK = 3853314791062309107n
+const MAX_RETRIES = 10
+
 /** Our instants, which JavaScript's numbers hold exactly. */
 const INT8 = pg.types.builtins.INT8
 
+export interface PostgresStores extends Stores {
+  readonly pool: pg.Pool
+  /** Opens a further pool of up to so many connections, with the limits that this server takes. */
+  openPool(url: string, size: number): pg.Pool
+}
+
 /** Connects to (and migrates) a PostgreSQL database that any number of replicas share. */
-export async function openPostgres(
-  url: string,
-  hints: TaskHints,
-  log: Log,
-): Promise<Stores & { readonly pool: pg.Pool }> {
+export async function openPostgres(url: string, hints: TaskHints, log: Log): Promise<PostgresStores> {
+  const limitsStatements = await takesStatementTimeout(url)
   await migrateDatabase(url)
-  const pool = openPool(url, log, POOL_SIZE)
+  const openLimited = (url: string, size: number) => openPool(url, log, size, limitsStatements)
+  const pool = openLimited(url, POOL_SIZE)
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
   const postgres: Sql = {
     db,
@@ -42,6 +50,7 @@ export async function openPostgres(
     store: new SqlTaskStore(postgres, hints, ROW_LOCKED, createCachedCounts(postgres)),
     outbox: new SqlOutbox(postgres, ROW_LOCKED),
     pool,
+    openPool: openLimited,
     [Symbol.asyncDispose]: () => db.destroy(),
   }
 }
@@ -51,7 +60,49 @@ const LISTS: Sql['lists'] = {
   haveId: (list) => sql<SqlBool>`id = any(${list})`,
 }
 
-/** On a connection without time limits: it waits for other replicas' migrations, and takes as long as it takes. */
+/** PgBouncer refuses connections that set a statement time-out; the client's own limit has to do then. */
+async function takesStatementTimeout(url: string): Promise<boolean> {
+  const client = new ImpatientClient({
+    connectionString: url,
+    connectionTimeoutMillis: MIGRATION_CONNECT_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    application_name: 'upscale-gateway',
+  })
+  try {
+    await client.connect()
+    await client.end()
+    return true
+  } catch (error) {
+    if (
+      error instanceof pg.DatabaseError &&
+      error.code === '08P01' &&
+      error.message.includes('statement_timeout')
+    )
+      return false
+    throw error
+  }
+}
+
+/** Kysely's own migration lock belongs to a session, which a transaction pooler does not keep: see migrateDatabase. */
+class UnlockedAdapter extends PostgresAdapter {
+  override acquireMigrationLock(): Promise<void> {
+    return Promise.resolve()
+  }
+  override releaseMigrationLock(): Promise<void> {
+    return Promise.resolve()
+  }
+}
+
+class UnlockedDialect extends PostgresDialect {
+  override createAdapter(): PostgresAdapter {
+    return new UnlockedAdapter()
+  }
+}
+
+/**
+ * One process migrates at a time, in one transaction that holds the lock. Its connection has no time limits: it waits for the
+ * migrations of other replicas, and takes as long as it takes.
+ */
 async function migrateDatabase(url: string): Promise<void> {
   const pool = new pg.Pool({
     connectionString: url,
@@ -59,13 +110,32 @@ async function migrateDatabase(url: string): Promise<void> {
     connectionTimeoutMillis: MIGRATION_CONNECT_TIMEOUT_MS,
     application_name: 'upscale-gateway migrations',
   })
-  const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
+  const db = new Kysely<Database>({ dialect: new UnlockedDialect({ pool }) })
   try {
-    const { rows } = await sql<{ schema: string }>`select current_schema() as schema`.execute(db)
-    await migrate(db, { id: sql`text collate "C"`, keepsCounts: false, schema: rows[0]?.schema ?? 'public' })
+    for (let tries = 0; ; tries += 1) {
+      try {
+        await db.transaction().execute(migrateLocked)
+        return
+      } catch (error) {
+        // Kysely looks at all schemas of the database, and others may drop or rename something of theirs meanwhile.
+        if (!isGone(error) || tries >= MAX_RETRIES) throw error
+      }
+    }
   } finally {
     await db.destroy()
   }
+}
+
+async function migrateLocked(db: Transaction<Database>): Promise<void> {
+  await sql`select pg_advisory_xact_lock(${sql.lit(MIGRATION_LOCK)})`.execute(db)
+  const { rows } = await sql<{ schema: string }>`select current_schema() as schema`.execute(db)
+  await migrate(db, { id: sql`text collate "C"`, keepsCounts: false, schema: rows[0]?.schema ?? 'public' })
+}
+
+/** Whether PostgreSQL misses a schema or a table. */
+function isGone(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined
+  return cause instanceof pg.DatabaseError && ['3F000', '42P01'].includes(cause.code ?? '')
 }
 
 /**
@@ -79,8 +149,8 @@ class ImpatientClient extends pg.Client {
     this.on('error', () => undefined)
   }
 
-  override query(...args: unknown[]): never {
-    const answer = (super.query as (...args: unknown[]) => unknown).apply(this, args)
+  override query(...[query, ...rest]: unknown[]): never {
+    const answer = (super.query as (...args: unknown[]) => unknown).call(this, withoutName(query), ...rest)
     if (answer instanceof Promise)
       answer.catch((error: unknown) => {
         if (error instanceof Error && error.message === 'Query read timeout') this.#giveUp()
@@ -95,14 +165,20 @@ class ImpatientClient extends pg.Client {
   }
 }
 
-/** A pool that survives its server. */
-export function openPool(url: string, log: Log, max: number): pg.Pool {
+/** rate-limiter-flexible names its statements; a transaction pooler has others prepared on its next connection, or none. */
+function withoutName(query: unknown): unknown {
+  if (typeof query !== 'object' || query === null || !('name' in query)) return query
+  return { ...query, name: undefined }
+}
+
+/** A pool that survives its server. `limitsStatements`: the server, too, ends statements that take too long. */
+export function openPool(url: string, log: Log, max: number, limitsStatements = true): pg.Pool {
   const pool = new pg.Pool({
     Client: ImpatientClient,
     connectionString: url,
     max,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
+    ...(limitsStatements && { statement_timeout: STATEMENT_TIMEOUT_MS }),
     query_timeout: QUERY_TIMEOUT_MS,
     keepAlive: true,
     application_name: 'upscale-gateway',

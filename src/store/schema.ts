@@ -6,6 +6,7 @@ export interface Database {
   task: TaskRow
   idempotency_key: IdempotencyKeyRow
   delivery: DeliveryRow
+  rate_limit: RateLimitRow
   task_count: TaskCountRow
 }
 
@@ -13,6 +14,13 @@ export interface Database {
 export interface TaskCountRow {
   status: TaskStatus
   count: number
+}
+
+/** A count of rate-limiter-flexible (on PostgreSQL); and the row that the write probe writes. */
+export interface RateLimitRow {
+  key: string
+  points: number
+  expire: number | null
 }
 
 /** What a caller's server is owed, and what became of it. */

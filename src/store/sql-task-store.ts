@@ -18,6 +18,7 @@ import { CompiledQueries, type Run, type Sql } from './sql.ts'
 import { insertDelivery, queueDeliveries } from './sql-outbox.ts'
 import type { TaskCounts } from './task-counts.ts'
 import { toChanges, toRow, toTask } from './task-row.ts'
+import { createWriteProbe } from './write-probe.ts'
 
 /** The TaskStore in SQL. Announces what it has committed; the dialect is the caller's choice. */
 export class SqlTaskStore implements TaskStore {
@@ -28,6 +29,7 @@ export class SqlTaskStore implements TaskStore {
   readonly #isCheckDue = createScheduleCheck()
   readonly #read: (id: string) => Promise<UpscaleTask | undefined>
   readonly countByStatus: () => Promise<TaskCounts>
+  readonly #probe: () => Promise<void>
 
   constructor(sql: Sql, hints: TaskHints, locking: Locking, countByStatus: () => Promise<TaskCounts>) {
     this.#sql = sql
@@ -35,6 +37,7 @@ export class SqlTaskStore implements TaskStore {
     this.#locking = locking
     this.countByStatus = countByStatus
     this.#read = shareReads((ids) => this.readMany(ids))
+    this.#probe = createWriteProbe(sql)
   }
 
   insert<Refusal = never>(
@@ -218,7 +221,7 @@ export class SqlTaskStore implements TaskStore {
 
   async check(): Promise<void> {
     await this.#sql.db.selectFrom('task').select('id').limit(1).execute()
-    await this.#locking.checkWritable(this.#sql)
+    await this.#probe()
   }
 
   /** The task that a key names; undefined when the key is free. */

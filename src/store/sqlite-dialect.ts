@@ -12,22 +12,26 @@ import {
   type SqlBool,
 } from 'kysely'
 import { LRUCache } from 'lru-cache'
-import { GroupCommit } from './group-commit.ts'
+import { GroupCommit, type GroupCommitOptions } from './group-commit.ts'
 import type { Database } from './schema.ts'
 import type { Run, Sql } from './sql.ts'
+import { retryBusy } from './sqlite-busy.ts'
 
 /** Statements kept prepared; they differ by how many values a list has. */
 const MAX_STATEMENTS = 300
 
 /**
  * SQL on node:sqlite, with two connections to one file in WAL mode: `writer` for transactions and whatever changes
- * something, committed in groups; `reader` for selects outside of transactions, which wait for nobody and see only what is
- * committed. (Kysely's own dialect has one connection for all, and wakes everyone who waits for it at every turn.)
+ * something, committed in groups; `reader` for selects outside of transactions, which do not queue and see only what is
+ * committed. Neither has a busy time-out. (Kysely's own dialect has one connection for all, and wakes every waiter at every turn.)
  */
-export function createSqlite(writer: DatabaseSync, reader: DatabaseSync, sync: () => Promise<void>): Sql {
-  const turns = new GroupCommit(writer, sync)
-  const write = createRun(writer)
-  const read = createRun(reader)
+export function createSqlite(writer: DatabaseSync, reader: DatabaseSync, options: GroupCommitOptions): Sql {
+  const turns = new GroupCommit(writer, options)
+  const writeNow = createExecute(writer)
+  const readNow = createExecute(reader)
+  // In a promise, so that an error of SQLite is a rejection.
+  const write: Run = (query) => new Promise((resolve) => resolve(writeNow(query)))
+  const read: Run = (query) => retryBusy(() => readNow(query), options.lockTimeoutMs)
   const transact: Sql['transact'] = async (work) => {
     await turns.enter()
     let result: Awaited<ReturnType<typeof work>>
@@ -145,12 +149,14 @@ class SqliteConnection implements DatabaseConnection {
   }
 }
 
+type Execute = <Row>(query: CompiledQuery<Row>) => QueryResult<Row>
+
 /** Runs statements on a connection, each prepared once. */
-function createRun(db: DatabaseSync): Run {
+function createExecute(db: DatabaseSync): Execute {
   const statements = new LRUCache<string, { statement: StatementSync; returns: boolean }>({
     max: MAX_STATEMENTS,
   })
-  const execute = <Row>({ sql, parameters }: CompiledQuery<Row>): QueryResult<Row> => {
+  return <Row>({ sql, parameters }: CompiledQuery<Row>): QueryResult<Row> => {
     let prepared = statements.get(sql)
     if (prepared === undefined) {
       const statement = db.prepare(sql)
@@ -162,9 +168,4 @@ function createRun(db: DatabaseSync): Run {
     if (returns) return { rows: statement.all(...values) as Row[] }
     return { rows: [], numAffectedRows: BigInt(statement.run(...values).changes) }
   }
-  // Within a promise, so that what SQLite refuses is a rejection.
-  return (query) =>
-    new Promise((resolve) => {
-      resolve(execute(query))
-    })
 }

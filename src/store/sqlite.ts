@@ -1,74 +1,80 @@
-import { mkdir, open, realpath, type FileHandle } from 'node:fs/promises'
+import { mkdir, open as openFile, realpath, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { sql } from 'kysely'
 import type { TaskHints } from '../tasks/ports.ts'
 import { WRITE_LOCKED } from './locking.ts'
+import { lockFile } from './lock-file.ts'
 import { migrate } from './migrations.ts'
+import { retryBusy } from './sqlite-busy.ts'
 import { createSqlite } from './sqlite-dialect.ts'
 import type { Stores } from './stores.ts'
 import { SqlOutbox } from './sql-outbox.ts'
 import { SqlTaskStore } from './sql-task-store.ts'
 import { readKeptCounts } from './task-counts.ts'
 
-/** How long a statement waits for another process's write lock, in milliseconds. */
-const BUSY_TIMEOUT_MS = 5_000
+/** How long a transaction waits for another process's lock. */
+const LOCK_TIMEOUT_MS = 5_000
 
 /** For each connection: the pages of the indexes that a busy service goes through. SQLite's own 2 MiB hold 20,000 tasks' worth. */
 const CACHE_KIB = 16_384
 
+export interface SqliteOptions {
+  /** How long a transaction, and each step of opening, waits for another process's lock; 5 s unless given. */
+  readonly lockTimeoutMs?: number
+}
+
 /** Opens (and creates, and migrates) one SQLite file; its folder is made when missing. */
-export async function openSqlite(file: string, hints: TaskHints): Promise<Stores> {
+export async function openSqlite(
+  file: string,
+  hints: TaskHints,
+  { lockTimeoutMs = LOCK_TIMEOUT_MS }: SqliteOptions = {},
+): Promise<Stores> {
   await mkdir(dirname(file), { recursive: true })
-  using _turn = takeTurn(file)
-  const writer = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
-  writer.exec('PRAGMA journal_mode = WAL')
-  // What was answered with 200 outlives a power cut, not only a crash of this process: GroupCommit sees to it. NORMAL keeps the
-  // order in which checkpoints need things on the disk.
+  await using opened = new AsyncDisposableStack()
+  // Switching to WAL and migrating do not queue as statements do: one process at a time.
+  using _turn = await lockFile(`${file}-open`, 2 * lockTimeoutMs)
+  const writer = open(opened, file)
+  await switchToWal(writer, lockTimeoutMs)
+  const reader = open(opened, file)
+  // Before a checkpoint moves pages into the database, NORMAL syncs the log; GroupCommit syncs it after each commit.
   writer.exec('PRAGMA synchronous = NORMAL')
-  const reader = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
   for (const each of [writer, reader]) each.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
-  const log = await openLog(file, reader).catch((error: unknown) => {
-    reader.close()
-    writer.close()
-    throw error
-  })
-  const sqlite = createSqlite(writer, reader, () => log.datasync())
-  const { db } = sqlite
-  try {
-    await migrate(db, { id: sql`text`, keepsCounts: true })
-  } catch (error) {
-    await db.destroy()
-    await log.close()
-    throw error
-  }
+  const log = opened.use(await openLog(file, reader, lockTimeoutMs))
+  const sqlite = createSqlite(writer, reader, { sync: () => log.datasync(), lockTimeoutMs })
+  // The connections first: a commit would fail without its log.
+  opened.defer(() => sqlite.db.destroy())
+  await migrate(sqlite.db, { id: sql`text`, keepsCounts: true })
+  const rest = opened.move()
   return {
     store: new SqlTaskStore(sqlite, hints, WRITE_LOCKED, () => readKeptCounts(sqlite)),
     outbox: new SqlOutbox(sqlite, WRITE_LOCKED),
-    async [Symbol.asyncDispose]() {
-      await db.destroy()
-      await log.close()
-    },
+    [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
 }
 
-/** The write-ahead log, which is there from the first reading on and is the same file until the last connection is closed. */
-async function openLog(file: string, reader: DatabaseSync): Promise<FileHandle> {
-  reader.exec('PRAGMA user_version')
-  // That there is such a file at all has to be on the disk, too.
-  // It stands beside the file itself, under whatever name that is known.
-  const path = await realpath(file)
-  await using folder = await open(dirname(path))
-  await folder.sync()
-  return await open(`${path}-wal`, 'r+')
+/** A connection without a busy time-out, which would block the event loop: BUSY is retried instead. */
+function open(opened: AsyncDisposableStack, file: string): DatabaseSync {
+  return opened.adopt(new DatabaseSync(file, { timeout: 0 }), (db) => {
+    if (db.isOpen) db.close()
+  })
 }
 
-/**
- * One process at a time opens a database: switching to WAL and migrating do not wait for one another as
- * statements do. A lock on a file beside it, which the system gives up even after kill -9.
- */
-function takeTurn(file: string): Disposable {
-  const lock = new DatabaseSync(`${file}-open`, { timeout: 2 * BUSY_TIMEOUT_MS })
-  lock.exec('BEGIN EXCLUSIVE')
-  return { [Symbol.dispose]: () => lock.close() }
+async function switchToWal(writer: DatabaseSync, lockTimeoutMs: number): Promise<void> {
+  const mode = await retryBusy(
+    () => writer.prepare('PRAGMA journal_mode = WAL').get()?.journal_mode,
+    lockTimeoutMs,
+  )
+  if (mode !== 'wal')
+    throw new Error(`SQLite cannot use a write-ahead log here (journal_mode is ${String(mode)})`)
+}
+
+/** The write-ahead log: it exists from the first read on, and is the same file until the last connection closes. */
+async function openLog(file: string, reader: DatabaseSync, lockTimeoutMs: number): Promise<FileHandle> {
+  await retryBusy(() => reader.exec('PRAGMA user_version'), lockTimeoutMs)
+  // It stands beside the file itself, whatever link names it; and its directory entry must be durable, too.
+  const path = await realpath(file)
+  await using folder = await openFile(dirname(path))
+  await folder.sync()
+  return await openFile(`${path}-wal`, 'r+')
 }

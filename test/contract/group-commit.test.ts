@@ -2,7 +2,7 @@ import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { DatabaseSync } from 'node:sqlite'
+import { constants, DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import type { Kysely } from 'kysely'
 import type { Database } from '../../src/store/schema.ts'
@@ -11,17 +11,23 @@ import { createSqlite } from '../../src/store/sqlite-dialect.ts'
 let folder: string
 let reader: DatabaseSync
 let sync: () => Promise<void>
+let writer: DatabaseSync
 let db: Kysely<Database & { mark: { id: number } }>
 
 beforeEach(async () => {
   sync = () => Promise.resolve()
   folder = await mkdtemp(join(tmpdir(), 'group-commit-'))
   const file = join(folder, 'test.db')
-  const writer = new DatabaseSync(file)
+  writer = new DatabaseSync(file)
   writer.exec('PRAGMA journal_mode = WAL; CREATE TABLE mark (id INTEGER PRIMARY KEY)')
   reader = new DatabaseSync(file)
-  db = createSqlite(writer, reader, () => sync()).db.$extendTables<{ mark: { id: number } }>()
+  db = openDb(0)
 })
+
+const openDb = (lockTimeoutMs: number) =>
+  createSqlite(writer, reader, { sync: () => sync(), lockTimeoutMs }).db.$extendTables<{
+    mark: { id: number }
+  }>()
 
 afterEach(async () => {
   await db.destroy()
@@ -74,6 +80,49 @@ test('a transaction sees what it has written, others outside see it when it is c
   })
   expect(seen).toEqual([[{ id: 1 }], []])
   expect(await db.selectFrom('mark').selectAll().execute()).toEqual([{ id: 1 }])
+})
+
+test('transactions wait for the lock of another process without blocking the event loop, and each for its own time', async () => {
+  db = openDb(600_000)
+  const blocker = new DatabaseSync(join(folder, 'test.db'))
+  blocker.exec('BEGIN IMMEDIATE')
+  let begun = 0
+  writer.setAuthorizer((_action, operation) => {
+    if (operation === 'BEGIN') begun += 1
+    return constants.SQLITE_OK
+  })
+  const writing = mark(1)
+  while (begun < 3) await nextTurn()
+  expect(await db.selectFrom('mark').selectAll().execute()).toEqual([])
+  blocker.exec('INSERT INTO mark VALUES (9); COMMIT')
+  blocker.close()
+  await writing
+  expect(committed()).toEqual([1, 9])
+})
+
+test('a lock that is held for too long is an error that says what holds up whom', async () => {
+  const blocker = new DatabaseSync(join(folder, 'test.db'))
+  blocker.exec('BEGIN IMMEDIATE')
+  await expect(mark(1)).rejects.toThrow(
+    /Another process has held a lock on the SQLite file for 0 ms: end its/,
+  )
+  blocker.exec('ROLLBACK')
+  blocker.close()
+  await mark(2)
+  expect(committed()).toEqual([2])
+})
+
+test('a rollback that fails rejects the transactions and no more; the next one goes on', async () => {
+  writer.setAuthorizer((action, operation) =>
+    action === constants.SQLITE_TRANSACTION && operation !== 'BEGIN'
+      ? constants.SQLITE_DENY
+      : constants.SQLITE_OK,
+  )
+  await expect(mark(1)).rejects.toThrow(/not authorized; the rollback failed, too/)
+  await expect(mark(2)).rejects.toThrow('not authorized')
+  writer.setAuthorizer(null)
+  await mark(3)
+  expect(committed()).toEqual([3])
 })
 
 test('when the whole group is lost, everyone in it and waiting for it is told so', async () => {
@@ -141,7 +190,7 @@ test('once the disk has refused, the log is brought into the database before any
   sync = () => Promise.resolve()
   const blocker = new DatabaseSync(join(folder, 'test.db'))
   blocker.exec('BEGIN; SELECT * FROM mark')
-  await expect(mark(2)).rejects.toThrow('could not be written anew')
+  await expect(mark(2)).rejects.toThrow('cannot be checkpointed')
   blocker.exec('ROLLBACK')
   blocker.close()
   await mark(3)

@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs'
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { Kysely, SqliteAdapter, DummyDriver, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
 import { createLocalHints } from '../../src/hints/local.ts'
@@ -100,4 +102,32 @@ describe('with 300,000 tasks', () => {
       expect(plan.map(({ detail }) => detail)).toEqual([`SEARCH task USING INDEX ${index}`])
     }
   })
+})
+
+test.each([
+  'BEGIN IMMEDIATE',
+  'PRAGMA journal_mode = WAL; BEGIN IMMEDIATE',
+  'PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE',
+])(
+  'a database that another process has locked (%s) is opened once the lock is gone, without blocking the event loop',
+  async (lock) => {
+    await using dir = await openTempDir()
+    const other = new DatabaseSync(`${dir.path}/tasks.db`)
+    other.exec(`CREATE TABLE theirs (id INTEGER); ${lock}`)
+    const opening = openSqlite(`${dir.path}/tasks.db`, createLocalHints(), { lockTimeoutMs: 600_000 })
+    // Its first file: what follows is tried in the same turn.
+    while (!existsSync(`${dir.path}/tasks.db-open`)) await nextTurn()
+    other.exec('COMMIT')
+    other.close()
+    await using stores = await opening
+    expect(await stores.store.insert(newTask(), {})).toEqual({ inserted: true })
+  },
+)
+
+test('a database that stays locked is not opened, and says why', async () => {
+  await using dir = await openTempDir()
+  using other = new DatabaseSync(`${dir.path}/tasks.db`)
+  other.exec('CREATE TABLE theirs (id INTEGER); BEGIN IMMEDIATE')
+  const opening = openSqlite(`${dir.path}/tasks.db`, createLocalHints(), { lockTimeoutMs: 0 })
+  await expect(opening).rejects.toThrow('Another process has held a lock on the SQLite file for 0 ms')
 })

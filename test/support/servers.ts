@@ -13,7 +13,7 @@ export interface TestServer extends AsyncDisposable {
   stop(): Promise<void>
 }
 
-async function findPort(): Promise<number> {
+export async function findPort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1')
   await once(probe, 'listening')
   const { port } = probe.address() as AddressInfo
@@ -35,7 +35,8 @@ async function listening(port: number): Promise<void> {
   }
 }
 
-function control(
+/** Starts and stops a server that is a process. */
+export function control(
   url: string,
   port: number,
   run: () => ChildProcess,
@@ -59,19 +60,20 @@ function control(
   }
 }
 
+/** The user to run servers as that will not run as root; undefined: oneself. */
+export function toServiceUser(): { uid: number; gid: number } | undefined {
+  if (process.getuid?.() !== 0) return undefined
+  const id = (flag: string) => Number(execFileSync('id', [flag, 'postgres']))
+  return { uid: id('-u'), gid: id('-g') }
+}
+
 /** PostgreSQL, which will not run as root. */
 export async function startPostgres(): Promise<TestServer> {
   const dir = await openTempDir()
   const data = `${dir.path}/data`
   await mkdir(data)
-  let user = {}
-  if (process.getuid?.() === 0) {
-    const id = (flag: string) => Number(execFileSync('id', [flag, 'postgres']))
-    const { uid, gid } = { uid: id('-u'), gid: id('-g') }
-    await chown(dir.path, uid, gid)
-    await chown(data, uid, gid)
-    user = { uid, gid }
-  }
+  const user = toServiceUser()
+  if (user !== undefined) for (const path of [dir.path, data]) await chown(path, user.uid, user.gid)
   execFileSync('initdb', ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync'], {
     ...user,
     stdio: 'ignore',

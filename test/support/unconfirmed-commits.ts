@@ -7,6 +7,7 @@ import { openSqlite } from '../../src/store/sqlite.ts'
 import { createSqlite } from '../../src/store/sqlite-dialect.ts'
 import { SqlOutbox } from '../../src/store/sql-outbox.ts'
 import { SqlTaskStore } from '../../src/store/sql-task-store.ts'
+import { readKeptCounts } from '../../src/store/task-counts.ts'
 import type { Stores } from '../../src/store/stores.ts'
 import type { TaskHints } from '../../src/tasks/ports.ts'
 import type { TestDatabase } from './database.ts'
@@ -39,14 +40,15 @@ async function openOnRefusingDisk(
   takeLoss: () => Loss | undefined,
 ): Promise<Stores> {
   await (await openSqlite(file, hints))[Symbol.asyncDispose]()
-  const sql = createSqlite(new DatabaseSync(file), new DatabaseSync(file), async () => {
+  const sync = async () => {
     const loss = takeLoss()
     if (loss === undefined) return
     await loss()
     throw new Error('EIO: i/o error, fdatasync')
-  })
+  }
+  const sql = createSqlite(new DatabaseSync(file), new DatabaseSync(file), { sync, lockTimeoutMs: 5_000 })
   return {
-    store: new SqlTaskStore(sql, hints, WRITE_LOCKED),
+    store: new SqlTaskStore(sql, hints, WRITE_LOCKED, () => readKeptCounts(sql)),
     outbox: new SqlOutbox(sql, WRITE_LOCKED),
     [Symbol.asyncDispose]: () => sql.db.destroy(),
   }

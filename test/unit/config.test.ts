@@ -157,7 +157,6 @@ describe('a setting that is not usable', () => {
     ['PORT', '65536'],
     ['PORT', '4000.5'],
     ['PORT', '4e3'],
-    ['PORT', ' 4000'],
     ['PORT', 'http'],
     ['CALLBACK_PORT', '70000'],
     ['UPSTREAM_TIMEOUT_MS', '0'],

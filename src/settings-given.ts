@@ -1,0 +1,94 @@
+import { SETTING_NAMES, type Given } from './settings.ts'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * The settings in an environment, without surrounding white space; an empty variable counts as unset. `faults` names
+ * values that a copy or an env file has damaged; those are not in `given`. No fault shows a value: it may be a secret.
+ */
+export function readGiven(environment: Environment): { given: Given; faults: string[] } {
+  const given: Given = {}
+  const faults: string[] = []
+  for (const name of SETTING_NAMES) {
+    const value = environment[name]
+    if (value === undefined || value === '') continue
+    const text = value.trim()
+    const fault = findDamage(text)
+    if (fault === undefined) given[name] = text
+    else faults.push(`${name} ${fault}`)
+  }
+  return { given, faults }
+}
+
+/** Characters that nothing shows, and that no setting holds: controls, line breaks, zero-width and directional marks, BOM. */
+const INVISIBLE = /[\p{Cc}\p{Cf}\u2028\u2029\u115f\u1160\u2800\u3164\uffa0]/u
+
+function findDamage(text: string): string | undefined {
+  if (text === '') return 'must not be only white space: unset it, or give a value'
+  // Items of a list may stand on lines of their own.
+  const [invisible] = INVISIBLE.exec(text.replaceAll(/\s*,\s*/g, ',')) ?? []
+  if (invisible !== undefined) {
+    const point = (invisible.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')
+    return `must not hold the invisible character U+${point}: type the value anew`
+  }
+  if (/^(["'`]).*\1$|^[“‘].*[”’]$/s.test(text))
+    return 'must not stand in quotes: docker --env-file takes them as part of the value'
+  return undefined
+}
+
+/** A variable that is none of our settings, and the setting that it was probably meant to be. */
+export interface Lookalike {
+  readonly name: string
+  readonly meant: string
+}
+
+/** Misspelt settings, such as UPSTREAM_APIKEY. Short names (HOST, PORT) resemble too much to judge. */
+export function findLookalikes(environment: Environment): Lookalike[] {
+  const known: ReadonlySet<string> = new Set(SETTING_NAMES)
+  return Object.keys(environment).flatMap((name) => {
+    const meant = known.has(name) ? undefined : SETTING_NAMES.find((setting) => resembles(name, setting))
+    return meant === undefined ? [] : [{ name, meant }]
+  })
+}
+
+const MIN_LENGTH = 8
+
+function resembles(name: string, setting: string): boolean {
+  const [one, other] = [normalise(name), normalise(setting)]
+  if (Math.min(one.length, other.length) < MIN_LENGTH) return false
+  const words = name.toUpperCase().split('_')
+  const parts = setting.split('_')
+  const isCut = words.length > 1 && words.length < parts.length && words.every((word, n) => word === parts[n])
+  const allowed = other.length < 12 ? 1 : 2
+  const isNear = Math.abs(one.length - other.length) <= allowed && distance(one, other) <= allowed
+  return isCut || isWithout(words, parts) || isNear
+}
+
+const normalise = (name: string) => name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '')
+
+/** A word in the middle is missing: UPSTREAM_KEY. Only where the first word is a long one; AUTH_URL may be somebody else's. */
+function isWithout(words: readonly string[], parts: readonly string[]): boolean {
+  const [first = ''] = parts
+  return (
+    first.length >= MIN_LENGTH &&
+    words.length === parts.length - 1 &&
+    words.length > 1 &&
+    words[0] === first &&
+    words.at(-1) === parts.at(-1) &&
+    words.every((word) => parts.includes(word))
+  )
+}
+
+/** Levenshtein: how many letters have to be put in, left out or replaced. */
+function distance(one: string, other: string): number {
+  let row = Array.from({ length: other.length + 1 }, (_, n) => n)
+  for (const [i, letter] of Array.from(one).entries()) {
+    const next = [i + 1]
+    for (const [j, wanted] of Array.from(other).entries())
+      next.push(
+        Math.min((row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1, (row[j] ?? 0) + (letter === wanted ? 0 : 1)),
+      )
+    row = next
+  }
+  return row.at(-1) ?? 0
+}

@@ -1,0 +1,43 @@
+import type { Sql } from './sql.ts'
+
+const PROBE_EVERY_MS = 1_000
+/** A load balancer waits only seconds for an answer. */
+const ANSWER_WITHIN_MS = 2_000
+/** A row of its own that nothing else reads. */
+const ROW = { key: 'upscale:write-probe', points: 0, expire: null }
+
+/**
+ * Checks that the database takes writes: commits one row and waits until it is durable. That finds a full disk, a
+ * read-only file, a standby. At most one probe a second runs; callers in between share its outcome.
+ */
+export function createWriteProbe({ db, run }: Sql): () => Promise<void> {
+  const query = db
+    .insertInto('rate_limit')
+    .values(ROW)
+    .onConflict((conflict) => conflict.column('key').doUpdateSet(ROW))
+    .compile()
+  let running: Promise<unknown> | undefined
+  let startedAt = -Infinity
+  let ended = true
+  return async () => {
+    if (running === undefined || (ended && performance.now() - startedAt >= PROBE_EVERY_MS)) {
+      startedAt = performance.now()
+      ended = false
+      running = run(query).finally(() => (ended = true))
+    }
+    await within(running, ANSWER_WITHIN_MS)
+  }
+}
+
+async function within(work: Promise<unknown>, ms: number): Promise<void> {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(
+    () => late.reject(new Error(`The database has not committed a write for ${ms} ms`)),
+    ms,
+  )
+  try {
+    await Promise.race([work, late.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,138 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import pg from 'pg'
+import { createClient } from 'graphql-ws'
+import { WebSocket } from 'ws'
+import { openPostgresHints } from '../../src/hints/postgres.ts'
+import { openPostgres } from '../../src/store/postgres.ts'
+import type { TaskHints } from '../../src/tasks/ports.ts'
+import { describeOutbox } from '../contract/outbox.ts'
+import { describeTaskStore } from '../contract/task-store.ts'
+import { hasPgBouncer, openPooledDatabase, startPgBouncer } from '../support/pgbouncer.ts'
+import { startProcess } from '../support/process.ts'
+import { json, startScriptedUpstream } from '../support/scripted-upstream.ts'
+import type { TestServer } from '../support/servers.ts'
+
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
+
+const describeWithPgBouncer = hasPgBouncer ? describe : describe.skip
+describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbouncer.sh)', () => {
+  let pooler: TestServer
+  beforeAll(async () => {
+    pooler = await startPgBouncer()
+  })
+  afterAll(async () => {
+    await pooler[Symbol.asyncDispose]()
+  })
+
+  const setUp = async () => {
+    const database = await openPooledDatabase(pooler)
+    return Object.assign(database, {
+      open: (hints: TaskHints) => openPostgres(database.url, hints, silent),
+    })
+  }
+  describeTaskStore('The PostgreSQL store', setUp)
+  describeOutbox('The PostgreSQL store', setUp)
+
+  test('replicas that start at once make one schema, and leave no lock behind', async () => {
+    await using database = await setUp()
+    await using opened = new AsyncDisposableStack()
+    const hints = { announce: () => undefined, listen: () => Promise.reject(new Error('unused')) }
+    await Promise.all(Array.from({ length: 4 }, async () => opened.use(await database.open(hints))))
+    const client = new pg.Client({ connectionString: database.directUrl })
+    await client.connect()
+    const { rows } = await client.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'")
+    await client.end()
+    expect(rows).toEqual([])
+  })
+
+  test('lost notifications are noticed, said with the remedy, and made up for by reading', async () => {
+    await using database = await setUp()
+    const warnings: string[] = []
+    const log = { ...silent, warn: (_facts: object, sentence: string) => void warnings.push(sentence) }
+    await using hints = await openPostgresHints({ url: database.url, log, pollMs: 10 })
+    expect(warnings).toEqual([
+      expect.stringMatching(/transaction pooler.*Set DATABASE_LISTEN_URL.*or REDIS_URL/),
+    ])
+    const woken = Promise.withResolvers<void>()
+    using _listener = await hints.listen('task', () => woken.resolve())
+    await woken.promise
+  })
+
+  test('a direct connection hears, and nothing is warned about', async () => {
+    await using database = await setUp()
+    const warnings: string[] = []
+    const log = { ...silent, warn: (_facts: object, sentence: string) => void warnings.push(sentence) }
+    await using near = await openPostgresHints({ url: database.directUrl, log })
+    await using far = await openPostgresHints({ url: database.directUrl, log })
+    const woken = Promise.withResolvers<void>()
+    using _listener = await near.listen('task', () => woken.resolve())
+    far.announce('task')
+    await woken.promise
+    expect(warnings).toEqual([])
+  })
+
+  test.each([true, false])(
+    'two replicas serve a task from submit to result, with limits (a URL for LISTEN: %s)',
+    async (hasListenUrl) => {
+      await using database = await setUp()
+      await using upstream = await startScriptedUpstream()
+      upstream.onLookup = json(200, { code: 200, data: { successFlag: 0 } })
+      const settings = {
+        DATABASE_URL: database.url,
+        UPSTREAM_URL: upstream.url,
+        OWNER_RATE_LIMIT: '3/600s',
+        // Later than the test waits: only a hint, or reading in its place, brings the result.
+        REASSERT_MS: '600000',
+        ...(hasListenUrl && { DATABASE_LISTEN_URL: database.directUrl }),
+      }
+      await using one = await startProcess(settings)
+      await using two = await startProcess(settings)
+      expect(one.output().includes('DATABASE_LISTEN_URL')).toBe(!hasListenUrl)
+      const submit = (n: number) =>
+        one.run(
+          `mutation { upscaleImage(input: {taskId: "source-${n}", imageIndex: 0}) { task { id } problem { code } } }`,
+        )
+      const { data } = (await submit(0)) as { data: { upscaleImage: { task: { id: string } } } }
+      const client = createClient({
+        url: `${two.url.replace('http', 'ws')}/graphql`,
+        webSocketImpl: WebSocket,
+      })
+      const query = `subscription { taskUpdated(id: "${data.upscaleImage.task.id}") { status } }`
+      const events = client.iterate({ query })
+      expect((await events.next()).value).toEqual({ data: { taskUpdated: { status: 'PROCESSING' } } })
+      const { callBackUrl } = JSON.parse(upstream.received[0]?.body ?? '') as { callBackUrl: string }
+      const resultUrls = ['https://example.com/result.png']
+      const body = JSON.stringify({ code: 200, data: { taskId: 'upstream-1', resultUrls } })
+      expect((await fetch(callBackUrl, { method: 'POST', body })).status).toBe(200)
+      expect((await events.next()).value).toEqual({ data: { taskUpdated: { status: 'SUCCEEDED' } } })
+      await client.dispose()
+      const answers = await Promise.all(Array.from({ length: 12 }, (_, n) => submit(n + 1)))
+      const limited = answers.filter((answer) => JSON.stringify(answer).includes('RATE_LIMITED'))
+      expect(limited).toHaveLength(10)
+      expect((await fetch(`${two.url}/readyz`)).status).toBe(200)
+    },
+    60_000,
+  )
+
+  test('limits do not wait for the transactions that ask them, where the pooler has few connections', async () => {
+    await using small = await startPgBouncer(3)
+    await using database = await openPooledDatabase(small)
+    await using service = await startProcess({
+      DATABASE_URL: database.url,
+      DATABASE_LISTEN_URL: database.directUrl,
+      OWNER_RATE_LIMIT: '12/600s',
+    })
+    const answers = await Promise.all(
+      Array.from({ length: 15 }, (_, n) =>
+        service.run(
+          `mutation { upscaleImage(input: {taskId: "source-${n}", imageIndex: 0}) { problem { code } } }`,
+        ),
+      ),
+    )
+    const limited = answers.filter((answer) => JSON.stringify(answer).includes('"RATE_LIMITED"'))
+    const taken = answers.filter(
+      (answer) => JSON.stringify(answer) === '{"data":{"upscaleImage":{"problem":null}}}',
+    )
+    expect([limited.length, taken.length]).toEqual([3, 12])
+  })
+})
