@@ -18,6 +18,7 @@ import { z } from 'zod'
 import type { OperationContext, StreamTransport } from '../graphql/context.ts'
 import { requestError, toPublicError } from '../graphql/errors.ts'
 import type { Log } from '../tasks/ports.ts'
+import { toHttpStatus } from './http-errors.ts'
 import { isUnder, toKey } from './router-urls.ts'
 
 /** How long a router has to answer a message. */
@@ -159,8 +160,8 @@ function toArgs({
 }
 
 function toAnswer(error: GraphQLError, { correlationId }: OperationContext, log: Log): GraphQLResponse {
-  const { code, http } = error.extensions
-  const status = http?.status ?? (code === 'INTERNAL_SERVER_ERROR' ? 500 : 400)
+  const { code } = error.extensions
+  const status = toHttpStatus(error) ?? (code === 'INTERNAL_SERVER_ERROR' ? 500 : 400)
   const errors = [toPublicError(error, correlationId, log)]
   return {
     http: { status, headers: new HeaderMap() },
