@@ -36,7 +36,7 @@ export interface AuthRefusals {
 }
 
 export interface Refusal {
-  readonly token: 'bearer' | 'watch'
+  readonly credential: 'bearer' | 'watch'
   readonly reason: RefusalReason
   readonly correlationId?: string | undefined
   /** What the operator has to mend; absent where the caller is at fault. */
@@ -49,7 +49,7 @@ const LINES_PER_SECOND = 50
 export function createAuthRefusals(log: Log, count: (reason: RefusalReason) => void): AuthRefusals {
   const windows = new Map<RefusalReason, { endsAt: number; lines: number; unlogged: number }>()
   return {
-    report({ token, reason, correlationId, outage }) {
+    report({ credential, reason, correlationId, outage }) {
       count(reason)
       const now = performance.now()
       let window = windows.get(reason)
@@ -63,7 +63,12 @@ export function createAuthRefusals(log: Log, count: (reason: RefusalReason) => v
         window.unlogged += 1
         return
       }
-      const facts = { token, reason, correlationId, ...(window.lines === 1 && unlogged > 0 && { unlogged }) }
+      const facts = {
+        credential,
+        reason,
+        correlationId,
+        ...(window.lines === 1 && unlogged > 0 && { unlogged }),
+      }
       if (outage === undefined) log.info(facts, 'a token was refused')
       else
         log.warn({ ...facts, ...outage }, 'cannot verify tokens: the keys of AUTH_JWKS_URL are not available')

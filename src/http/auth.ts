@@ -85,10 +85,10 @@ export function createAuthenticate(
     } catch (error) {
       const refusal = toRefusal(error)
       if (refusal instanceof UnauthenticatedError)
-        refusals.report({ token: 'bearer', reason: refusal.reason, correlationId })
+        refusals.report({ credential: 'bearer', reason: refusal.reason, correlationId })
       else {
         const outage = { err: error, cause: toCauseLine(error), host }
-        refusals.report({ token: 'bearer', reason: 'keys_unavailable', correlationId, outage })
+        refusals.report({ credential: 'bearer', reason: 'keys_unavailable', correlationId, outage })
       }
       throw refusal
     }

@@ -56,7 +56,7 @@ export function createDoor({ authenticate, refusals, log, isDraining }: DoorOpti
     }
   }
   const reportGuest = (correlationId: string) =>
-    refusals.report({ token: 'bearer', reason: 'missing_token', correlationId })
+    refusals.report({ credential: 'bearer', reason: 'missing_token', correlationId })
   return {
     enter: (request, reply) => enter(request, reply, false),
     enterAsGuest: (request, reply) => enter(request, reply, true),

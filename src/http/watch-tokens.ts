@@ -41,7 +41,7 @@ export function createWatchTokens(options: WatchTokenOptions): WatchTokens | nul
         ...(wanted !== undefined && { subject: wanted }),
       })
       if (typeof verified !== 'string') return verified
-      refusals.report({ token: 'watch', reason: verified })
+      refusals.report({ credential: 'watch', reason: verified })
       return undefined
     },
   }

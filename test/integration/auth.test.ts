@@ -176,7 +176,7 @@ describe('with AUTH_JWKS_URL', () => {
           .log()
           .split('\n')
           .find((each) => each.includes(String(correlationId))) ?? '{}'
-      expect(JSON.parse(line)).toMatchObject({ level: 30, token: 'bearer', reason })
+      expect(JSON.parse(line)).toMatchObject({ level: 30, credential: 'bearer', reason })
       using byPayload = await connectSocket(
         gateway.url,
         authorization === undefined ? undefined : { Authorization: authorization },

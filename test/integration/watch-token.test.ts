@@ -168,7 +168,7 @@ describe('a watch token', () => {
     const logged = scene.gateway
       .log()
       .split('\n')
-      .filter((line) => line.includes('"token":"watch"'))
+      .filter((line) => line.includes('"credential":"watch"'))
     expect(logged.map((line) => (JSON.parse(line) as { reason: string }).reason)).toEqual([
       'malformed',
       'too_long',
