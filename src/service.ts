@@ -24,6 +24,7 @@ import { createWatchTokens } from './http/watch-tokens.ts'
 import type { LocalHints } from './hints/local.ts'
 import { createRateLimits } from './limits/rate-limits.ts'
 import { createMetrics } from './metrics.ts'
+import type { Sandbox, SandboxOptions } from './sandbox/sandbox.ts'
 import { systemClock, systemSecrets } from './system.ts'
 import type { Clock } from './tasks/ports.ts'
 import { createTasks } from './tasks/tasks.ts'
@@ -112,10 +113,12 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const callbackUrl = () => toUrl(config, callbackApp)
   const publicUrl = () => config.publicUrl ?? (mode === 'SANDBOX' ? callbackUrl() : null)
 
+  // Of this process alone: the embedded sandbox serves its own gateway and no one else.
+  const sandboxKey = systemSecrets.newToken()
   const upscaler = opened.use(
     createUpscaler({
       baseUrl: () => config.upstream.url ?? url() + SANDBOX_PREFIX,
-      apiKey: config.upstream.apiKey,
+      apiKey: config.upstream.url === null ? sandboxKey : config.upstream.apiKey,
       timeoutMs: config.upstream.timeoutMs,
       clock,
       log,
@@ -183,7 +186,9 @@ export async function startService(config: Config, log: Logger, overrides: Overr
     parseCallback,
   })
   addMetricsRoute(app, metrics.render)
-  if (config.upstream.url === null) await addEmbeddedSandbox(app, config, log, overrides)
+  const embedded = { apiKey: sandboxKey, callbackBase: () => `${publicUrl() ?? ''}/callbacks/` }
+  const sandbox =
+    config.upstream.url === null ? await addEmbeddedSandbox(app, config, log, overrides, embedded) : null
 
   const schema = await createSchema(log)
   const prepare = createPrepare(schema, { introspection: config.introspection })
@@ -206,6 +211,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const sockets = opened.use(openGraphqlSocket(app.server, { ...graphql, ...session, access, clock }))
   await app.listen({ host: config.host, port: config.port })
   if (callbackApp !== app) await callbackApp.listen({ host: config.host, port: config.callbackPort ?? 0 })
+  await sandbox?.resume()
   const workers = [
     startWorker('looking after tasks', tasks.reconcile, alarm, clock, log),
     startWorker('delivering callbacks', tasks.deliver, deliveryAlarm, clock, log),
@@ -241,24 +247,58 @@ export async function startService(config: Config, log: Logger, overrides: Overr
 
 async function addEmbeddedSandbox(
   app: FastifyInstance,
-  { sandboxImages, webhookKeys }: Config,
+  config: Config,
   log: Logger,
   { sandboxCompleteAfterMs }: Overrides,
-): Promise<void> {
+  access: Pick<SandboxOptions, 'apiKey' | 'callbackBase'>,
+): Promise<Sandbox | null> {
   // Loaded only here: live mode has no use for an image library.
   const { addSandbox } = await import('./sandbox/sandbox.ts')
-  const completeAfterMs =
-    sandboxCompleteAfterMs === undefined ? {} : { completeAfterMs: sandboxCompleteAfterMs }
-  const [webhookKey] = webhookKeys
-  const options = { images: sandboxImages, log, ...completeAfterMs, ...(webhookKey && { webhookKey }) }
-  await app.register((sandbox) => addSandbox(sandbox, options), { prefix: SANDBOX_PREFIX })
+  const [webhookKey] = config.webhookKeys
+  const options: SandboxOptions = {
+    images: config.sandboxImages,
+    database: config.database,
+    publicBase: createPictureBase(app, config),
+    log,
+    ...access,
+    ...(sandboxCompleteAfterMs !== undefined && { completeAfterMs: sandboxCompleteAfterMs }),
+    ...(webhookKey && { webhookKey }),
+  }
+  let sandbox: Sandbox | null = null
+  await app.register(async (scope) => void (sandbox = await addSandbox(scope, options)), {
+    prefix: SANDBOX_PREFIX,
+  })
+  return sandbox
+}
+
+/**
+ * Where browsers reach the sandbox's pictures: under PUBLIC_URL (unless that is the callback port's). A service that listens
+ * on all addresses and has no PUBLIC_URL takes the host that the last caller of GraphQL asked for.
+ */
+function createPictureBase(
+  app: FastifyInstance,
+  { host, publicUrl, callbackPort, auth }: Config,
+): () => string | null {
+  if (publicUrl !== null && callbackPort === null) return () => publicUrl
+  if (!isWildcard(host)) return () => null
+  let asked: string | null = null
+  // Only callers that were let in: with authentication on, nobody else chooses the host.
+  app.addHook('preHandler', ({ method, routeOptions, host: name }, _reply, done) => {
+    if (method === 'POST' && routeOptions.url?.startsWith('/graphql')) asked = name
+    done()
+  })
+  if (auth.mode === 'none') app.server.on('upgrade', ({ headers }) => (asked = headers.host ?? asked))
+  return () => (asked !== null && URL.canParse(`http://${asked}`) ? new URL(`http://${asked}`).origin : null)
+}
+
+function isWildcard(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
 }
 
 /** Under which URL the machine itself reaches a listening server. */
 function toUrl({ host }: Config, app: FastifyInstance): string {
   const { port } = app.server.address() as AddressInfo
-  const anywhere = host === '0.0.0.0' || host === '::'
-  const name = anywhere ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host
+  const name = isWildcard(host) ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host
   return `http://${name}:${port}`
 }
 

@@ -43,9 +43,22 @@ export async function createPictures(folder: string | null): Promise<Pictures> {
   }
 }
 
+/** The folder of SANDBOX_IMAGES cannot be used. `code` marks it as an error that a setting mends: no stack is printed. */
+class SandboxImagesError extends Error {
+  override name = 'SandboxImagesError'
+  readonly code = 'SANDBOX_IMAGES'
+}
+
 async function listImages(folder: string): Promise<string[]> {
-  const files = (await readdir(folder)).filter((name) => /\.(png|jpe?g|webp|avif|gif|tiff?)$/i.test(name))
-  if (files.length === 0) throw new Error(`SANDBOX_IMAGES: there are no pictures in ${folder}`)
+  const names = await readdir(folder).catch((cause: unknown) => {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new SandboxImagesError(`SANDBOX_IMAGES: cannot read the folder ${folder}: ${reason}`, { cause })
+  })
+  const files = names.filter((name) => /\.(png|jpe?g|webp|avif|gif|tiff?)$/i.test(name))
+  if (files.length === 0)
+    throw new SandboxImagesError(
+      `SANDBOX_IMAGES: the folder ${folder} holds no picture (png, jpeg, webp, avif, gif or tiff)`,
+    )
   return files.sort().map((name) => join(folder, name))
 }
 

@@ -1,132 +1,123 @@
-import { createHmac, randomUUID } from 'node:crypto'
-import type { FastifyInstance, FastifyReply } from 'fastify'
-import got from 'got'
-import { createPictures } from './pictures.ts'
-import { toScenario, type Scenario } from './scenario.ts'
+import { randomUUID } from 'node:crypto'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { createCompletions, type CompletionOptions, type Completions } from './completions.ts'
+import {
+  openKeptTasks,
+  type CreateRequest,
+  type KeptTasks,
+  type SandboxDatabase,
+  type SandboxTask,
+} from './kept-tasks.ts'
+import { toMessage } from './messages.ts'
+import { createPictures, type Pictures } from './pictures.ts'
+import { toScenario, type CreateAnswer } from './scenario.ts'
 
-export interface SandboxOptions {
+export interface SandboxOptions extends CompletionOptions {
   /** Folder of pictures; null: they are drawn. */
   readonly images: string | null
-  /** How long an upscale takes, unless its source task id says otherwise. */
-  readonly completeAfterMs?: number
-  /** Signs callbacks, as the vendor does for accounts that have switched it on. */
-  readonly webhookKey?: string
-  readonly log: { warn(facts: object, sentence: string): void }
+  readonly database: SandboxDatabase
+  /** The only bearer that is accepted. Absent: any. */
+  readonly apiKey?: string
+  /** Base of picture URLs, under which the sandbox is reached from outside. Absent or null: the host that the gateway asks. */
+  readonly publicBase?: () => string | null
 }
 
-interface CreateRequest {
-  readonly taskId: string
-  readonly imageIndex: number
-  readonly waterMark: string | null
-  readonly callBackUrl: string | null
+export interface Sandbox {
+  /** Takes up the tasks that were pending when the last process ended. To be called once the server listens. */
+  resume(): Promise<void>
 }
 
-interface SandboxTask {
-  readonly id: string
-  readonly request: CreateRequest
-  readonly scenario: Scenario
-  readonly resultUrl: string
-  readonly createdAt: number
-  completedAt: number | null
-}
-
-/** Remembered tasks; the oldest are forgotten first. */
-const MAX_TASKS = 10_000
 const FIRST_CREDITS = 1_000
-
-const MESSAGES: Record<number, string> = {
-  200: 'success',
-  400: 'Bad Request',
-  401: 'Unauthorized',
-  402: 'Insufficient Credits',
-  404: 'Not Found',
-  422: 'Validation Error',
-  429: 'Rate Limited',
-  455: 'Service Unavailable',
-  500: 'Server Error',
-  501: 'Generation Failed',
-  505: 'Feature Disabled',
-}
 
 /**
  * The vendor's API, played: create, record-info, credit, callbacks, result pictures. It does real work on
  * real pictures and takes nothing for it. Register it under any prefix.
  */
-export async function addSandbox(app: FastifyInstance, options: SandboxOptions): Promise<void> {
+export async function addSandbox(app: FastifyInstance, options: SandboxOptions): Promise<Sandbox> {
   const pictures = await createPictures(options.images)
-  const tasks = new Map<string, SandboxTask>()
-  const timers = new Set<NodeJS.Timeout>()
-  let accepted = 0
+  const tasks = await openKeptTasks(options.database, options.log)
+  const completions = createCompletions(tasks, options)
+  app.addHook('preClose', (done) => {
+    completions.stop()
+    done()
+  })
+  app.addHook('onClose', () => tasks[Symbol.asyncDispose]())
+  const toBase = (incoming: FastifyRequest) =>
+    (options.publicBase?.() ?? `${incoming.protocol}://${incoming.host}`) + app.prefix
+  await app.register(async (api) => {
+    // In a scope of its own: a check of the URL's text would miss other spellings of the same path.
+    api.addHook('onRequest', async ({ headers: { authorization = '' } }, reply) => {
+      const { apiKey } = options
+      const known =
+        apiKey === undefined ? /^Bearer .+/.test(authorization) : authorization === `Bearer ${apiKey}`
+      return known ? undefined : reply.send(envelope(401))
+    })
+    addCreate(api, tasks, completions, toBase)
+    addReads(api, tasks)
+    return Promise.resolve()
+  })
+  addPictures(app, pictures)
+  return { resume: () => completions.resume() }
+}
 
-  const accept = (request: CreateRequest, base: string): SandboxTask => {
-    const scenario = toScenario(request.taskId, options.completeAfterMs ?? 2_000)
+function addCreate(
+  api: FastifyInstance,
+  tasks: KeptTasks,
+  completions: Completions,
+  toBase: (incoming: FastifyRequest) => string,
+): void {
+  const accept = async (request: CreateRequest, base: string): Promise<SandboxTask> => {
     const { taskId: source, imageIndex, waterMark } = request
     const query = new URLSearchParams({ source, ...(waterMark !== null && { waterMark }) })
     const resultUrl = `${base}/upscaled/${imageIndex}.png?${query.toString()}`
     const id = randomUUID().replaceAll('-', '')
-    const task: SandboxTask = { id, request, scenario, resultUrl, createdAt: Date.now(), completedAt: null }
-    tasks.set(id, task)
-    const [oldest] = tasks.keys()
-    if (tasks.size > MAX_TASKS && oldest !== undefined) tasks.delete(oldest)
-    accepted += 1
-    return task
+    const createdAt = Date.now()
+    const dueAt = createdAt + completions.toScenario(source).completeAfterMs
+    const task = { id, request, resultUrl, createdAt, dueAt }
+    await tasks.add(task)
+    return { ...task, completedAt: null }
   }
 
-  const complete = async (task: SandboxTask): Promise<void> => {
-    task.completedAt = Date.now()
-    for (let copy = 0; copy < task.scenario.callbacks; copy += 1) await callBack(task, options)
-  }
-
-  let closed = false
-  const completeLater = (task: SandboxTask): void => {
-    if (closed) return
-    const timer = setTimeout(() => {
-      timers.delete(timer)
-      void complete(task)
-    }, task.scenario.completeAfterMs)
-    timers.add(timer)
-  }
-  app.addHook('preClose', (done) => {
-    closed = true
-    for (const timer of timers) clearTimeout(timer)
-    done()
-  })
-
-  app.addHook('onRequest', async (request, reply) => {
-    const api = request.url.includes('/api/v1/')
-    if (api && !/^Bearer .+/.test(request.headers.authorization ?? '')) return reply.send(envelope(401))
-    return undefined
-  })
-
-  app.post('/api/v1/mj/generateUpscale', async (incoming, reply) => {
+  api.post('/api/v1/mj/generateUpscale', async (incoming, reply) => {
     const request = parseCreateRequest(incoming.body)
     if (request === undefined) return envelope(422)
-    const { create, early } = toScenario(request.taskId, 0)
-    if (create.kind === 'refuse') return answerWith(reply, create.httpStatus, create.code)
-    if (create.kind === 'html')
-      return reply.code(502).type('text/html').send('<html><body><h1>502 Bad Gateway</h1></body></html>')
-    const task = accept(request, `${incoming.protocol}://${incoming.host}${app.prefix}`)
+    const { create, early, completeAfterMs } = completions.toScenario(request.taskId)
+    if (create.kind === 'refuse')
+      return reply.code(toSendable(create.httpStatus, 400)).send(envelope(create.code))
+    if (create.kind === 'proxy' && !create.accepted) return answerAsProxy(reply, create)
+    const task = await accept(request, toBase(incoming))
     if (create.kind === 'hang') {
       // Work begins when the client has given up, so that the lost answer can be seen before the result.
-      incoming.raw.socket.once('close', () => completeLater(task))
+      incoming.raw.socket.once('close', () => completions.completeLater(task, completeAfterMs))
       return reply.hijack()
     }
-    if (early) await complete(task)
-    else completeLater(task)
-    if (create.kind === 'reset') {
-      incoming.raw.socket.destroy()
-      return reply.hijack()
+    if (early) await completions.complete(task)
+    else completions.completeLater(task, completeAfterMs)
+    switch (create.kind) {
+      case 'reset':
+        incoming.raw.socket.destroy()
+        return reply.hijack()
+      case 'proxy':
+        return answerAsProxy(reply, create)
+      case 'no-id':
+        return envelope(200, {})
+      case 'accept':
+        return envelope(200, { taskId: task.id })
+      default:
+        return create satisfies never
     }
-    return envelope(200, { taskId: task.id })
   })
+}
 
-  app.get<{ Querystring: { taskId?: string } }>('/api/v1/mj/record-info', ({ query }) => {
-    const task = tasks.get(query.taskId ?? '')
+function addReads(api: FastifyInstance, tasks: KeptTasks): void {
+  api.get<{ Querystring: { taskId?: string } }>('/api/v1/mj/record-info', async ({ query }) => {
+    const task = await tasks.find(query.taskId ?? '')
     return task ? envelope(200, toRecord(task)) : { code: 422, msg: 'recordInfo is null', data: null }
   })
+  api.get('/api/v1/chat/credit', async () => envelope(200, FIRST_CREDITS - (await tasks.count())))
+}
 
-  app.get('/api/v1/chat/credit', () => envelope(200, FIRST_CREDITS - accepted))
-
+function addPictures(app: FastifyInstance, pictures: Pictures): void {
   interface PictureRoute {
     Params: { index: string }
     Querystring: { source?: string; waterMark?: string }
@@ -141,12 +132,26 @@ export async function addSandbox(app: FastifyInstance, options: SandboxOptions):
 }
 
 function envelope(code: number, data: unknown = null) {
-  return { code, msg: MESSAGES[code] ?? 'Unknown', data }
+  return { code, msg: toMessage(code), data }
 }
 
-function answerWith(reply: FastifyReply, httpStatus: number, code: number): FastifyReply {
-  const sendable = httpStatus >= 200 && httpStatus <= 599 ? httpStatus : 400
-  return reply.code(sendable).send(envelope(code))
+/** Statuses of which Node sends an answer with a body. */
+function toSendable(httpStatus: number, otherwise: number): number {
+  return httpStatus >= 200 && httpStatus <= 599 ? httpStatus : otherwise
+}
+
+/** What a proxy or CDN puts in the place of the vendor's answer. */
+function answerAsProxy(
+  reply: FastifyReply,
+  { httpStatus, body }: Extract<CreateAnswer, { kind: 'proxy' }>,
+): FastifyReply {
+  const status = toSendable(httpStatus, 502)
+  if (status === 429 || status === 503) reply.header('retry-after', '20')
+  const page = `<html><head><title>${status}</title></head><body><h1>Error ${status}</h1></body></html>`
+  return reply
+    .code(status)
+    .type('text/html')
+    .send(body === 'html' ? page : '')
 }
 
 function parseCreateRequest(body: unknown): CreateRequest | undefined {
@@ -162,45 +167,20 @@ function parseCreateRequest(body: unknown): CreateRequest | undefined {
   }
 }
 
-function toRecord({ id, request, scenario, resultUrl, createdAt, completedAt }: SandboxTask) {
-  const done = completedAt !== null
-  const failed = done && scenario.completionCode !== 200
+function toRecord({ id, request, resultUrl, createdAt, dueAt, completedAt }: SandboxTask) {
+  // No process may have lived long enough to store the completion.
+  const at = completedAt ?? (dueAt <= Date.now() ? dueAt : null)
+  const code = toScenario(request.taskId, 0).completionCode
+  const failed = at !== null && code !== 200
   return {
     taskId: id,
     taskType: 'mj_upscale',
     paramJson: JSON.stringify(request),
     createTime: new Date(createdAt).toISOString(),
-    completeTime: done ? new Date(completedAt).toISOString() : null,
-    resultInfoJson: done && !failed ? { resultUrls: [{ resultUrl }] } : null,
-    successFlag: !done ? 0 : !failed ? 1 : scenario.completionCode === 501 ? 3 : 2,
-    errorCode: failed ? scenario.completionCode : null,
-    errorMessage: failed ? (MESSAGES[scenario.completionCode] ?? 'Unknown') : null,
+    completeTime: at === null ? null : new Date(at).toISOString(),
+    resultInfoJson: at !== null && !failed ? { resultUrls: [{ resultUrl }] } : null,
+    successFlag: at === null ? 0 : !failed ? 1 : code === 501 ? 3 : 2,
+    errorCode: failed ? code : null,
+    errorMessage: failed ? toMessage(code) : null,
   }
-}
-
-/** Posts completion once; the vendor's retries at 1, 5 and 15 minutes are not played. */
-async function callBack(task: SandboxTask, { webhookKey, log }: SandboxOptions): Promise<void> {
-  const { id, request, scenario, resultUrl } = task
-  if (request.callBackUrl === null) return
-  const code = scenario.completionCode
-  const resultUrls = code === 200 ? [resultUrl] : []
-  const data = { taskId: id, promptJson: JSON.stringify({ taskId: request.taskId }), resultUrls }
-  try {
-    await got.post(request.callBackUrl, {
-      json: { code, msg: MESSAGES[code] ?? 'Unknown', data },
-      headers: webhookKey === undefined ? {} : sign(webhookKey, id),
-      retry: { limit: 0 },
-      timeout: { request: 15_000 },
-    })
-  } catch (error) {
-    // Not the message: it holds the URL, and that the token.
-    const { code } = error as { code?: string }
-    log.warn({ upstreamTaskId: id, code }, 'sandbox: a callback was not taken')
-  }
-}
-
-function sign(key: string, taskId: string): Record<string, string> {
-  const timestamp = String(Math.floor(Date.now() / 1_000))
-  const signature = createHmac('sha256', key).update(`${taskId}.${timestamp}`).digest('base64')
-  return { 'x-webhook-timestamp': timestamp, 'x-webhook-signature': signature }
 }

@@ -6,10 +6,21 @@
 /** How the create request is answered. */
 export type CreateAnswer =
   | { readonly kind: 'accept' }
+  /** Accepted, but the envelope of success names no task. */
+  | { readonly kind: 'no-id' }
+  /** Accepted, but no answer comes. */
+  | { readonly kind: 'hang' }
+  /** Accepted, but the connection is cut. */
+  | { readonly kind: 'reset' }
   /** Refused with this code: in the body of an HTTP 200, or as HTTP status and in the body. */
   | { readonly kind: 'refuse'; readonly httpStatus: number; readonly code: number }
-  /** Accepted, but the answer never comes, the connection is cut, or a page comes in its place. */
-  | { readonly kind: 'hang' | 'reset' | 'html' }
+  /** A proxy answers: with an HTML page, or with an empty body. The task may have been accepted all the same. */
+  | {
+      readonly kind: 'proxy'
+      readonly httpStatus: number
+      readonly body: 'html' | 'empty'
+      readonly accepted: boolean
+    }
 
 export interface Scenario {
   readonly create: CreateAnswer
@@ -36,13 +47,18 @@ const NAMED: Record<string, Partial<Scenario>> = {
   'sandbox-early': { completeAfterMs: 0, early: true },
   'sandbox-hang': { create: { kind: 'hang' } },
   'sandbox-reset': { create: { kind: 'reset' } },
-  'sandbox-html': { create: { kind: 'html' } },
+  'sandbox-no-id': { create: { kind: 'no-id' } },
+  'sandbox-empty': { create: { kind: 'proxy', httpStatus: 200, body: 'empty', accepted: true } },
+  // As sandbox-html-502, but nothing was accepted: no callback ever comes.
+  'sandbox-html': { create: { kind: 'proxy', httpStatus: 502, body: 'html', accepted: false } },
 }
 
 /** Ids that end in a number. */
 const NUMBERED: Record<string, (number: number) => Partial<Scenario>> = {
   code: (code) => ({ create: toAnswer(200, code) }),
   http: (code) => ({ create: toAnswer(code, code) }),
+  html: (httpStatus) => ({ create: toProxyAnswer(httpStatus, 'html') }),
+  empty: (httpStatus) => ({ create: toProxyAnswer(httpStatus, 'empty') }),
   callback: (completionCode) => ({ completionCode }),
   late: (seconds) => ({ completeAfterMs: seconds * 1_000 }),
 }
@@ -51,8 +67,18 @@ function toAnswer(httpStatus: number, code: number): CreateAnswer {
   return code === 200 ? { kind: 'accept' } : { kind: 'refuse', httpStatus, code }
 }
 
+/** 5xx of a CDN or proxy that has not passed the request on; see Cloudflare's error codes for 521 to 523. */
+const ORIGIN_NOT_REACHED = [503, 521, 522, 523]
+
+function toProxyAnswer(httpStatus: number, body: 'html' | 'empty'): CreateAnswer {
+  const refused = (httpStatus >= 400 && httpStatus < 500) || ORIGIN_NOT_REACHED.includes(httpStatus)
+  return { kind: 'proxy', httpStatus, body, accepted: !refused }
+}
+
+const WITH_NUMBER = new RegExp(`^sandbox-(${Object.keys(NUMBERED).join('|')})-(\\d{1,5})$`)
+
 /** What the sandbox does with a source task id; any id it has no script for succeeds after `completeAfterMs`. */
 export function toScenario(sourceTaskId: string, completeAfterMs: number): Scenario {
-  const [, kind = '', number = ''] = /^sandbox-(code|http|callback|late)-(\d{1,5})$/.exec(sourceTaskId) ?? []
+  const [, kind = '', number = ''] = WITH_NUMBER.exec(sourceTaskId) ?? []
   return { ...DEFAULT, completeAfterMs, ...NAMED[sourceTaskId], ...NUMBERED[kind]?.(Number(number)) }
 }

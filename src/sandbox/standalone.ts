@@ -1,5 +1,7 @@
+import cors from '@fastify/cors'
 import Fastify from 'fastify'
-import { addSandbox, type SandboxOptions } from './sandbox.ts'
+import type { SandboxDatabase } from './kept-tasks.ts'
+import { addSandbox, type Sandbox, type SandboxOptions } from './sandbox.ts'
 
 export interface StandaloneOptions {
   readonly host: string
@@ -7,19 +9,34 @@ export interface StandaloneOptions {
   readonly sandboxImages: string | null
   /** Callbacks are signed with the first of them. */
   readonly webhookKeys?: readonly string[]
+  /** Origins whose pages may read the pictures and the API. */
+  readonly corsOrigins?: readonly string[]
+  /** Absent: in memory. */
+  readonly database?: SandboxDatabase
 }
 
-/** The sandbox as a server of its own, for a gateway that is pointed at it with UPSTREAM_URL. */
+/** The sandbox as a server of its own, for a gateway that is pointed at it with UPSTREAM_URL. It takes any key. */
 export async function startSandbox(
-  { host, port, sandboxImages, webhookKeys = [] }: StandaloneOptions,
+  { host, port, sandboxImages, database, webhookKeys = [], corsOrigins = [] }: StandaloneOptions,
   log: SandboxOptions['log'] & { info(sentence: string): void },
   options: Partial<SandboxOptions> = {},
 ): Promise<AsyncDisposable & { readonly url: string }> {
   const app = Fastify({ forceCloseConnections: true })
   const [webhookKey] = webhookKeys
-  const all = { images: sandboxImages, log, ...(webhookKey && { webhookKey }), ...options }
-  await app.register((sandbox) => addSandbox(sandbox, all))
+  if (corsOrigins.length > 0)
+    await app.register(cors, { origin: [...corsOrigins], methods: ['GET', 'POST'], maxAge: 600 })
+  let started: Sandbox | undefined
+  await app.register(async (scope) => {
+    started = await addSandbox(scope, {
+      images: sandboxImages,
+      database: database ?? { kind: 'memory' },
+      log,
+      ...(webhookKey && { webhookKey }),
+      ...options,
+    })
+  })
   const url = await app.listen({ host, port })
+  await started?.resume()
   log.info(`Sandbox upstream at ${url}`)
   return { url, [Symbol.asyncDispose]: () => app.close() }
 }

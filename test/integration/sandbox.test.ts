@@ -5,11 +5,14 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import sharp from 'sharp'
+import { openKeptTasks } from '../../src/sandbox/kept-tasks.ts'
+import type { SandboxOptions } from '../../src/sandbox/sandbox.ts'
 import { startSandbox } from '../../src/sandbox/standalone.ts'
+import { startScriptedUpstream, text } from '../support/scripted-upstream.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 
 /** The vendor's numbers for a failure. */
-const CODES = [400, 401, 402, 404, 422, 429, 455, 500, 501, 505]
+const CODES = [400, 401, 402, 404, 408, 422, 429, 433, 455, 500, 501, 505]
 
 interface Envelope<Data> {
   readonly code: number
@@ -39,6 +42,8 @@ interface Receiver extends AsyncDisposable {
   readonly url: string
   /** What has come for a path so far. */
   received(path: string): Callback[]
+  /** How many callbacks have come, for whatever path. */
+  all(): number
   /** The n-th callback for a path, from 1, as soon as it is there. */
   nth(n: number, path?: string): Promise<Callback>
   /** From now on callbacks are answered only when the returned function has been called. */
@@ -68,6 +73,7 @@ async function startReceiver(): Promise<Receiver> {
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     received,
+    all: () => callbacks.length,
     nth: (n, path = '/hook') =>
       new Promise((resolve) => {
         const look = () => {
@@ -105,6 +111,8 @@ interface World extends AsyncDisposable {
   readonly warned: Promise<object>
   /** Stops the sandbox, and not the receiver. */
   stop(): Promise<void>
+  /** A create request as it is. */
+  send(body: object): Promise<Response>
   /** A create request, with the receiver's /hook as callback URL. */
   create(taskId: string, fields?: object): Promise<Answer>
   /** The same, for one that is accepted: resolves to the new task's id. */
@@ -116,11 +124,11 @@ interface World extends AsyncDisposable {
   settled(): Promise<void>
 }
 
-interface Settings {
+interface Settings extends Omit<Partial<SandboxOptions>, 'images'> {
   readonly images?: string
-  readonly completeAfterMs?: number
-  readonly webhookKey?: string
 }
+
+const silent = { info: () => undefined, warn: () => undefined }
 
 const AUTH = { authorization: 'Bearer any-key' }
 
@@ -138,14 +146,14 @@ async function openWorldAsIs({ images, ...options }: Settings): Promise<World> {
   const sandbox = opened.use(await startSandbox(address, log, options))
   const { url } = sandbox
 
+  const send = (body: object) =>
+    fetch(`${url}/api/v1/mj/generateUpscale`, {
+      method: 'POST',
+      headers: { ...AUTH, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
   const create = async (taskId: string, fields: object = {}) =>
-    toAnswer(
-      await fetch(`${url}/api/v1/mj/generateUpscale`, {
-        method: 'POST',
-        headers: { ...AUTH, 'content-type': 'application/json' },
-        body: JSON.stringify({ taskId, imageIndex: 0, callBackUrl: `${receiver.url}/hook`, ...fields }),
-      }),
-    )
+    toAnswer(await send({ taskId, imageIndex: 0, callBackUrl: `${receiver.url}/hook`, ...fields }))
   const get = async (path: string, headers: HeadersInit = AUTH) =>
     toAnswer(await fetch(url + path, { headers }))
   const accepted = async (taskId: string, fields?: object) => {
@@ -165,6 +173,7 @@ async function openWorldAsIs({ images, ...options }: Settings): Promise<World> {
     stop: async () => {
       await sandbox[Symbol.asyncDispose]()
     },
+    send,
     create,
     accepted,
     async record(id) {
@@ -354,8 +363,20 @@ describe('a scripted refusal', () => {
     await world.create('sandbox-code-500')
     await world.create('sandbox-http-500')
     await world.create('sandbox-html')
+    await world.create('sandbox-html-503')
+    await world.create('sandbox-empty-401')
     await world.settled()
     expect(world.receiver.received('/hook')).toEqual([])
+  })
+
+  test.each([
+    [408, /No result has been returned for over 10 minutes/],
+    [433, /Sub-key Usage Exceeds Limit/],
+  ])('%i comes with the text that the vendor gives it', async (code, text) => {
+    await using world = await openWorld()
+    expect(parse(await world.create(`sandbox-code-${code}`)).msg).toMatch(text)
+    await world.accepted(`sandbox-callback-${code}`)
+    expect((await world.receiver.nth(1)).body.msg).toMatch(text)
   })
 
   test('sandbox-html is an error page and no envelope, and nothing is accepted', async () => {
@@ -376,6 +397,51 @@ describe('a scripted refusal', () => {
       expect((await world.receiver.nth(1)).body.code).toBe(200)
     },
   )
+})
+
+describe('a scripted answer of a proxy', () => {
+  test.each([200, 500, 502, 504, 520, 524])(
+    'with HTTP %i hides an answer of acceptance: the task completes by callback',
+    async (status) => {
+      await using world = await openWorld()
+      const before = await world.credit()
+      const page = await world.create(`sandbox-html-${status}`)
+      expect(page).toMatchObject({ status, type: expect.stringMatching(/^text\/html/) })
+      expect(page.text).toMatch(/^<html>/)
+      const empty = await world.create(`sandbox-empty-${status}`)
+      expect(empty).toMatchObject({ status, text: '' })
+      expect(await world.credit()).toBe(before - 2)
+      for (const n of [1, 2]) expect((await world.receiver.nth(n)).body.code).toBe(200)
+    },
+  )
+
+  test.each([401, 403, 404, 405, 413, 415, 429, 503, 521, 522, 523])(
+    'with HTTP %i proves that nothing was accepted',
+    async (status) => {
+      await using world = await openWorld()
+      const before = await world.credit()
+      expect(await world.create(`sandbox-html-${status}`)).toMatchObject({
+        status,
+        text: expect.stringMatching(/^<html>/),
+      })
+      expect(await world.create(`sandbox-empty-${status}`)).toMatchObject({ status, text: '' })
+      expect(await world.credit()).toBe(before)
+    },
+  )
+
+  test.each([429, 503])('with HTTP %i says when to come again', async (status) => {
+    await using world = await openWorld()
+    const response = await world.send({ taskId: `sandbox-html-${status}`, imageIndex: 0 })
+    expect(response.headers.get('retry-after')).toBe('20')
+  })
+
+  test('sandbox-empty is HTTP 200 without a body, sandbox-no-id an envelope without a task id: both were accepted', async () => {
+    await using world = await openWorld()
+    expect(await world.create('sandbox-empty')).toMatchObject({ status: 200, text: '' })
+    expect((await world.receiver.nth(1)).body.code).toBe(200)
+    expect(parse(await world.create('sandbox-no-id'))).toEqual({ code: 200, msg: 'success', data: {} })
+    expect((await world.receiver.nth(2)).body.code).toBe(200)
+  })
 })
 
 describe('a scripted failure after acceptance', () => {
@@ -536,6 +602,155 @@ describe('the end of the sandbox', () => {
     await other.receiver.nth(1)
     await other.settled()
     expect(world.receiver.received('/hook')).toEqual([])
+  })
+})
+
+describe('a sandbox that starts again', () => {
+  const start = async (dir: string, receiver: Receiver, port = 0, options: Partial<SandboxOptions> = {}) => {
+    const address = { host: '127.0.0.1', port, sandboxImages: null }
+    const database = { kind: 'sqlite' as const, file: `${dir}/data/test.db` }
+    const sandbox = await startSandbox({ ...address, database }, silent, options)
+    const ask = async <Data>(path: string, body?: object) => {
+      const response = await fetch(`${sandbox.url}/api/v1/${path}`, {
+        headers: { ...AUTH, 'content-type': 'application/json' },
+        ...(body && { method: 'POST', body: JSON.stringify(body) }),
+      })
+      return ((await response.json()) as Envelope<Data>).data
+    }
+    return {
+      ...sandbox,
+      port: Number(new URL(sandbox.url).port),
+      record: (id: string) => ask<TaskRecord>(`mj/record-info?taskId=${id}`),
+      credit: () => ask<number>('chat/credit'),
+      async accepted(taskId: string) {
+        const fields = { taskId, imageIndex: 0, waterMark: 'Ann', callBackUrl: `${receiver.url}/hook` }
+        return (await ask<{ taskId: string }>('mj/generateUpscale', fields)).taskId
+      },
+    }
+  }
+
+  test('completes and calls back what was pending, once, and still knows what was done', async () => {
+    await using dir = await openTempDir()
+    await using receiver = await startReceiver()
+    const before = await start(dir.path, receiver, 0, { completeAfterMs: 10 })
+    const done = await before.accepted('source-1')
+    await receiver.nth(1)
+    const known = await before.record(done)
+    const [pending, late] = [
+      await before.accepted('sandbox-late-1'),
+      await before.accepted('sandbox-late-60'),
+    ]
+    const credit = await before.credit()
+    await before[Symbol.asyncDispose]()
+
+    await using after = await start(dir.path, receiver, before.port)
+    expect(await after.record(done)).toEqual(known)
+    expect(await after.record(late)).toMatchObject({ taskId: late, successFlag: 0 })
+    expect(await after.credit()).toBe(credit)
+    const { body } = await receiver.nth(2)
+    expect(body).toMatchObject({ code: 200, data: { taskId: pending } })
+    expect(JSON.parse((await after.record(pending)).paramJson)).toMatchObject({ waterMark: 'Ann' })
+    expect(receiver.received('/hook')).toHaveLength(2)
+  })
+
+  test('shows what has become due meanwhile, although nothing was called back', async () => {
+    await using dir = await openTempDir()
+    await using receiver = await startReceiver()
+    const before = await start(dir.path, receiver)
+    const id = await before.accepted('sandbox-late-0')
+    await before[Symbol.asyncDispose]()
+    await using after = await start(dir.path, receiver, 0, { callbackBase: () => 'http://other.example/' })
+    expect(await after.record(id)).toMatchObject({ successFlag: 1, completeTime: expect.any(String) })
+  })
+
+  test('says which file it cannot keep its tasks in, and which setting names it', async () => {
+    await using dir = await openTempDir()
+    await writeFile(join(dir.path, 'data'), 'a file where a folder should be')
+    await using receiver = await startReceiver()
+    await expect(start(dir.path, receiver)).rejects.toThrow(/^DATABASE_URL: .*\/data\/test\.db-sandbox: .+$/)
+  })
+
+  test('remembers 10,000 tasks', async () => {
+    await using tasks = await openKeptTasks({ kind: 'memory' }, silent)
+    const request = { taskId: 'source', imageIndex: 0, waterMark: null, callBackUrl: null }
+    for (let n = 0; n <= 10_000; n += 1)
+      await tasks.add({ id: String(n), request, resultUrl: '', createdAt: n, dueAt: n })
+    expect(await tasks.find('0')).toBeUndefined()
+    expect(await tasks.find('1')).toMatchObject({ id: '1', createdAt: 1, completedAt: null })
+    expect(await tasks.find('10000')).toBeDefined()
+    expect(await tasks.count()).toBe(10_001)
+  })
+})
+
+describe('a sandbox of one gateway', () => {
+  test.each(['/api/v1/chat/credit', '/%61pi/v1/chat/credit', '/api/v1/mj/record-info?taskId=x'])(
+    'takes its key only: %s',
+    async (path) => {
+      await using world = await openWorld({ apiKey: 'the-key' })
+      for (const authorization of ['Bearer any-key', 'Bearer ', 'Bearer the-key2', 'the-key'])
+        expect(parse(await world.get(path, { authorization }))).toEqual({
+          code: 401,
+          msg: 'Unauthorized',
+          data: null,
+        })
+      expect(parse(await world.get(path, { authorization: 'Bearer the-key' })).code).not.toBe(401)
+    },
+  )
+
+  test.each([
+    ['another host', (url: string) => url.replace('127.0.0.1', 'localhost')],
+    ['another path', (url: string) => url.replace('/hook', '/elsewhere')],
+    ['a path that leads out', (url: string) => `${url}/../../elsewhere`],
+    ['the base as user info', (url: string) => url.replace('http://', 'http://127.0.0.1@')],
+    ['no URL', () => 'hook'],
+  ])('calls back under its base only: %s', async (_name, change) => {
+    await using receiver = await startReceiver()
+    await using world = await openWorld({ callbackBase: () => `${receiver.url}/hook/` })
+    const id = await world.accepted('source-1', { callBackUrl: change(`${receiver.url}/hook/1`) })
+    expect(await world.warned).toEqual({ upstreamTaskId: id })
+    expect((await world.record(id)).successFlag).toBe(1)
+    await world.accepted('source-1', { callBackUrl: `${receiver.url}/hook/2` })
+    await receiver.nth(1, '/hook/2')
+    expect(receiver.all()).toBe(1)
+  })
+
+  test.each([301, 302, 307, 308])('follows no redirect of a callback (%i)', async (status) => {
+    await using receiver = await startReceiver()
+    await using redirecting = await startScriptedUpstream()
+    redirecting.onCreate = text(status, '', { location: `${receiver.url}/hook` })
+    await using world = await openWorld()
+    const id = await world.accepted('source-1', { callBackUrl: `${redirecting.url}/hook` })
+    expect(await world.warned).toEqual({ upstreamTaskId: id, status })
+    expect(receiver.all()).toBe(0)
+  })
+})
+
+describe('the URLs of pictures', () => {
+  test('name the host that the gateway has asked, also on all addresses', async () => {
+    await using receiver = await startReceiver()
+    await using sandbox = await startSandbox({ host: '0.0.0.0', port: 0, sandboxImages: null }, silent, {
+      completeAfterMs: 0,
+    })
+    const { port } = new URL(sandbox.url)
+    const headers = { ...AUTH, 'content-type': 'application/json', host: 'sandbox.example:4010' }
+    const request = httpRequest({ port, method: 'POST', path: '/api/v1/mj/generateUpscale', headers })
+    request.end(JSON.stringify({ taskId: 'source', imageIndex: 1, callBackUrl: `${receiver.url}/hook` }))
+    const { body } = await receiver.nth(1)
+    expect(body.data.resultUrls).toEqual(['http://sandbox.example:4010/upscaled/1.png?source=source'])
+  })
+
+  test('may be read by pages of CORS_ORIGINS, and of no other origin', async () => {
+    const address = { host: '127.0.0.1', port: 0, sandboxImages: null }
+    await using sandbox = await startSandbox({ ...address, corsOrigins: ['https://app.example'] }, silent)
+    const allowed = async (origin: string, method = 'GET') => {
+      const headers = { origin, 'access-control-request-method': 'GET' }
+      const response = await fetch(`${sandbox.url}/pictures/0.png?source=s`, { method, headers })
+      await response.arrayBuffer()
+      return response.headers.get('access-control-allow-origin')
+    }
+    expect(await allowed('https://app.example')).toBe('https://app.example')
+    expect(await allowed('https://app.example', 'OPTIONS')).toBe('https://app.example')
+    expect(await allowed('https://evil.example')).not.toBe('https://evil.example')
   })
 })
 
@@ -718,8 +933,23 @@ describe('a folder of pictures', () => {
   test('without a picture in it keeps the sandbox from starting', async () => {
     await using dir = await openTempDir()
     await writeFile(join(dir.path, 'README.txt'), 'not a picture')
-    await expect(openWorld({ images: dir.path })).rejects.toThrow(/SANDBOX_IMAGES/)
+    await expect(openWorld({ images: dir.path })).rejects.toThrow(/^SANDBOX_IMAGES: .* holds no picture/)
   })
+
+  test.each(['missing', 'README.txt'])(
+    'that is none keeps the sandbox from starting, in one line that names the setting: %s',
+    async (name) => {
+      await using dir = await openTempDir()
+      await writeFile(join(dir.path, 'README.txt'), 'not a folder')
+      const folder = join(dir.path, name)
+      const message = await openWorld({ images: folder }).then(
+        () => 'it started',
+        (error: unknown) => (error instanceof Error && 'code' in error ? error.message : String(error)),
+      )
+      expect(message).toMatch(/^SANDBOX_IMAGES: cannot read the folder .+$/)
+      expect(message).toContain(folder)
+    },
+  )
 })
 
 interface ReadPicture {

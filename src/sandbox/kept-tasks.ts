@@ -1,0 +1,153 @@
+/** The tasks that the sandbox has accepted. They are stored, so that a restart loses none of them. */
+import { mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import pg from 'pg'
+
+/** SQLite: the tasks go into a file of their own, beside `file`. PostgreSQL: into a table that all replicas share. */
+export type SandboxDatabase =
+  | { readonly kind: 'sqlite'; readonly file: string }
+  | { readonly kind: 'postgres'; readonly url: string }
+  | { readonly kind: 'memory' }
+
+export interface CreateRequest {
+  readonly taskId: string
+  readonly imageIndex: number
+  readonly waterMark: string | null
+  readonly callBackUrl: string | null
+}
+
+/** What the sandbox remembers of a task. Instants are milliseconds since 1970. */
+export interface SandboxTask {
+  readonly id: string
+  readonly request: CreateRequest
+  readonly resultUrl: string
+  readonly createdAt: number
+  /** When the task completes, even if no process lives that long. */
+  readonly dueAt: number
+  readonly completedAt: number | null
+}
+
+export interface KeptTasks extends AsyncDisposable {
+  /** Resolves once the task is stored; deletes the oldest of more than 10,000. */
+  add(task: Omit<SandboxTask, 'completedAt'>): Promise<void>
+  find(id: string): Promise<SandboxTask | undefined>
+  /** Stores that a task is completed. False: it was already, and another process sends the callbacks. */
+  complete(id: string, at: number): Promise<boolean>
+  /** The tasks that are not completed, oldest first. */
+  pending(): Promise<SandboxTask[]>
+  /** How many tasks were ever accepted. */
+  count(): Promise<number>
+}
+
+const MAX_TASKS = 10_000
+
+type Row = Record<string, unknown>
+
+/** Both databases take the same statements, with `$1` for the first value. */
+interface Connection extends AsyncDisposable {
+  query(statement: string, values?: readonly (string | number)[]): Promise<Row[]>
+}
+
+export async function openKeptTasks(
+  database: SandboxDatabase,
+  log: { warn(facts: object, sentence: string): void },
+): Promise<KeptTasks> {
+  const { query, [Symbol.asyncDispose]: close } =
+    database.kind === 'postgres'
+      ? await openPostgres(database.url, log)
+      : await openSqlite(database.kind === 'sqlite' ? `${database.file}-sandbox` : ':memory:')
+  return {
+    async add({ id, dueAt, ...rest }) {
+      const values = [id, dueAt, JSON.stringify(rest)]
+      const insert = 'INSERT INTO sandbox_task (id, due_at, task) VALUES ($1, $2, $3) RETURNING seq'
+      const [row] = await query(insert, values)
+      await query('DELETE FROM sandbox_task WHERE seq <= $1', [Number(row?.seq) - MAX_TASKS])
+    },
+    async find(id) {
+      const [row] = await query('SELECT * FROM sandbox_task WHERE id = $1', [id])
+      return row && toTask(row)
+    },
+    async complete(id, at) {
+      const update =
+        'UPDATE sandbox_task SET completed_at = $2 WHERE id = $1 AND completed_at IS NULL RETURNING seq'
+      return (await query(update, [id, at])).length > 0
+    },
+    async pending() {
+      return (await query('SELECT * FROM sandbox_task WHERE completed_at IS NULL ORDER BY seq')).map(toTask)
+    },
+    async count() {
+      const [row] = await query('SELECT max(seq) AS seq FROM sandbox_task')
+      return Number(row?.seq ?? 0)
+    },
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+/** `pg` returns bigint as a string. */
+function toTask({ id, task, due_at, completed_at }: Row): SandboxTask {
+  const rest = JSON.parse(String(task)) as Pick<SandboxTask, 'request' | 'resultUrl' | 'createdAt'>
+  const completedAt = completed_at === null ? null : Number(completed_at)
+  return { ...rest, id: String(id), dueAt: Number(due_at), completedAt }
+}
+
+const COLUMNS = 'id text NOT NULL UNIQUE, due_at bigint NOT NULL, completed_at bigint, task text NOT NULL'
+
+/** The file cannot be opened; the message names it and the setting. */
+class SandboxFileError extends Error {
+  override name = 'SandboxFileError'
+  readonly code = 'DATABASE_URL'
+}
+
+async function openSqlite(file: string): Promise<Connection> {
+  try {
+    if (file !== ':memory:') await mkdir(dirname(file), { recursive: true })
+    const sqlite = new DatabaseSync(file, { timeout: 1_000 })
+    sqlite.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
+    sqlite.exec(`CREATE TABLE IF NOT EXISTS sandbox_task (seq integer PRIMARY KEY AUTOINCREMENT, ${COLUMNS})`)
+    return {
+      query(statement, values = []) {
+        const named = Object.fromEntries(values.map((value, index) => [`$${index + 1}`, value]))
+        return Promise.resolve(sqlite.prepare(statement).all(named))
+      },
+      [Symbol.asyncDispose]() {
+        sqlite.close()
+        return Promise.resolve()
+      },
+    }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new SandboxFileError(`DATABASE_URL: the sandbox cannot keep its tasks in ${file}: ${reason}`, {
+      cause: error,
+    })
+  }
+}
+
+/** PostgreSQL's lock of whoever creates the table: replicas start together, and IF NOT EXISTS alone is no protection. */
+const CREATE_LOCK = 7_233_612
+
+async function openPostgres(
+  url: string,
+  log: { warn(facts: object, sentence: string): void },
+): Promise<Connection> {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: 4,
+    connectionTimeoutMillis: 5_000,
+    query_timeout: 5_000,
+  })
+  pool.on('error', (err) => log.warn({ err }, 'sandbox: an idle database connection failed; it is replaced'))
+  try {
+    await pool.query(
+      `BEGIN; SELECT pg_advisory_xact_lock(${CREATE_LOCK});
+       CREATE TABLE IF NOT EXISTS sandbox_task (seq bigserial PRIMARY KEY, ${COLUMNS}); COMMIT`,
+    )
+  } catch (error) {
+    await pool.end()
+    throw error
+  }
+  return {
+    query: async (statement, values = []) => (await pool.query<Row>(statement, [...values])).rows,
+    [Symbol.asyncDispose]: () => pool.end(),
+  }
+}
