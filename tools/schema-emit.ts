@@ -3,6 +3,8 @@
  * writes nothing and fails where the committed files differ.
  */
 import { readFile, writeFile } from 'node:fs/promises'
+import { mapSchema, MapperKind, pruneSchema } from '@graphql-tools/utils'
+import { GraphQLSchema, printSchema, specifiedDirectives } from 'graphql'
 import { z } from 'zod'
 import { ERROR_EXTENSION_KEYS } from '../src/graphql/errors.ts'
 import { createSchema, readSdl } from '../src/graphql/schema.ts'
@@ -92,8 +94,22 @@ async function writeKeys(file: string): Promise<string> {
   )
 }
 
+/**
+ * The schema as clients see it: without federation's fields, types and directives, some of which (`extend schema @link`)
+ * code generators for clients do not read. Of the directives on fields and types, `printSchema` prints only GraphQL's own.
+ */
+function printApi(schema: GraphQLSchema): string {
+  const api = mapSchema(schema, {
+    [MapperKind.ROOT_FIELD]: (field, name) => (name === '_entities' || name === '_service' ? null : field),
+  })
+  const withoutDirectives = new GraphQLSchema({ ...api.toConfig(), directives: specifiedDirectives })
+  return `${printSchema(pruneSchema(withoutDirectives))}\n`
+}
+
+const schema = await createSchema(silent)
 const files: Record<string, string> = {
-  'schema/schema.graphql': await readSdl(await createSchema(silent)),
+  'schema/schema.graphql': await readSdl(schema),
+  'schema/api.graphql': printApi(schema),
   'docs/errors.md': errorsPage,
   'docs/supergraph/apollo-router.md': await writeKeys('docs/supergraph/apollo-router.md'),
   'docs/supergraph/cosmo.md': await writeKeys('docs/supergraph/cosmo.md'),

@@ -7,5 +7,6 @@ import { GraphQLDateTime } from 'graphql-scalars'
  */
 export const DateTime = new GraphQLScalarType<Date, string>({
   ...GraphQLDateTime.toConfig(),
+  specifiedByURL: 'https://www.rfc-editor.org/rfc/rfc3339',
   serialize: (value) => GraphQLDateTime.serialize(value).toISOString(),
 })

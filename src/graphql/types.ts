@@ -1,5 +1,4 @@
 /** The GraphQL types, decorated. What comes with a task or a page anyway costs nothing more (`@cost(weight: 0)`). Plain shapes: what they hold is made of core values by to-shape.ts. */
-import { GraphQLURL } from 'graphql-scalars'
 import { Directive, Field, Float, ID, Int, ObjectType } from 'type-graphql'
 import type { Problem, UpscaleErrorCode } from '../tasks/failure.ts'
 import type { DeliveryState } from '../tasks/delivery.ts'
@@ -12,6 +11,7 @@ import {
   UpscaleTaskEventSource,
   UpscaleTaskStatus,
 } from './enums.ts'
+import { Url } from './url.ts'
 
 @ObjectType('UpscaleProblem', {
   simpleResolvers: true,
@@ -42,7 +42,7 @@ export class UpscaleProblemType implements Problem {
 
 @ObjectType('UpscaledImage', { simpleResolvers: true, description: 'One enlarged picture.' })
 export class UpscaledImageType {
-  @Field(() => GraphQLURL, { description: 'Where to fetch it: an absolute http(s) URL.' })
+  @Field(() => Url, { description: 'Where to fetch it: an absolute http(s) URL.' })
   url!: string
 
   @Field(() => DateTime, {
@@ -85,7 +85,7 @@ export class UpscaleTaskEventType {
   description: "What became of telling a caller's own server how a task ended.",
 })
 export class CallbackDeliveryType {
-  @Field(() => GraphQLURL, { description: 'The callback URL, without its query.' })
+  @Field(() => Url, { description: 'The callback URL, without its query.' })
   url!: string
 
   @Field(() => CallbackDeliveryState, { description: 'Whether it has been told.' })

@@ -1,9 +1,9 @@
-import { GraphQLURL } from 'graphql-scalars'
 import { Field, ID, InputType, Int } from 'type-graphql'
 import type { SubmitInput } from '../tasks/submit.ts'
 import type { CallbackPolicy } from './context.ts'
 import { badUserInput } from './errors.ts'
 import { isPublicHost } from './public-host.ts'
+import { Url } from './url.ts'
 
 @InputType('UpscaleImageInput', {
   description: "What to upscale. The first four fields are named as in the upscale service's own REST API.",
@@ -21,7 +21,7 @@ export class UpscaleImageInput {
   @Field(() => String, { nullable: true, description: 'A watermark to draw in: at most 256 characters.' })
   waterMark?: string | null
 
-  @Field(() => GraphQLURL, {
+  @Field(() => Url, {
     nullable: true,
     description:
       'Where to post how the task ended, signed after Standard Webhooks: an absolute http(s) URL of a public host, without user info. A replay may add one to its task, up to five.',
