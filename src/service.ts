@@ -273,7 +273,7 @@ async function addEmbeddedSandbox(
 
 /**
  * Where browsers reach the sandbox's pictures: under PUBLIC_URL (unless that is the callback port's). A service that listens
- * on all addresses and has no PUBLIC_URL takes the host that the last caller of GraphQL asked for.
+ * on all addresses and has no PUBLIC_URL takes the host that the last caller of GraphQL over HTTP asked for.
  */
 function createPictureBase(
   app: FastifyInstance,
@@ -282,12 +282,12 @@ function createPictureBase(
   if (publicUrl !== null && callbackPort === null) return () => publicUrl
   if (!isWildcard(host)) return () => null
   let asked: string | null = null
-  // Only callers that were let in: with authentication on, nobody else chooses the host.
+  // Only authenticated callers choose the host. GET serves GraphiQL's page without authentication.
   app.addHook('preHandler', ({ method, routeOptions, host: name }, _reply, done) => {
-    if (method === 'POST' && routeOptions.url?.startsWith('/graphql')) asked = name
+    const authenticated = auth.mode === 'none' || method === 'POST'
+    if (authenticated && routeOptions.url?.startsWith('/graphql')) asked = name
     done()
   })
-  if (auth.mode === 'none') app.server.on('upgrade', ({ headers }) => (asked = headers.host ?? asked))
   return () => (asked !== null && URL.canParse(`http://${asked}`) ? new URL(`http://${asked}`).origin : null)
 }
 

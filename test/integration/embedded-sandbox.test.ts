@@ -94,29 +94,12 @@ describe('the pictures of the embedded sandbox', () => {
     )
   })
 
-  test('are on all addresses under the host that the client has asked for, over HTTP', async () => {
+  test('are on all addresses under the host that the client has asked for', async () => {
     await using gateway = await startGateway({ HOST: '0.0.0.0' })
     const answer = await post(gateway, { host: 'upscale.example:8443' }, MUTATION)
     const { data } = JSON.parse(answer) as { data: Upscaled }
     expect(await pictureOf(gateway, data.upscaleImage.task.id)).toBe(
       'http://upscale.example:8443/sandbox/upscaled/2.png?source=source',
-    )
-  })
-
-  test('are on all addresses under the host that the client has asked for, over WebSocket', async () => {
-    await using gateway = await startGateway({ HOST: '0.0.0.0' })
-    class Named extends WebSocket {
-      constructor(url: string, protocols: string[]) {
-        super(url, protocols, { headers: { host: 'upscale.example' } })
-      }
-    }
-    const client = createClient({ url: `${gateway.url.replace('http', 'ws')}/graphql`, webSocketImpl: Named })
-    const first = client.iterate<Upscaled>({ query: MUTATION }).next()
-    const { value } = (await first) as IteratorYieldResult<{ data: Upscaled }>
-    await client.dispose()
-    // The one that follows asks for another host: it changes nothing any more.
-    expect(await pictureOf(gateway, value.data.upscaleImage.task.id)).toBe(
-      'http://upscale.example/sandbox/upscaled/2.png?source=source',
     )
   })
 
