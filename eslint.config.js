@@ -44,7 +44,7 @@ export default tseslint.config(
     files: ['src/main.ts', 'tools/**', 'bench/**', 'test/**', '*.config.js'],
     rules: { 'no-restricted-globals': 'off' },
   },
-  { files: ['*.config.js', '**/*.mjs'], ...tseslint.configs.disableTypeChecked },
+  { files: ['*.config.js', '**/*.mjs', 'src/**/*.js'], ...tseslint.configs.disableTypeChecked },
   { files: ['*.config.js', '**/*.mjs'], rules: { 'no-restricted-syntax': 'off' } },
   fence(
     ['src/tasks/**'],

@@ -5,11 +5,12 @@ export default {
   testTimeout: 30_000,
   maxWorkers: '100%',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
-  // Those need servers (`npm run test:services`), and gateways (`npm run test:supergraph`).
+  // Those need servers (`npm run test:services`), gateways (`npm run test:supergraph`), and Chromium (`npm run test:browser`).
   testPathIgnorePatterns: [
     '/node_modules/',
     ...(process.env.TEST_DATABASE_URL ? [] : ['<rootDir>/test/services/']),
     ...(process.env.SUPERGRAPH ? [] : ['<rootDir>/test/supergraph/']),
+    ...(process.env.BROWSER ? [] : ['<rootDir>/test/browser/']),
   ],
   modulePathIgnorePatterns: ['<rootDir>/test/supergraph/node_modules/'],
   extensionsToTreatAsEsm: ['.ts'],

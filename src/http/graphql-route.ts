@@ -20,6 +20,7 @@ import { requestError, toPublicError, withCode } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
 import type { Door } from './door.ts'
+import { PAGE_POLICY, renderPage } from './graphiql-page.ts'
 import type { HttpStreams } from './http-streams.ts'
 import { createSubscriptionCallbacks, type SubscriptionCallbacks } from './subscription-callbacks.ts'
 
@@ -87,12 +88,6 @@ export async function addGraphqlRoute(
   return { [Symbol.asyncDispose]: () => apollo.stop() }
 }
 
-/** GraphiQL is one page with everything in it, workers too. */
-const PAGE_POLICY =
-  "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src blob:; " +
-  "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self' ws: wss:; " +
-  "frame-ancestors 'none'"
-
 /** Stands in for a document that was refused: it is never executed. */
 const REFUSED = parse('{ __typename }')
 
@@ -137,7 +132,7 @@ function usePrepare(
           if (owner === null && refusal.extensions.code === 'UNAUTHENTICATED') door.reportGuest(correlationId)
           const errors = refusals.map((error) => toPublicError(error, correlationId, log))
           return Promise.resolve({
-            http: { status: refusal.extensions.http?.status ?? 400, headers: new HeaderMap() },
+            http: { status: toHttpStatus(refusal) ?? 400, headers: new HeaderMap() },
             body: { kind: 'single' as const, singleResult: { errors } },
           })
         },
@@ -181,39 +176,13 @@ function formatError(error: unknown, log: Log) {
 }
 
 /** Apollo Server gives some of its own refusals (of persisted queries) an HTTP status, but no code. */
-function isRefusal({ extensions: { code, http } }: GraphQLError): boolean {
-  return code === undefined && http?.status === 400
+function isRefusal(error: GraphQLError): boolean {
+  return error.extensions.code === undefined && toHttpStatus(error) === 400
 }
 
-const EXAMPLE = `# The sandbox takes any task id. Run this, copy the id of the task, and follow it with the second operation.
-mutation Upscale {
-  upscaleImage(input: { taskId: "my-first-task", imageIndex: 0 }) {
-    replayed
-    task { id status version }
-    problem { code message retryable retryAfterMs }
-  }
-}
-
-subscription Follow($id: ID!) {
-  taskUpdated(id: $id) {
-    status
-    version
-    images { url expiresAt }
-    problem { code message }
-  }
-}
-`
-
-/**
- * The whole of GraphiQL in one page, from our own package: it loads nothing from elsewhere. Tens of megabytes in memory, so
- * not before somebody asks for it.
- */
-async function renderPage(): Promise<string> {
-  const { renderGraphiQL } = await import('@graphql-yoga/render-graphiql')
-  return renderGraphiQL({
-    title: 'Upscale gateway',
-    endpoint: '/graphql',
-    subscriptionsProtocol: 'WS',
-    defaultQuery: EXAMPLE,
-  })
+/** The HTTP status that an error asks for, in Apollo Server's way. */
+function toHttpStatus(error: GraphQLError | undefined): number | undefined {
+  const http = error?.extensions.http
+  const status = typeof http === 'object' && http !== null && 'status' in http ? http.status : undefined
+  return typeof status === 'number' ? status : undefined
 }

@@ -119,7 +119,7 @@ interface World extends AsyncDisposable {
   accepted(taskId: string, fields?: object): Promise<string>
   record(id: string): Promise<TaskRecord>
   credit(): Promise<number>
-  get(path: string, headers?: HeadersInit): Promise<Answer>
+  get(path: string, headers?: Record<string, string>): Promise<Answer>
   /** Resolves when a callback that was due before would have come. */
   settled(): Promise<void>
 }
@@ -154,7 +154,7 @@ async function openWorldAsIs({ images, ...options }: Settings): Promise<World> {
     })
   const create = async (taskId: string, fields: object = {}) =>
     toAnswer(await send({ taskId, imageIndex: 0, callBackUrl: `${receiver.url}/hook`, ...fields }))
-  const get = async (path: string, headers: HeadersInit = AUTH) =>
+  const get = async (path: string, headers: Record<string, string> = AUTH) =>
     toAnswer(await fetch(url + path, { headers }))
   const accepted = async (taskId: string, fields?: object) => {
     const answer = await create(taskId, fields)

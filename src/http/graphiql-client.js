@@ -1,0 +1,108 @@
+// Runs in the browser, as part of GraphiQL's page (graphiql-page.ts): sends operations to /graphql with the headers that are
+// typed in the page. GraphiQL's own fetcher sends them over HTTP only, and shows a closed socket as {"isTrusted":true}.
+
+const ENDPOINT = new URL('/graphql', location.href)
+const TOKEN_HINT = 'Type {"Authorization": "Bearer TOKEN"} into the Headers tab below the query.'
+/** How long typing in the headers editor pauses before the schema is loaded again, in milliseconds. */
+const TYPING_PAUSE_MS = 500
+
+/** The schema could not be loaded without the token that the page has not been given yet. */
+let schemaWantsToken = false
+let typing
+
+export function fetcher(request, { headers = {}, documentAST } = {}) {
+  if (request.operationName === 'IntrospectionQuery') return introspect(request, headers)
+  return isSubscription(request, documentAST) ? follow(request, headers) : post(request, headers)
+}
+
+function isSubscription({ operationName }, document) {
+  const operations = (document?.definitions ?? []).filter(({ kind }) => kind === 'OperationDefinition')
+  const named = operations.find(({ name }) => name?.value === operationName)
+  return (named ?? operations[0])?.operation === 'subscription'
+}
+
+async function introspect(request, headers) {
+  const result = await post(request, headers)
+  schemaWantsToken = (result.errors ?? []).some(({ extensions }) => extensions?.code === 'UNAUTHENTICATED')
+  if (!schemaWantsToken) return result
+  return { errors: [{ message: `The schema is not loaded: ${result.errors[0].message} ${TOKEN_HINT}` }] }
+}
+
+async function post(request, headers) {
+  const response = await fetch(ENDPOINT, {
+    method: 'POST',
+    headers: { ...headers, accept: 'application/json', 'content-type': 'application/json' },
+    body: JSON.stringify(request),
+  })
+  const text = await response.text()
+  try {
+    return JSON.parse(text)
+  } catch {
+    return { errors: [{ message: `HTTP ${response.status}, and no JSON: ${text.slice(0, 500)}` }] }
+  }
+}
+
+/** A subscription on a socket of its own (graphql-transport-ws), as the observable that GraphiQL takes. */
+function follow(request, headers) {
+  const subscribe = (observer) => {
+    const socket = new WebSocket(ENDPOINT.href.replace(/^http/, 'ws'), 'graphql-transport-ws')
+    let ended = false
+    const send = (message) => socket.send(JSON.stringify(message))
+    const end = (errors) => {
+      if (ended) return
+      ended = true
+      if (errors) observer.next({ errors })
+      observer.complete()
+      socket.close(1000)
+    }
+    socket.onopen = () => send({ type: 'connection_init', payload: toConnectionParams(headers) })
+    socket.onclose = (event) => end([{ message: toCloseMessage(event) }])
+    socket.onmessage = ({ data }) => {
+      const { type, payload } = JSON.parse(data)
+      if (type === 'connection_ack') send({ id: '1', type: 'subscribe', payload: request })
+      else if (type === 'ping') send({ type: 'pong' })
+      else if (type === 'next') observer.next(payload)
+      else if (type === 'error') end(payload)
+      else if (type === 'complete') end()
+    }
+    return {
+      unsubscribe() {
+        ended = true
+        socket.close(1000)
+      },
+    }
+  }
+  return { subscribe }
+}
+
+/** Names of headers have no case; the server reads these two spellings of one. */
+function toConnectionParams(headers) {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+}
+
+function toCloseMessage({ code, reason }) {
+  if (code === 4401 || code === 4403)
+    return `The server closed the connection: ${reason || 'the token is missing, wrong or expired'} (${code}). ${TOKEN_HINT}`
+  if (code === 1006) return 'The connection to the server failed (1006).'
+  return `The server closed the connection: ${reason || 'no reason given'} (${code}).`
+}
+
+/** Loads the schema as soon as the headers hold what it was refused without. */
+export function onEditHeaders(text) {
+  clearTimeout(typing)
+  if (!schemaWantsToken || !isJson(text)) return
+  typing = setTimeout(refetchSchema, TYPING_PAUSE_MS)
+}
+
+function isJson(text) {
+  try {
+    return typeof JSON.parse(text) === 'object'
+  } catch {
+    return false
+  }
+}
+
+/** By GraphiQL's keyboard shortcut: it exports no function for it. */
+function refetchSchema() {
+  window.dispatchEvent(new KeyboardEvent('keydown', { key: 'R', ctrlKey: true, shiftKey: true }))
+}
