@@ -82,7 +82,7 @@ function toConnectionParams(headers) {
 
 function toCloseMessage({ code, reason }) {
   if (code === 4401 || code === 4403)
-    return `The server closed the connection: ${reason || 'the token is missing, wrong or expired'} (${code}). ${TOKEN_HINT}`
+    return `The server closed the connection: the token is missing, wrong or expired (${code} ${reason}). ${TOKEN_HINT}`
   if (code === 1006) return 'The connection to the server failed (1006).'
   return `The server closed the connection: ${reason || 'no reason given'} (${code}).`
 }

@@ -40,6 +40,12 @@ export async function renderPage(): Promise<string> {
     <title>Upscale gateway</title>
     <link rel="icon" href="${favicon}" />
     <style>${css}</style>
+    <style>
+      /* Scroll bars in the colours of the theme. */
+      :root { color-scheme: light dark }
+      .graphiql-light { color-scheme: light }
+      .graphiql-dark { color-scheme: dark }
+    </style>
   </head>
   <body class="no-focus-outline">
     <noscript>GraphiQL needs JavaScript.</noscript>

@@ -117,7 +117,9 @@ describe('GraphiQL with authentication on', () => {
     await typeHeaders(headers)
     await run()
     await page.until(`${TEXT}.includes('The server closed the connection')`)
-    expect(await response()).toMatch(/\(440[13]\)\. Type .*Authorization.* into the Headers tab/)
+    expect(await response()).toMatch(
+      /the token is missing, wrong or expired \(440[13] UNAUTHENTICATED\)\. Type .*Authorization.* into the Headers tab/,
+    )
     expect(await response()).not.toContain('isTrusted')
     // It does not try again.
     expect(page.requests.filter((url) => url.startsWith('ws:'))).toHaveLength(1)
