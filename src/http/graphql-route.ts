@@ -16,7 +16,7 @@ import {
   type OperationDefinitionNode,
 } from 'graphql'
 import type { CreateContext, OperationContext } from '../graphql/context.ts'
-import { requestError, toPublicError, withCode } from '../graphql/errors.ts'
+import { requestError, toHttpStatus, toPublicError, withCode } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
 import type { Door } from './door.ts'
@@ -178,11 +178,4 @@ function formatError(error: unknown, log: Log) {
 /** Apollo Server gives some of its own refusals (of persisted queries) an HTTP status, but no code. */
 function isRefusal(error: GraphQLError): boolean {
   return error.extensions.code === undefined && toHttpStatus(error) === 400
-}
-
-/** The HTTP status that an error asks for, in Apollo Server's way. */
-function toHttpStatus(error: GraphQLError | undefined): number | undefined {
-  const http = error?.extensions.http
-  const status = typeof http === 'object' && http !== null && 'status' in http ? http.status : undefined
-  return typeof status === 'number' ? status : undefined
 }

@@ -16,7 +16,7 @@ import {
 } from 'graphql'
 import { z } from 'zod'
 import type { OperationContext, StreamTransport } from '../graphql/context.ts'
-import { requestError, toPublicError } from '../graphql/errors.ts'
+import { requestError, toHttpStatus, toPublicError } from '../graphql/errors.ts'
 import type { Log } from '../tasks/ports.ts'
 import { isUnder, toKey } from './router-urls.ts'
 
@@ -159,8 +159,7 @@ function toArgs({
 }
 
 function toAnswer(error: GraphQLError, { correlationId }: OperationContext, log: Log): GraphQLResponse {
-  const { code, http } = error.extensions
-  const status = http?.status ?? (code === 'INTERNAL_SERVER_ERROR' ? 500 : 400)
+  const status = toHttpStatus(error) ?? (error.extensions.code === 'INTERNAL_SERVER_ERROR' ? 500 : 400)
   const errors = [toPublicError(error, correlationId, log)]
   return {
     http: { status, headers: new HeaderMap() },
