@@ -117,3 +117,9 @@ function toField(message: string, variable: string): string {
   const path = / at "([^"]+)"/.exec(message)?.[1]
   return missing ?? path?.split('.').at(-1) ?? variable
 }
+
+/** The HTTP status that an error asks for, in Apollo Server's way. */
+export function toHttpStatus({ extensions: { http } }: GraphQLError): number | undefined {
+  const status = typeof http === 'object' && http !== null && 'status' in http ? http.status : undefined
+  return typeof status === 'number' ? status : undefined
+}

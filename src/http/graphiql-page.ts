@@ -26,13 +26,13 @@ subscription Follow($id: ID!) {
 `
 
 /** GraphiQL from our own package: the page loads nothing from elsewhere. It holds 9 MB: render it on first use. */
-export async function renderPage(): Promise<Buffer> {
+export async function renderPage(): Promise<string> {
   const { css, editorWorkerService, favicon, graphqlWorker, js, jsonWorker } =
     await import('@graphql-yoga/render-graphiql/graphiql')
   const client = await readFile(new URL('./graphiql-client.js', import.meta.url), 'utf8')
   const workers = { editorWorkerService, json: jsonWorker, graphql: graphqlWorker }
   const options = { title: 'Upscale gateway', defaultQuery: EXAMPLE }
-  return Buffer.from(`<!doctype html>
+  return `<!doctype html>
 <html lang="en">
   <head>
     <meta charset="utf-8" />
@@ -67,5 +67,5 @@ export async function renderPage(): Promise<Buffer> {
     </script>
   </body>
 </html>
-`)
+`
 }

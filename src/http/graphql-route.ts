@@ -16,12 +16,11 @@ import {
   type OperationDefinitionNode,
 } from 'graphql'
 import type { CreateContext, OperationContext } from '../graphql/context.ts'
-import { requestError, toPublicError, withCode } from '../graphql/errors.ts'
+import { requestError, toHttpStatus, toPublicError, withCode } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
 import type { Door } from './door.ts'
 import { PAGE_POLICY, renderPage } from './graphiql-page.ts'
-import { toHttpStatus } from './http-errors.ts'
 import type { HttpStreams } from './http-streams.ts'
 import { createSubscriptionCallbacks, type SubscriptionCallbacks } from './subscription-callbacks.ts'
 

@@ -50,10 +50,3 @@ export function handleErrors(app: FastifyInstance, log: Log): void {
     return sendError(request, reply, 500, 'Internal server error', log)
   })
 }
-
-/** The HTTP status that an error asks for, in Apollo Server's way. */
-export function toHttpStatus(error: GraphQLError): number | undefined {
-  const http = error.extensions.http
-  const status = typeof http === 'object' && http !== null && 'status' in http ? http.status : undefined
-  return typeof status === 'number' ? status : undefined
-}

@@ -16,9 +16,8 @@ import {
 } from 'graphql'
 import { z } from 'zod'
 import type { OperationContext, StreamTransport } from '../graphql/context.ts'
-import { requestError, toPublicError } from '../graphql/errors.ts'
+import { requestError, toHttpStatus, toPublicError } from '../graphql/errors.ts'
 import type { Log } from '../tasks/ports.ts'
-import { toHttpStatus } from './http-errors.ts'
 import { isUnder, toKey } from './router-urls.ts'
 
 /** How long a router has to answer a message. */
@@ -160,8 +159,7 @@ function toArgs({
 }
 
 function toAnswer(error: GraphQLError, { correlationId }: OperationContext, log: Log): GraphQLResponse {
-  const { code } = error.extensions
-  const status = toHttpStatus(error) ?? (code === 'INTERNAL_SERVER_ERROR' ? 500 : 400)
+  const status = toHttpStatus(error) ?? (error.extensions.code === 'INTERNAL_SERVER_ERROR' ? 500 : 400)
   const errors = [toPublicError(error, correlationId, log)]
   return {
     http: { status, headers: new HeaderMap() },

@@ -316,8 +316,10 @@ describe('what is told', () => {
 test('a failure is never told as 200, whatever the upstream called it', async () => {
   await using core = await openCore()
   await using receiver = await startReceiver()
-  core.upstream.onCreate = text(200, '<html>')
   await core.submit({ callBackUrl: receiver.url })
+  core.upstream.onLookup = json(200, { code: 200, data: { successFlag: 2, errorCode: 200 } })
+  core.clock.advance(30_000)
+  await core.round()
   await core.deliver()
   expect(bodyOf(receiver.received[0])).toMatchObject({
     code: 500,

@@ -105,7 +105,7 @@ test('no secret is in the debug log, in any answer, or in the database', async (
     answers: answers.join(),
     database: await readFile(`${dir.path}/t.db`, 'latin1'),
   }
-  expect(places.log).toContain('upstream refused')
+  expect(places.log).toContain('the upstream did not accept')
   expect(places.log).toContain('task moved')
   for (const [place, text] of Object.entries(places))
     for (const secret of [API_KEY, WEBHOOK_KEY, JWT_SECRET, IDEMPOTENCY_KEY, token, signature, ...tokens])
