@@ -1,0 +1,122 @@
+/**
+ * What 300 hostile connections do to the service: `npm run bench:soak [SECONDS]`, ten minutes by default. It runs on
+ * SQLite, or on PostgreSQL when TEST_DATABASE_URL is set. Linux only.
+ *
+ * The built service runs as a process with its default settings (sandbox, AUTH_MODE=none), except that without
+ * authentication all callers are one owner, so the owner's rate limit leaves room for all of them. A normal client
+ * measures its latency meanwhile; a process of its own makes the hostile load, within the bounds that bench/soak/hostile.ts
+ * states. A quiet minute follows. The soak fails when
+ * - the normal client's p99 of queries, mutations, first events or health checks reaches 100 ms, or a step fails,
+ * - resident memory after the quiet minute is more than 96 MiB above what it was before (V8 keeps some of its heap),
+ * - more than 2 descriptors are open that were not before (files that the database opens and closes),
+ * - the service has ended.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { setTimeout as pause } from 'node:timers/promises'
+import { openTestSchema, TEST_DATABASE_URL } from '../test/support/postgres.ts'
+import { quantiles, startReplica } from './replica.ts'
+import { NormalClient } from './soak/normal-client.ts'
+import { readFigures, sample, type Figures } from './soak/process-figures.ts'
+
+const P99_BAR_MS = 100
+const RSS_TOLERANCE_MIB = 96
+const DESCRIPTOR_TOLERANCE = 2
+const WARM_UP_MS = 10_000
+const QUIET_MS = 60_000
+/** The hostile process ends at the end of its slowest connection. */
+const HOSTILE_GRACE_MS = 60_000
+
+/** Runs the hostile process to its end; what it says of itself. */
+async function attack(url: string, seconds: number): Promise<{ core: number; opened: object }> {
+  await using client = new NormalClient(url)
+  const { id, watchToken } = await client.submit()
+  const args = [
+    '--import',
+    'tsx',
+    'bench/soak/hostile.ts',
+    new URL(url).port,
+    String(seconds),
+    id,
+    watchToken,
+  ]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const timer = setTimeout(() => child.kill(), seconds * 1_000 + HOSTILE_GRACE_MS)
+  const [output] = await Promise.all([text(child.stdout), once(child, 'exit')])
+  clearTimeout(timer)
+  return JSON.parse(output) as { core: number; opened: object }
+}
+
+/** What is loaded on first use belongs to "before". */
+async function warmUp(url: string): Promise<void> {
+  await (await fetch(`${url}/graphql`, { headers: { accept: 'text/html', connection: 'close' } })).text()
+  await using client = new NormalClient(url)
+  await client.work(AbortSignal.timeout(WARM_UP_MS))
+}
+
+async function openDatabase(): Promise<AsyncDisposable & { readonly url: string }> {
+  if (TEST_DATABASE_URL !== undefined) return openTestSchema()
+  const folder = await mkdtemp(join(tmpdir(), 'soak-'))
+  return {
+    url: `file:${folder}/soak.db`,
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true }),
+  }
+}
+
+function judge(name: string, isMet: boolean, figures: string): void {
+  if (!isMet) process.exitCode = 1
+  console.log(`${name.padEnd(34)} ${figures}${isMet ? '' : '  MISSED'}`)
+}
+
+function report(before: Figures, during: readonly Figures[], after: Figures, client: NormalClient): void {
+  const show = (key: 'rssMiB' | 'descriptors', tolerance: number) => {
+    const peak = Math.max(...during.map((figures) => figures[key]))
+    const growth = after[key] - before[key]
+    const values = [before[key], peak, after[key]].map((value) => value.toFixed(0))
+    judge(key, growth <= tolerance, `before ${values[0]}, at most ${values[1]}, after ${values[2]}`)
+  }
+  const used = (during.at(-1)?.cpuSeconds ?? 0) - (during[0]?.cpuSeconds ?? 0)
+  console.log(`the service used ${(used / during.length).toFixed(2)} of a core`)
+  show('rssMiB', RSS_TOLERANCE_MIB)
+  show('descriptors', DESCRIPTOR_TOLERANCE)
+  for (const [step, times] of Object.entries(client.times)) {
+    const sorted = times.toSorted((a, b) => a - b)
+    const p99 = sorted[Math.ceil(0.99 * sorted.length) - 1] ?? Infinity
+    judge(`${step} (${times.length})`, p99 < P99_BAR_MS, quantiles(times))
+  }
+  judge('errors of the normal client', client.errors.size === 0, JSON.stringify([...client.errors]))
+}
+
+async function soak(seconds: number): Promise<void> {
+  await using database = await openDatabase()
+  await using service = await startReplica({
+    DATABASE_URL: database.url,
+    AUTH_MODE: 'none',
+    OWNER_RATE_LIMIT: '6000/60s',
+    LOG_LEVEL: 'warn',
+  })
+  const { url, pid } = service
+  await warmUp(url)
+  const before = await readFigures(pid)
+  const end = new AbortController()
+  const client = new NormalClient(url)
+  using figures = sample(pid)
+  const work = client.work(end.signal)
+  const hostile = await attack(url, seconds)
+  const during = [...figures.samples]
+  end.abort()
+  await work
+  await client[Symbol.asyncDispose]()
+  await pause(QUIET_MS)
+  const after = await readFigures(pid)
+  console.log(`${seconds} s of hostile load, ${hostile.core.toFixed(2)} of a core:`, hostile.opened)
+  report(before, during, after, client)
+}
+
+await soak(Number(process.argv[2] ?? 600))
+// The normal client's idle connections would keep the process.
+process.exit()
