@@ -68,8 +68,8 @@ export function toServiceUser(): { uid: number; gid: number } | undefined {
 }
 
 /** PostgreSQL, which will not run as root. */
-export async function startPostgres(): Promise<TestServer> {
-  const dir = await openTempDir()
+export async function startPostgres(parent?: string): Promise<TestServer> {
+  const dir = await openTempDir(parent)
   const data = `${dir.path}/data`
   await mkdir(data)
   const user = toServiceUser()
