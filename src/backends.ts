@@ -147,8 +147,8 @@ async function openRedisLimiters(
   // Limits are asked while a transaction is open: a Redis that hangs must not hold it up.
   const options = { enableOfflineQueue: false, commandTimeout: 200 }
   const { redis } = opened.use(
-    await openRedisClient(url, options, (error) =>
-      log.warn({ err: error }, 'Redis does not answer: each replica counts for itself'),
+    await openRedisClient(url, options, (reason) =>
+      log.warn({}, `Redis: ${reason}. Until then each replica counts rate limits for itself`),
     ),
   )
   return createRedisLimiter(redis)

@@ -1,8 +1,11 @@
 import { Redis } from 'ioredis'
+import { explainRedisError } from './redis-errors.ts'
 
 const CHECK_EVERY_MS = 2_000
 const ANSWER_TIMEOUT_MS = 1_000
 const MAX_BACK_OFF_MS = 2_000
+const REPORT_EVERY_MS = 60_000
+const MAX_REASONS = 20
 
 /** Those of ioredis's options in which our clients differ. */
 export interface RedisClientOptions {
@@ -11,28 +14,60 @@ export interface RedisClientOptions {
   readonly commandTimeout?: number
 }
 
+/** Reports what Redis answers to a command, whoever sent it and whatever becomes of its promise. */
+class ReportingRedis extends Redis {
+  readonly #onReplyError: (error: Error) => void
+
+  constructor(url: string, options: RedisClientOptions, onReplyError: (error: Error) => void) {
+    super(url, {
+      lazyConnect: true,
+      connectTimeout: ANSWER_TIMEOUT_MS,
+      maxRetriesPerRequest: null,
+      // Older servers answer it with an error.
+      disableClientInfo: true,
+      retryStrategy: (times: number) => Math.min(times * 100, MAX_BACK_OFF_MS),
+      // After a failover the host name may lead to the new primary.
+      reconnectOnError: ({ message }) => message.startsWith('READONLY'),
+      ...options,
+    })
+    this.#onReplyError = onReplyError
+  }
+
+  override sendCommand(...[command, stream]: Parameters<Redis['sendCommand']>): unknown {
+    command.promise.catch((error: unknown) => {
+      // Not an error: ioredis sends the whole script then.
+      const isReply = error instanceof Error && error.name === 'ReplyError'
+      if (isReply && !error.message.startsWith('NOSCRIPT')) this.#onReplyError(error)
+    })
+    return super.sendCommand(command, stream)
+  }
+}
+
 /**
- * A client of Redis (or Valkey) that finds out when its server has gone without a word: ioredis would wait for it
- * for ever. It connects again by itself; `onError` is told why it has to. Resolves once connected, or when that
- * has failed for the first time.
+ * A client of Redis (or Valkey) that notices a silent server: ioredis would wait for it for ever. It reconnects by itself.
+ * Resolves once connected, or when that has failed for the first time. `onFault` gets the reason, with the remedy, of each
+ * kind of fault at most once a minute.
  */
 export async function openRedisClient(
   url: string,
   options: RedisClientOptions,
-  onError: (error: Error) => void,
+  onFault: (reason: string) => void,
 ): Promise<{ readonly redis: Redis } & Disposable> {
-  const redis = new Redis(url, {
-    lazyConnect: true,
-    connectTimeout: ANSWER_TIMEOUT_MS,
-    maxRetriesPerRequest: null,
-    retryStrategy: (times: number) => Math.min(times * 100, MAX_BACK_OFF_MS),
-    ...options,
-  })
+  const reported = new Map<string, number>()
+  const onError = (error: Error) => {
+    const reason = explainRedisError(error)
+    const now = performance.now()
+    if (now - (reported.get(reason) ?? -Infinity) < REPORT_EVERY_MS) return
+    if (reported.size >= MAX_REASONS) reported.clear()
+    reported.set(reason, now)
+    onFault(reason)
+  }
+  const redis = new ReportingRedis(url, options, onError)
   redis.on('error', onError)
   const watchdog = setInterval(() => {
     if (redis.status !== 'ready') return
     const deadline = setTimeout(() => {
-      onError(new Error('Redis does not answer'))
+      onError(new Error('it does not answer'))
       redis.disconnect(true)
     }, ANSWER_TIMEOUT_MS)
     redis.ping().then(

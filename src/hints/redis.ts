@@ -27,12 +27,12 @@ export async function openRedisHints({
 }: RedisHintsOptions): Promise<TaskHints & AsyncDisposable> {
   const local = createLocalHints()
   const self = randomUUID()
-  const onError = (error: Error) =>
-    log.warn({ err: error }, 'hints of other replicas are not heard at the moment')
+  const onFault = (reason: string) =>
+    log.warn({}, `Redis: ${reason}. Until then hints of other replicas get lost`)
   // Subscriptions are made anew by hand: everyone is to be woken after that.
-  const subscribing = await openRedisClient(url, { autoResubscribe: false }, onError)
-  // What cannot be sent now is not sent later: it would be news of the past.
-  const publishing = await openRedisClient(url, { enableOfflineQueue: false }, onError)
+  const subscribing = await openRedisClient(url, { autoResubscribe: false }, onFault)
+  // A hint that cannot be sent now is dropped: stale hints are useless.
+  const publishing = await openRedisClient(url, { enableOfflineQueue: false }, onFault)
   const [subscriber, publisher] = [subscribing.redis, publishing.redis]
   /** How many listen to each task, and the subscription they share. */
   const channels = new Map<string, { count: number; readonly subscribed: Promise<unknown> }>()

@@ -3,6 +3,7 @@ import pg from 'pg'
 import type { Log, TaskHints } from '../tasks/ports.ts'
 import { ROW_LOCKED } from './locking.ts'
 import { migrate } from './migrations.ts'
+import { watchSpace } from './postgres-space.ts'
 import type { Database } from './schema.ts'
 import type { Sql } from './sql.ts'
 import { SqlOutbox } from './sql-outbox.ts'
@@ -40,10 +41,12 @@ export async function openPostgres(url: string, hints: TaskHints, log: Log): Pro
   const openLimited = (url: string, size: number) => openPool(url, log, size, limitsStatements)
   const pool = openLimited(url, POOL_SIZE)
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
+  const { watch, checkSpace } = watchSpace(db)
   const postgres: Sql = {
     db,
-    run: (query) => db.executeQuery(query),
-    transact: (work) => db.transaction().execute((trx) => work((query) => trx.executeQuery(query))),
+    run: (query) => watch(db.executeQuery(query)),
+    transact: (work) => watch(db.transaction().execute((trx) => work((query) => trx.executeQuery(query)))),
+    checkSpace,
     lists: LISTS,
   }
   return {

@@ -18,6 +18,8 @@ export interface Sql {
    * the end of it was not confirmed, it may have been kept all the same.
    */
   transact<T>(work: (run: Run) => Promise<T>): Promise<T>
+  /** After the disk has refused to grow a file: rejects while it still does. A row may be written where nothing has to grow. */
+  readonly checkSpace?: () => Promise<void>
   /** Lists as one value of a statement, so that one statement serves lists of any length. */
   readonly lists: {
     toValue(list: readonly string[]): unknown

@@ -68,8 +68,8 @@ export function toServiceUser(): { uid: number; gid: number } | undefined {
 }
 
 /** PostgreSQL, which will not run as root. */
-export async function startPostgres(): Promise<TestServer> {
-  const dir = await openTempDir()
+export async function startPostgres(parent?: string): Promise<TestServer> {
+  const dir = await openTempDir(parent)
   const data = `${dir.path}/data`
   await mkdir(data)
   const user = toServiceUser()
@@ -104,9 +104,9 @@ export async function startPostgres(): Promise<TestServer> {
   }
 }
 
-export async function startRedis(): Promise<TestServer> {
+export async function startRedis(...more: string[]): Promise<TestServer> {
   const port = await findPort()
-  const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no']
+  const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', ...more]
   const run = () => spawn('redis-server', args, { stdio: 'ignore' })
   const server = control(`redis://127.0.0.1:${port}`, port, run, 'SIGKILL')
   await server.start()
