@@ -1,6 +1,8 @@
 import {
   createSourceEventStream,
   execute,
+  Kind,
+  visit,
   type DocumentNode,
   type ExecutionArgs,
   type ExecutionResult,
@@ -111,7 +113,7 @@ function compile(args: LiveArgs): Run {
   if (operations === undefined) compiled.set(document, (operations = new Map<string, Run>()))
   let run = operations.get(operationName ?? '')
   if (run === undefined) {
-    const query = namesProto(document) ? null : compileQuery(schema, document, operationName ?? undefined)
+    const query = isMisreadByJit(document) ? null : compileQuery(schema, document, operationName ?? undefined)
     run =
       query !== null && isCompiledQuery(query)
         ? query.query
@@ -127,9 +129,17 @@ function compile(args: LiveArgs): Run {
   return run
 }
 
-/** graphql-jit loses a response key `__proto__`; graphql-js does not. */
-function namesProto({ loc }: DocumentNode): boolean {
-  return loc === undefined || loc.source.body.includes('__proto__')
+/** graphql-jit loses a response key `__proto__`, and a fragment that is spread again after a spread that is skipped. */
+function isMisreadByJit(document: DocumentNode): boolean {
+  const found = new Set<Kind | '__proto__'>()
+  visit(document, {
+    Name({ value }) {
+      if (value === '__proto__') found.add(value)
+    },
+    FragmentSpread: ({ kind }) => void found.add(kind),
+    Directive: ({ kind }) => void found.add(kind),
+  })
+  return found.has('__proto__') || (found.has(Kind.FRAGMENT_SPREAD) && found.has(Kind.DIRECTIVE))
 }
 
 function asksTheSame(one: LiveArgs, other: LiveArgs): boolean {

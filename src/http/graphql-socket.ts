@@ -99,6 +99,7 @@ type Open<T> = (socket: WebSocket, stream: Duplex, authorization: string | undef
 /** Sets a socket up for the protocol; undefined: the client has asked for another one, and the socket is closed. */
 function createOpener(options: GraphqlSocket, isDraining: () => boolean): Open<OpenSocket | undefined> {
   const { log } = options
+  const operationOptions = { ...options, isDraining }
   const counts = {
     sockets: new Counts(options.ownerSocketLimit),
     tokenless: new Counts(options.guestSocketLimit),
@@ -113,7 +114,7 @@ function createOpener(options: GraphqlSocket, isDraining: () => boolean): Open<O
       return undefined
     }
     const session = new SocketSession(wire, counts, options)
-    const operations = new SocketOperations(wire, { ...options, isDraining })
+    const operations = new SocketOperations(wire, operationOptions)
     const connection = new SocketConnection({ wire, session, operations, authorization, log })
     socket.on('message', (data) => connection.receive((data as Buffer).toString()))
     socket.on('ping', (data) => wire.pong(data))
