@@ -9,7 +9,10 @@ import type { Client, ClientOptions, SubscribePayload } from 'graphql-ws'
 export interface ConnectionSettings {
   /** Where to connect: `wss://…/graphql`, of the gateway or of a router before it. */
   readonly url: string
-  /** Gives the `Authorization` value (`Bearer …`) for each new connection: a fresh one, when the last has expired. */
+  /**
+   * Gives the `Authorization` value (`Bearer …`) for each new connection: a fresh one, when the last has expired. It is
+   * awaited before the connection is opened, so it may take its time. When it fails, it is called again, as after a lost connection.
+   */
   readonly getAuthorization?: () => string | undefined | Promise<string | undefined>
   /** Opens the connection for whoever has a watch token and nothing else. */
   readonly watchToken?: string
@@ -19,34 +22,40 @@ const FIRST_RETRY_MS = 500
 const LAST_RETRY_MS = 30_000
 const PING_EVERY_MS = 10_000
 const PONG_WITHIN_MS = 5_000
-/** Close codes: of the gateway, for a proof that is not good or has expired; of ours, for a connection that is dead. */
+/** Close codes of the gateway: the token is missing or not good; it has expired, or (of other servers) is not enough. */
+const UNAUTHORIZED = 4401
 const FORBIDDEN = 4403
+/** Our own close code: the connection is dead. */
 const CONNECTION_LOST = 4408
 
 /**
  * Options for graphql-ws's `createClient`. A connection that breaks is made again without limit, after 0.5 s at
  * first and 30 s at last, with jitter, so that many clients do not come back at once; one that is dead without
- * having been closed is found out within 15 s. Only where the proof itself is not good (4403, but for one that has
- * expired), or what is sent cannot be understood, is the connection given up: operations fail with that CloseEvent.
+ * having been closed is found out within 15 s. Only when the token is refused (4401, 4403 but for one that has expired,
+ * HTTP 401 and 403), or a message cannot be understood, is the connection given up, and its operations fail.
  */
 export function toClientOptions({ url, getAuthorization, watchToken }: ConnectionSettings): ClientOptions {
   let socket: ClosableSocket | undefined
   let deadline: ReturnType<typeof setTimeout> | undefined
+  let authorization: Promise<string | undefined> | undefined
   return {
-    url,
+    // graphql-ws awaits this before it opens the socket, so that the server's time for connection_init does not run yet.
+    async url() {
+      authorization = Promise.resolve().then(() => getAuthorization?.())
+      // A rejection here would leave graphql-ws waiting for ever; `connectionParams` may reject.
+      await authorization.catch(() => undefined)
+      return url
+    },
     async connectionParams() {
-      const authorization = await getAuthorization?.()
+      const value = await authorization
       return {
-        ...(authorization !== undefined && { Authorization: authorization }),
+        ...(value !== undefined && { Authorization: value }),
         ...(watchToken !== undefined && { watchToken }),
       }
     },
     retryAttempts: Infinity,
     retryWait: (retries) => wait(toRetryMs(retries)),
-    shouldRetry: (event) => {
-      const { code, reason } = event as { code?: unknown; reason?: unknown }
-      return code !== FORBIDDEN || reason === 'TOKEN_EXPIRED'
-    },
+    shouldRetry: (event) => hasExpired(event) || !LASTING.includes(toAuthError(event)?.code ?? ''),
     keepAlive: PING_EVERY_MS,
     on: {
       opened: (opened) => (socket = opened as typeof socket),
@@ -124,8 +133,8 @@ const MAX_FAILURES = 10
 /**
  * Follows a task with `taskUpdated` until it has settled: each state once, in order. A stream that ends before that,
  * because a replica or a router on the way stops, is opened again after the version that was seen last.
- * @throws FollowError when the task is not there, the right to see it is over, or errors do not pass; a CloseEvent
- * when the connection was given up.
+ * @throws FollowError when the task is not there, the token is missing, not good or not enough, or errors do not pass; a
+ * CloseEvent when the connection was given up for another reason.
  */
 export async function* followTask<Task extends FollowedTask = FollowedTask>(
   client: Pick<Client, 'iterate'>,
@@ -189,16 +198,45 @@ async function* iterate<Task>(
   } catch (errors) {
     if (Array.isArray(errors)) yield { errors: errors as GraphQLFormattedError[] }
     else if (isPassing(errors)) yield { errors: [{ message: 'The connection was closed.' }] }
-    else throw errors
+    else throw toAuthError(errors) ?? errors
   } finally {
     signal?.removeEventListener('abort', end)
   }
 }
 
+/** What graphql-ws gives up with: a CloseEvent, an ErrorEvent, or an error. */
+interface Failure {
+  readonly code?: unknown
+  readonly reason?: unknown
+  readonly message?: unknown
+}
+
+function toFailure(error: unknown): Failure {
+  return typeof error === 'object' && error !== null ? error : {}
+}
+
 /** Whether a connection that graphql-ws has given up may be made again: faults of the server pass. */
 function isPassing(error: unknown): boolean {
-  const { code } = (typeof error === 'object' && error !== null ? error : {}) as { code?: unknown }
+  const { code } = toFailure(error)
   return code === 1011 || code === 4500
+}
+
+function hasExpired(error: unknown): boolean {
+  const { code, reason } = toFailure(error)
+  return code === FORBIDDEN && reason === 'TOKEN_EXPIRED'
+}
+
+/** Of a connection that was refused for its token; undefined: for another reason. Browsers do not show an HTTP status. */
+function toAuthError(error: unknown): FollowError | undefined {
+  const { code, reason, message } = toFailure(error)
+  const status = typeof message === 'string' ? /server response: (401|403)$/.exec(message)?.[1] : undefined
+  if (code === UNAUTHORIZED || status === '401' || hasExpired(error) || reason === 'UNAUTHENTICATED')
+    return new FollowError('UNAUTHENTICATED', 'The token is missing, is not good, or has expired.')
+  if (code === FORBIDDEN || status === '403')
+    return new FollowError('FORBIDDEN', 'The server does not let this caller in.')
+  if (reason === 'AUTH_UNAVAILABLE')
+    return new FollowError(reason, 'Tokens cannot be verified at the moment.')
+  return undefined
 }
 
 function toQuery(selection: string): string {

@@ -54,6 +54,8 @@ export interface Config {
   readonly watchTokenLifetimeMs: number
   /** Whether sockets that bring no token are let in, to follow tasks by watch tokens. */
   readonly guestSockets: boolean
+  /** Sockets that bring no token, all together; null: no limit. */
+  readonly guestSocketLimit: number | null
   readonly introspection: boolean
   readonly graphiql: boolean
   readonly logLevel: LogLevel
@@ -147,6 +149,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     watchTokenSecrets: env.WATCH_TOKEN_SECRETS ?? null,
     watchTokenLifetimeMs: (env.WATCH_TOKEN_TTL_S ?? 3_600) * 1_000,
     guestSockets: env.GUEST_SOCKETS ?? false,
+    guestSocketLimit: env.GUEST_SOCKET_LIMIT === undefined ? 1_000 : env.GUEST_SOCKET_LIMIT,
     introspection: env.INTROSPECTION ?? !live,
     graphiql: env.GRAPHIQL ?? !live,
     logLevel: env.LOG_LEVEL ?? 'info',

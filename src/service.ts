@@ -191,7 +191,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
     config.upstream.url === null ? await addEmbeddedSandbox(app, config, log, overrides, embedded) : null
 
   const schema = await createSchema(log)
-  const prepare = createPrepare(schema, { introspection: config.introspection })
+  const prepare = createPrepare(schema, { introspection: config.introspection, log })
   const callbackPolicy = { canSign: signer.canSign, allowedHosts: config.callbackAllowHosts }
   const watchTokens = createWatchTokens({
     secrets: config.watchTokenSecrets ?? (mode === 'SANDBOX' ? [systemSecrets.newToken()] : []),
@@ -203,11 +203,13 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const authenticate = createAuthenticate(config.auth, { log, refusals })
   const graphql = { schema, prepare, log, createContext }
   const { ownerSocketLimit, socketOperationLimit, guestSockets, graphiql, subscriptionCallbackUrls } = config
+  const { guestSocketLimit } = config
   const streams = createHttpStreams(socketOperationLimit)
   const http = { ...graphql, streams, door: createDoor({ authenticate, refusals, log, isDraining }) }
   opened.use(await addGraphqlRoute(app, { ...http, graphiql, subscriptionCallbackUrls }))
   addStreamRoute(app, http)
-  const session = { authenticate, watchTokens, guestSockets, ownerSocketLimit, socketOperationLimit }
+  const limits = { ownerSocketLimit, socketOperationLimit, guestSocketLimit }
+  const session = { authenticate, watchTokens, guestSockets, ...limits }
   const sockets = opened.use(openGraphqlSocket(app.server, { ...graphql, ...session, access, clock }))
   await app.listen({ host: config.host, port: config.port })
   if (callbackApp !== app) await callbackApp.listen({ host: config.host, port: config.callbackPort ?? 0 })

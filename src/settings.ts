@@ -109,6 +109,7 @@ export const settings = z.object({
     .optional(),
   WATCH_TOKEN_TTL_S: integer(60, 86_400).optional(),
   GUEST_SOCKETS: onOff.optional(),
+  GUEST_SOCKET_LIMIT: integer(0, 1_000_000).transform(limitOrNone).optional(),
   POLL_INTERVAL_MS: duration.optional(),
   TASK_DEADLINE_MS: duration.optional(),
   REASSERT_MS: duration.optional(),

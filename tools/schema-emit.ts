@@ -69,15 +69,15 @@ Always GraphQL errors, never a \`problem\`; with the same keys in \`extensions\`
 
 | code | |
 |---|---|
-| \`BAD_USER_INPUT\` | An argument or variable is not usable; \`extensions.field\` names it. |
+| \`BAD_USER_INPUT\` | An argument or variable is not usable; \`extensions.field\` names it. Long messages are cut; after 19 errors a last one says that there are more. |
 | \`TASK_NOT_FOUND\` | \`taskUpdated\`: no task of yours has this id. |
 | \`GRAPHQL_PARSE_FAILED\`, \`GRAPHQL_VALIDATION_FAILED\`, \`OPERATION_RESOLUTION_FAILURE\` | The document is not one that can be run, or is over a limit. |
 | \`PERSISTED_QUERY_NOT_FOUND\` | HTTP only: the hash is not known (any more); send the document once, too. |
 | \`BAD_REQUEST\`, \`NOT_FOUND\`, \`PAYLOAD_TOO_LARGE\`, \`UNSUPPORTED_MEDIA_TYPE\` | The HTTP request is not one for GraphQL. |
-| \`UNAUTHENTICATED\` | HTTP 401, close code 4403: there is no bearer token, or not a good one. At the end of a stream: the token, or the watch token, has expired. |
+| \`UNAUTHENTICATED\` | HTTP 401, close code 4401: there is no bearer token, or not a good one. At the end of a stream, or close code 4403: the token, or the watch token, has expired. |
 | \`AUTH_UNAVAILABLE\` | HTTP 503, close code 1013: tokens cannot be verified at the moment. |
 | \`FORBIDDEN\` | The token lacks the scope; the host is not one that is served; or a router's callback URL is not one of \`SUBSCRIPTION_CALLBACK_URLS\`. |
-| \`TOO_MANY_OPERATIONS\` | Too many operations run on this socket, or too many of your streams over HTTP. |
+| \`TOO_MANY_OPERATIONS\` | Too many operations run on this socket, or too many of your streams over HTTP; for guests: of the streams of this task. |
 | \`SERVICE_UNAVAILABLE\` | HTTP 503, or at the end of a stream: this replica is stopping. Ask another. |
 | \`INTERNAL_SERVER_ERROR\` | Our fault. Quote \`correlationId\` to the operator: it finds the cause in the log. |
 `

@@ -23,8 +23,11 @@ export interface StreamTransport {
   readonly until: number | null
   /** The version that the caller says to have in the transport's own way; null: it does not say. */
   readonly afterVersion: number | null
-  /** Told of each stream before it begins; what it gives back is disposed of at the end. Throws where there are too many. */
-  onOpen(watch: WatchControl): Disposable
+  /**
+   * Called before each stream begins; what it returns is disposed of at the end. `guestTask`: the task that the stream follows
+   * by a watch token; null: by right of its owner. Throws where there are too many.
+   */
+  onOpen(watch: WatchControl, guestTask: string | null): Disposable
   /** Told the version of each state before the state is sent. */
   onVersion?(version: number): void
 }

@@ -91,11 +91,19 @@ export function toPublicError(error: GraphQLError, correlationId: string, log: L
   const { locations, path } = error
   const shared = { retryable: false, retryAfterMs: null, upstreamCode: null, taskId: null, correlationId }
   return {
-    message,
+    message: cut(message, MAX_MESSAGE_LENGTH),
     ...(locations && { locations }),
     ...(path && { path }),
     extensions: { ...shared, ...facts },
   }
+}
+
+/** graphql-js quotes the value that it refuses, however long it is. */
+const MAX_MESSAGE_LENGTH = 500
+const MAX_FIELD_LENGTH = 100
+
+function cut(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length).toWellFormed()}…`
 }
 
 /** What graphql-js says of the value of a variable or argument, as the caller's fault with the field named; undefined for any other. */
@@ -108,7 +116,9 @@ function toVariableError({ message, nodes, extensions }: GraphQLError): GraphQLE
   const field = variable
     ? toField(message, node.variable.name.value)
     : (/[Aa]rgument "([^"]+)"/.exec(message)?.[1] ?? toField(message, 'variables'))
-  return new GraphQLError(message, { extensions: { ...extensions, code, field } })
+  return new GraphQLError(message, {
+    extensions: { ...extensions, code, field: cut(field, MAX_FIELD_LENGTH) },
+  })
 }
 
 /** The innermost name that a variable error of graphql-js is about: it tells the path in its message only. */

@@ -28,6 +28,8 @@ export const LIMITS = {
   tokens: 1_000,
   depth: 10,
   aliases: 30,
+  /** Of an alias: it comes back with each item of a list. */
+  aliasLength: 100,
   rootFields: 20,
   mutationFields: 1,
   directives: 20,
@@ -53,6 +55,17 @@ const NOTHING: Size = { depth: 0, aliases: 0, directives: 0, fields: 0 }
 export const limitsRule: ValidationRule = (context): ASTVisitor => {
   const measured = new Map<string, Size>()
   return {
+    Field({ alias }) {
+      if (alias !== undefined && alias.value.length > LIMITS.aliasLength)
+        context.reportError(
+          new GraphQLError(
+            `An alias has ${alias.value.length} characters; the limit is ${LIMITS.aliasLength}.`,
+            {
+              nodes: alias,
+            },
+          ),
+        )
+    },
     OperationDefinition(operation) {
       const size = measure(context, measured, operation.selectionSet)
       const mutation = operation.operation === OperationTypeNode.MUTATION

@@ -1,6 +1,8 @@
 import {
   createSourceEventStream,
   execute,
+  Kind,
+  visit,
   type DocumentNode,
   type ExecutionArgs,
   type ExecutionResult,
@@ -31,9 +33,8 @@ const MAX_TOLD = 8
 let latest: { readonly event: object | null; readonly told: Told[] } = { event: null, told: [] }
 
 /**
- * Runs a subscription for a transport that sends JSON: an iterator that sends each event itself, yields nothing, and is
- * done when the stream is. An event that is one object for many subscribers, who ask the same and may see the
- * same, is executed and written down once; but what has errors for each, because they bear the operation's id.
+ * Starts a subscription for a transport that sends JSON. An event that is one object for many subscribers, who ask the
+ * same and may see the same, is executed and serialized once; one with errors for each, because they bear the operation's id.
  *
  * Resolves to a result where the subscription cannot begin.
  */
@@ -42,7 +43,8 @@ export async function runLive(args: LiveArgs, log: Log): Promise<Live | Executio
   return Symbol.asyncIterator in stream ? new Live(stream as Watch, args, log) : stream
 }
 
-class Live implements AsyncIterableIterator<never, undefined> {
+/** A subscription that sends its events itself. */
+export class Live {
   readonly #watch: Watch
   readonly #args: LiveArgs
   readonly #log: Log
@@ -53,21 +55,16 @@ class Live implements AsyncIterableIterator<never, undefined> {
     this.#log = log
   }
 
-  [Symbol.asyncIterator](): this {
-    return this
-  }
-
-  async next(): Promise<IteratorReturnResult<undefined>> {
+  /** Sends every event; resolves at the end of the stream. */
+  async run(): Promise<void> {
     await this.#watch.giveTo((event) => {
       const text = this.#tell(event)
       return typeof text === 'string' ? this.#args.send(text) : text.then(this.#args.send)
     })
-    return { done: true, value: undefined }
   }
 
-  async return(): Promise<IteratorReturnResult<undefined>> {
+  async stop(): Promise<void> {
     await this.#watch.return?.()
-    return { done: true, value: undefined }
   }
 
   #tell(event: WatchEvent): string | Promise<string> {
@@ -116,19 +113,33 @@ function compile(args: LiveArgs): Run {
   if (operations === undefined) compiled.set(document, (operations = new Map<string, Run>()))
   let run = operations.get(operationName ?? '')
   if (run === undefined) {
-    const query = compileQuery(schema, document, operationName ?? undefined)
-    run = isCompiledQuery(query)
-      ? query.query
-      : (rootValue, contextValue, variableValues) =>
-          execute({
-            ...args,
-            rootValue,
-            contextValue,
-            variableValues: variableValues as Record<string, unknown>,
-          })
+    const query = isMisreadByJit(document) ? null : compileQuery(schema, document, operationName ?? undefined)
+    run =
+      query !== null && isCompiledQuery(query)
+        ? query.query
+        : (rootValue, contextValue, variableValues) =>
+            execute({
+              ...args,
+              rootValue,
+              contextValue,
+              variableValues: variableValues as Record<string, unknown>,
+            })
     operations.set(operationName ?? '', run)
   }
   return run
+}
+
+/** graphql-jit loses a response key `__proto__`, and a fragment that is spread again after a spread that is skipped. */
+function isMisreadByJit(document: DocumentNode): boolean {
+  const found = new Set<Kind | '__proto__'>()
+  visit(document, {
+    Name({ value }) {
+      if (value === '__proto__') found.add(value)
+    },
+    FragmentSpread: ({ kind }) => void found.add(kind),
+    Directive: ({ kind }) => void found.add(kind),
+  })
+  return found.has('__proto__') || (found.has(Kind.FRAGMENT_SPREAD) && found.has(Kind.DIRECTIVE))
 }
 
 function asksTheSame(one: LiveArgs, other: LiveArgs): boolean {

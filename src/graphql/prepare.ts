@@ -18,7 +18,8 @@ import {
 import { collectFields } from 'graphql/execution/collectFields.js'
 import { LRUCache } from 'lru-cache'
 import { unauthenticated, type Caller } from './context.ts'
-import { requestError, withCode } from './errors.ts'
+import type { Log } from '../tasks/ports.ts'
+import { badUserInput, requestError, withCode } from './errors.ts'
 import { LIMITS, limitsRule, measureCost } from './limits.ts'
 
 /** Documents kept parsed and validated. */
@@ -43,7 +44,13 @@ export interface Prepare {
   ): Prepared<OperationDefinitionNode>
 }
 
-export function createPrepare(schema: GraphQLSchema, { introspection }: { introspection: boolean }): Prepare {
+export interface PrepareOptions {
+  readonly introspection: boolean
+  readonly log: Log
+}
+
+/** Neither method throws, whatever the document or the variables are. */
+export function createPrepare(schema: GraphQLSchema, { introspection, log }: PrepareOptions): Prepare {
   const rules = [
     ...specifiedRules,
     limitsRule,
@@ -52,45 +59,81 @@ export function createPrepare(schema: GraphQLSchema, { introspection }: { intros
   // graphql-js adds one error to say that there were more. Suggestions would tell what introspection does not.
   const options = { maxErrors: LIMITS.errors - 1, hideSuggestions: !introspection }
   const documents = new LRUCache<string, DocumentNode>({ max: MAX_CACHED_DOCUMENTS })
+
+  const checkDocument = (source: string): Prepared<DocumentNode> => {
+    const document = parseDocument(source)
+    if (document instanceof GraphQLError) return refuse(document)
+    const errors = validate(schema, document, rules, options)
+    if (errors.length > 0) return refuse(...errors.map((error) => withCode(INVALID, error)))
+    documents.set(source, document)
+    return { ok: true, value: document }
+  }
+  const checkOperation: Prepare['operation'] = (document, operationName, variables, { owner }) => {
+    const operation = getOperationAST(document, operationName)
+    if (!operation) {
+      const message = operationName
+        ? `Unknown operation named "${operationName}".`
+        : 'Must provide operation name if query contains multiple operations.'
+      return refuse(requestError('OPERATION_RESOLUTION_FAILURE', message))
+    }
+    if (owner === null && operation.operation !== OperationTypeNode.SUBSCRIPTION)
+      return refuse(unauthenticated())
+    const definitions = operation.variableDefinitions ?? []
+    const { errors, coerced } = getVariableValues(schema, definitions, variables ?? {}, options)
+    if (errors) return refuse(...errors.map(toInputError))
+    const fault = findRootFault(schema, document, operation, coerced)
+    if (fault) return refuse(fault)
+    const cost = measureCost(schema, document, operation, coerced)
+    if (cost <= LIMITS.cost) return { ok: true, value: operation }
+    const message = `The operation costs ${cost}; the limit is ${LIMITS.cost}. Ask for fewer tasks at once.`
+    return refuse(requestError(INVALID, message))
+  }
   return {
     document(source) {
       const known = documents.get(source)
       if (known) return { ok: true, value: known }
-      let document: DocumentNode
       try {
-        document = parse(source, { maxTokens: LIMITS.tokens })
+        return checkDocument(source)
       } catch (error) {
-        if (!(error instanceof GraphQLError)) throw error
-        return { ok: false, errors: [withCode('GRAPHQL_PARSE_FAILED', error)] }
+        return refuse(toRefusal(error, log))
       }
-      const errors = validate(schema, document, rules, options)
-      if (errors.length > 0)
-        return { ok: false, errors: errors.map((error) => withCode('GRAPHQL_VALIDATION_FAILED', error)) }
-      documents.set(source, document)
-      return { ok: true, value: document }
     },
-
-    operation(document, operationName, variables, { owner }) {
-      const operation = getOperationAST(document, operationName)
-      if (!operation) {
-        const message = operationName
-          ? `Unknown operation named "${operationName}".`
-          : 'Must provide operation name if query contains multiple operations.'
-        return { ok: false, errors: [requestError('OPERATION_RESOLUTION_FAILURE', message)] }
+    operation(...request) {
+      try {
+        return checkOperation(...request)
+      } catch (error) {
+        return refuse(toRefusal(error, log))
       }
-      if (owner === null && operation.operation !== OperationTypeNode.SUBSCRIPTION)
-        return { ok: false, errors: [unauthenticated()] }
-      const definitions = operation.variableDefinitions ?? []
-      const { errors, coerced } = getVariableValues(schema, definitions, variables ?? {}, options)
-      if (errors) return { ok: false, errors: [...errors] }
-      const fault = findRootFault(schema, document, operation, coerced)
-      if (fault) return { ok: false, errors: [fault] }
-      const cost = measureCost(schema, document, operation, coerced)
-      if (cost <= LIMITS.cost) return { ok: true, value: operation }
-      const message = `The operation costs ${cost}; the limit is ${LIMITS.cost}. Ask for fewer tasks at once.`
-      return { ok: false, errors: [requestError('GRAPHQL_VALIDATION_FAILED', message)] }
     },
   }
+}
+
+const INVALID = 'GRAPHQL_VALIDATION_FAILED'
+
+function refuse(...errors: GraphQLError[]): Prepared<never> {
+  return { ok: false, errors }
+}
+
+/** graphql-js throws some faults of a document in the middle of validation; anything else is our fault, or a deep recursion. */
+function toRefusal(error: unknown, log: Log): GraphQLError {
+  if (error instanceof GraphQLError) return withCode(INVALID, error)
+  log.error({ err: error }, 'a document could not be checked, and is refused')
+  return requestError(INVALID, 'The document or its variables cannot be checked: simplify them.')
+}
+
+/** The document, or what is wrong with its syntax. */
+function parseDocument(source: string): DocumentNode | GraphQLError {
+  try {
+    return parse(source, { maxTokens: LIMITS.tokens })
+  } catch (error) {
+    if (!(error instanceof GraphQLError)) throw error
+    return withCode('GRAPHQL_PARSE_FAILED', error)
+  }
+}
+
+/** That there were more errors than are reported is said of no variable in particular. */
+function toInputError(error: GraphQLError): GraphQLError {
+  return error.nodes ? error : badUserInput('variables', error.message)
 }
 
 /**
@@ -105,7 +148,7 @@ function findRootFault(
   variables: Record<string, unknown>,
 ): GraphQLError | undefined {
   const root = schema.getRootType(operation.operation)
-  const fragments: Record<string, FragmentDefinitionNode> = {}
+  const fragments = Object.create(null) as Record<string, FragmentDefinitionNode>
   for (const node of document.definitions)
     if (node.kind === Kind.FRAGMENT_DEFINITION) fragments[node.name.value] = node
   if (!root) return undefined

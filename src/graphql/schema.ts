@@ -123,7 +123,8 @@ const ENTITIES = ['UpscaleTask', 'MidjourneyTask']
 function isReference(value: unknown): boolean {
   if (typeof value !== 'object' || value === null || !('__typename' in value) || !('id' in value))
     return false
-  return ENTITIES.includes(String(value.__typename)) && typeof value.id === 'string'
+  const { __typename: type, id } = value
+  return typeof type === 'string' && ENTITIES.includes(type) && typeof id === 'string'
 }
 
 /** Scalars and resolvers of the decorated schema, by type, for the subgraph schema built from its SDL. */

@@ -60,7 +60,7 @@ async function watchTask(
     id,
     afterVersion: stream?.afterVersion ?? afterVersion,
     until: ends.length > 0 ? Math.min(...ends) : null,
-    ...(stream && { onOpen: (watch) => stream.onOpen(watch) }),
+    ...(stream && { onOpen: (watch) => stream.onOpen(watch, isGuest ? id : null) }),
   })
 }
 

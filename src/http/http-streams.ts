@@ -2,6 +2,7 @@ import type { StreamTransport } from '../graphql/context.ts'
 import { requestError } from '../graphql/errors.ts'
 import type { WatchControl } from '../tasks/watch.ts'
 import { ANONYMOUS, type Identity } from './auth.ts'
+import { Counts, toOwnerKey, toTaskKey } from './counts.ts'
 
 /** The subscriptions that run on HTTP: as server-sent events, or posted to a router. */
 export interface HttpStreams {
@@ -12,33 +13,33 @@ export interface HttpStreams {
   drain(): Promise<void>
 }
 
-/** `limit`: streams that one owner may have at once; null: any number. Like sockets, those of `anonymous` are not counted. */
+/**
+ * `limit`: streams that one owner may have at once, or all guests of one task together; null: any number. Like sockets, those
+ * of `anonymous` are not counted.
+ */
 export function createHttpStreams(limit: number | null): HttpStreams {
-  const owners = new Map<string, number>()
+  const counts = new Counts(limit)
   const watches = new Set<WatchControl>()
   let onEmpty: (() => void) | undefined
 
-  const count = (owner: string, step: 1 | -1) => {
-    const counted = (owners.get(owner) ?? 0) + step
-    if (limit !== null && counted > limit)
-      throw requestError('TOO_MANY_OPERATIONS', 'Too many of your subscriptions run already.')
-    if (counted > 0) owners.set(owner, counted)
-    else owners.delete(owner)
+  const take = (identity: Identity, guestTask: string | null) => {
+    if (identity === ANONYMOUS) return undefined
+    const key = identity.owner === null ? toTaskKey(guestTask ?? '') : toOwnerKey(identity.owner)
+    const place = counts.take(key)
+    if (place) return place
+    throw requestError('TOO_MANY_OPERATIONS', 'Too many of your subscriptions run already.')
   }
   return {
     transport: (identity) => ({
       until: identity.expiresAt,
       afterVersion: null,
-      onOpen(watch) {
-        const { owner } = identity
-        const counts = owner !== null && identity !== ANONYMOUS
-        if (counts) count(owner, 1)
+      onOpen(watch, guestTask) {
+        const place = take(identity, guestTask)
         watches.add(watch)
         return {
           [Symbol.dispose]() {
-            if (!watches.delete(watch)) return
-            if (counts) count(owner, -1)
-            if (watches.size === 0) onEmpty?.()
+            place?.[Symbol.dispose]()
+            if (watches.delete(watch) && watches.size === 0) onEmpty?.()
           },
         }
       },

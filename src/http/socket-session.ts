@@ -1,10 +1,12 @@
 import { CloseCode } from 'graphql-ws'
-import type { WebSocket } from 'ws'
 import type { Clock, Log } from '../tasks/ports.ts'
-import type { Caller, WatchTokens } from '../graphql/context.ts'
+import { type Caller, type StreamTransport, type WatchTokens } from '../graphql/context.ts'
+import { requestError } from '../graphql/errors.ts'
 import type { WatchControl } from '../tasks/watch.ts'
 import { ANONYMOUS, GUEST, type Authenticate, type Identity } from './auth.ts'
 import { UnauthenticatedError } from './auth-refusals.ts'
+import { toOwnerKey, toTaskKey, type Counts } from './counts.ts'
+import type { SocketWire } from './socket-wire.ts'
 
 /** A timer cannot be set for longer (2³¹ − 1 ms, about 24 days). */
 const MAX_TIMER_MS = 2_147_483_647
@@ -13,12 +15,13 @@ const LAST_STATE_MS = 500
 
 /** A socket on which nothing runs, and from which nothing is heard for this long, is closed. */
 const IDLE_MS = 600_000
-/** How long a client has to introduce itself (connection_init). */
-const INIT_MS = 3_000
+/** How long a client has for connection_init: it may have to fetch a token first. */
+const INIT_MS = 10_000
 
 /** Close codes that graphql-transport-ws leaves to the WebSocket protocol (RFC 6455, IANA registry). */
 const TRY_AGAIN_LATER = 1013
 const NORMAL_CLOSURE = 1000
+const UNAUTHENTICATED = 'UNAUTHENTICATED'
 
 export interface SessionOptions {
   readonly authenticate: Authenticate
@@ -27,8 +30,16 @@ export interface SessionOptions {
   readonly guestSockets: boolean
   readonly clock: Clock
   readonly log: Log
-  /** Sockets that one owner may have; null: any number. */
-  readonly ownerSocketLimit: number | null
+}
+
+/** What the sessions of a server share. */
+export interface SessionCounts {
+  /** Sockets, by owner, or by the task of the watch token that opened them. */
+  readonly sockets: Counts
+  /** Sockets that were opened without any token, all under one key. */
+  readonly tokenless: Counts
+  /** Subscriptions on those, by the task of their own watch token. */
+  readonly guestStreams: Counts
 }
 
 /** What a socket shows when it opens: a bearer token, or a watch token. */
@@ -38,80 +49,52 @@ export interface Proof {
 }
 
 /**
- * Who is at the other end of a socket, and for how long. Ends with the proof: at its expiry every running
- * subscription shows its state once more, then the socket is closed with 4403.
+ * Who is at the other end of a socket, and for how long. When the token expires, every running subscription shows its
+ * state once more and nothing new is run; then the socket is closed with 4403.
  */
-export class SocketSession {
+export class SocketSession implements Disposable {
   readonly #options: SessionOptions
-  readonly #socket: WebSocket
-  readonly #sockets: Map<string | null, number>
+  readonly #wire: SocketWire
+  readonly #counts: SessionCounts
   readonly #watches = new Set<WatchControl>()
   #identity: Identity | undefined
+  /** The task of the watch token that has opened the socket. */
+  #guestTask: string | null = null
+  #isExpired = false
+  #place: Disposable | undefined
   #expiry: Disposable | undefined
   #heardAt: number
-  #mutations: Set<string> | undefined
-  #onQuiet: (() => void) | undefined
-  #countOperations = () => 0
 
-  /** `sockets` counts the sockets of each owner, over all sessions. */
-  constructor(socket: WebSocket, sockets: Map<string | null, number>, options: SessionOptions) {
-    this.#socket = socket
-    this.#sockets = sockets
+  constructor(wire: SocketWire, counts: SessionCounts, options: SessionOptions) {
+    this.#wire = wire
+    this.#counts = counts
     this.#options = options
     this.#heardAt = options.clock.elapsed()
     this.#expiry = options.clock.after(INIT_MS, () =>
-      socket.close(CloseCode.ConnectionInitialisationTimeout, 'Connection initialisation timeout'),
+      wire.close(CloseCode.ConnectionInitialisationTimeout, 'Connection initialisation timeout'),
     )
   }
 
   /** The caller, once `open` has let them in. */
   get caller(): Caller {
     if (this.#identity === undefined) throw new Error('The session is not open')
-    const { owner, operator } = this.#identity
-    const onOpen = (watch: WatchControl) => {
-      this.#watches.add(watch)
-      return { [Symbol.dispose]: () => void this.#watches.delete(watch) }
-    }
-    return { owner, operator, stream: { until: null, afterVersion: null, onOpen } }
+    // Once the token has expired, the caller is nobody, until the socket is closed or a new token has come.
+    const { owner, operator } = this.#isExpired ? GUEST : this.#identity
+    return { owner, operator, stream: { until: null, afterVersion: null, onOpen: this.#onOpen } }
   }
 
-  /** Counts a mutation that runs on the socket, by the id of its operation. */
-  begin(id: string): void {
-    this.#mutations = (this.#mutations ?? new Set()).add(id)
-  }
-
-  /** Counts it no longer: it has been answered. */
-  end(id: string): void {
-    if (this.#mutations?.delete(id) && this.#mutations.size === 0) this.#onQuiet?.()
-  }
-
-  /** Resolves when no mutation runs on the socket. */
-  async quiet(): Promise<void> {
-    if (this.#mutations?.size) await new Promise<void>((resolve) => (this.#onQuiet = resolve))
-  }
-
-  /** How many operations run on the socket. */
-  get operations(): number {
-    return this.#countOperations()
-  }
-
-  /** Lets the caller in, or closes the socket and says false. `countOperations` tells how many run on it. */
-  async open(proof: Proof, countOperations: () => number): Promise<boolean> {
+  /** Lets the caller in, or closes the socket and resolves to false. */
+  async open(proof: Proof): Promise<boolean> {
     this.#expiry?.[Symbol.dispose]()
     this.#expiry = undefined
     const identity = await this.#identify(proof)
-    if (identity === undefined) return false
-    const { owner } = identity
-    const { ownerSocketLimit } = this.#options
-    const count = (this.#sockets.get(owner) ?? 0) + 1
-    if (identity !== ANONYMOUS && owner !== null && ownerSocketLimit !== null && count > ownerSocketLimit) {
-      this.#socket.close(TRY_AGAIN_LATER, 'TOO_MANY_SOCKETS')
+    if (identity === undefined || !this.#wire.isOpen) return false
+    this.#place = this.#takePlace(identity)
+    if (this.#place === undefined) {
+      this.#wire.close(TRY_AGAIN_LATER, 'TOO_MANY_SOCKETS')
       return false
     }
-    if (this.#socket.readyState !== this.#socket.OPEN) return false
-    this.#sockets.set(owner, count)
     this.#hold(identity)
-    this.#countOperations = countOperations
     return true
   }
 
@@ -121,13 +104,13 @@ export class SocketSession {
   }
 
   /** To be called now and then. */
-  closeIfIdle(): void {
-    if (this.operations > 0) this.touch()
+  closeIfIdle(operations: number): void {
+    if (operations > 0) this.touch()
     else if (this.#options.clock.elapsed() >= this.#heardAt + IDLE_MS)
-      this.#socket.close(NORMAL_CLOSURE, 'Idle')
+      this.#wire.close(NORMAL_CLOSURE, 'Idle')
   }
 
-  /** Goes on with a new token of the same owner; with any other the socket is closed. */
+  /** Goes on with a new token of the same owner; any other token closes the socket. */
   async extend(authorization: unknown): Promise<void> {
     const owner = this.#identity?.owner
     if (owner == null) return
@@ -136,39 +119,60 @@ export class SocketSession {
       if (this.#identity !== undefined) this.#hold(identity)
     } catch (error) {
       // Where the token cannot be verified, the session keeps the one it has.
-      if (error instanceof UnauthenticatedError) this.#socket.close(CloseCode.Forbidden, 'UNAUTHENTICATED')
+      if (error instanceof UnauthenticatedError) this.#wire.close(CloseCode.Unauthorized, UNAUTHENTICATED)
     }
   }
 
   [Symbol.dispose](): void {
     this.#expiry?.[Symbol.dispose]()
-    if (this.#identity === undefined) return
-    const { owner } = this.#identity
-    const left = (this.#sockets.get(owner) ?? 1) - 1
-    if (left > 0) this.#sockets.set(owner, left)
-    else this.#sockets.delete(owner)
+    this.#place?.[Symbol.dispose]()
     this.#identity = undefined
+  }
+
+  readonly #onOpen: StreamTransport['onOpen'] = (watch, guestTask) => {
+    const isTokenless = this.#identity?.owner === null && this.#guestTask === null
+    const counts = isTokenless && guestTask !== null
+    const place = counts ? this.#counts.guestStreams.take(toTaskKey(guestTask)) : undefined
+    if (counts && place === undefined)
+      throw requestError('TOO_MANY_OPERATIONS', 'Too many guests follow this task already.')
+    this.#watches.add(watch)
+    return {
+      [Symbol.dispose]: () => {
+        this.#watches.delete(watch)
+        place?.[Symbol.dispose]()
+      },
+    }
+  }
+
+  #takePlace(identity: Identity): Disposable | undefined {
+    const { sockets, tokenless } = this.#counts
+    if (identity === ANONYMOUS) return { [Symbol.dispose]: () => undefined }
+    if (identity.owner !== null) return sockets.take(toOwnerKey(identity.owner))
+    return this.#guestTask === null ? tokenless.take('all') : sockets.take(toTaskKey(this.#guestTask))
   }
 
   async #identify(proof: Proof): Promise<Identity | undefined> {
     try {
       return await this.#options.authenticate(proof.authorization, { guest: () => this.#toGuest(proof) })
     } catch (error) {
-      if (error instanceof UnauthenticatedError) this.#socket.close(CloseCode.Forbidden, 'UNAUTHENTICATED')
-      else this.#socket.close(TRY_AGAIN_LATER, 'AUTH_UNAVAILABLE')
+      if (error instanceof UnauthenticatedError) this.#wire.close(CloseCode.Unauthorized, UNAUTHENTICATED)
+      else this.#wire.close(TRY_AGAIN_LATER, 'AUTH_UNAVAILABLE')
       return undefined
     }
   }
 
   /** A caller without a bearer token is a guest with a good watch token, or where sockets without any are let in. */
   async #toGuest({ watchToken }: Proof): Promise<Identity | undefined> {
-    const token = typeof watchToken === 'string' && (await this.#options.watchTokens?.read(watchToken))
-    if (token) return { ...GUEST, expiresAt: token.expiresAt }
-    return this.#options.guestSockets ? GUEST : undefined
+    const token =
+      typeof watchToken === 'string' ? await this.#options.watchTokens?.read(watchToken) : undefined
+    if (token === undefined) return this.#options.guestSockets ? GUEST : undefined
+    this.#guestTask = token.taskId
+    return { ...GUEST, expiresAt: token.expiresAt }
   }
 
   #hold(identity: Identity): void {
     this.#identity = identity
+    this.#isExpired = false
     this.#expiry?.[Symbol.dispose]()
     if (identity.expiresAt === null) return
     const ms = Math.max(0, identity.expiresAt - this.#options.clock.now())
@@ -179,8 +183,9 @@ export class SocketSession {
   }
 
   #expire(): void {
+    this.#isExpired = true
     for (const watch of this.#watches) watch.repeat()
-    const close = () => this.#socket.close(CloseCode.Forbidden, 'TOKEN_EXPIRED')
+    const close = () => this.#wire.close(CloseCode.Forbidden, 'TOKEN_EXPIRED')
     if (this.#watches.size === 0) close()
     else this.#expiry = this.#options.clock.after(LAST_STATE_MS, close)
   }

@@ -127,8 +127,8 @@ class EventStream {
         ...transport,
         afterVersion: /^\d{1,9}$/.test(lastEventId ?? '') ? Number(lastEventId) : null,
         // Ended without a `complete`, so that the client connects again: to another replica.
-        onOpen: (watch) =>
-          transport.onOpen({ repeat: () => watch.repeat(), end: () => void reply.raw.destroy() }),
+        onOpen: (watch, guestTask) =>
+          transport.onOpen({ repeat: () => watch.repeat(), end: () => void reply.raw.destroy() }, guestTask),
         onVersion: (version) => void (this.#version = version),
       },
     }

@@ -172,8 +172,8 @@ function onEnd(context: OperationContext, ended: () => void): () => boolean {
   const { stream } = context
   let begun = false
   if (!stream) return () => begun
-  const onOpen: StreamTransport['onOpen'] = (watch) => {
-    const opened = stream.onOpen(watch)
+  const onOpen: StreamTransport['onOpen'] = (watch, guestTask) => {
+    const opened = stream.onOpen(watch, guestTask)
     begun = true
     return {
       [Symbol.dispose]() {

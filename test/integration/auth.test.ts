@@ -181,10 +181,10 @@ describe('with AUTH_JWKS_URL', () => {
         gateway.url,
         authorization === undefined ? undefined : { Authorization: authorization },
       )
-      expect(byPayload.first).toEqual([4403, 'UNAUTHENTICATED'])
+      expect(byPayload.first).toEqual([4401, 'UNAUTHENTICATED'])
       if (authorization !== undefined) {
         using byHeader = await connectSocket(gateway.url, undefined, { authorization })
-        expect(byHeader.first).toEqual([4403, 'UNAUTHENTICATED'])
+        expect(byHeader.first).toEqual([4401, 'UNAUTHENTICATED'])
       }
       expect(upstream.received).toHaveLength(0)
       expect(await countRefusals(reason)).toBe(before + (authorization === undefined ? 2 : 3))
@@ -355,7 +355,7 @@ describe('with AUTH_JWKS_URL', () => {
     for (const authorization of ['Bearer nonsense', `Bearer ${await provider.sign('bob')}`]) {
       using connection = await connectSocket(gateway.url, { authorization: long })
       connection.socket.send(JSON.stringify({ type: 'ping', payload: { authorization } }))
-      expect(await connection.closed).toEqual([4403, 'UNAUTHENTICATED'])
+      expect(await connection.closed).toEqual([4401, 'UNAUTHENTICATED'])
     }
   })
 })

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
 import { describe, expect, test } from '@jest/globals'
 import { buildSchema } from 'graphql'
@@ -111,9 +112,67 @@ describe('the client for frontends', () => {
     const rest = states.next()
     scene.clock.advance(61_000)
     scene.clock.advance(500)
-    await expect(rest).rejects.toMatchObject({ code: 4403, reason: 'UNAUTHENTICATED' })
+    await expect(rest).rejects.toMatchObject({ name: 'FollowError', code: 'UNAUTHENTICATED' })
     expect(tokens).toEqual([])
     await client.dispose()
+  })
+
+  test('has its token before it opens the socket, however long that takes, and asks again when that fails', async () => {
+    await using scene = await openScene({ AUTH_JWT_SECRET: SECRET })
+    const { clock, gateway } = scene
+    clock.advance(Date.now() - clock.now())
+    const { id } = await scene.submit(await sign(600))
+    const asked = Promise.withResolvers<void>()
+    const token = Promise.withResolvers<string>()
+    let calls = 0
+    let opened = 0
+    const getAuthorization = () => {
+      calls += 1
+      if (calls > 1) return sign(600)
+      asked.resolve()
+      return token.promise
+    }
+    const client = connect(gateway.url, { getAuthorization }, { on: { opened: () => (opened += 1) } })
+    const first = followTask(client, { id }).next()
+    await asked.promise
+    clock.advance(15_000)
+    expect(opened).toBe(0)
+    token.reject(new Error('The identity provider is away'))
+    expect((await first).value).toMatchObject({ version: 2 })
+    expect(calls).toBe(2)
+    await client.dispose()
+  })
+
+  test('throws a FollowError for each way in which a connection is refused for its token', async () => {
+    const server = createHttpServer()
+    const sockets = new WebSocketServer({ noServer: true })
+    let refuse = 401 as number | [number, string]
+    server.on('upgrade', (request, stream, head) => {
+      const refusal = refuse
+      if (typeof refusal === 'number') stream.end(`HTTP/1.1 ${refusal} No\r\nConnection: close\r\n\r\n`)
+      else sockets.handleUpgrade(request, stream, head, (socket) => socket.close(...refusal))
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const cases: [number | [number, string], string, number?][] = [
+      [401, 'UNAUTHENTICATED'],
+      [403, 'FORBIDDEN'],
+      [[4401, 'UNAUTHENTICATED'], 'UNAUTHENTICATED'],
+      [[4401, 'Unauthorized'], 'UNAUTHENTICATED'],
+      [[4403, 'UNAUTHENTICATED'], 'UNAUTHENTICATED'],
+      [[4403, 'Forbidden'], 'FORBIDDEN'],
+      // These pass: only a client that does not try again shows them.
+      [[4403, 'TOKEN_EXPIRED'], 'UNAUTHENTICATED', 0],
+      [[1013, 'AUTH_UNAVAILABLE'], 'AUTH_UNAVAILABLE', 0],
+    ]
+    for (const [refusal, code, retryAttempts] of cases) {
+      refuse = refusal
+      const client = connect(url, {}, retryAttempts === undefined ? {} : { retryAttempts })
+      const states = followTask(client, { id: 'x' })
+      await expect(states.next()).rejects.toMatchObject({ name: 'FollowError', code })
+    }
+    server.close()
   })
 
   test('follows the task of someone else by its watch token', async () => {

@@ -11,38 +11,7 @@ import {
 import { ManualClock } from '../support/clock.ts'
 import { collect, startGateway, type Gateway, type Result } from '../support/gateway.ts'
 import { json, startScriptedUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts'
-
-/** A socket on which a test speaks the protocol frame by frame. */
-async function openSocket(url: string, protocols = [GRAPHQL_TRANSPORT_WS_PROTOCOL]) {
-  const socket = new WebSocket(`${url.replace('http', 'ws')}/graphql`, protocols)
-  const frames: Record<string, unknown>[] = []
-  let arrived = Promise.withResolvers<void>()
-  socket.on('message', (data) => {
-    frames.push(JSON.parse((data as Buffer).toString()) as Record<string, unknown>)
-    arrived.resolve()
-    arrived = Promise.withResolvers()
-  })
-  const closed = once(socket, 'close').then(([code, reason]) => [code as number, String(reason)] as const)
-  await once(socket, 'open')
-  return {
-    socket,
-    frames,
-    closed,
-    send: (frame: unknown) => socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame)),
-    async next() {
-      while (frames.length === 0) await arrived.promise
-      return frames.shift()
-    },
-    [Symbol.dispose]: () => socket.terminate(),
-  }
-}
-
-async function openReadySocket(url: string) {
-  const socket = await openSocket(url)
-  socket.send({ type: 'connection_init' })
-  expect(await socket.next()).toEqual({ type: 'connection_ack' })
-  return socket
-}
+import { openReadySocket, openSocket } from '../support/socket.ts'
 
 const subscribe = (id: string, variables: object, query = print(FollowTaskDocument)) => ({
   id,
@@ -282,8 +251,6 @@ describe('the socket', () => {
         },
       ],
       [1009, (socket) => socket.send('x'.repeat(65 * 1024))],
-      // Says nothing: after three seconds of that.
-      [4408, () => undefined],
     ]
     for (const [code, misbehave] of cases) {
       using socket = await openSocket(gateway.url)
@@ -298,6 +265,19 @@ describe('the socket', () => {
     })
     for (const _time of [1, 2]) twice.send(subscribe('same', { id: data?.upscaleImage?.task?.id }))
     expect((await twice.closed)[0]).toBe(4409)
+  })
+
+  test('closes with 4408 when connection_init has not come within ten seconds', async () => {
+    const clock = new ManualClock()
+    await using manual = await startGateway({}, { clock })
+    using socket = await openSocket(manual.url)
+    using late = await openSocket(manual.url)
+    clock.advance(9_999)
+    late.send({ type: 'connection_init' })
+    expect(await late.next()).toEqual({ type: 'connection_ack' })
+    clock.advance(1)
+    expect(await socket.closed).toEqual([4408, 'Connection initialisation timeout'])
+    expect(late.socket.readyState).toBe(late.socket.OPEN)
   })
 
   test('is served at /graphql only', async () => {

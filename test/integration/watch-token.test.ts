@@ -92,7 +92,7 @@ describe('a watch token', () => {
     for (const each of [id, 'nobody']) {
       expect(await followByStream(scene, { id: each, watchToken })).toBe('UNAUTHENTICATED')
       expect(await followBySocket(scene, { id: each, watchToken }, { watchToken })).toEqual([
-        4403,
+        4401,
         'UNAUTHENTICATED',
       ])
     }
@@ -110,7 +110,7 @@ describe('a watch token', () => {
     }
     expect(await post('{ __typename }', { authorization: `Bearer ${watchToken}` })).toBe(401)
     expect(await followBySocket(scene, { id }, { authorization: `Bearer ${watchToken}` })).toEqual([
-      4403,
+      4401,
       'UNAUTHENTICATED',
     ])
     // A socket that it has opened runs nothing but what shows it again.
@@ -264,7 +264,7 @@ describe('a watch token', () => {
     scene.clock.advance(500)
     expect(await closed.promise).toBe(4403)
     expect(await followByStream(scene, { id, watchToken })).toBe('UNAUTHENTICATED')
-    expect(await followBySocket(scene, { id, watchToken }, { watchToken })).toEqual([4403, 'UNAUTHENTICATED'])
+    expect(await followBySocket(scene, { id, watchToken }, { watchToken })).toEqual([4401, 'UNAUTHENTICATED'])
     await client.dispose()
   })
 
@@ -319,7 +319,7 @@ test('with GUEST_SOCKETS a socket that brings nothing follows tasks by watch tok
   expect(await followBySocket(scene, { id, watchToken })).toBe(2)
   expect(await followBySocket(scene, { id })).toBe('UNAUTHENTICATED')
   expect(await followBySocket(scene, { id, watchToken }, { authorization: 'Bearer nonsense' })).toEqual([
-    4403,
+    4401,
     'UNAUTHENTICATED',
   ])
 })
@@ -334,7 +334,7 @@ test('a secret can be replaced while tokens that it signed are about; without se
   const { id } = await after.submit(alice)
   // Another task’s: verified, but for another id.
   expect(await followBySocket(after, { id, watchToken }, { watchToken })).toBe('UNAUTHENTICATED')
-  expect(await followBySocket(without, { id, watchToken }, { watchToken })).toEqual([4403, 'UNAUTHENTICATED'])
+  expect(await followBySocket(without, { id, watchToken }, { watchToken })).toEqual([4401, 'UNAUTHENTICATED'])
   expect((await without.submit(alice)).watchToken).toBeNull()
 })
 
@@ -344,7 +344,7 @@ test('nothing that a secret of both uses signs is taken for the other', async ()
   const alice = await sign('alice')
   const { id, watchToken } = await scene.submit(alice)
   expect(await followBySocket(scene, { id }, { authorization: `Bearer ${watchToken}` })).toEqual([
-    4403,
+    4401,
     'UNAUTHENTICATED',
   ])
   const forged = await new SignJWT({ sub: id })

@@ -1,0 +1,127 @@
+import type { Duplex } from 'node:stream'
+import type { WebSocket } from 'ws'
+import type { Log } from '../tasks/ports.ts'
+import { toTextFrame } from './text-frame.ts'
+
+/** How much may wait behind the message that is being sent. A client that leaves more unread is terminated. */
+const MAX_UNSENT_BYTES = 1024 * 1024
+/** RFC 6455 §5.5: a control frame holds 125 bytes, and two of a close frame's are the code. */
+const MAX_REASON_BYTES = 123
+const NOTHING = Buffer.alloc(0)
+
+/**
+ * The sending side of a socket: every write goes through here, so that memory is bounded. Events wait until the socket
+ * has drained; everything else is written at once, and the socket is terminated when too much of it is unsent.
+ *
+ * Text frames are written to the stream directly, between the frames of `ws`, which would take two buffers for each.
+ */
+export class SocketWire {
+  readonly #socket: WebSocket
+  readonly #stream: Duplex
+  readonly #log: Log
+  #maxUnsent = MAX_UNSENT_BYTES
+  /** What waits for the stream to drain, in order. */
+  #turns: (() => void)[] | undefined
+  #holds = 0
+
+  constructor(socket: WebSocket, stream: Duplex, log: Log) {
+    this.#socket = socket
+    this.#stream = stream
+    this.#log = log
+  }
+
+  /** False as soon as a close frame has been sent or received. */
+  get isOpen(): boolean {
+    return this.#socket.readyState === this.#socket.OPEN
+  }
+
+  /** Sends a message, given in parts, at once. */
+  send(...parts: readonly string[]): void {
+    if (!this.isOpen) return
+    const frame = toTextFrame(parts)
+    if (this.#mayWrite(frame.length)) this.#stream.write(frame)
+  }
+
+  /** Sends a message when the client has taken what was sent before. Resolves when it has left; undefined: it has. */
+  sendEvent(...parts: readonly string[]): Promise<void> | undefined {
+    if (this.#turns !== undefined || this.#stream.writableLength > 0)
+      return new Promise((resolve) =>
+        this.#inTurn(() => {
+          this.send(...parts)
+          this.#inTurn(resolve)
+        }),
+      )
+    this.send(...parts)
+    return this.#stream.writableLength === 0 ? undefined : new Promise((resolve) => this.#inTurn(resolve))
+  }
+
+  /** Answers a ping frame. */
+  pong(data: Buffer): void {
+    if (this.isOpen && this.#mayWrite(data.length)) this.#socket.pong(data)
+  }
+
+  /** Closes the socket. What arrives after that is not read. */
+  close(code: number, reason: string): void {
+    if (this.isOpen) this.#socket.close(code, toCloseReason(reason))
+  }
+
+  /** Reads nothing from the client until this has settled. Does not reject. */
+  async hold(until: Promise<void>): Promise<void> {
+    this.#holds += 1
+    this.#socket.pause()
+    try {
+      await until
+    } finally {
+      this.#holds -= 1
+      if (this.#holds === 0) this.#socket.resume()
+    }
+  }
+
+  /** One message may be larger than the limit; what is queued behind it may not. */
+  #mayWrite(bytes: number): boolean {
+    const unsent = this.#stream.writableLength
+    if (unsent === 0) this.#maxUnsent = bytes + MAX_UNSENT_BYTES
+    else if (unsent + bytes > this.#maxUnsent) {
+      this.#log.info({ unsent }, 'a socket was terminated: its client does not read')
+      this.#socket.terminate()
+      return false
+    }
+    return true
+  }
+
+  #inTurn(turn: () => void): void {
+    if (this.#turns !== undefined) {
+      this.#turns.push(turn)
+      return
+    }
+    this.#turns = [turn]
+    this.#takeTurns(this.#turns)
+  }
+
+  /** The callback of an empty write comes when everything before it has left, or the stream is destroyed. */
+  #takeTurns(turns: (() => void)[]): void {
+    const take = () => {
+      while (this.#isDrained()) {
+        const turn = turns.shift()
+        if (turn === undefined) {
+          this.#turns = undefined
+          return
+        }
+        turn()
+      }
+      this.#takeTurns(turns)
+    }
+    if (this.#stream.writable) this.#stream.write(NOTHING, take)
+    else queueMicrotask(take)
+  }
+
+  #isDrained(): boolean {
+    return this.#stream.writableLength === 0 || !this.#stream.writable
+  }
+}
+
+/** Whole characters only. `ws` throws at a longer reason. */
+function toCloseReason(reason: string): Buffer {
+  const bytes = Buffer.alloc(MAX_REASON_BYTES)
+  return bytes.subarray(0, new TextEncoder().encodeInto(reason, bytes).written)
+}
