@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import pg from 'pg'
+import { toStartError } from '../start-error.ts'
 
 /** SQLite: the tasks go into a file of their own, beside `file`. PostgreSQL: into a table that all replicas share. */
 export type SandboxDatabase =
@@ -93,12 +94,6 @@ function toTask({ id, task, due_at, completed_at }: Row): SandboxTask {
 
 const COLUMNS = 'id text NOT NULL UNIQUE, due_at bigint NOT NULL, completed_at bigint, task text NOT NULL'
 
-/** The file cannot be opened; the message names it and the setting. */
-class SandboxFileError extends Error {
-  override name = 'SandboxFileError'
-  readonly code = 'DATABASE_URL'
-}
-
 async function openSqlite(file: string): Promise<Connection> {
   try {
     if (file !== ':memory:') await mkdir(dirname(file), { recursive: true })
@@ -116,14 +111,11 @@ async function openSqlite(file: string): Promise<Connection> {
       },
     }
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new SandboxFileError(`DATABASE_URL: the sandbox cannot keep its tasks in ${file}: ${reason}`, {
-      cause: error,
-    })
+    throw toStartError(`DATABASE_URL: the sandbox cannot keep its tasks in ${file}`, error)
   }
 }
 
-/** PostgreSQL's lock of whoever creates the table: replicas start together, and IF NOT EXISTS alone is no protection. */
+/** Advisory lock for creating the table. Replicas start together, and IF NOT EXISTS alone can fail then. */
 const CREATE_LOCK = 7_233_612
 
 async function openPostgres(
@@ -144,7 +136,7 @@ async function openPostgres(
     )
   } catch (error) {
     await pool.end()
-    throw error
+    throw toStartError('DATABASE_URL: the sandbox cannot keep its tasks in PostgreSQL', error)
   }
   return {
     query: async (statement, values = []) => (await pool.query<Row>(statement, [...values])).rows,

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import sharp, { type Sharp } from 'sharp'
+import { StartError, toOneLine } from '../start-error.ts'
 
 /** Edge of a source picture in pixels; pictures from a folder are fitted into it. */
 const SOURCE_SIZE = 256
@@ -43,21 +44,18 @@ export async function createPictures(folder: string | null): Promise<Pictures> {
   }
 }
 
-/** The folder of SANDBOX_IMAGES cannot be used. `code` marks it as an error that a setting mends: no stack is printed. */
-class SandboxImagesError extends Error {
-  override name = 'SandboxImagesError'
-  readonly code = 'SANDBOX_IMAGES'
-}
-
 async function listImages(folder: string): Promise<string[]> {
-  const names = await readdir(folder).catch((cause: unknown) => {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new SandboxImagesError(`SANDBOX_IMAGES: cannot read the folder ${folder}: ${reason}`, { cause })
+  const remedy = 'name a folder of pictures, or leave it unset to have them drawn'
+  const names = await readdir(folder).catch((error: unknown) => {
+    const reason = toOneLine(error)
+    throw new StartError(`SANDBOX_IMAGES: cannot read the folder ${folder}: ${reason}; ${remedy}`, {
+      cause: error,
+    })
   })
   const files = names.filter((name) => /\.(png|jpe?g|webp|avif|gif|tiff?)$/i.test(name))
   if (files.length === 0)
-    throw new SandboxImagesError(
-      `SANDBOX_IMAGES: the folder ${folder} holds no picture (png, jpeg, webp, avif, gif or tiff)`,
+    throw new StartError(
+      `SANDBOX_IMAGES: the folder ${folder} holds no picture (png, jpeg, webp, avif, gif, tiff); ${remedy}`,
     )
   return files.sort().map((name) => join(folder, name))
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { text } from 'node:stream/consumers'
-import { describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { print } from 'graphql'
 import { createClient } from 'graphql-ws'
 import { SignJWT } from 'jose'
@@ -68,6 +68,39 @@ describe('the embedded sandbox', () => {
     expect(await settle(after, late)).toMatchObject({ status: 'SUCCEEDED' })
     const { data } = await after.run('HTTP', GetTaskDocument, { id: slow })
     expect(data?.upscaleTask).toMatchObject({ status: 'PROCESSING' })
+  })
+})
+
+describe('what a proxy answers in the place of the upstream', () => {
+  let gateway: Gateway
+  beforeAll(async () => {
+    gateway = await startGateway()
+  })
+  afterAll(async () => {
+    await gateway[Symbol.asyncDispose]()
+  })
+  const upscale = (taskId: string) =>
+    gateway.run('HTTP', UpscaleImageDocument, { input: { taskId, imageIndex: 0 } })
+
+  test.each([
+    ...[200, 500, 502, 504, 520, 524].flatMap((n) => [`sandbox-html-${n}`, `sandbox-empty-${n}`]),
+    'sandbox-empty',
+    'sandbox-no-id',
+  ])('%s leaves the task SUBMITTED until the callback comes', async (taskId) => {
+    const { data } = await upscale(taskId)
+    expect(data?.upscaleImage).toMatchObject({ task: { status: 'SUBMITTED' }, problem: null })
+    expect(await settle(gateway, data?.upscaleImage?.task?.id ?? '')).toMatchObject({ status: 'SUCCEEDED' })
+  })
+
+  test.each([
+    [429, 'UPSTREAM_RATE_LIMITED', 20_000],
+    [503, 'UPSTREAM_MAINTENANCE', 20_000],
+    [521, 'UPSTREAM_UNREACHABLE', expect.any(Number)],
+    [522, 'UPSTREAM_UNREACHABLE', expect.any(Number)],
+    [523, 'UPSTREAM_UNREACHABLE', expect.any(Number)],
+  ])('sandbox-html-%i is a refusal that can be tried again: %s', async (status, code, retryAfterMs) => {
+    const { data } = await upscale(`sandbox-html-${status}`)
+    expect(data?.upscaleImage?.problem).toMatchObject({ code, retryable: true, retryAfterMs })
   })
 })
 

@@ -9,6 +9,7 @@ import { openKeptTasks } from '../../src/sandbox/kept-tasks.ts'
 import type { SandboxOptions } from '../../src/sandbox/sandbox.ts'
 import { startSandbox } from '../../src/sandbox/standalone.ts'
 import { startScriptedUpstream, text } from '../support/scripted-upstream.ts'
+import { StartError } from '../../src/start-error.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 
 /** The vendor's numbers for a failure. */
@@ -663,13 +664,6 @@ describe('a sandbox that starts again', () => {
     expect(await after.record(id)).toMatchObject({ successFlag: 1, completeTime: expect.any(String) })
   })
 
-  test('says which file it cannot keep its tasks in, and which setting names it', async () => {
-    await using dir = await openTempDir()
-    await writeFile(join(dir.path, 'data'), 'a file where a folder should be')
-    await using receiver = await startReceiver()
-    await expect(start(dir.path, receiver)).rejects.toThrow(/^DATABASE_URL: .*\/data\/test\.db-sandbox: .+$/)
-  })
-
   test('remembers 10,000 tasks', async () => {
     await using tasks = await openKeptTasks({ kind: 'memory' }, silent)
     const request = { taskId: 'source', imageIndex: 0, waterMark: null, callBackUrl: null }
@@ -944,7 +938,7 @@ describe('a folder of pictures', () => {
       const folder = join(dir.path, name)
       const message = await openWorld({ images: folder }).then(
         () => 'it started',
-        (error: unknown) => (error instanceof Error && 'code' in error ? error.message : String(error)),
+        (error: unknown) => (error instanceof StartError ? error.message : String(error)),
       )
       expect(message).toMatch(/^SANDBOX_IMAGES: cannot read the folder .+$/)
       expect(message).toContain(folder)

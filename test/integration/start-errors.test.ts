@@ -62,6 +62,25 @@ describe('a start that fails says why in one line, without a stack or a secret',
     )
   })
 
+  test('a folder of pictures that is missing', async () => {
+    expect(await failure({ SANDBOX_IMAGES: `${dir.path}/none` })).toMatch(
+      /^SANDBOX_IMAGES: cannot read the folder \/.*\/none: ENOENT.*; name a folder of pictures, or leave it unset/,
+    )
+  })
+
+  test('a folder of pictures that holds none', async () => {
+    expect(await failure({ SANDBOX_IMAGES: dir.path })).toMatch(
+      /^SANDBOX_IMAGES: the folder \/.* holds no picture .*; name a folder of pictures, or leave it unset/,
+    )
+  })
+
+  test('a file for the tasks of the sandbox that is no database', async () => {
+    await writeFile(`${dir.path}/ok.db-sandbox`, 'something else '.repeat(1_000))
+    expect(await failure({})).toMatch(
+      /^DATABASE_URL: the sandbox cannot keep its tasks in \/.*\/ok\.db-sandbox: file is not a database; /,
+    )
+  })
+
   test('a PostgreSQL server that is not there, whatever addresses its name has', async () => {
     expect(await failure({ DATABASE_URL: 'postgres://u:secret@localhost:9/x' })).toMatch(
       /^DATABASE_URL: the PostgreSQL server localhost:9\/x: .*connect ECONNREFUSED 127\.0\.0\.1:9.*; check host and port/,
