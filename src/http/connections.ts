@@ -21,12 +21,12 @@ export interface ConnectionLimits {
  */
 export class Connections implements Disposable {
   readonly #open = new Map<Socket, Connection>()
-  readonly #stallMs: number
+  readonly #checkLimit: number
   readonly #timer: NodeJS.Timeout
 
   constructor(server: Server, { stallMs, checkMs }: ConnectionLimits) {
-    this.#stallMs = stallMs
-    this.#timer = setInterval(() => this.#destroyStalled(performance.now()), checkMs).unref()
+    this.#checkLimit = stallMs / checkMs
+    this.#timer = setInterval(() => this.#destroyStalled(), checkMs).unref()
     server.on('upgrade', (_request, socket) => {
       if (socket instanceof Socket) this.of(socket).upgrade()
     })
@@ -47,16 +47,16 @@ export class Connections implements Disposable {
   }
 
   /** Destroys what has stalled for too long and, while too much is unsent, what has stalled for longest. */
-  #destroyStalled(now: number): void {
-    const stalled: { readonly socket: Socket; readonly ms: number }[] = []
+  #destroyStalled(): void {
+    const stalled: { readonly socket: Socket; readonly checks: number }[] = []
     let unsent = 0
     for (const [socket, connection] of this.#open) {
       unsent += socket.writableLength
-      const ms = connection.stalledForMs(now)
-      if (ms > 0) stalled.push({ socket, ms })
+      const checks = connection.checkStall()
+      if (checks > 0) stalled.push({ socket, checks })
     }
-    for (const { socket, ms } of stalled.sort((a, b) => b.ms - a.ms)) {
-      if (ms < this.#stallMs && unsent <= UNSENT_LIMIT_BYTES) break
+    for (const { socket, checks } of stalled.sort((a, b) => b.checks - a.checks)) {
+      if (checks < this.#checkLimit && unsent <= UNSENT_LIMIT_BYTES) break
       unsent -= socket.writableLength
       socket.destroy()
     }
@@ -72,7 +72,7 @@ class Connection {
   #isRunning = false
   #isClosing = false
   #taken = 0
-  #takenAt = 0
+  #stalledChecks = 0
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -123,15 +123,17 @@ class Connection {
     if (this.#pending.length > 0) this.#socket.destroy()
   }
 
-  /** For how long the client has taken none of the bytes that wait for it; 0: none wait, or it takes them. */
-  stalledForMs(now: number): number {
+  /**
+   * In how many checks in a row the client had taken none of the bytes that wait for it. Checks are counted instead of
+   * time, because a process that was suspended must not blame its clients.
+   */
+  checkStall(): number {
     const { writableLength } = this.#socket
     const taken = writableLength === 0 ? -1 : this.#socket.bytesWritten - writableLength
-    if (writableLength === 0 || taken !== this.#taken) {
-      this.#taken = taken
-      this.#takenAt = now
-    }
-    return now - this.#takenAt
+    const hasStalled = writableLength > 0 && taken === this.#taken
+    this.#stalledChecks = hasStalled ? this.#stalledChecks + 1 : 0
+    this.#taken = taken
+    return this.#stalledChecks
   }
 
   #next(): void {

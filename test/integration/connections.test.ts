@@ -192,9 +192,10 @@ describe('a client that reads nothing', () => {
   }
 
   test('is cut off with the answer unsent, while one that reads it gets all of it', async () => {
-    await using gateway = await startGateway({}, { limits: { stallMs: 100, checkMs: 20, headersMs: 1_000 } })
-    using reader = await openRaw(gateway.url, toGet('/graphql', { accept: 'text/html', connection: 'close' }))
+    await using patient = await startGateway()
+    using reader = await openRaw(patient.url, toGet('/graphql', { accept: 'text/html', connection: 'close' }))
     const whole = await reader.ended()
+    await using gateway = await startGateway({}, { limits: { stallMs: 100, checkMs: 20, headersMs: 1_000 } })
     using client = await openRaw(gateway.url)
     client.socket.pause()
     client.write(toGet('/graphql', { accept: 'text/html' }))
