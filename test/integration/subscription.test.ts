@@ -171,15 +171,18 @@ describe('taskUpdated', () => {
 
   test('a subscriber that leaves is forgotten', async () => {
     const { id } = await submit()
-    const timers = () => clock.pending
+    // An operation counts until its watch has let go of its timer and its listener.
+    const open = async () => {
+      const metrics = await (await fetch(`${gateway.url}/metrics`)).text()
+      return /^upscale_subscriptions_open (\d+)$/m.exec(metrics)?.[1]
+    }
     using socket = await openReadySocket(gateway.url)
-    const idle = await steady(timers)
     for (const leave of [() => socket.send({ id: 'x', type: 'complete' }), () => socket.socket.terminate()]) {
       socket.send(subscribe('x', { id }))
       await socket.next()
-      while (timers() === idle) await new Promise(setImmediate)
+      expect(await open()).toBe('1')
       leave()
-      while (timers() > idle) await new Promise(setImmediate)
+      while ((await open()) !== '0') await new Promise(setImmediate)
     }
   })
 })

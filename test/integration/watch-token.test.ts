@@ -252,6 +252,8 @@ describe('a watch token', () => {
       webSocketImpl: WebSocket,
       retryAttempts: 0,
       connectionParams: { watchToken },
+      // The server closes the socket, not the client when its stream has ended.
+      lazyCloseTimeout: 60_000,
       on: { closed: (event) => closed.resolve((event as { code: number }).code) },
     })
     const events = client.iterate<Result['data']>({ query: FOLLOW, variables: { id, watchToken } })
