@@ -54,9 +54,18 @@ export interface Config {
   readonly watchTokenLifetimeMs: number
   /** Whether sockets that bring no token are let in, to follow tasks by watch tokens. */
   readonly guestSockets: boolean
+  /** Proxies that requests to the upstream, for keys, and of deliveries and router callbacks leave through. */
+  readonly proxies: ProxyConfig
   readonly introspection: boolean
   readonly graphiql: boolean
   readonly logLevel: LogLevel
+}
+
+/** Proxy URLs, with credentials, or null; and the hosts that are reached directly. */
+export interface ProxyConfig {
+  readonly http: string | null
+  readonly https: string | null
+  readonly noProxy: readonly string[]
 }
 
 /** Where tasks are kept: in one file, for one process; or in PostgreSQL, for any number of replicas. */
@@ -147,6 +156,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     watchTokenSecrets: env.WATCH_TOKEN_SECRETS ?? null,
     watchTokenLifetimeMs: (env.WATCH_TOKEN_TTL_S ?? 3_600) * 1_000,
     guestSockets: env.GUEST_SOCKETS ?? false,
+    proxies: { http: env.HTTP_PROXY ?? null, https: env.HTTPS_PROXY ?? null, noProxy: env.NO_PROXY ?? [] },
     introspection: env.INTROSPECTION ?? !live,
     graphiql: env.GRAPHIQL ?? !live,
     logLevel: env.LOG_LEVEL ?? 'info',
