@@ -45,6 +45,8 @@ export interface Config {
   readonly corsOrigins: readonly string[]
   /** Secrets that callbacks to callers' servers are signed with. */
   readonly signingSecrets: readonly SigningSecretConfig[]
+  /** How long a receiver is tried before a delivery is given up. */
+  readonly deliverForMs: number
   /** Hosts that may be called back although they are private. */
   readonly callbackAllowHosts: readonly string[]
   /** Where routers take the events of subscriptions (callback/1.0). */
@@ -56,9 +58,18 @@ export interface Config {
   readonly guestSockets: boolean
   /** Sockets that bring no token, all together; null: no limit. */
   readonly guestSocketLimit: number | null
+  /** Proxies that requests to the upstream, for keys, and of deliveries and router callbacks leave through. */
+  readonly proxies: ProxyConfig
   readonly introspection: boolean
   readonly graphiql: boolean
   readonly logLevel: LogLevel
+}
+
+/** Proxy URLs, with credentials, or null; and the hosts that are reached directly. */
+export interface ProxyConfig {
+  readonly http: string | null
+  readonly https: string | null
+  readonly noProxy: readonly string[]
 }
 
 /** Where tasks are kept: in one file, for one process; or in PostgreSQL, for any number of replicas. */
@@ -144,12 +155,14 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     socketOperationLimit: env.SOCKET_OPERATION_LIMIT === undefined ? 100 : env.SOCKET_OPERATION_LIMIT,
     corsOrigins: env.CORS_ORIGINS ?? [],
     signingSecrets: env.CALLBACK_SIGNING_SECRETS ?? [],
+    deliverForMs: (env.CALLBACK_RETRY_FOR_S ?? 86_400) * 1_000,
     callbackAllowHosts: env.CALLBACK_ALLOW_HOSTS ?? [],
     subscriptionCallbackUrls: env.SUBSCRIPTION_CALLBACK_URLS ?? [],
     watchTokenSecrets: env.WATCH_TOKEN_SECRETS ?? null,
     watchTokenLifetimeMs: (env.WATCH_TOKEN_TTL_S ?? 3_600) * 1_000,
     guestSockets: env.GUEST_SOCKETS ?? false,
     guestSocketLimit: env.GUEST_SOCKET_LIMIT === undefined ? 1_000 : env.GUEST_SOCKET_LIMIT,
+    proxies: { http: env.HTTP_PROXY ?? null, https: env.HTTPS_PROXY ?? null, noProxy: env.NO_PROXY ?? [] },
     introspection: env.INTROSPECTION ?? !live,
     graphiql: env.GRAPHIQL ?? !live,
     logLevel: env.LOG_LEVEL ?? 'info',

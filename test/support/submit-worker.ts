@@ -1,16 +1,15 @@
 /** Opens a store in a process of its own and submits the same request many times at once: see two-processes.test.ts. */
-import { createLookup } from '../../src/delivery/lookup.ts'
 import { createDeliverySender } from '../../src/delivery/sender.ts'
 import { createDeliverySigner } from '../../src/delivery/signer.ts'
 import { createLocalHints } from '../../src/hints/local.ts'
 import { createMemoryLimiter } from '../../src/limits/limiters.ts'
+import { createConnector } from '../../src/net/outbound.ts'
 import { createRateLimits } from '../../src/limits/rate-limits.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
 import { systemClock, systemSecrets } from '../../src/system.ts'
 import { createPollBudget } from '../../src/tasks/poll-budget.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
 import { createUpscaler } from '../../src/upstream/upscaler.ts'
-import { parseRetryAfter } from '../../src/upstream/wire.ts'
 import { POLICY } from './policy.ts'
 
 const [file = '', url = '', times = ''] = process.argv.slice(2)
@@ -20,6 +19,7 @@ await using stores = await openSqlite(file, hints)
 using upscaler = createUpscaler({
   baseUrl: () => url,
   apiKey: 'key',
+  connector: createConnector(),
   timeoutMs: 10_000,
   clock: systemClock,
   log,
@@ -30,8 +30,7 @@ const tasks = createTasks({
   sender: createDeliverySender({
     timeoutMs: 500,
     allowedHosts: [],
-    lookup: createLookup(),
-    parseRetryAfter,
+    connector: createConnector(),
     clock: systemClock,
   }),
   signer: createDeliverySigner([]),
