@@ -208,7 +208,7 @@ describe('Apollo’s HTTP callback protocol', () => {
       extensions: JSON.stringify(extensions),
     })
     const headers = { 'apollo-require-preflight': 'yes' }
-    const response = await fetch(`${scene.gateway.url}/graphql?${search}`, { headers })
+    const response = await fetch(`${scene.gateway.url}/graphql?${search.toString()}`, { headers })
     expect(response.status).toBeGreaterThanOrEqual(400)
     expect(router.messages).toEqual([])
   })
