@@ -74,13 +74,14 @@ export const callbackBody = z
 
 /**
  * HTTP statuses that prove, without an envelope, that the origin did not run the request: sent by a proxy or CDN in its
- * place (521–523, 525, 526 and 530 are Cloudflare's), or before any handler ran. 500, 502, 504, 520 and 524 prove
+ * place (407 by our own proxy; 521–523, 525, 526 and 530 by Cloudflare), or before any handler ran. 500, 502, 504, 520 and 524 prove
  * nothing: the origin may have taken the task.
  */
 const NOT_RUN: ReadonlyMap<number, UpscaleErrorCode> = new Map([
   [401, 'UPSTREAM_UNAUTHORIZED'],
   [402, 'INSUFFICIENT_CREDITS'],
   [404, 'UPSTREAM_NOT_FOUND'],
+  [407, 'UPSTREAM_UNREACHABLE'],
   [429, 'UPSTREAM_RATE_LIMITED'],
   [503, 'UPSTREAM_MAINTENANCE'],
   ...[403, 405, 411, 413, 414, 415, 417, 421, 426, 431].map(
