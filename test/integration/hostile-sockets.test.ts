@@ -86,8 +86,13 @@ describe('after its close frame a socket runs nothing', () => {
     socket.send('not json')
     socket.send(subscribe('1', MUTATION))
     expect((await socket.closed)[0]).toBe(4400)
-    await gateway.run('WebSocket', '{ __typename }')
-    expect(upstream.received).toEqual([])
+    // One that is stored after it, if it was run.
+    await gateway.run('HTTP', MUTATION.replace('"x"', '"after"'))
+    const { data } = await gateway.run<object, never>(
+      'HTTP',
+      '{ upscaleTasks { edges { node { source { id } } } } }',
+    )
+    expect(data).toEqual({ upscaleTasks: { edges: [{ node: { source: { id: 'after' } } }] } })
   })
 
   test('nor between the expiry of its token and the close frame', async () => {
@@ -141,9 +146,14 @@ describe('a client that does not read is terminated', () => {
     const isSubscribing = name.startsWith('operations')
     await using gateway = await startGateway()
     const socket = await openRawSocket(gateway.url)
-    if (isSubscribing) socket.write(toClientFrame('{"type":"connection_init"}'))
+    if (isSubscribing) {
+      socket.write(toClientFrame('{"type":"connection_init"}'))
+      await once(socket, 'readable')
+      expect(String(socket.read())).toContain('connection_ack')
+    }
     expect(await flood(socket, packet)).toBe('ended')
     await until(async () => (await gauge(gateway, 'upscale_sockets_open')) === 0)
+    expect(gateway.log()).toContain('a socket was terminated: its client does not read')
   })
 })
 
