@@ -53,19 +53,20 @@ export default tseslint.config(
   ),
   fence(
     ['src/store/**', 'src/hints/**', 'src/limits/**', 'src/upstream/**', 'src/delivery/**'],
-    '^\\.\\./(?!tasks/)',
-    'A port adapter knows the core and nothing else of ours. Let service.ts pass in what comes from elsewhere.',
+    '^\\.\\./(?!tasks/|net/)',
+    'A port adapter knows the core and src/net, and nothing else of ours. Let service.ts pass in what comes from elsewhere.',
   ),
   fence(
     ['src/graphql/**'],
-    '^\\.\\./(?!tasks/)',
-    'GraphQL knows the core only. Transports (src/http) import it, never the other way round.',
+    '^\\.\\./(?!tasks/|net/)',
+    'GraphQL knows the core and src/net only. Transports (src/http) import it, never the other way round.',
   ),
   fence(
     ['src/http/**'],
-    '^\\.\\./(?!tasks/|graphql/)',
-    'A transport knows the core and GraphQL. Let service.ts pass in what comes from an adapter.',
+    '^\\.\\./(?!tasks/|graphql/|net/)',
+    'A transport knows the core, GraphQL and src/net. Let service.ts pass in what comes from an adapter.',
   ),
+  fence(['src/net/**'], '^\\.\\./', 'src/net knows nothing else of ours: adapters import it.'),
   fence(
     ['src/sandbox/**'],
     '^\\.\\./',

@@ -56,9 +56,18 @@ export interface Config {
   readonly guestSockets: boolean
   /** Sockets that bring no token, all together; null: no limit. */
   readonly guestSocketLimit: number | null
+  /** Proxies that requests to the upstream, for keys, and of deliveries and router callbacks leave through. */
+  readonly proxies: ProxyConfig
   readonly introspection: boolean
   readonly graphiql: boolean
   readonly logLevel: LogLevel
+}
+
+/** Proxy URLs, with credentials, or null; and the hosts that are reached directly. */
+export interface ProxyConfig {
+  readonly http: string | null
+  readonly https: string | null
+  readonly noProxy: readonly string[]
 }
 
 /** Where tasks are kept: in one file, for one process; or in PostgreSQL, for any number of replicas. */
@@ -150,6 +159,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     watchTokenLifetimeMs: (env.WATCH_TOKEN_TTL_S ?? 3_600) * 1_000,
     guestSockets: env.GUEST_SOCKETS ?? false,
     guestSocketLimit: env.GUEST_SOCKET_LIMIT === undefined ? 1_000 : env.GUEST_SOCKET_LIMIT,
+    proxies: { http: env.HTTP_PROXY ?? null, https: env.HTTPS_PROXY ?? null, noProxy: env.NO_PROXY ?? [] },
     introspection: env.INTROSPECTION ?? !live,
     graphiql: env.GRAPHIQL ?? !live,
     logLevel: env.LOG_LEVEL ?? 'info',

@@ -1,9 +1,8 @@
-import type { AddressInfo, LookupFunction } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { openBackends } from './backends.ts'
 import type { Config, SigningSecretConfig } from './config.ts'
-import { createLookup } from './delivery/lookup.ts'
 import { createDeliverySender } from './delivery/sender.ts'
 import { createDeliverySigner } from './delivery/signer.ts'
 import { createContextFactory } from './graphql/context.ts'
@@ -25,6 +24,8 @@ import type { LocalHints } from './hints/local.ts'
 import { createRateLimits } from './limits/rate-limits.ts'
 import { createMetrics } from './metrics.ts'
 import type { Sandbox, SandboxOptions } from './sandbox/sandbox.ts'
+import { createFetch } from './net/fetch.ts'
+import { createConnector } from './net/outbound.ts'
 import { systemClock, systemSecrets } from './system.ts'
 import type { Clock } from './tasks/ports.ts'
 import { createTasks } from './tasks/tasks.ts'
@@ -43,8 +44,8 @@ export interface Service extends AsyncDisposable {
 /** What a test may put in the place of the real thing. */
 export interface Overrides {
   readonly clock?: Clock
-  /** How the names of callers' servers become addresses. */
-  readonly lookup?: LookupFunction
+  /** Name servers to ask instead of the system's: addresses with ports. */
+  readonly nameServers?: readonly string[]
   /** The hints of a service that is alone on its database, for whoever writes into that database directly. */
   readonly hints?: LocalHints
   /** Limits of HTTP connections that are not the usual ones. */
@@ -115,10 +116,13 @@ export async function startService(config: Config, log: Logger, overrides: Overr
 
   // Of this process alone: the embedded sandbox serves its own gateway and no one else.
   const sandboxKey = systemSecrets.newToken()
+  // One for each dependency.
+  const connect = () => createConnector(config.proxies, { servers: overrides.nameServers ?? [] })
   const upscaler = opened.use(
     createUpscaler({
       baseUrl: () => config.upstream.url ?? url() + SANDBOX_PREFIX,
       apiKey: config.upstream.url === null ? sandboxKey : config.upstream.apiKey,
+      connector: opened.use(connect()),
       timeoutMs: config.upstream.timeoutMs,
       clock,
       log,
@@ -131,7 +135,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
     createDeliverySender({
       timeoutMs: 10_000,
       allowedHosts: config.callbackAllowHosts,
-      lookup: overrides.lookup ?? createLookup(),
+      connector: opened.use(connect()),
       parseRetryAfter,
       clock,
     }),
@@ -200,13 +204,16 @@ export async function startService(config: Config, log: Logger, overrides: Overr
     refusals,
   })
   const createContext = createContextFactory({ tasks, mode, callbackPolicy, watchTokens })
-  const authenticate = createAuthenticate(config.auth, { log, refusals })
+  const fetchKeys = createFetch(opened.use(connect()).open())
+  const authenticate = createAuthenticate(config.auth, { log, refusals, fetchKeys })
   const graphql = { schema, prepare, log, createContext }
   const { ownerSocketLimit, socketOperationLimit, guestSockets, graphiql, subscriptionCallbackUrls } = config
   const { guestSocketLimit } = config
   const streams = createHttpStreams(socketOperationLimit)
   const http = { ...graphql, streams, door: createDoor({ authenticate, refusals, log, isDraining }) }
-  opened.use(await addGraphqlRoute(app, { ...http, graphiql, subscriptionCallbackUrls }))
+  // Not disposed of: the last messages to routers leave while everything else is being closed.
+  const routers = connect().open()
+  opened.use(await addGraphqlRoute(app, { ...http, graphiql, subscriptionCallbackUrls, routers }))
   addStreamRoute(app, http)
   const limits = { ownerSocketLimit, socketOperationLimit, guestSocketLimit }
   const session = { authenticate, watchTokens, guestSockets, ...limits }
@@ -329,7 +336,20 @@ function announce(config: Config, url: string, publicUrl: string | null, log: Lo
     )
   if (config.mode === 'LIVE' && config.auth.mode === 'none')
     log.warn('AUTH_MODE=none: whoever reaches this service can spend credits and see every task')
+  announceProxies(config, log)
   log.info(`GraphQL at ${url}/graphql${config.graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)
+}
+
+/** Names the proxies, without credentials. */
+function announceProxies({ proxies: { http, https } }: Config, log: Logger): void {
+  const named = [
+    ...new Set([http, https].flatMap((proxy) => (proxy === null ? [] : [new URL(proxy).origin]))),
+  ]
+  if (named.length > 0)
+    log.warn(
+      `Requests leave through the proxy ${named.join(' and ')}. It must refuse private destinations: the addresses of ` +
+        'callback URLs cannot be checked behind it',
+    )
 }
 
 function after(ms: number): Promise<void> {

@@ -10,14 +10,21 @@ export function readGiven(environment: Environment): { given: Given; faults: str
   const given: Given = {}
   const faults: string[] = []
   for (const name of SETTING_NAMES) {
-    const value = environment[name]
-    if (value === undefined || value === '') continue
+    const value = spellings(name)
+      .map((each) => environment[each])
+      .find((each) => each !== undefined && each !== '')
+    if (value === undefined) continue
     const text = value.trim()
     const fault = findDamage(text)
     if (fault === undefined) given[name] = text
     else faults.push(`${name} ${fault}`)
   }
   return { given, faults }
+}
+
+/** The proxies' names are shared with other programs, which read them in lower case first. */
+function spellings(name: string): string[] {
+  return name.endsWith('_PROXY') ? [name.toLowerCase(), name] : [name]
 }
 
 /** Characters that nothing shows, and that no setting holds: controls, line breaks, zero-width and directional marks, BOM. */
@@ -44,7 +51,7 @@ export interface Lookalike {
 
 /** Misspelt settings, such as UPSTREAM_APIKEY. Short names (HOST, PORT) resemble too much to judge. */
 export function findLookalikes(environment: Environment): Lookalike[] {
-  const known: ReadonlySet<string> = new Set(SETTING_NAMES)
+  const known: ReadonlySet<string> = new Set(SETTING_NAMES.flatMap(spellings))
   return Object.keys(environment).flatMap((name) => {
     const meant = known.has(name) ? undefined : SETTING_NAMES.find((setting) => resembles(name, setting))
     return meant === undefined ? [] : [{ name, meant }]

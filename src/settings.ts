@@ -30,6 +30,13 @@ const baseUrl = z
   .refine(isBaseUrl, 'must be an http(s) URL without user info, query or fragment')
   .transform((url) => new URL(url).href.replace(/\/+$/, ''))
 const list = z.string().transform((text) => text.split(',').map((item) => item.trim()))
+const proxy = z
+  .string()
+  .refine(
+    isProxy,
+    'must be http://HOST:PORT or https://HOST:PORT, with USER:PASSWORD@ before the host if the proxy asks for it',
+  )
+  .transform(toProxyUrl)
 /** `whsec_…`, or `owner=whsec_…`. */
 const SIGNING_SECRET = /^(?:(.+)=)?(whsec_[A-Za-z0-9+/]+={0,2})$/
 const onOff = z.enum(['on', 'off'], 'must be on or off').transform((value) => value === 'on')
@@ -61,6 +68,12 @@ export const settings = z.object({
   REDIS_URL: z
     .string()
     .regex(/^rediss?:\/\/\S+$/, 'must be redis://… or rediss://…')
+    .optional(),
+  HTTPS_PROXY: proxy.optional(),
+  HTTP_PROXY: proxy.optional(),
+  NO_PROXY: z
+    .string()
+    .transform((text) => text.split(/[\s,]+/).filter((entry) => entry !== ''))
     .optional(),
   AUTH_MODE: z.enum(['jwt', 'none'], 'must be jwt or none').optional(),
   AUTH_JWKS_URL: z
@@ -178,6 +191,27 @@ function hasUserInfo(text: string): boolean {
   if (!URL.canParse(text)) return false
   const { username, password } = new URL(text)
   return username !== '' || password !== ''
+}
+
+/** Without a scheme it is http, as in curl. */
+function toProxyUrl(text: string): string {
+  return text.includes('://') ? text : `http://${text}`
+}
+
+function isProxy(text: string): boolean {
+  if (!URL.canParse(toProxyUrl(text))) return false
+  const { protocol, pathname, search, hash, username, password } = new URL(toProxyUrl(text))
+  const web = protocol === 'http:' || protocol === 'https:'
+  return web && pathname === '/' && search + hash === '' && isDecodable(username + password)
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function isBaseUrl(text: string): boolean {

@@ -1,18 +1,17 @@
-import { Agent as HttpAgent } from 'node:http'
-import { Agent as HttpsAgent } from 'node:https'
-import type { LookupFunction } from 'node:net'
+import { isIP } from 'node:net'
 import got, { RequestError, type Response } from 'got'
-import { RequestFilteringHttpAgent, RequestFilteringHttpsAgent } from 'request-filtering-agent'
+import { PrivateAddressError } from '../net/guard.ts'
+import type { Connector } from '../net/outbound.ts'
+import { isPublicAddress } from '../net/public-address.ts'
 import type { DeliveryAnswer, DeliverySender } from '../tasks/delivery.ts'
 import type { Clock } from '../tasks/ports.ts'
 
 export interface DeliverySenderOptions {
   /** How long one attempt may take altogether. */
   readonly timeoutMs: number
-  /** Hosts that are told although they are private: names or addresses, exactly. */
+  /** Hosts that may be private: names or addresses, exactly. */
   readonly allowedHosts: readonly string[]
-  /** How names become addresses, but for those that are allowed: these are resolved in the system's way. */
-  readonly lookup: LookupFunction
+  readonly connector: Connector
   /** Reads a Retry-After header: milliseconds, or null. */
   parseRetryAfter(header: string | undefined, now: number): number | null
   readonly clock: Clock
@@ -22,20 +21,21 @@ export interface DeliverySenderOptions {
 const MAX_ANSWER_BYTES = 16 * 1024
 
 /**
- * Posts to callers' servers. Every connection is its own and is checked after the name was resolved: a name
- * that pointed elsewhere when it was given in is judged by where it points now. Redirects are not followed.
- * Disposing cuts short what is under way.
+ * Posts to callers' servers, and only to public addresses: each connection is new, and its address is checked after the name
+ * was resolved, because a name may point elsewhere than at input. Redirects are not followed. Disposing ends what is under way.
  */
 export function createDeliverySender(options: DeliverySenderOptions): DeliverySender & Disposable {
   const ended = new AbortController()
-  // Never pooled: a kept connection would not be checked again.
-  const guarded = {
-    http: new RequestFilteringHttpAgent({ keepAlive: false }),
-    https: new RequestFilteringHttpsAgent({ keepAlive: false }),
-  }
-  const open = { http: new HttpAgent({ keepAlive: false }), https: new HttpsAgent({ keepAlive: false }) }
+  // Connections are not kept: a kept one would not be checked again.
+  const guarded = options.connector.open({ guarded: true })
+  const open = options.connector.open()
   return {
     async send(url, headers, body) {
+      const { hostname } = new URL(url)
+      const isAllowed = options.allowedHosts.includes(hostname)
+      const address = hostname.replace(/^\[|\]$/g, '')
+      if (!isAllowed && isIP(address) !== 0 && !isPublicAddress(address))
+        return { kind: 'unanswered', cause: new PrivateAddressError(hostname, [address]).message }
       const answer = await new Promise<DeliveryAnswer>((resolve) => {
         let response: Response | undefined
         let size = 0
@@ -51,9 +51,7 @@ export function createDeliverySender(options: DeliverySenderOptions): DeliverySe
           method: 'POST',
           headers: { ...headers, 'content-type': 'application/json', 'user-agent': 'upscale-gateway' },
           body,
-          ...(options.allowedHosts.includes(new URL(url).hostname)
-            ? { agent: open }
-            : { agent: guarded, dnsLookup: options.lookup }),
+          agent: (isAllowed ? open : guarded).agentsFor(url),
           followRedirect: false,
           throwHttpErrors: false,
           retry: { limit: 0 },
@@ -71,7 +69,11 @@ export function createDeliverySender(options: DeliverySenderOptions): DeliverySe
       })
       return ended.signal.aborted && answer.kind === 'unanswered' ? 'cut short' : answer
     },
-    [Symbol.dispose]: () => ended.abort(),
+    [Symbol.dispose]() {
+      ended.abort()
+      guarded[Symbol.dispose]()
+      open[Symbol.dispose]()
+    },
   }
 }
 

@@ -1,4 +1,12 @@
-import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose'
+import {
+  createRemoteJWKSet,
+  customFetch,
+  errors,
+  jwtVerify,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+} from 'jose'
+import type { Fetch } from '../net/fetch.ts'
 import type { Log } from '../tasks/ports.ts'
 import { toCauseLine, toRefusalReason, UnauthenticatedError, type AuthRefusals } from './auth-refusals.ts'
 
@@ -49,6 +57,8 @@ export interface AuthenticateOptions {
 export interface AuthenticateDependencies {
   readonly log: Log
   readonly refusals: AuthRefusals
+  /** GETs the key set. */
+  readonly fetchKeys: Fetch
 }
 
 const OPERATOR_SCOPE = 'upscale:operate'
@@ -65,10 +75,10 @@ const ASYMMETRIC = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256
 
 export function createAuthenticate(
   policy: AuthPolicy,
-  { log, refusals }: AuthenticateDependencies,
+  { log, refusals, fetchKeys }: AuthenticateDependencies,
 ): Authenticate {
   if (policy.mode === 'none') return () => Promise.resolve(ANONYMOUS)
-  const verify = createVerify(policy)
+  const verify = createVerify(policy, fetchKeys)
   const host = 'jwksUrl' in policy.keys ? new URL(policy.keys.jwksUrl).host : null
   let warned = false
   return async (authorization, { guest, correlationId, owner } = {}) => {
@@ -95,7 +105,7 @@ export function createAuthenticate(
   }
 }
 
-function createVerify({ keys, issuer, audience }: Extract<AuthPolicy, { mode: 'jwt' }>) {
+function createVerify({ keys, issuer, audience }: Extract<AuthPolicy, { mode: 'jwt' }>, fetchKeys: Fetch) {
   const options = {
     algorithms: 'secret' in keys ? ['HS256'] : ASYMMETRIC,
     clockTolerance: LEEWAY_S,
@@ -103,15 +113,15 @@ function createVerify({ keys, issuer, audience }: Extract<AuthPolicy, { mode: 'j
     ...(issuer !== null && { issuer }),
     ...(audience !== null && { audience }),
   }
-  const getKey = toKeySource(keys)
+  const getKey = toKeySource(keys, fetchKeys)
   return async (token: string) => (await jwtVerify(token, getKey, options)).payload
 }
 
-function toKeySource(keys: { jwksUrl: string } | { secret: string }): JWTVerifyGetKey {
+function toKeySource(keys: { jwksUrl: string } | { secret: string }, fetchKeys: Fetch): JWTVerifyGetKey {
   if ('jwksUrl' in keys) {
     // An unknown key is looked up again, but not more often than once per cool-down.
     const times = { timeoutDuration: 5_000, cooldownDuration: 1_000, cacheMaxAge: 300_000 }
-    return createRemoteJWKSet(new URL(keys.jwksUrl), times)
+    return createRemoteJWKSet(new URL(keys.jwksUrl), { ...times, [customFetch]: fetchKeys })
   }
   const secret = new TextEncoder().encode(keys.secret)
   return () => secret

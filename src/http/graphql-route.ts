@@ -18,6 +18,7 @@ import {
 import type { CreateContext, OperationContext } from '../graphql/context.ts'
 import { requestError, toHttpStatus, toPublicError, withCode } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
+import type { Outbound } from '../net/outbound.ts'
 import type { Log } from '../tasks/ports.ts'
 import type { Door } from './door.ts'
 import { PAGE_POLICY, renderPage } from './graphiql-page.ts'
@@ -34,14 +35,26 @@ export interface GraphqlRoute {
   readonly streams: HttpStreams
   /** Where routers take the events of subscriptions; none: nowhere. */
   readonly subscriptionCallbackUrls: readonly string[]
+  /** How routers are reached. */
+  readonly routers: Outbound
 }
 
 /** GraphQL over HTTP at `/graphql`: Apollo Server; and GraphiQL for browsers, where it is enabled. */
 export async function addGraphqlRoute(
   app: FastifyInstance,
-  { schema, prepare, log, graphiql, createContext, door, streams, subscriptionCallbackUrls }: GraphqlRoute,
+  {
+    schema,
+    prepare,
+    log,
+    graphiql,
+    createContext,
+    door,
+    streams,
+    subscriptionCallbackUrls,
+    routers,
+  }: GraphqlRoute,
 ): Promise<AsyncDisposable> {
-  const callbacks = createSubscriptionCallbacks(subscriptionCallbackUrls, log)
+  const callbacks = createSubscriptionCallbacks(subscriptionCallbackUrls, routers, log)
   const apollo = new ApolloServer<OperationContext>({
     schema,
     // Whatever limits an operation is in `prepare`: Apollo's own switches do not reach the socket.

@@ -17,6 +17,7 @@ import {
 import { z } from 'zod'
 import type { OperationContext, StreamTransport } from '../graphql/context.ts'
 import { requestError, toHttpStatus, toPublicError } from '../graphql/errors.ts'
+import type { Outbound } from '../net/outbound.ts'
 import type { Log } from '../tasks/ports.ts'
 import { isUnder, toKey } from './router-urls.ts'
 
@@ -57,10 +58,14 @@ export interface SubscriptionCallbacks {
 }
 
 /** `allowedUrls`: where routers take events; what is under one of them is allowed. */
-export function createSubscriptionCallbacks(allowedUrls: readonly string[], log: Log): SubscriptionCallbacks {
+export function createSubscriptionCallbacks(
+  allowedUrls: readonly string[],
+  outbound: Outbound,
+  log: Log,
+): SubscriptionCallbacks {
   const allowed = allowedUrls.map((url) => new URL(url))
   const taken = new Set<string>()
-  const fetcher = createFetcher(taken, log)
+  const fetcher = createFetcher(taken, outbound, log)
   return {
     plugin: takeUpAccepted(
       ApolloServerPluginSubscriptionCallback({ fetcher, logger: toLogger(log), retry: { retries: RETRIES } }),
@@ -187,11 +192,12 @@ function onEnd(context: OperationContext, ended: () => void): () => boolean {
 }
 
 /** Posts messages of the protocol. Redirects are not followed: the allow-list says where events go. */
-function createFetcher(taken: ReadonlySet<string>, log: Log): Fetcher {
+function createFetcher(taken: ReadonlySet<string>, outbound: Outbound, log: Log): Fetcher {
   const post = async (url: string, body: string) => {
     const { statusCode } = await got.post(url, {
       headers: { 'content-type': 'application/json', 'subscription-protocol': 'callback/1.0' },
       body,
+      agent: outbound.agentsFor(url),
       followRedirect: false,
       throwHttpErrors: false,
       retry: { limit: 0 },

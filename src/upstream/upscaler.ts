@@ -1,8 +1,8 @@
-import { Agent as HttpAgent, type ClientRequest } from 'node:http'
-import { Agent as HttpsAgent } from 'node:https'
+import type { ClientRequest } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import got, { type Got, RequestError } from 'got'
+import type { Connector, Outbound } from '../net/outbound.ts'
 import type { Clock, Log, Lookup, SubmitAnswer, SubmitRequest, Upscaler } from '../tasks/ports.ts'
 import { toFailure } from '../tasks/failure.ts'
 import { parseCredits, parseJson, parseLookup, parseRetryAfter, parseSubmitAnswer } from './wire.ts'
@@ -11,6 +11,7 @@ export interface UpscalerOptions {
   /** Base of the vendor's paths; asked for at each request, since the embedded sandbox knows its own late. */
   readonly baseUrl: () => string
   readonly apiKey: string
+  readonly connector: Connector
   /** How long the paid request may take altogether. */
   readonly timeoutMs: number
   readonly clock: Clock
@@ -31,15 +32,9 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
   const client = createClient(options.apiKey)
   const underWay = new Set<() => void>()
   let disposed = false
-  const pollAgents = {
-    http: new HttpAgent({ keepAlive: true }),
-    https: new HttpsAgent({ keepAlive: true }),
-  }
+  const polls = options.connector.open({ keepAlive: true })
   // The paid request never takes up an idle socket, so that a reset on it means what it says; see `send`.
-  const submitAgents = {
-    http: new HttpAgent({ keepAlive: false }),
-    https: new HttpsAgent({ keepAlive: false }),
-  }
+  const submits = options.connector.open()
   const ask: typeof send = async (operation, ...rest) => {
     // The service is ending: its answer could not be stored, and it may cost.
     if (disposed) return { kind: 'unreachable', cause: 'cut short' }
@@ -52,7 +47,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
   const submit: Upscaler['submit'] = async (request, correlationId) => {
     const outcome = await ask('submit', client, `${baseUrl()}/api/v1/mj/generateUpscale`, {
       method: 'POST',
-      agent: submitAgents,
+      outbound: submits,
       body: JSON.stringify(toBody(request)),
       timeoutMs: options.timeoutMs,
       underWay,
@@ -77,7 +72,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
   }
   const lookup: Upscaler['lookup'] = async (upstreamTaskId, { timeoutMs, correlationId }) => {
     const url = `${baseUrl()}/api/v1/mj/record-info?taskId=${encodeURIComponent(upstreamTaskId)}`
-    const request = { method: 'GET' as const, agent: pollAgents, timeoutMs, underWay }
+    const request = { method: 'GET' as const, outbound: polls, timeoutMs, underWay }
     const outcome = await ask('lookup', client, url, request)
     if (outcome.kind === 'answer') {
       const found = parseLookup(outcome.body)
@@ -89,7 +84,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
     return { kind: 'unavailable' }
   }
   const credits: Upscaler['credits'] = async ({ timeoutMs, correlationId }) => {
-    const request = { method: 'GET' as const, agent: pollAgents, timeoutMs, underWay }
+    const request = { method: 'GET' as const, outbound: polls, timeoutMs, underWay }
     const outcome = await ask('credits', client, `${baseUrl()}/api/v1/chat/credit`, request)
     if (outcome.kind === 'answer') return parseCredits(outcome.body)
     log.warn({ correlationId, cause: outcome.cause }, 'the credits could not be read')
@@ -110,8 +105,8 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
     [Symbol.dispose]() {
       disposed = true
       for (const end of underWay) end()
-      pollAgents.http.destroy()
-      pollAgents.https.destroy()
+      polls[Symbol.dispose]()
+      submits[Symbol.dispose]()
     },
   }
 }
@@ -148,7 +143,7 @@ type SendOutcome =
 
 interface SendOptions {
   readonly method: 'GET' | 'POST'
-  readonly agent: { http: HttpAgent; https: HttpsAgent }
+  readonly outbound: Outbound
   /** JSON. */
   readonly body?: string
   readonly timeoutMs: number
@@ -158,18 +153,21 @@ interface SendOptions {
 
 /**
  * One request, one outcome; never throws. Whether anything can have been sent is read off the socket
- * itself and not off error codes: bytes leave only after the connection (with TLS: the handshake) stands.
+ * itself and not off error codes: bytes leave only after the connection (with TLS: the handshake) stands. Through a proxy
+ * that is the connection to the proxy for http, and the TLS connection through its tunnel for https: a proxy that cannot be
+ * reached, or refuses the tunnel, proves that nothing was sent.
  */
 async function send(
   _operation: 'submit' | 'lookup' | 'credits',
   client: Got,
   url: string,
-  { method, agent, body, timeoutMs, underWay }: SendOptions,
+  { method, outbound, body, timeoutMs, underWay }: SendOptions,
 ): Promise<SendOutcome> {
   let connected = false
   const hasLeft = () => connected
   // As a stream: got's promise keeps more books than one small answer is worth, and would read an endless one to its end.
   const headers = body === undefined ? {} : { 'content-type': 'application/json' }
+  const agent = outbound.agentsFor(url)
   const request = client.stream(url, { method, agent, body, headers, timeout: { request: timeoutMs } })
   const end = () => request.destroy(new Error('cut short'))
   // Not an AbortSignal: its listeners are a chain, on which every request that is over would hang until a full collection.

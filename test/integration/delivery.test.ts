@@ -1,9 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { Webhook } from 'standardwebhooks'
-import { createLookup } from '../../src/delivery/lookup.ts'
 import { createDeliverySender } from '../../src/delivery/sender.ts'
 import { createDeliverySigner } from '../../src/delivery/signer.ts'
+import { createConnector } from '../../src/net/outbound.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { parseRetryAfter } from '../../src/upstream/wire.ts'
 import {
@@ -381,20 +381,16 @@ describe('a signature', () => {
 
 describe('a private network', () => {
   test('is not reached by a name that pointed to the public when it was given in', async () => {
-    await using dns = await startDnsServer('93.184.216.34')
+    let address = '93.184.216.34'
+    await using dns = await startDnsServer((_name, type) => (type === 'A' ? address : 'NODATA'))
     await using receiver = await startReceiver()
     const port = new URL(receiver.url).port
-    const { lookup } = dns
     const clock = new ManualClock()
-    await using gateway = await startGateway({}, { lookup, clock })
-    const resolved = await new Promise((resolve) =>
-      lookup('rebind.example.com', {}, (_error, address) => resolve(address)),
-    )
-    expect(resolved).toBe('93.184.216.34')
+    await using gateway = await startGateway({}, { nameServers: [dns.address], clock })
     const callBackUrl = `http://rebind.example.com:${port}/hook`
     // Refused by the sandbox, and so settled at once.
     const input = { taskId: 'sandbox-code-402', imageIndex: 0, callBackUrl }
-    dns.address = '127.0.0.1'
+    address = '127.0.0.1'
     const { data } = await gateway.run('HTTP', UpscaleImageDocument, { input })
     const id = data?.upscaleImage?.problem?.taskId ?? ''
     while (!gateway.log().includes('a callback was not delivered')) await turn()
@@ -414,7 +410,7 @@ describe('a private network', () => {
     using sender = createDeliverySender({
       timeoutMs: 2_000,
       allowedHosts: ['127.0.0.1'],
-      lookup: createLookup(),
+      connector: createConnector(),
       parseRetryAfter,
       clock: new ManualClock(),
     })
@@ -428,14 +424,17 @@ describe('a private network', () => {
     'http://[::1]',
     'http://[::ffff:127.0.0.1]',
     'http://0.0.0.0',
+    // Connections to the IPv4-compatible form of loopback are refused before they are made, too.
+    'http://[::7f00:1]',
+    'http://[fe00::1]',
+    'http://168.63.129.16',
   ])('is not reached by %s, although it stands there', async (base) => {
     await using receiver = await startReceiver()
-    await using dns = await startDnsServer('127.0.0.1')
     const clock = new ManualClock()
     using sender = createDeliverySender({
       timeoutMs: 2_000,
       allowedHosts: [],
-      lookup: dns.lookup,
+      connector: createConnector(),
       parseRetryAfter,
       clock,
     })

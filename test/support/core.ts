@@ -1,8 +1,8 @@
-import { createLookup } from '../../src/delivery/lookup.ts'
 import { createDeliverySender } from '../../src/delivery/sender.ts'
 import { createDeliverySigner } from '../../src/delivery/signer.ts'
 import { createLocalHints } from '../../src/hints/local.ts'
 import { createMemoryLimiter } from '../../src/limits/limiters.ts'
+import { createConnector } from '../../src/net/outbound.ts'
 import { createRateLimits, type RatePolicy } from '../../src/limits/rate-limits.ts'
 import { systemSecrets } from '../../src/system.ts'
 import type { Stores } from '../../src/store/stores.ts'
@@ -40,14 +40,21 @@ export async function openCore(
   const { store, outbox } = opened.use(await (open ? open(database, hints) : database.open(hints)))
   const clock = new ManualClock()
   const upscaler = opened.use(
-    createUpscaler({ baseUrl: () => upstream.url, apiKey: 'key', timeoutMs: 2_000, clock, log: silent }),
+    createUpscaler({
+      baseUrl: () => upstream.url,
+      apiKey: 'key',
+      timeoutMs: 2_000,
+      connector: createConnector(),
+      clock,
+      log: silent,
+    }),
   )
   const allowedHosts = ['127.0.0.1', 'localhost']
   const sender = opened.use(
     createDeliverySender({
       timeoutMs: deliveryTimeoutMs,
       allowedHosts,
-      lookup: createLookup(),
+      connector: createConnector(),
       parseRetryAfter,
       clock,
     }),

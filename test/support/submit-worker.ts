@@ -1,9 +1,9 @@
 /** Opens a store in a process of its own and submits the same request many times at once: see two-processes.test.ts. */
-import { createLookup } from '../../src/delivery/lookup.ts'
 import { createDeliverySender } from '../../src/delivery/sender.ts'
 import { createDeliverySigner } from '../../src/delivery/signer.ts'
 import { createLocalHints } from '../../src/hints/local.ts'
 import { createMemoryLimiter } from '../../src/limits/limiters.ts'
+import { createConnector } from '../../src/net/outbound.ts'
 import { createRateLimits } from '../../src/limits/rate-limits.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
 import { systemClock, systemSecrets } from '../../src/system.ts'
@@ -20,6 +20,7 @@ await using stores = await openSqlite(file, hints)
 using upscaler = createUpscaler({
   baseUrl: () => url,
   apiKey: 'key',
+  connector: createConnector(),
   timeoutMs: 10_000,
   clock: systemClock,
   log,
@@ -30,7 +31,7 @@ const tasks = createTasks({
   sender: createDeliverySender({
     timeoutMs: 500,
     allowedHosts: [],
-    lookup: createLookup(),
+    connector: createConnector(),
     parseRetryAfter,
     clock: systemClock,
   }),

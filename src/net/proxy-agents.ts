@@ -1,0 +1,118 @@
+import { Agent as HttpAgent, request as httpRequest, type ClientRequestArgs } from 'node:http'
+import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https'
+import { connect, type LookupFunction, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { connect as connectTls, TLSSocket } from 'node:tls'
+
+export interface ProxyAgentOptions {
+  /** With what authenticates us there. */
+  readonly proxy: URL
+  /** Resolves the proxy's name; names of targets are resolved by the proxy. */
+  readonly lookup: LookupFunction
+  readonly keepAlive: boolean
+}
+
+type OnConnection = (error: Error | null, connection: Duplex) => void
+
+/** How long a proxy has to open a tunnel, and then the target for the TLS handshake, in milliseconds. */
+const TUNNEL_TIMEOUT_MS = 30_000
+
+/** Sends http requests to a proxy. Node's agent writes them in the form for proxies; this one resolves the proxy's name. */
+export class ProxiedHttpAgent extends HttpAgent {
+  readonly #proxy: URL
+  readonly #lookup: LookupFunction
+
+  constructor({ proxy, lookup, keepAlive }: ProxyAgentOptions) {
+    super({ keepAlive, proxyEnv: { HTTP_PROXY: proxy.href } })
+    this.#proxy = proxy
+    this.#lookup = lookup
+  }
+
+  override createConnection(): Duplex {
+    const target = { ...toAddress(this.#proxy), lookup: this.#lookup }
+    if (this.#proxy.protocol === 'http:') return connect(target)
+    return connectTls({ ...target, servername: toServerName(target.host) })
+  }
+}
+
+/**
+ * Sends https requests through a tunnel that a proxy opens (CONNECT). The request gets its connection only after the TLS
+ * handshake with the target: as long as it has none, nothing of it was sent.
+ */
+export class TunnelAgent extends HttpsAgent {
+  readonly #options: ProxyAgentOptions
+
+  constructor(options: ProxyAgentOptions) {
+    super({ keepAlive: options.keepAlive })
+    this.#options = options
+  }
+
+  override createConnection(options: RequestOptions, callback?: OnConnection): undefined {
+    // Node's types say that a connection comes with an error, too; there is none.
+    const onError = (error: Error) => (callback as ((error: Error) => void) | undefined)?.(error)
+    openTunnel(this.#options, options, onError, (socket) => {
+      // As for a direct connection, but over a socket that is there already.
+      const secure = super.createConnection(Object.assign({}, options, { socket }))
+      if (!(secure instanceof TLSSocket)) return
+      const onTimeout = () => secure.destroy(new Error('The TLS handshake through the proxy took too long'))
+      secure.setTimeout(TUNNEL_TIMEOUT_MS, onTimeout)
+      secure.once('error', onError)
+      secure.once('secureConnect', () => {
+        secure.off('error', onError)
+        secure.setTimeout(0)
+        secure.off('timeout', onTimeout)
+        callback?.(null, secure)
+      })
+    })
+  }
+}
+
+function openTunnel(
+  { proxy, lookup }: ProxyAgentOptions,
+  { host, port }: ClientRequestArgs,
+  fail: (error: Error) => void,
+  open: (socket: Socket) => void,
+): void {
+  const target = `${host?.includes(':') ? `[${host}]` : host}:${port ?? 443}`
+  const request = proxy.protocol === 'https:' ? httpsRequest : httpRequest
+  const address = toAddress(proxy)
+  const connecting = request({
+    ...address,
+    servername: toServerName(address.host),
+    lookup,
+    method: 'CONNECT',
+    path: target,
+    agent: false,
+    headers: { host: target, ...toAuthorization(proxy) },
+  })
+  connecting.setTimeout(TUNNEL_TIMEOUT_MS, () =>
+    connecting.destroy(new Error(`The proxy ${proxy.host} opened no tunnel in time`)),
+  )
+  connecting.once('error', fail)
+  connecting.once('connect', ({ statusCode = 0 }, socket: Socket) => {
+    socket.setTimeout(0)
+    if (statusCode >= 200 && statusCode < 300) {
+      open(socket)
+      return
+    }
+    socket.destroy()
+    fail(new Error(`The proxy ${proxy.host} refused a tunnel to ${target}: status ${statusCode}`))
+  })
+  connecting.end()
+}
+
+function toAddress({ protocol, hostname, port }: URL): { host: string; port: number } {
+  const host = hostname.replace(/^\[|\]$/g, '')
+  return { host, port: Number(port || (protocol === 'https:' ? 443 : 80)) }
+}
+
+/** Addresses are no server names (RFC 6066 §3). */
+function toServerName(host: string): string {
+  return /^[\d.]+$|:/.test(host) ? '' : host
+}
+
+function toAuthorization({ username, password }: URL): Record<string, string> {
+  if (username === '' && password === '') return {}
+  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  return { 'proxy-authorization': `Basic ${Buffer.from(credentials).toString('base64')}` }
+}

@@ -1,0 +1,23 @@
+import ipaddr from 'ipaddr.js'
+
+/** The IPv6 space for global unicast (RFC 4291 §2.4). Everything outside it is mapped, local or reserved. */
+const GLOBAL_IPV6 = ipaddr.IPv6.parseCIDR('2000::/3')
+/** NAT64's prefix (RFC 6052): the last four bytes are the IPv4 address that is reached. */
+const NAT64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96')
+/** Azure's metadata service and agent: an address of the public space that is private to each virtual machine. */
+const AZURE_PLATFORM = '168.63.129.16'
+
+/**
+ * Whether an IP address is on the public internet. False for everything private, local, reserved or used to reach such
+ * addresses indirectly, and for what is no IP address. Requests to hosts that callers name go only to public addresses.
+ */
+export function isPublicAddress(text: string): boolean {
+  return ipaddr.isValid(text) && isPublic(ipaddr.process(text))
+}
+
+function isPublic(address: ipaddr.IPv4 | ipaddr.IPv6): boolean {
+  if (address instanceof ipaddr.IPv4)
+    return address.range() === 'unicast' && address.toString() !== AZURE_PLATFORM
+  if (address.match(NAT64)) return isPublic(new ipaddr.IPv4(address.toByteArray().slice(12)))
+  return address.match(GLOBAL_IPV6) && address.range() === 'unicast'
+}
