@@ -6,6 +6,8 @@ import { createLookup, type LookupOptions } from './lookup.ts'
 import { findProxy, NO_PROXIES, type Proxies } from './proxies.ts'
 import { ProxiedHttpAgent, TunnelAgent } from './proxy-agents.ts'
 
+const TUNNEL_TIMEOUT_MS = 5_000
+
 export interface Agents {
   readonly http: HttpAgent
   readonly https: HttpsAgent
@@ -21,6 +23,8 @@ export interface OutboundOptions {
   readonly keepAlive?: boolean
   /** Whether names may lead to public addresses only. A proxy's connections cannot be guarded: it has to refuse by itself. */
   readonly guarded?: boolean
+  /** How long a proxy has to open a tunnel; five seconds unless said. */
+  readonly tunnelTimeoutMs?: number
 }
 
 /** Agents for requests, directly or through a proxy. Disposing closes idle connections. */
@@ -41,7 +45,7 @@ export function createConnector(proxies: Proxies = NO_PROXIES, options: LookupOp
 function createOutbound(
   lookup: LookupFunction,
   proxies: Proxies,
-  { keepAlive = false, guarded = false }: OutboundOptions,
+  { keepAlive = false, guarded = false, tunnelTimeoutMs = TUNNEL_TIMEOUT_MS }: OutboundOptions,
 ): Outbound {
   const direct = toDirect({ keepAlive, lookup: guarded ? guardLookup(lookup) : lookup })
   // One pair for each proxy: at most two.
@@ -52,7 +56,7 @@ function createOutbound(
       if (proxy === undefined) return direct
       let agents = proxied.get(proxy.href)
       if (agents === undefined) {
-        const each = { proxy, lookup, keepAlive }
+        const each = { proxy, lookup, keepAlive, tunnelTimeoutMs }
         agents = { http: new ProxiedHttpAgent(each), https: new TunnelAgent(each) }
         proxied.set(proxy.href, agents)
       }

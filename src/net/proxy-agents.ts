@@ -10,19 +10,18 @@ export interface ProxyAgentOptions {
   /** Resolves the proxy's name; names of targets are resolved by the proxy. */
   readonly lookup: LookupFunction
   readonly keepAlive: boolean
+  /** How long a proxy has to open a tunnel, and then the target for the TLS handshake: a request cannot end before. */
+  readonly tunnelTimeoutMs: number
 }
 
 type OnConnection = (error: Error | null, connection: Duplex) => void
-
-/** How long a proxy has to open a tunnel, and then the target for the TLS handshake, in milliseconds. */
-const TUNNEL_TIMEOUT_MS = 30_000
 
 /** Sends http requests to a proxy. Node's agent writes them in the form for proxies; this one resolves the proxy's name. */
 export class ProxiedHttpAgent extends HttpAgent {
   readonly #proxy: URL
   readonly #lookup: LookupFunction
 
-  constructor({ proxy, lookup, keepAlive }: ProxyAgentOptions) {
+  constructor({ proxy, lookup, keepAlive }: Omit<ProxyAgentOptions, 'tunnelTimeoutMs'>) {
     super({ keepAlive, proxyEnv: { HTTP_PROXY: proxy.href } })
     this.#proxy = proxy
     this.#lookup = lookup
@@ -55,7 +54,7 @@ export class TunnelAgent extends HttpsAgent {
       const secure = super.createConnection(Object.assign({}, options, { socket }))
       if (!(secure instanceof TLSSocket)) return
       const onTimeout = () => secure.destroy(new Error('The TLS handshake through the proxy took too long'))
-      secure.setTimeout(TUNNEL_TIMEOUT_MS, onTimeout)
+      secure.setTimeout(this.#options.tunnelTimeoutMs, onTimeout)
       secure.once('error', onError)
       secure.once('secureConnect', () => {
         secure.off('error', onError)
@@ -68,7 +67,7 @@ export class TunnelAgent extends HttpsAgent {
 }
 
 function openTunnel(
-  { proxy, lookup }: ProxyAgentOptions,
+  { proxy, lookup, tunnelTimeoutMs }: ProxyAgentOptions,
   { host, port }: ClientRequestArgs,
   fail: (error: Error) => void,
   open: (socket: Socket) => void,
@@ -85,7 +84,7 @@ function openTunnel(
     agent: false,
     headers: { host: target, ...toAuthorization(proxy) },
   })
-  connecting.setTimeout(TUNNEL_TIMEOUT_MS, () =>
+  connecting.setTimeout(tunnelTimeoutMs, () =>
     connecting.destroy(new Error(`The proxy ${proxy.host} opened no tunnel in time`)),
   )
   connecting.once('error', fail)

@@ -20,6 +20,8 @@ export interface UpscalerOptions {
   readonly onAnswer?: (operation: 'submit' | 'lookup' | 'credits', outcome: string, ms: number) => void
 }
 
+/** How long a proxy may take to open a tunnel to the upstream, in milliseconds. */
+const MAX_TUNNEL_MS = 5_000
 /** An envelope has a few hundred bytes; more than this is not one, and is not read to its end. */
 const MAX_ANSWER_LENGTH = 1024 * 1024
 
@@ -32,9 +34,10 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
   const client = createClient(options.apiKey)
   const underWay = new Set<() => void>()
   let disposed = false
-  const polls = options.connector.open({ keepAlive: true })
+  const tunnelTimeoutMs = Math.min(options.timeoutMs, MAX_TUNNEL_MS)
+  const polls = options.connector.open({ keepAlive: true, tunnelTimeoutMs })
   // The paid request never takes up an idle socket, so that a reset on it means what it says; see `send`.
-  const submits = options.connector.open()
+  const submits = options.connector.open({ tunnelTimeoutMs })
   const ask: typeof send = async (operation, ...rest) => {
     // The service is ending: its answer could not be stored, and it may cost.
     if (disposed) return { kind: 'unreachable', cause: 'cut short' }

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 
 /** A request that the upstream has received. */
@@ -23,9 +24,10 @@ export interface ScriptedUpstream extends AsyncDisposable {
   onLookup: Answer
 }
 
-export async function startScriptedUpstream(): Promise<ScriptedUpstream> {
+/** With `tls` it speaks https. */
+export async function startScriptedUpstream(tls?: { key: string; cert: string }): Promise<ScriptedUpstream> {
   const received: Received[] = []
-  const server = createServer((incoming, response) => {
+  const listen = (incoming: IncomingMessage, response: ServerResponse) => {
     const chunks: Buffer[] = []
     incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
     incoming.on('end', () => {
@@ -41,10 +43,11 @@ export async function startScriptedUpstream(): Promise<ScriptedUpstream> {
       if (method === 'POST') upstream.onCreate(response, request)
       else upstream.onLookup(response, request)
     })
-  })
+  }
+  const server = tls === undefined ? createServer(listen) : createHttpsServer(tls, listen)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const upstream: ScriptedUpstream = {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     received,
     onCreate: json(200, { code: 200, msg: 'success', data: { taskId: 'upstream-1' } }),
     onLookup: json(200, { code: 422, msg: 'recordInfo is null', data: null }),
