@@ -45,6 +45,8 @@ export interface Config {
   readonly corsOrigins: readonly string[]
   /** Secrets that callbacks to callers' servers are signed with. */
   readonly signingSecrets: readonly SigningSecretConfig[]
+  /** How long a receiver is tried before a delivery is given up. */
+  readonly deliverForMs: number
   /** Hosts that may be called back although they are private. */
   readonly callbackAllowHosts: readonly string[]
   /** Where routers take the events of subscriptions (callback/1.0). */
@@ -153,6 +155,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     socketOperationLimit: env.SOCKET_OPERATION_LIMIT === undefined ? 100 : env.SOCKET_OPERATION_LIMIT,
     corsOrigins: env.CORS_ORIGINS ?? [],
     signingSecrets: env.CALLBACK_SIGNING_SECRETS ?? [],
+    deliverForMs: (env.CALLBACK_RETRY_FOR_S ?? 86_400) * 1_000,
     callbackAllowHosts: env.CALLBACK_ALLOW_HOSTS ?? [],
     subscriptionCallbackUrls: env.SUBSCRIPTION_CALLBACK_URLS ?? [],
     watchTokenSecrets: env.WATCH_TOKEN_SECRETS ?? null,

@@ -30,7 +30,7 @@ import { systemClock, systemSecrets } from './system.ts'
 import type { Clock } from './tasks/ports.ts'
 import { createTasks } from './tasks/tasks.ts'
 import { createUpscaler } from './upstream/upscaler.ts'
-import { parseCallback, parseRetryAfter } from './upstream/wire.ts'
+import { parseCallback } from './upstream/wire.ts'
 import { createAlarm, startWorker } from './worker.ts'
 
 /** A running service. Disposing drains it: what runs is finished, sockets are told, everything is closed. */
@@ -136,7 +136,6 @@ export async function startService(config: Config, log: Logger, overrides: Overr
       timeoutMs: 10_000,
       allowedHosts: config.callbackAllowHosts,
       connector: opened.use(connect()),
-      parseRetryAfter,
       clock,
     }),
   )
@@ -169,6 +168,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
       confirmTimeoutMs: 3_000,
       pollsPerSecond: POLLS_PER_SECOND,
       confirmCallbacks: config.confirmCallbacks,
+      deliverForMs: config.deliverForMs,
       retentionMs: config.retentionMs,
     },
     callbackUrl(taskId, token) {

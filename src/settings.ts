@@ -108,6 +108,7 @@ export const settings = z.object({
       'must be host names or addresses without a port, separated by commas',
     )
     .optional(),
+  CALLBACK_RETRY_FOR_S: integer(60, 2_592_000).optional(),
   SUBSCRIPTION_CALLBACK_URLS: list
     .refine(
       (urls) => urls.every(isBaseUrl),

@@ -3,6 +3,7 @@ import got, { RequestError, type Response } from 'got'
 import { PrivateAddressError } from '../net/guard.ts'
 import type { Connector } from '../net/outbound.ts'
 import { isPublicAddress } from '../net/public-address.ts'
+import { parseRetryAfter } from '../net/retry-after.ts'
 import type { DeliveryAnswer, DeliverySender } from '../tasks/delivery.ts'
 import type { Clock } from '../tasks/ports.ts'
 
@@ -12,8 +13,6 @@ export interface DeliverySenderOptions {
   /** Hosts that may be private: names or addresses, exactly. */
   readonly allowedHosts: readonly string[]
   readonly connector: Connector
-  /** Reads a Retry-After header: milliseconds, or null. */
-  parseRetryAfter(header: string | undefined, now: number): number | null
   readonly clock: Clock
 }
 
@@ -44,7 +43,7 @@ export function createDeliverySender(options: DeliverySenderOptions): DeliverySe
             resolve({ kind: 'unanswered', cause })
             return
           }
-          const retryAfterMs = options.parseRetryAfter(response.headers['retry-after'], options.clock.now())
+          const retryAfterMs = parseRetryAfter(response.headers['retry-after'], options.clock.now())
           resolve({ kind: 'answered', status: response.statusCode, retryAfterMs })
         }
         const stream = got.stream(url, {

@@ -50,7 +50,10 @@ registerEnumType(CallbackDeliveryState, {
   valuesConfig: {
     PENDING: { description: 'Not yet: the task has not settled, or the receiver has not taken it so far.' },
     DELIVERED: { description: 'The receiver answered 2xx.' },
-    GAVE_UP: { description: 'The receiver wants no more (410), or did not take it in seven attempts.' },
+    GAVE_UP: {
+      description:
+        'The receiver wants no more (410), or did not answer 2xx within CALLBACK_RETRY_FOR_S (a day by default).',
+    },
   },
 })
 

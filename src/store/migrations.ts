@@ -108,6 +108,15 @@ const toMigrations = ({ id, keepsCounts }: MigrationDialect): Record<string, Mig
           .columns(['due_at', 'scheduled_at'])
           .execute()
       }
+      await db.schema
+        .alterTable('delivery')
+        .addColumn('failures', 'integer', (column) => column.notNull().defaultTo(0))
+        .execute()
+      await db.schema.alterTable('delivery').addColumn('owed_since', 'bigint').execute()
+      // What is being delivered goes on in the schedule where it is; its total time begins now.
+      await sql`update delivery set failures = attempts, owed_since = due_at where due_at is not null`.execute(
+        db,
+      )
     },
   },
   '004-absences': {

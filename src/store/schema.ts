@@ -33,6 +33,8 @@ export interface DeliveryRow {
   version: number
   state: DeliveryState
   attempts: number
+  failures: number
+  owed_since: number | null
   last_status_code: number | null
   due_at: number | null
   leased_until: number | null

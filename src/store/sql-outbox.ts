@@ -7,6 +7,9 @@ import { createScheduleCheck } from './schedule-check.ts'
 import type { Database, DeliveryRow } from './schema.ts'
 import type { CompiledQueries, Run, Sql } from './sql.ts'
 
+/** A delivery of which nothing has been tried. */
+const ANEW = { state: 'PENDING', attempts: 0, failures: 0, last_status_code: null } as const
+
 /** The Outbox in SQL, in the same database as the tasks. */
 export class SqlOutbox implements Outbox {
   readonly #sql: Sql
@@ -78,20 +81,28 @@ export class SqlOutbox implements Outbox {
   async #reviseSchedule(now: number): Promise<void> {
     await this.#sql.db
       .updateTable('delivery')
-      .set({ due_at: now, leased_until: null, scheduled_at: now })
+      .set((set) => ({
+        due_at: now,
+        leased_until: null,
+        scheduled_at: now,
+        owed_since: set.case().when('owed_since', '>', now).then(now).else(set.ref('owed_since')).end(),
+      }))
       .where('due_at', 'is not', null)
       .where('scheduled_at', '>', now + CLOCK_TOLERANCE_MS)
       .execute()
   }
 
-  async finish(claimed: Delivery, { state, attempts, lastStatusCode, dueAt }: Attempt): Promise<void> {
+  async finish(
+    claimed: Delivery,
+    { state, attempts, failures, lastStatusCode, dueAt }: Attempt,
+  ): Promise<void> {
     const update = this.#sql.db
       .updateTable('delivery')
       .set({ leased_until: null })
       .where('id', '=', claimed.id)
       .where('leased_until', '=', claimed.leasedUntil)
     const { numUpdatedRows } = await update
-      .set({ state, attempts, last_status_code: lastStatusCode, due_at: dueAt })
+      .set({ state, attempts, failures, last_status_code: lastStatusCode, due_at: dueAt })
       .where('version', '=', claimed.version)
       .where('attempts', '=', claimed.attempts)
       .where('due_at', '=', claimed.dueAt)
@@ -102,7 +113,7 @@ export class SqlOutbox implements Outbox {
   async redeliver(taskId: string, now: number): Promise<void> {
     await this.#sql.db
       .updateTable('delivery')
-      .set({ state: 'PENDING', attempts: 0, last_status_code: null, due_at: now, scheduled_at: now })
+      .set({ ...ANEW, owed_since: now, due_at: now, scheduled_at: now })
       .where('task_id', '=', taskId)
       .where('version', '>', 0)
       .execute()
@@ -118,15 +129,14 @@ export async function queueDeliveries(
 ): Promise<boolean> {
   if (!isSettled(task)) return false
   const { id, version, updatedAt } = task
-  const values = [version, 'PENDING', 0, null, updatedAt, updatedAt, id]
+  const values = [version, ...Object.values(ANEW), updatedAt, updatedAt, updatedAt, id]
   const { numAffectedRows } = await queries.run(run, 'queue', values, () =>
     db
       .updateTable('delivery')
       .set({
         version,
-        state: 'PENDING',
-        attempts: 0,
-        last_status_code: null,
+        ...ANEW,
+        owed_since: updatedAt,
         due_at: updatedAt,
         scheduled_at: updatedAt,
       })
@@ -152,9 +162,8 @@ export async function insertDelivery(
     url,
     host: new URL(url).host,
     version,
-    state: 'PENDING',
-    attempts: 0,
-    last_status_code: null,
+    ...ANEW,
+    owed_since: version > 0 ? now : null,
     due_at: version > 0 ? now : null,
     leased_until: null,
     scheduled_at: now,
@@ -171,6 +180,8 @@ function toDelivery(row: DeliveryRow): Delivery {
     version: row.version,
     state: row.state,
     attempts: row.attempts,
+    failures: row.failures,
+    owedSince: row.owed_since,
     lastStatusCode: row.last_status_code,
     dueAt: row.due_at,
     leasedUntil: row.leased_until,

@@ -1,8 +1,9 @@
 import { toDeliveryBody } from './delivery-body.ts'
-import type { Attempt, Delivery, DeliveryAnswer } from './delivery.ts'
+import { createTally } from './delivery-room.ts'
+import type { Attempt, Delivery, DeliveryAnswer, Outbox } from './delivery.ts'
 import type { TaskDependencies } from './ports.ts'
 
-/** How long after each attempt the next one follows. After the last there is none. */
+/** How long after each failed attempt the next one follows; after those that follow, the last. */
 const RETRY_AFTER_MS = [5_000, 30_000, 120_000, 600_000, 3_600_000, 21_600_000]
 /** A receiver may ask for a wait of its own, between these. */
 const MIN_WAIT_MS = 1_000
@@ -35,7 +36,9 @@ export function createDeliverRound(deps: TaskDependencies): DeliverRound {
     hosts.add(host)
     owners.add(owner)
     try {
-      await deliver(deps, delivery)
+      const status = await deliver(deps, delivery)
+      if (status === 429) hosts.slowDown(host)
+      else if (status !== null && isSuccess(status)) hosts.speedUp(host)
     } catch (error) {
       log.warn({ err: error, taskId, host }, 'a delivery could not be recorded; the lease brings it back')
     } finally {
@@ -49,69 +52,76 @@ export function createDeliverRound(deps: TaskDependencies): DeliverRound {
   }
   return async () => {
     const started: Promise<void>[] = []
-    while (running < MAX_RUNNING) {
+    const claim = async (limit: number, hostsLeftOut: readonly string[]) => {
+      if (running >= MAX_RUNNING) return false
       const now = clock.now()
-      const except = { hosts: hosts.full(), owners: owners.full() }
-      const claimed = await outbox.claimDue(now, now + LEASE_MS, BATCH, except)
+      const except = { hosts: hostsLeftOut, owners: owners.full() }
+      const claimed = await outbox.claimDue(now, now + LEASE_MS, limit, except)
       started.push(...claimed.map(attempt))
-      if (claimed.length < BATCH) break
+      return claimed.length === limit
     }
+    while (await claim(BATCH, [...hosts.full(), ...hosts.slowed()]));
+    // One by one, because a batch could be more than a slowed host may have.
+    while (hosts.slowed().length > 0 && (await claim(1, hosts.full())));
     return started
   }
 }
 
-/** Counts by name, and tells which names have reached the limit. */
-function createTally(limit: number) {
-  const counts = new Map<string, number>()
-  const get = (name: string) => counts.get(name) ?? 0
-  return {
-    add: (name: string) => void counts.set(name, get(name) + 1),
-    remove(name: string) {
-      if (get(name) > 1) counts.set(name, get(name) - 1)
-      else counts.delete(name)
-    },
-    isFull: (name: string) => get(name) >= limit,
-    full: () => [...counts.keys()].filter((name) => get(name) >= limit),
-  }
-}
-
-/** One attempt: reads, signs, sends, records. */
-async function deliver(deps: TaskDependencies, delivery: Delivery): Promise<void> {
-  const { store, outbox, signer, sender, clock, log } = deps
+/** One attempt: reads, signs, sends, records. Resolves to the status that the receiver answered; null: it did not. */
+async function deliver(deps: TaskDependencies, delivery: Delivery): Promise<number | null> {
+  const { store, outbox, signer, sender, clock, log, policy } = deps
   const task = await store.read(delivery.taskId)
-  if (task === undefined) return
-  // The task has moved on since: what is told is its latest state, under that state's own id.
-  if (task.version !== delivery.version) return outbox.finish(delivery, delivery)
+  if (task === undefined) return null
+  // The task has moved on since: its latest state is delivered, under that state's own id.
+  if (task.version !== delivery.version) return unrecorded(outbox, delivery)
   const body = JSON.stringify(toDeliveryBody(task))
-  const at = clock.now()
-  const headers = signer.sign(task.owner, `${task.id}-${task.version}`, at, body)
+  const headers = signer.sign(task.owner, `${task.id}-${task.version}`, clock.now(), body)
   const answer: DeliveryAnswer | 'cut short' =
     headers === undefined
       ? { kind: 'unanswered', cause: 'there is no signing secret for its owner (any more)' }
       : await sender.send(delivery.url, headers, body)
-  // We end, and it is not the receiver's fault: the next process may try at once.
-  if (answer === 'cut short') return outbox.finish(delivery, delivery)
-  const result = toAttempt(delivery, answer, clock.now())
+  // The service ends, which is not the receiver's fault: the next process may try at once.
+  if (answer === 'cut short') return unrecorded(outbox, delivery)
+  const result = toAttempt(delivery, answer, clock.now(), policy.deliverForMs)
   deps.onDelivery?.(result.state.toLowerCase())
   const { host } = new URL(delivery.url)
   const facts = { taskId: task.id, version: task.version, host, ...result, answer }
   if (result.state === 'DELIVERED') log.info(facts, 'a callback was delivered')
   else log.warn(facts, 'a callback was not delivered')
   await outbox.finish(delivery, result)
+  return result.lastStatusCode
 }
 
-function toAttempt(delivery: Delivery, answer: DeliveryAnswer, now: number): Attempt {
+/** Ends the lease, and leaves everything else as it is. */
+async function unrecorded(outbox: Outbox, delivery: Delivery): Promise<null> {
+  await outbox.finish(delivery, delivery)
+  return null
+}
+
+/**
+ * What an attempt means for the delivery. Waits that the receiver asks for do not use up the schedule. Nothing is given up
+ * before the total time, 410 aside; the last attempt of the schedule comes at its end.
+ */
+function toAttempt(delivery: Delivery, answer: DeliveryAnswer, now: number, deliverForMs: number): Attempt {
   const attempts = delivery.attempts + 1
   const lastStatusCode = answer.kind === 'answered' ? answer.status : null
-  const ended = (state: Attempt['state']): Attempt => ({ state, attempts, lastStatusCode, dueAt: null })
-  if (lastStatusCode !== null && lastStatusCode >= 200 && lastStatusCode < 300) return ended('DELIVERED')
-  const retryAfterMs = RETRY_AFTER_MS[delivery.attempts]
+  const { failures, owedSince } = delivery
+  const facts = { attempts, failures, lastStatusCode }
+  if (lastStatusCode !== null && isSuccess(lastStatusCode))
+    return { ...facts, state: 'DELIVERED', dueAt: null }
+  const leftMs = (owedSince ?? now) + deliverForMs - now
   // 410 Gone: the receiver wants no more.
-  if (lastStatusCode === 410 || retryAfterMs === undefined) return ended('GAVE_UP')
+  if (lastStatusCode === 410 || leftMs <= 0) return { ...facts, state: 'GAVE_UP', dueAt: null }
   const asked = answer.kind === 'answered' && [429, 503].includes(answer.status) ? answer.retryAfterMs : null
-  const wait =
-    asked === null
-      ? retryAfterMs * (0.9 + Math.random() * 0.2)
-      : Math.min(Math.max(asked, MIN_WAIT_MS), MAX_WAIT_MS)
-  return { state: 'PENDING', attempts, lastStatusCode, dueAt: Math.round(now + wait) }
+  if (asked !== null) {
+    const wait = Math.min(Math.max(asked, MIN_WAIT_MS), MAX_WAIT_MS)
+    return { ...facts, state: 'PENDING', dueAt: now + wait }
+  }
+  const scheduled = RETRY_AFTER_MS[Math.min(failures, RETRY_AFTER_MS.length - 1)] ?? MAX_WAIT_MS
+  const wait = Math.max(Math.min(scheduled * (0.9 + Math.random() * 0.2), leftMs), MIN_WAIT_MS)
+  return { ...facts, failures: failures + 1, state: 'PENDING', dueAt: Math.round(now + wait) }
+}
+
+function isSuccess(status: number): boolean {
+  return status >= 200 && status < 300
 }

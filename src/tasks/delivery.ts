@@ -3,7 +3,7 @@
  * milliseconds.
  */
 
-/** PENDING: to be told, once there is something to tell. DELIVERED: it said 2xx. GAVE_UP: it never did. */
+/** PENDING: to be delivered, once the task has settled. DELIVERED: it answered 2xx. GAVE_UP: 410, or no 2xx in the total time. */
 export const DELIVERY_STATES = ['PENDING', 'DELIVERED', 'GAVE_UP'] as const
 export type DeliveryState = (typeof DELIVERY_STATES)[number]
 
@@ -22,6 +22,10 @@ export interface Delivery {
   readonly state: DeliveryState
   /** How often it was tried with this version. */
   readonly attempts: number
+  /** How many of these failed without the receiver asking for a wait: the place in the schedule. */
+  readonly failures: number
+  /** When this version became due for the first time; null until the task has settled. */
+  readonly owedSince: number | null
   /** What the receiver answered last; null when there was no answer. */
   readonly lastStatusCode: number | null
   /** When it is tried next; null: not again. */
@@ -31,7 +35,7 @@ export interface Delivery {
 }
 
 /** What one attempt came to. */
-export type Attempt = Pick<Delivery, 'state' | 'attempts' | 'lastStatusCode' | 'dueAt'>
+export type Attempt = Pick<Delivery, 'state' | 'attempts' | 'failures' | 'lastStatusCode' | 'dueAt'>
 
 /**
  * Deliveries that outlive the process. The TaskStore writes them in the transaction that settles a task, so

@@ -216,6 +216,8 @@ export interface TaskPolicy {
   readonly pollsPerSecond: number
   /** True: a callback's success counts only once record-info agrees. */
   readonly confirmCallbacks: boolean
+  /** How long a receiver is tried before a delivery is given up. */
+  readonly deliverForMs: number
   /** How long settled tasks are kept; null: for ever. */
   readonly retentionMs: number | null
 }

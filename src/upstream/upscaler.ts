@@ -3,9 +3,10 @@ import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import got, { type Got, RequestError } from 'got'
 import type { Connector, Outbound } from '../net/outbound.ts'
+import { parseRetryAfter } from '../net/retry-after.ts'
 import type { Clock, Log, Lookup, SubmitAnswer, SubmitRequest, Upscaler } from '../tasks/ports.ts'
 import { toFailure } from '../tasks/failure.ts'
-import { parseCredits, parseJson, parseLookup, parseRetryAfter, parseSubmitAnswer } from './wire.ts'
+import { parseCredits, parseJson, parseLookup, parseSubmitAnswer } from './wire.ts'
 
 export interface UpscalerOptions {
   /** Base of the vendor's paths; asked for at each request, since the embedded sandbox knows its own late. */

@@ -186,18 +186,6 @@ export function parseCallback(body: unknown): CallbackNews | undefined {
   return { upstreamTaskId, outcome: { kind: 'succeeded', ...result } }
 }
 
-/** The longest wait that GraphQL's Int can show. */
-const MAX_WAIT_MS = 2_147_483_647
-
-/** Milliseconds that a Retry-After header asks for (RFC 9110 §10.2.3: seconds or a date); null when it does not. */
-export function parseRetryAfter(header: string | undefined, now: number): number | null {
-  if (header === undefined) return null
-  if (/^\d{1,6}$/.test(header)) return Number(header) * 1_000
-  // Date.parse makes a date of almost anything; an HTTP-date begins with the day's name and holds a time.
-  const date = /^[A-Z][a-z]{2,8},? .*\d{2}:\d{2}:\d{2}/.test(header) ? Date.parse(header) : NaN
-  return Number.isNaN(date) ? null : Math.min(MAX_WAIT_MS, Math.max(0, date - now))
-}
-
 function toRecordedFailure(errorCode: number | null | undefined): FailureCause {
   return typeof errorCode === 'number' ? toUpstreamFailure(errorCode) : toFailure('GENERATION_FAILED')
 }

@@ -52,6 +52,8 @@ export function describeOutbox(
         version: 0,
         state: 'PENDING',
         attempts: 0,
+        failures: 0,
+        owedSince: null,
         lastStatusCode: null,
         dueAt: null,
         leasedUntil: null,
@@ -79,6 +81,7 @@ export function describeOutbox(
       await stores.outbox.finish(claimed, {
         state: 'DELIVERED',
         attempts: 1,
+        failures: 1,
         lastStatusCode: 200,
         dueAt: null,
       })
@@ -91,12 +94,19 @@ export function describeOutbox(
       const task = await insert()
       const failed = await settle(task, 'FAILED')
       const [claimed] = (await claim()) as [Delivery]
-      await stores.outbox.finish(claimed, { state: 'GAVE_UP', attempts: 7, lastStatusCode: 500, dueAt: null })
+      await stores.outbox.finish(claimed, {
+        state: 'GAVE_UP',
+        attempts: 7,
+        failures: 7,
+        lastStatusCode: 500,
+        dueAt: null,
+      })
       await settle(failed, 'SUCCEEDED', 8_000)
       expect(await only(task.id)).toMatchObject({
         version: 3,
         state: 'PENDING',
         attempts: 0,
+        failures: 0,
         lastStatusCode: null,
         dueAt: 8_000,
       })
@@ -111,6 +121,7 @@ export function describeOutbox(
       await stores.outbox.finish(claimed, {
         state: 'DELIVERED',
         attempts: 1,
+        failures: 1,
         lastStatusCode: 200,
         dueAt: null,
       })
@@ -149,13 +160,27 @@ export function describeOutbox(
       const task = await insert()
       await settle(task)
       const [claimed] = (await claim()) as [Delivery]
-      const attempt = { state: 'PENDING', attempts: 6, lastStatusCode: 500, dueAt: 9_500 } as const
+      const attempt = {
+        state: 'PENDING',
+        attempts: 6,
+        failures: 6,
+        lastStatusCode: 500,
+        dueAt: 9_500,
+      } as const
       await stores.outbox.finish(claimed, attempt)
       const [last] = (await claim(9_500)) as [Delivery]
       await stores.outbox.redeliver(task.id, 9_600)
       expect(await claim(9_700)).toEqual([])
-      await stores.outbox.finish(last, { state: 'GAVE_UP', attempts: 7, lastStatusCode: 500, dueAt: null })
-      expect(await claim(9_700)).toMatchObject([{ state: 'PENDING', attempts: 0, lastStatusCode: null }])
+      await stores.outbox.finish(last, {
+        state: 'GAVE_UP',
+        attempts: 7,
+        failures: 7,
+        lastStatusCode: 500,
+        dueAt: null,
+      })
+      expect(await claim(9_700)).toMatchObject([
+        { state: 'PENDING', attempts: 0, failures: 0, lastStatusCode: null },
+      ])
     })
 
     test('gives each of 200 deliveries to exactly one of many concurrent claimers', async () => {
@@ -177,10 +202,16 @@ export function describeOutbox(
       await stores.outbox.finish(claimed, {
         state: 'PENDING',
         attempts: 1,
+        failures: 1,
         lastStatusCode: 503,
         dueAt: 9_500,
       })
-      expect(await only(task.id)).toMatchObject({ attempts: 1, lastStatusCode: 503, dueAt: 9_500 })
+      expect(await only(task.id)).toMatchObject({
+        attempts: 1,
+        failures: 1,
+        lastStatusCode: 503,
+        dueAt: 9_500,
+      })
       expect(await claim(9_499)).toEqual([])
       expect(await claim(9_500)).toMatchObject([{ attempts: 1 }])
     })
@@ -190,7 +221,13 @@ export function describeOutbox(
       await settle(task)
       const [slow] = (await claim(9_000)) as [Delivery]
       const [next] = (await claim(10_000)) as [Delivery]
-      await stores.outbox.finish(slow, { state: 'GAVE_UP', attempts: 1, lastStatusCode: null, dueAt: null })
+      await stores.outbox.finish(slow, {
+        state: 'GAVE_UP',
+        attempts: 1,
+        failures: 1,
+        lastStatusCode: null,
+        dueAt: null,
+      })
       expect(await only(task.id)).toEqual(next)
     })
 
@@ -214,6 +251,7 @@ export function describeOutbox(
       await stores.outbox.finish(claimed, {
         state: 'DELIVERED',
         attempts: 3,
+        failures: 3,
         lastStatusCode: 200,
         dueAt: null,
       })

@@ -7,7 +7,7 @@ import type { TypedDocumentNode as DocumentNode } from '@graphql-typed-document-
 export type CallbackDeliveryState =
   /** The receiver answered 2xx. */
   | 'DELIVERED'
-  /** The receiver wants no more (410), or did not take it in seven attempts. */
+  /** The receiver wants no more (410), or did not answer 2xx within CALLBACK_RETRY_FOR_S (a day by default). */
   | 'GAVE_UP'
   /** Not yet: the task has not settled, or the receiver has not taken it so far. */
   | 'PENDING';

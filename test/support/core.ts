@@ -11,7 +11,6 @@ import { createPollBudget } from '../../src/tasks/poll-budget.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
 import type { SubmitInput } from '../../src/tasks/submit.ts'
 import { createUpscaler } from '../../src/upstream/upscaler.ts'
-import { parseRetryAfter } from '../../src/upstream/wire.ts'
 import { ManualClock } from './clock.ts'
 import { POLICY } from './policy.ts'
 import { startScriptedUpstream } from './scripted-upstream.ts'
@@ -55,7 +54,6 @@ export async function openCore(
       timeoutMs: deliveryTimeoutMs,
       allowedHosts,
       connector: createConnector(),
-      parseRetryAfter,
       clock,
     }),
   )

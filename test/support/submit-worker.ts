@@ -10,7 +10,6 @@ import { systemClock, systemSecrets } from '../../src/system.ts'
 import { createPollBudget } from '../../src/tasks/poll-budget.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
 import { createUpscaler } from '../../src/upstream/upscaler.ts'
-import { parseRetryAfter } from '../../src/upstream/wire.ts'
 import { POLICY } from './policy.ts'
 
 const [file = '', url = '', times = ''] = process.argv.slice(2)
@@ -32,7 +31,6 @@ const tasks = createTasks({
     timeoutMs: 500,
     allowedHosts: [],
     connector: createConnector(),
-    parseRetryAfter,
     clock: systemClock,
   }),
   signer: createDeliverySigner([]),

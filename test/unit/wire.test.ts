@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process'
 import { describe, expect, test } from '@jest/globals'
-import { parseCallback, parseLookup, parseRetryAfter, parseSubmitAnswer } from '../../src/upstream/wire.ts'
+import { parseCallback, parseLookup, parseSubmitAnswer } from '../../src/upstream/wire.ts'
+import { parseRetryAfter } from '../../src/net/retry-after.ts'
 
 /** The vendor's numbers: code of ours, wait in milliseconds. */
 const CODES = [
@@ -213,6 +215,10 @@ describe('a Retry-After header', () => {
     ['120', 120_000],
     ['Thu, 01 Jan 2026 00:00:30 GMT', 30_000],
     ['Thursday, 01-Jan-26 00:01:00 GMT', 60_000],
+    ['Thu Jan  1 00:01:00 2026', 60_000],
+    ['Sunday, 06-Nov-94 08:49:37 GMT', 0],
+    ['Thu, 01 Jan 2026 00:01:00', 60_000],
+    [' 12 ', 12_000],
     ['Wed, 31 Dec 2025 23:59:00 GMT', 0],
   ])('%s asks to wait', (header, wait) => {
     expect(parseRetryAfter(header, now)).toBe(wait)
@@ -224,6 +230,14 @@ describe('a Retry-After header', () => {
       expect(parseRetryAfter(header, now)).toBeNull()
     },
   )
+
+  test.each(['America/New_York', 'Asia/Tokyo'])('a date is in GMT, also on a machine in %s', (TZ) => {
+    const script = `import { parseRetryAfter } from './src/net/retry-after.ts'
+      const dates = ['Thu Jan  1 00:01:00 2026', 'Thu, 01 Jan 2026 00:01:00', 'Thursday, 01-Jan-26 00:01:00 GMT']
+      console.log(new Date(0).getTimezoneOffset() !== 0, ...dates.map((date) => parseRetryAfter(date, ${now})))`
+    const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', script]
+    expect(execFileSync(process.execPath, args, { env: { TZ } }).toString()).toBe('true 60000 60000 60000\n')
+  })
 
   // JavaScript takes each of these for a date long ago, which would mean: do not wait at all.
   test.each(['-5', '1.5', 'retry 5', '12,5'])(
