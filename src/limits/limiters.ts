@@ -4,6 +4,7 @@ import {
   RateLimiterMemory,
   RateLimiterPostgres,
   RateLimiterRedis,
+  RateLimiterRes,
   type RateLimiterAbstract,
 } from 'rate-limiter-flexible'
 
@@ -44,10 +45,36 @@ export function createRedisLimiter(redis: Redis): CreateLimiter {
   }
 }
 
+/** How far the clocks of replicas may differ for windows that they share. */
+const CLOCK_TOLERANCE_MS = 60_000
+
+/** Windows end at instants of the wall clock. One that ends too late was begun before the clock was set back: it begins anew. */
+class PostgresLimiter extends RateLimiterPostgres {
+  override async consume(...args: Parameters<RateLimiterPostgres['consume']>): Promise<RateLimiterRes> {
+    try {
+      const taken = await super.consume(...args)
+      if (!(await this.#dropIfTooLate(args[0], taken))) return taken
+    } catch (refusal) {
+      if (!(await this.#dropIfTooLate(args[0], refusal))) throw refusal
+    }
+    return super.consume(...args)
+  }
+
+  override async get(...args: Parameters<RateLimiterPostgres['get']>): Promise<RateLimiterRes | null> {
+    const used = await super.get(...args)
+    return (await this.#dropIfTooLate(args[0], used)) ? null : used
+  }
+
+  async #dropIfTooLate(key: string | number, outcome: unknown): Promise<boolean> {
+    if (!(outcome instanceof RateLimiterRes)) return false
+    return outcome.msBeforeNext > this.msDuration + CLOCK_TOLERANCE_MS && (await this.delete(key))
+  }
+}
+
 /** Counts that all replicas share in PostgreSQL, in the table `rate_limit`. */
 export function createPostgresLimiter(pool: Pool): CreateLimiter {
   return (name, rate) =>
-    new RateLimiterPostgres({
+    new PostgresLimiter({
       ...toOptions(name, rate),
       storeClient: pool,
       storeType: 'pool',

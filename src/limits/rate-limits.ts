@@ -42,7 +42,9 @@ async function consume(limiter: RateLimiterAbstract | null, key: string): Promis
     await limiter?.consume(key)
     return null
   } catch (refusal) {
-    if (refusal instanceof RateLimiterRes) return Math.max(1, refusal.msBeforeNext)
+    // Never longer than a window: the memory's windows end in time when the clock is set back, but tell a later instant.
+    if (refusal instanceof RateLimiterRes)
+      return Math.max(1, Math.min(refusal.msBeforeNext, limiter?.msDuration ?? 0))
     throw refusal
   }
 }

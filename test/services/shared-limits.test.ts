@@ -4,6 +4,7 @@ import { UpscaleImageDocument } from '../generated/operations.ts'
 import { openPool } from '../../src/store/postgres.ts'
 import { createPostgresLimiter, createRedisLimiter, type CreateLimiter } from '../../src/limits/limiters.ts'
 import { createSharedPollBudget } from '../../src/limits/shared-poll-budget.ts'
+import { createRateLimits } from '../../src/limits/rate-limits.ts'
 import type { PollBudget } from '../../src/tasks/poll-budget.ts'
 import { systemClock } from '../../src/system.ts'
 import { Redis } from 'ioredis'
@@ -80,4 +81,26 @@ describe.each(['PostgreSQL', 'Redis'])('over %s', (kind) => {
     expect(await one?.take(5)).toBe(5)
     expect(await two?.wait(20_000)).toBe(true)
   })
+})
+
+test('windows in PostgreSQL that were begun before the clock was set back begin anew', async () => {
+  await using opened = new AsyncDisposableStack()
+  const database = opened.use(await openTestDatabase())
+  opened.use(await database.open(createLocalHints()))
+  const pool = opened.adopt(openPool(database.url, silent, 2), (each) => each.end())
+  const create = createPostgresLimiter(pool)
+  const limiter = create('owner', { limit: 2, perMs: 60_000 })
+  const limits = createRateLimits({ owner: { limit: 2, perMs: 60_000 }, upstream: null }, create)
+  const budget = createSharedPollBudget(create, 5, systemClock)
+  const setBack = () => pool.query('update rate_limit set expire = expire + 3600000')
+  const take = async () => (await limits.take('alice'))?.code
+  expect([await take(), await take(), await take()]).toEqual([undefined, undefined, 'RATE_LIMITED'])
+  expect(await budget.take(5)).toBe(5)
+  await setBack()
+  expect(await take()).toBeUndefined()
+  expect(await budget.take(5)).toBe(5)
+  await setBack()
+  // One that still had room counts in a window of its length, too.
+  expect(await take()).toBeUndefined()
+  expect((await limiter.get('alice'))?.msBeforeNext).toBeLessThanOrEqual(60_000)
 })
