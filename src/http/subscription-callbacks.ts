@@ -17,6 +17,7 @@ import {
 import { z } from 'zod'
 import type { OperationContext, StreamTransport } from '../graphql/context.ts'
 import { requestError, toHttpStatus, toPublicError } from '../graphql/errors.ts'
+import { throwBare } from '../net/fetch.ts'
 import type { Outbound } from '../net/outbound.ts'
 import type { Log } from '../tasks/ports.ts'
 import { isUnder, toKey } from './router-urls.ts'
@@ -194,7 +195,7 @@ function onEnd(context: OperationContext, ended: () => void): () => boolean {
 /** Posts messages of the protocol. Redirects are not followed: the allow-list says where events go. */
 function createFetcher(taken: ReadonlySet<string>, outbound: Outbound, log: Log): Fetcher {
   const post = async (url: string, body: string) => {
-    const { statusCode } = await got.post(url, {
+    const request = got.post(url, {
       headers: { 'content-type': 'application/json', 'subscription-protocol': 'callback/1.0' },
       body,
       agent: outbound.agentsFor(url),
@@ -203,6 +204,7 @@ function createFetcher(taken: ReadonlySet<string>, outbound: Outbound, log: Log)
       retry: { limit: 0 },
       timeout: { request: TIMEOUT_MS },
     })
+    const { statusCode } = await request.catch(throwBare)
     return new Response(null, { status: statusCode })
   }
   return async (url, init) => {

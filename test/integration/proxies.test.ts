@@ -94,7 +94,7 @@ describe('a proxy', () => {
 
   test('is used for keys and deliveries, and not for hosts in NO_PROXY', async () => {
     await using keys = await startScriptedUpstream()
-    keys.onLookup = json(200, { keys: [] })
+    keys.onLookup = (response) => response.destroy()
     await using receiver = await startScriptedUpstream()
     await using scene = await openScene('http', {
       AUTH_MODE: 'jwt',
@@ -109,6 +109,8 @@ describe('a proxy', () => {
     })
     expect(scene.proxy.asked).toContain(`GET http://keys.example.com/jwks ${CREDENTIALS}`)
     expect(keys.received).toHaveLength(1)
+    expect(scene.gateway.log()).toContain('keys of AUTH_JWKS_URL are not available')
+    expect(scene.gateway.log()).not.toMatch(/p%40ss|p@ss|dXNlcjpwQHNz/)
 
     await using open = await openScene('http', { NO_PROXY: 'upstream.example.com' })
     const direct = await open.submit()
