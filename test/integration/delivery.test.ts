@@ -384,7 +384,7 @@ describe('what is told', () => {
   })
 })
 
-test('a failure is never told as 200, whatever the upstream called it', async () => {
+test('a failure is never delivered as 200, whatever the upstream called it', async () => {
   await using core = await openCore()
   await using receiver = await startReceiver()
   await core.submit({ callBackUrl: receiver.url })
