@@ -130,10 +130,13 @@ async function openPostgres(
   })
   pool.on('error', (err) => log.warn({ err }, 'sandbox: an idle database connection failed; it is replaced'))
   try {
-    await pool.query(
-      `BEGIN; SELECT pg_advisory_xact_lock(${CREATE_LOCK});
-       CREATE TABLE IF NOT EXISTS sandbox_task (seq bigserial PRIMARY KEY, ${COLUMNS}); COMMIT`,
-    )
+    // Not where it exists: a replica starts on a database that has become read-only, too.
+    const { rows } = await pool.query<Row>("SELECT to_regclass('sandbox_task') IS NULL AS missing")
+    if (rows[0]?.missing === true)
+      await pool.query(
+        `BEGIN; SELECT pg_advisory_xact_lock(${CREATE_LOCK});
+         CREATE TABLE IF NOT EXISTS sandbox_task (seq bigserial PRIMARY KEY, ${COLUMNS}); COMMIT`,
+      )
   } catch (error) {
     await pool.end()
     throw toStartError('DATABASE_URL: the sandbox cannot keep its tasks in PostgreSQL', error)

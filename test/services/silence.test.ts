@@ -117,7 +117,7 @@ describe('a server that falls silent', () => {
     const answer = await asked.promise
     proxy.silence(true)
     answer()
-    await service.logged('could not be stored')
+    await service.logged('failed to store')
     service.child.kill('SIGTERM')
     expect(await service.exited).toEqual({ code: 0, signal: null })
     // The last that is heard of it is in the log.
