@@ -4,6 +4,12 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 
+/** What a replica answers once it has collected its garbage; bytes. */
+export interface CollectedMemory {
+  readonly resident: number
+  readonly heap: number
+}
+
 /** The built service as a process of its own, on a free port. */
 export async function startReplica(settings: Record<string, string>) {
   const probe = createServer().listen(0, '127.0.0.1')
@@ -15,7 +21,8 @@ export async function startReplica(settings: Record<string, string>) {
     PORT: String(port),
     ...(process.env.BENCH_NODE_OPTIONS && { NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS }),
   }
-  const child = spawn(process.execPath, ['dist/main.js'], { env, stdio: ['ignore', 'ignore', 'inherit'] })
+  const args = ['--expose-gc', '--import', './bench/agent.mjs', 'dist/main.js']
+  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   const exited = once(child, 'exit')
   const url = `http://127.0.0.1:${port}`
   while (
@@ -28,6 +35,13 @@ export async function startReplica(settings: Record<string, string>) {
   return {
     url,
     pid: child.pid ?? 0,
+    /** Collects the garbage first: V8 leaves it until it needs the room. */
+    async readMemory(): Promise<CollectedMemory> {
+      const answer = once(child, 'message')
+      child.send({ call: 0, command: 'memory' })
+      const [{ result }] = (await answer) as [{ result: CollectedMemory }]
+      return result
+    },
     async [Symbol.asyncDispose]() {
       child.kill()
       await exited
