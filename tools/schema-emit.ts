@@ -43,8 +43,9 @@ idempotency key can be used again, because nothing can have been charged.
 ${UPSCALE_ERROR_CODES.map(row).join('\n')}
 
 200 is success. A number outside this table is \`UPSTREAM_PROTOCOL_ERROR\`, with the raw number in \`upstreamCode\`.
-\`upstreamCode\` is null where the gateway concludes the failure itself: the codes without an *upstream* number, and
-\`UPSTREAM_NOT_FOUND\` of an accepted task that the upstream no longer knows.
+After an answer without an envelope \`upstreamCode\` is the HTTP status. It is null where the gateway concludes the failure
+itself: the codes without an *upstream* number, and \`UPSTREAM_NOT_FOUND\` of an accepted task for which record-info answers
+422. A task that was accepted and ends as \`UPSTREAM_NOT_FOUND\` was charged; a late result still counts.
 
 ## When a submit counts as refused
 
