@@ -43,8 +43,9 @@ idempotency key can be used again, because nothing can have been charged.
 ${UPSCALE_ERROR_CODES.map(row).join('\n')}
 
 200 is success. A number outside this table is \`UPSTREAM_PROTOCOL_ERROR\`, with the raw number in \`upstreamCode\`.
-\`upstreamCode\` is null where the gateway concludes the failure itself: the codes without an *upstream* number, and
-\`UPSTREAM_NOT_FOUND\` of an accepted task that the upstream no longer knows.
+After an answer without an envelope \`upstreamCode\` is the HTTP status. It is null where the gateway concludes the failure
+itself: the codes without an *upstream* number, and \`UPSTREAM_NOT_FOUND\` of an accepted task for which record-info answers
+422. A task that was accepted and ends as \`UPSTREAM_NOT_FOUND\` was charged; a late result still counts.
 
 ## When a submit counts as refused
 
@@ -60,7 +61,7 @@ the answer was.
 | no envelope, HTTP 503 | \`UPSTREAM_MAINTENANCE\`; \`Retry-After\` is honoured, the key is freed |
 | no envelope, HTTP 407 (the proxy in between), 521, 522, 523, 525, 526, 530 (a CDN that did not reach the origin) | \`UPSTREAM_UNREACHABLE\`; \`Retry-After\` is honoured, the key is freed |
 | no envelope, HTTP 401, 402, 404 | \`UPSTREAM_UNAUTHORIZED\`, \`INSUFFICIENT_CREDITS\`, \`UPSTREAM_NOT_FOUND\`; the key is freed |
-| no envelope, HTTP 403, 405, 411, 413, 414, 415, 417, 421, 426, 431 | \`UPSTREAM_PROTOCOL_ERROR\`; the key is freed |
+| no envelope, HTTP 403, 405, 407, 411, 413, 414, 415, 417, 421, 426, 431, 511 | \`UPSTREAM_PROTOCOL_ERROR\`; the key is freed |
 | anything else: HTTP 500, 502, 504, 520, 524 without an envelope, HTTP 200 without a task id, a lost answer | unknown |
 
 ## Faults of the request

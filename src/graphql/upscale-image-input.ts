@@ -46,8 +46,11 @@ const MAX_URL_LENGTH = 2_048
 
 /** Letters, digits, marks, punctuation, symbols, and the plain space between them. */
 const PRINTABLE = /^(?! )[\p{L}\p{M}\p{N}\p{P}\p{S} ]+(?<! )$/u
-/** Characters of those classes that show nothing (such as U+3164, U+034F, U+FE0F), and the blank Braille pattern. */
-const INVISIBLE = /[\p{Default_Ignorable_Code_Point}\u2800]/u
+/**
+ * Characters of those classes that show nothing (such as U+3164, U+034F, U+FE0F), and the blank ones of Braille, musical
+ * notation, Khitan and hieroglyphs.
+ */
+const INVISIBLE = /[\p{Default_Ignorable_Code_Point}\u2800\u{1D159}\u{16FE4}\u{13441}\u{13442}]/u
 
 /**
  * Whether an id is 1 to 128 characters that print, in normal form C. Two ids that look the same would be two pictures,

@@ -67,8 +67,8 @@ function toAnswer(httpStatus: number, code: number): CreateAnswer {
   return code === 200 ? { kind: 'accept' } : { kind: 'refuse', httpStatus, code }
 }
 
-/** 5xx of a CDN or proxy that has not passed the request on; see Cloudflare's error codes for 521 to 523. */
-const ORIGIN_NOT_REACHED = [503, 521, 522, 523]
+/** 5xx of a CDN or proxy that has not passed the request on; see Cloudflare's error codes for 521 to 530. */
+const ORIGIN_NOT_REACHED = [503, 511, 521, 522, 523, 525, 526, 530]
 
 function toProxyAnswer(httpStatus: number, body: 'html' | 'empty'): CreateAnswer {
   const refused = (httpStatus >= 400 && httpStatus < 500) || ORIGIN_NOT_REACHED.includes(httpStatus)

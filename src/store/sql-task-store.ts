@@ -1,5 +1,6 @@
 import {
   CLOCK_TOLERANCE_MS,
+  UnconfirmedError,
   type IdempotencyKey,
   type InsertOptions,
   type Insertion,
@@ -19,6 +20,8 @@ import { insertDelivery, queueDeliveries } from './sql-outbox.ts'
 import type { TaskCounts } from './task-counts.ts'
 import { toChanges, toRow, toTask } from './task-row.ts'
 import { createWriteProbe } from './write-probe.ts'
+
+type Inserted<Refusal> = Insertion | { readonly inserted: false; readonly refusal: Refusal }
 
 /** The TaskStore in SQL. Announces what it has committed; the dialect is the caller's choice. */
 export class SqlTaskStore implements TaskStore {
@@ -43,9 +46,10 @@ export class SqlTaskStore implements TaskStore {
   insert<Refusal = never>(
     task: UpscaleTask,
     { force = false, key = null, callBackUrl = null, admit, admitKey }: InsertOptions<Refusal>,
-  ): Promise<Insertion | { inserted: false; refusal: Refusal }> {
+  ): Promise<Inserted<Refusal>> {
     const { db } = this.#sql
-    return this.#sql.transact(async (run) => {
+    let written = false
+    const work = async (run: Run): Promise<Inserted<Refusal>> => {
       await this.#locking.lock(run, this.#sql, key ? [key.claim, task.pictureDigest] : [task.pictureDigest])
       const named = key && (await this.#findNamed(run, key.claim, task.createdAt))
       if (named) return { inserted: false, existing: named, by: 'key' }
@@ -64,7 +68,11 @@ export class SqlTaskStore implements TaskStore {
       await this.#queries.run(run, 'insert', Object.values(row), () => db.insertInto('task').values(row))
       if (key) await this.#name(run, key, task.id)
       if (callBackUrl !== null) await insertDelivery(run, db, task, callBackUrl, 0, task.createdAt, 0)
+      written = true
       return { inserted: true }
+    }
+    return this.#sql.transact(work).catch((error: unknown) => {
+      throw written ? new UnconfirmedError('The commit of a task was not confirmed', { cause: error }) : error
     })
   }
 

@@ -42,7 +42,10 @@ export const CATALOGUE = {
     402,
     'The account has too few credits for an upscale. The operator has to top it up.',
   ),
-  UPSTREAM_NOT_FOUND: entry(404, 'The upscale service does not know this source task, or not any more.'),
+  UPSTREAM_NOT_FOUND: entry(
+    404,
+    'The upscale service does not know the source task or the endpoint, or no longer knows the upscale that it accepted.',
+  ),
   UPSTREAM_VALIDATION_FAILED: entry(
     422,
     'The upscale service refuses this picture or these values (validation or moderation).',

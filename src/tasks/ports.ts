@@ -21,6 +21,11 @@ export interface TaskListQuery {
   readonly limit: number
 }
 
+/** Thrown when a transaction was not confirmed: it may have been kept, now or shortly. `cause` says why. */
+export class UnconfirmedError extends Error {
+  override name = 'UnconfirmedError'
+}
+
 /** Tasks that outlive the process. Whatever is committed is announced through TaskHints, and nothing else is. */
 export interface TaskStore {
   /**
@@ -30,6 +35,7 @@ export interface TaskStore {
    * when it has run out, or names a task that was refused without a charge. `force` does not look for the
    * picture. `admit` is asked only where there is no such task, before anything is stored; what it refuses is not
    * stored, and the refusal is given back. `admitKey` is asked in the same way before a new key names a task that exists.
+   * @throws UnconfirmedError where the task may have been stored; after any other error it was not.
    */
   insert<Refusal = never>(
     task: UpscaleTask,

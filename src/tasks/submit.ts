@@ -1,7 +1,7 @@
 import type { Report } from './apply-report.ts'
 import { awaitAnswer } from './await-answer.ts'
 import { toFailure, type Failure } from './failure.ts'
-import type { IdempotencyKey, SubmitAnswer, TaskDependencies } from './ports.ts'
+import { UnconfirmedError, type IdempotencyKey, type SubmitAnswer, type TaskDependencies } from './ports.ts'
 import { UnknownTaskError, type Reporter } from './report.ts'
 import { isSettled, type Picture, type UpscaleTask } from './task.ts'
 
@@ -66,7 +66,8 @@ export async function submitTask(
   const run = { ...life, startedAt: deps.clock.elapsed() }
   const options = { force, key, callBackUrl, admit, admitKey }
   const insertion = await deps.store.insert(task, options).catch((error: unknown) => {
-    life.background(undoInsert(deps, report, task.id, correlationId, run))
+    if (error instanceof UnconfirmedError)
+      life.background(undoInsert(deps, report, task.id, correlationId, run))
     throw error
   })
   if ('refusal' in insertion) {

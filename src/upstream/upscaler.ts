@@ -44,7 +44,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
     if (disposed) return { kind: 'unreachable', cause: 'cut short' }
     const startedAt = performance.now()
     const outcome = await send(operation, ...rest)
-    const code = outcome.kind === 'answer' ? toCode(outcome.status, outcome.body) : outcome.kind
+    const code = outcome.kind === 'answer' ? toCode(outcome.head.status, outcome.body) : outcome.kind
     options.onAnswer?.(operation, code, performance.now() - startedAt)
     return outcome
   }
@@ -62,14 +62,21 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
       const note = 'the upscale service could not be reached; nothing was sent'
       return { kind: 'refused', failure: toFailure('UPSTREAM_UNREACHABLE'), note }
     }
+    const { status, retryAfter } = outcome.head
+    const retryAfterMs = parseRetryAfter(retryAfter, clock.now())
     if (outcome.kind === 'lost') {
-      log.warn({ ...facts, cause: outcome.cause }, 'the answer of the upstream was lost')
-      return { kind: 'unknown', note: 'lost: the connection failed or timed out' }
+      log.warn({ ...facts, status, cause: outcome.cause }, 'the answer of the upstream was lost')
+      // A status that proves that nothing ran needs no body.
+      const answer = parseSubmitAnswer(status, undefined, retryAfterMs)
+      if (answer.kind === 'refused') return answer
+      const note = status === 0 ? 'lost: the connection failed or timed out' : `incomplete: HTTP ${status}`
+      return { kind: 'unknown', note }
     }
-    const { status, body, retryAfter } = outcome
-    const answer = parseSubmitAnswer(status, body, parseRetryAfter(retryAfter, clock.now()))
+    const { body } = outcome
+    const answer = parseSubmitAnswer(status, body, retryAfterMs)
     if (answer.kind !== 'accepted') {
-      const said = hide(toMessage(body), [options.apiKey, request.callBackUrl])
+      // Cut last: half of a secret would not be found.
+      const said = hide(toMessage(body), [options.apiKey, request.callBackUrl])?.slice(0, MAX_SAID_LENGTH)
       log.warn({ ...facts, status, said, answer }, 'the upstream did not accept')
     }
     return answer
@@ -138,12 +145,18 @@ function toBody({ sourceTaskId, imageIndex, waterMark, callBackUrl }: SubmitRequ
   }
 }
 
+/** What came before the body. Status 0: nothing came. */
+interface Head {
+  readonly status: number
+  readonly retryAfter: string | undefined
+}
+
 type SendOutcome =
-  | { kind: 'answer'; status: number; body: unknown; retryAfter: string | undefined }
+  | { kind: 'answer'; head: Head; body: unknown }
   /** No connection came about, so nothing can have been sent. */
   | { kind: 'unreachable'; cause: string }
-  /** There was a connection: the request may have arrived. */
-  | { kind: 'lost'; cause: string }
+  /** There was a connection: the request may have arrived. The body of the answer could not be read to its end. */
+  | { kind: 'lost'; head: Head; cause: string }
 
 interface SendOptions {
   readonly method: 'GET' | 'POST'
@@ -183,12 +196,16 @@ async function send(
       else socket.once(ready, () => (connected = true))
     }),
   )
+  const toHead = (): Head => {
+    const { statusCode = 0, headers: said } = request.response ?? {}
+    return { status: statusCode, retryAfter: said?.['retry-after'] }
+  }
   try {
     const text = await readText(request)
-    const { statusCode = 0, headers: said } = request.response ?? {}
-    return { kind: 'answer', status: statusCode, body: parseJson(text), retryAfter: said?.['retry-after'] }
+    return { kind: 'answer', head: toHead(), body: parseJson(text) }
   } catch (error) {
-    return { kind: hasLeft() ? 'lost' : 'unreachable', cause: toCause(error) }
+    const cause = toCause(error)
+    return hasLeft() ? { kind: 'lost', head: toHead(), cause } : { kind: 'unreachable', cause }
   } finally {
     underWay.delete(end)
   }
@@ -216,6 +233,8 @@ function toCode(status: number, body: unknown): string {
   return /^\d{3}$/.test(label) ? label : 'other'
 }
 
+/** How much of the vendor's message is logged. */
+const MAX_SAID_LENGTH = 500
 /** A message is nested at most this deep: `error.message`, and room for one more. */
 const MAX_MESSAGE_DEPTH = 3
 
@@ -224,7 +243,7 @@ function toMessage(body: unknown, depth = 0): string | undefined {
   if (typeof body !== 'object' || body === null || depth > MAX_MESSAGE_DEPTH) return undefined
   for (const key of ['msg', 'message', 'error'] as const) {
     const value: unknown = Reflect.get(body, key)
-    if (typeof value === 'string') return value.slice(0, 500)
+    if (typeof value === 'string') return value
     if (typeof value === 'object' && value !== null) return toMessage(value, depth + 1)
   }
   return undefined

@@ -74,7 +74,11 @@ export const callbackBody = z
 
 /**
  * HTTP statuses that prove, without an envelope, that the origin did not run the request: sent by a proxy or CDN in its
+<<<<<<< HEAD
  * place (407 by our own proxy; 521–523, 525, 526 and 530 by Cloudflare), or before any handler ran. 500, 502, 504, 520 and 524 prove
+=======
+ * place (521–523, 525, 526 and 530 are Cloudflare's; 407 and 511 ask the client to log in), or before any handler ran. 500, 502, 504, 520 and 524 prove
+>>>>>>> r1
  * nothing: the origin may have taken the task.
  */
 const NOT_RUN: ReadonlyMap<number, UpscaleErrorCode> = new Map([
@@ -84,7 +88,7 @@ const NOT_RUN: ReadonlyMap<number, UpscaleErrorCode> = new Map([
   [407, 'UPSTREAM_UNREACHABLE'],
   [429, 'UPSTREAM_RATE_LIMITED'],
   [503, 'UPSTREAM_MAINTENANCE'],
-  ...[403, 405, 411, 413, 414, 415, 417, 421, 426, 431].map(
+  ...[403, 405, 407, 411, 413, 414, 415, 417, 421, 426, 431, 511].map(
     (status) => [status, 'UPSTREAM_PROTOCOL_ERROR'] as const,
   ),
   ...[521, 522, 523, 525, 526, 530].map((status) => [status, 'UPSTREAM_UNREACHABLE'] as const),

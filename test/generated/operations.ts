@@ -34,7 +34,7 @@ export type UpscaleErrorCode =
   | 'UPSTREAM_BAD_REQUEST'
   /** The upscale service is down for maintenance. Try again later. */
   | 'UPSTREAM_MAINTENANCE'
-  /** The upscale service does not know this source task, or not any more. */
+  /** The upscale service does not know the source task or the endpoint, or no longer knows the upscale that it accepted. */
   | 'UPSTREAM_NOT_FOUND'
   /** The request was sent, but no usable answer and no result came in time. It may have been charged. */
   | 'UPSTREAM_OUTCOME_UNKNOWN'

@@ -416,7 +416,7 @@ describe('a scripted answer of a proxy', () => {
     },
   )
 
-  test.each([401, 403, 404, 405, 413, 415, 429, 503, 521, 522, 523])(
+  test.each([401, 403, 404, 405, 413, 415, 429, 503, 511, 521, 522, 523, 525, 526, 530])(
     'with HTTP %i proves that nothing was accepted',
     async (status) => {
       await using world = await openWorld()

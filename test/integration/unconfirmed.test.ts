@@ -42,10 +42,10 @@ describe('a task whose insert was not confirmed', () => {
   })
 
   test('is given up when it has not appeared after ten seconds', async () => {
-    await using core = await openCore()
-    await core.database.breakTables()
+    const unconfirmed = createUnconfirmed()
+    await using core = await openCore({}, {}, unconfirmed)
+    unconfirmed.loseNext(() => core.database.deleteTasks())
     await expect(core.submit()).rejects.toThrow()
-    await core.database.mendTables()
     let over = false
     const drained = core.tasks.drained().then(() => (over = true))
     for (let second = 0; second < 20; second += 1) {
@@ -55,5 +55,14 @@ describe('a task whose insert was not confirmed', () => {
     await drained
     expect(await core.tasks.list(ALL)).toEqual([])
     expect(core.upstream.received).toEqual([])
+  })
+
+  test('is not looked for where the store failed before the commit', async () => {
+    await using core = await openCore()
+    await core.database.breakTables()
+    await expect(core.submit()).rejects.toThrow()
+    await core.tasks.drained()
+    expect(core.clock.pending).toBe(0)
+    await core.database.mendTables()
   })
 })

@@ -83,6 +83,15 @@ describe('what the upstream answers to a submit', () => {
     expect(gateway.log()).not.toContain(callBackUrl.split('/').at(-1))
   })
 
+  test('that quotes our key where the log cuts it leaves no part of the key in the log', async () => {
+    for (let length = 490; length < 505; length += 1) {
+      upstream.onCreate = json(200, { code: 422, msg: 'x'.repeat(length) + API_KEY })
+      await submit()
+    }
+    expect(gateway.log()).toContain('[reda')
+    expect(gateway.log()).not.toContain(API_KEY.slice(0, 4))
+  })
+
   test('is not told of a watermark that was not asked for, nor of an empty one', async () => {
     await submit()
     await submit({ waterMark: '', force: true })
@@ -210,6 +219,32 @@ describe('what the upstream answers to a submit', () => {
     },
   )
 
+  const unreadable: [string, Answer][] = [
+    [
+      'cut short',
+      (response) => {
+        response.writeHead(429, { 'retry-after': '7', 'content-length': '500' }).write('<html>')
+        setImmediate(() => response.destroy())
+      },
+    ],
+    [
+      'not ended',
+      (response) => void response.writeHead(429, { 'retry-after': '7', 'content-length': '500' }).write('<'),
+    ],
+    ['too long', text(429, 'x'.repeat(2_000_000), { 'retry-after': '7' })],
+    ['not in its encoding', text(429, '<html>', { 'retry-after': '7', 'content-encoding': 'gzip' })],
+  ]
+  test.each(unreadable)(
+    'whose status proves that nothing ran is a refusal although its body is %s',
+    async (_name, answer) => {
+      upstream.onCreate = answer
+      const problem = { code: 'UPSTREAM_RATE_LIMITED', upstreamCode: 429, retryAfterMs: 7_000 }
+      expect(await submit({ idempotencyKey: 'key' })).toMatchObject({ task: null, problem })
+      upstream.onCreate = json(200, success)
+      expect(await submit({ idempotencyKey: 'key' })).toMatchObject({ task: { status: 'PROCESSING' } })
+    },
+  )
+
   test('with a code that is not in the catalogue is a protocol error that keeps the number and leaks nothing', async () => {
     upstream.onCreate = json(200, { code: 777, msg: 'secret internals' })
     const payload = await submit()
@@ -255,16 +290,18 @@ describe('what the upstream answers to a submit', () => {
     expect(await submit()).toMatchObject({ task: null, problem })
   })
 
-  test.each<[string, Answer]>([
-    ['cut before the answer', (response) => response.destroy()],
+  const LOST = 'lost: the connection failed or timed out'
+  test.each<[string, Answer, string]>([
+    ['cut before the answer', (response) => response.destroy(), LOST],
     [
       'cut in the middle of it',
       (response) => {
         response.writeHead(200, { 'content-length': '500' }).write('{"code":200,"data"')
         setImmediate(() => response.destroy())
       },
+      'incomplete: HTTP 200',
     ],
-    ['never answered', () => undefined],
+    ['never answered', () => undefined, LOST],
     [
       'answered without end',
       (response) => {
@@ -274,14 +311,18 @@ describe('what the upstream answers to a submit', () => {
         response.writeHead(200)
         more()
       },
+      'incomplete: HTTP 200',
     ],
   ])(
     'a request that was sent and %s leaves the task SUBMITTED and is not sent again',
-    async (_name, answer) => {
+    async (_name, answer, note) => {
       upstream.onCreate = answer
-      expect(await submit()).toMatchObject({ task: { status: 'SUBMITTED', version: 1 }, problem: null })
+      const payload = await submit()
+      expect(payload).toMatchObject({ task: { status: 'SUBMITTED', version: 1 }, problem: null })
       expect(await submit()).toMatchObject({ task: { status: 'SUBMITTED' }, replayed: true })
       expect(upstream.received).toHaveLength(1)
+      const { data } = await gateway.run('HTTP', GetHistoryDocument, { id: payload?.task?.id ?? '' })
+      expect(data?.upscaleTask?.history.at(-1)?.note).toBe(`the answer was ${note}`)
     },
   )
 })

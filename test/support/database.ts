@@ -19,9 +19,12 @@ export interface TestDatabase extends AsyncDisposable {
   breakTables(): Promise<void>
   /** Puts them back. */
   mendTables(): Promise<void>
+  /** Deletes all tasks. */
+  deleteTasks(): Promise<void>
 }
 
 const BREAK = 'ALTER TABLE task RENAME TO away'
+const DELETE = 'DELETE FROM task'
 const MEND = 'ALTER TABLE away RENAME TO task'
 
 export async function openTestDatabase(): Promise<TestDatabase> {
@@ -38,6 +41,7 @@ export async function openTestDatabase(): Promise<TestDatabase> {
       open: (hints) => openPostgres(url, hints, silent),
       breakTables: () => run(BREAK),
       mendTables: () => run(MEND),
+      deleteTasks: () => run(DELETE),
       [Symbol.asyncDispose]: dispose,
     }
   }
@@ -53,6 +57,7 @@ export async function openTestDatabase(): Promise<TestDatabase> {
     open: (hints) => openSqlite(file, hints),
     breakTables: () => run(BREAK),
     mendTables: () => run(MEND),
+    deleteTasks: () => run(DELETE),
     [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
   }
 }
