@@ -30,7 +30,7 @@ import { systemClock, systemSecrets } from './system.ts'
 import type { Clock } from './tasks/ports.ts'
 import { createTasks } from './tasks/tasks.ts'
 import { createUpscaler } from './upstream/upscaler.ts'
-import { parseCallback } from './upstream/wire.ts'
+import { parseCallback, parseJson } from './upstream/wire.ts'
 import { createAlarm, startWorker } from './worker.ts'
 
 /** A running service. Disposing drains it: what runs is finished, sockets are told, everything is closed. */
@@ -187,6 +187,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
     log,
     signatures,
     onAnswer: metrics.onCallback,
+    parseJson,
     parseCallback,
   })
   addMetricsRoute(app, metrics.render)

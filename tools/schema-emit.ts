@@ -59,9 +59,9 @@ the answer was.
 | the vendor's envelope with a code other than 200, under any HTTP status | the code's row in the table above |
 | no envelope, HTTP 429 | \`UPSTREAM_RATE_LIMITED\`; \`Retry-After\` is honoured, the key is freed |
 | no envelope, HTTP 503 | \`UPSTREAM_MAINTENANCE\`; \`Retry-After\` is honoured, the key is freed |
-| no envelope, HTTP 407 (the proxy in between), 521, 522, 523, 525, 526, 530 (a CDN that did not reach the origin) | \`UPSTREAM_UNREACHABLE\`; \`Retry-After\` is honoured, the key is freed |
+| no envelope, HTTP 407, 511 (a proxy in between), 521, 522, 523, 525, 526, 530 (a CDN that did not reach the origin) | \`UPSTREAM_UNREACHABLE\`; \`Retry-After\` is honoured, the key is freed |
 | no envelope, HTTP 401, 402, 404 | \`UPSTREAM_UNAUTHORIZED\`, \`INSUFFICIENT_CREDITS\`, \`UPSTREAM_NOT_FOUND\`; the key is freed |
-| no envelope, HTTP 403, 405, 407, 411, 413, 414, 415, 417, 421, 426, 431, 511 | \`UPSTREAM_PROTOCOL_ERROR\`; the key is freed |
+| no envelope, HTTP 403, 405, 411, 413, 414, 415, 417, 421, 426, 431 | \`UPSTREAM_PROTOCOL_ERROR\`; the key is freed |
 | anything else: HTTP 500, 502, 504, 520, 524 without an envelope, HTTP 200 without a task id, a lost answer | unknown |
 
 ## Faults of the request

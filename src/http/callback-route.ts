@@ -17,6 +17,8 @@ export interface CallbackRoute {
   readonly signatures: SignaturePolicy | null
   /** Told the status that each callback is answered with. */
   onAnswer(status: number): void
+  /** Reads JSON; undefined when a text is none. */
+  parseJson(text: string): unknown
   /** Reads a body; undefined when it is not a callback. */
   parseCallback(body: unknown): CallbackNews | undefined
 }
@@ -33,7 +35,7 @@ export function toCallbackPath(taskId: string, token: string): string {
  */
 export function addCallbackRoute(
   app: FastifyInstance,
-  { tasks, secrets, clock, log, signatures, onAnswer, parseCallback }: CallbackRoute,
+  { tasks, secrets, clock, log, signatures, onAnswer, parseJson, parseCallback }: CallbackRoute,
 ): void {
   void app.register((callbacks, _options, done) => {
     // The body is read as JSON in UTF-8, whatever type, charset or encoding the sender names.
@@ -41,6 +43,11 @@ export function addCallbackRoute(
       request.headers['content-type'] = 'application/json'
       delete request.headers['content-encoding']
       next()
+    })
+    // Our own parser: Fastify's refuses keys such as `__proto__`, and rounds long numeric ids.
+    callbacks.removeAllContentTypeParsers()
+    callbacks.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, parsed) => {
+      parsed(null, parseJson(String(body)))
     })
     callbacks.addHook('onResponse', (_request, reply, next) => {
       onAnswer(reply.statusCode)
@@ -73,6 +80,8 @@ export function addCallbackRoute(
         const receipt = await tasks.receive(task, believed, request.id)
         if (receipt === 'mismatch')
           return sendError(request, reply, 400, 'This callback is about another upstream task.', log)
+        if (receipt === 'unconfirmed')
+          return sendError(request, reply, 503, 'Not confirmed yet; please try again.', log)
         return { code: 200, msg: 'success' }
       },
     )

@@ -138,11 +138,14 @@ export type SubmitAnswer =
   | { readonly kind: 'refused'; readonly failure: FailureCause; readonly note: string }
   | { readonly kind: 'unknown'; readonly note: string }
 
-/** The images of a result: absolute http(s) URLs, each once. */
-export interface Result {
-  readonly imageUrls: readonly string[]
-  /** How many URLs were dropped as unusable or too many; absent: none. */
+/** How many URLs of a result were dropped as unusable or too many; absent: none. */
+export interface Dropped {
   readonly dropped?: number
+}
+
+/** The images of a result: absolute http(s) URLs, each once. */
+export interface Result extends Dropped {
+  readonly imageUrls: readonly string[]
 }
 
 /**
@@ -153,7 +156,7 @@ export interface Result {
 export type Lookup =
   | ({ readonly kind: 'succeeded' } & Result)
   | { readonly kind: 'failed'; readonly failure: FailureCause; readonly recorded: boolean }
-  | { readonly kind: 'pending' }
+  | ({ readonly kind: 'pending' } & Dropped)
   | { readonly kind: 'absent'; readonly upstreamCode: number }
   | { readonly kind: 'unavailable' }
 
@@ -163,7 +166,7 @@ export interface CallbackNews {
   readonly outcome:
     | ({ readonly kind: 'succeeded' } & Result)
     | { readonly kind: 'failed'; readonly failure: FailureCause }
-    | { readonly kind: 'inconclusive' }
+    | ({ readonly kind: 'inconclusive' } & Dropped)
 }
 
 /** The paid API. Every answer, however odd, comes back as a value: these methods do not throw. */

@@ -5,8 +5,11 @@ import type { Reporter } from './report.ts'
 import type { SharedLookup } from './shared-lookup.ts'
 import { isOther, type UpscaleTask } from './task.ts'
 
-/** taken: committed, or nothing new. mismatch: the callback is about another upstream task. */
-export type Receipt = 'taken' | 'mismatch'
+/**
+ * taken: committed, or nothing new. mismatch: the callback is about another upstream task. unconfirmed: it tells of a
+ * success that record-info does not confirm yet, of a task that is not polled any more: the upstream has to call again.
+ */
+export type Receipt = 'taken' | 'mismatch' | 'unconfirmed'
 
 /**
  * Takes in a callback whose sender has proved to know the task's secret URL. Resolves once its consequence is committed.
@@ -24,6 +27,8 @@ export async function receiveCallback(
   if (isOther(task, news)) return 'mismatch'
   if (isKnown(task, news)) return 'taken'
   const { upstreamTaskId } = news
+  const { dropped } = 'dropped' in news.outcome ? news.outcome : {}
+  if (dropped) deps.log.warn({ taskId: task.id, correlationId, dropped }, 'result URLs were dropped')
   const outcome = await check(deps, lookup, news, correlationId)
   // An inconclusive callback only made us ask: the end that was found is record-info's word.
   const asked = news.outcome.kind === 'inconclusive' && outcome.kind !== 'inconclusive'
@@ -33,9 +38,7 @@ export async function receiveCallback(
     isOther(await report(task, next), facts) ? 'mismatch' : 'taken'
   switch (outcome.kind) {
     case 'succeeded': {
-      const { imageUrls, dropped } = outcome
-      if (dropped) deps.log.warn({ taskId: task.id, correlationId, dropped }, 'result URLs were dropped')
-      const images = toImages(imageUrls, facts.at, deps.policy.imageLifetimeMs)
+      const images = toImages(outcome.imageUrls, facts.at, deps.policy.imageLifetimeMs)
       return commit({ ...facts, kind: 'succeeded', images })
     }
     case 'failed': {
@@ -46,11 +49,18 @@ export async function receiveCallback(
       // It proves at least that the upstream has accepted the task.
       const receipt = await commit({ ...facts, kind: 'accepted', pollAt: facts.at })
       if (receipt === 'taken') await deps.store.pollSoon(task.id, facts.at + POLL_SOON_MS)
-      return receipt
+      return receipt === 'taken' && news.outcome.kind === 'succeeded' && isFinal(task)
+        ? 'unconfirmed'
+        : receipt
     }
     default:
       return outcome satisfies never
   }
+}
+
+/** Whether the upstream has said that the task failed, so that it is not polled any more. */
+function isFinal({ failedBy }: UpscaleTask): boolean {
+  return failedBy === 'UPSTREAM'
 }
 
 /** Whether a callback cannot say anything new about the task. */

@@ -87,7 +87,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
     const outcome = await ask('lookup', client, url, request)
     if (outcome.kind === 'answer') {
       const found = parseLookup(outcome.body)
-      const dropped = found.kind === 'succeeded' ? found.dropped : undefined
+      const dropped = 'dropped' in found ? found.dropped : undefined
       if (dropped) log.warn({ correlationId, upstreamTaskId, dropped }, 'result URLs were dropped')
       return found
     }

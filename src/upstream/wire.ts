@@ -73,25 +73,20 @@ export const callbackBody = z
   })
 
 /**
- * HTTP statuses that prove, without an envelope, that the origin did not run the request: sent by a proxy or CDN in its
-<<<<<<< HEAD
- * place (407 by our own proxy; 521–523, 525, 526 and 530 by Cloudflare), or before any handler ran. 500, 502, 504, 520 and 524 prove
-=======
- * place (521–523, 525, 526 and 530 are Cloudflare's; 407 and 511 ask the client to log in), or before any handler ran. 500, 502, 504, 520 and 524 prove
->>>>>>> r1
- * nothing: the origin may have taken the task.
+ * HTTP statuses that prove, without an envelope, that the origin did not run the request: a proxy or CDN sent them in its
+ * place (407 and 511 ask us to log in there; 521–523, 525, 526 and 530 are Cloudflare's), or they come before any handler
+ * runs. 500, 502, 504, 520 and 524 prove nothing: the origin may have taken the task.
  */
 const NOT_RUN: ReadonlyMap<number, UpscaleErrorCode> = new Map([
   [401, 'UPSTREAM_UNAUTHORIZED'],
   [402, 'INSUFFICIENT_CREDITS'],
   [404, 'UPSTREAM_NOT_FOUND'],
-  [407, 'UPSTREAM_UNREACHABLE'],
   [429, 'UPSTREAM_RATE_LIMITED'],
   [503, 'UPSTREAM_MAINTENANCE'],
-  ...[403, 405, 407, 411, 413, 414, 415, 417, 421, 426, 431, 511].map(
+  ...[407, 511, 521, 522, 523, 525, 526, 530].map((status) => [status, 'UPSTREAM_UNREACHABLE'] as const),
+  ...[403, 405, 411, 413, 414, 415, 417, 421, 426, 431].map(
     (status) => [status, 'UPSTREAM_PROTOCOL_ERROR'] as const,
   ),
-  ...[521, 522, 523, 525, 526, 530].map((status) => [status, 'UPSTREAM_UNREACHABLE'] as const),
 ])
 
 /** Reads the answer to a create request. `body` is the parsed JSON, undefined where there was none. */
@@ -146,27 +141,30 @@ export function parseLookup(body: unknown): Lookup {
   const { code, data } = answer.data
   if ((code === 422 || code === 404) && (data === null || data === undefined))
     return { kind: 'absent', upstreamCode: code }
+  const isFailure = TASK_FAILURES.includes(code)
+  if (code !== 200 && !isFailure) return { kind: 'unavailable' }
   const record = recordInfo.safeParse(data)
-  const settled =
-    record.success && (code === 200 || TASK_FAILURES.includes(code)) ? parseRecord(record.data) : null
-  if (settled !== null) return settled
-  if (TASK_FAILURES.includes(code))
-    return { kind: 'failed', failure: toUpstreamFailure(code), recorded: record.success }
-  return code === 200 && record.success ? { kind: 'pending' } : { kind: 'unavailable' }
+  const found: Lookup = record.success ? parseRecord(record.data) : { kind: 'unavailable' }
+  const isOpen = found.kind === 'pending' || found.kind === 'unavailable'
+  return isFailure && isOpen
+    ? { kind: 'failed', failure: toUpstreamFailure(code), recorded: record.success }
+    : found
 }
 
-/** The end that a record tells of; null while there is none. */
-function parseRecord({ successFlag, errorCode, resultInfoJson }: z.infer<typeof recordInfo>): Lookup | null {
+/** What a record says of its task. */
+function parseRecord({ successFlag, errorCode, resultInfoJson }: z.infer<typeof recordInfo>): Lookup {
   switch (successFlag) {
     case 1: {
-      const result = parseResult(resultInfoJson)
-      return result.imageUrls.length > 0 ? { kind: 'succeeded', ...result } : null
+      const { imageUrls, ...dropped } = parseResult(resultInfoJson)
+      return imageUrls.length > 0
+        ? { kind: 'succeeded', imageUrls, ...dropped }
+        : { kind: 'pending', ...dropped }
     }
     case 2:
     case 3:
       return { kind: 'failed', failure: toRecordedFailure(errorCode), recorded: true }
     default:
-      return null
+      return { kind: 'pending' }
   }
 }
 
@@ -186,9 +184,9 @@ export function parseCallback(body: unknown): CallbackNews | undefined {
   const [upstreamTaskId] = ids
   if (upstreamTaskId === undefined || ids.size > 1) return undefined
   if (code !== 200) return { upstreamTaskId, outcome: { kind: 'failed', failure: toUpstreamFailure(code) } }
-  const result = parseResult([data?.resultUrls, data?.info?.resultUrls])
-  if (result.imageUrls.length === 0) return { upstreamTaskId, outcome: { kind: 'inconclusive' } }
-  return { upstreamTaskId, outcome: { kind: 'succeeded', ...result } }
+  const { imageUrls, ...dropped } = parseResult([data?.resultUrls, data?.info?.resultUrls])
+  if (imageUrls.length === 0) return { upstreamTaskId, outcome: { kind: 'inconclusive', ...dropped } }
+  return { upstreamTaskId, outcome: { kind: 'succeeded', imageUrls, ...dropped } }
 }
 
 function toRecordedFailure(errorCode: number | null | undefined): FailureCause {
@@ -237,11 +235,18 @@ function toImageUrl(text: string): string | undefined {
   return web && username === '' && password === '' && href.length <= MAX_URL_LENGTH ? href : undefined
 }
 
-/** The JSON in a text; undefined when there is none. */
+/** The JSON in a text; undefined when there is none. An integer that a number cannot hold exactly becomes its digits. */
 export function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return JSON.parse(text, keepDigits)
   } catch {
     return undefined
   }
+}
+
+/** A task id of 20 digits must not lose its last ones. */
+function keepDigits(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
+  const isInexact = typeof value === 'number' && !Number.isSafeInteger(value)
+  const source = context?.source ?? ''
+  return isInexact && /^-?\d+$/.test(source) ? source : value
 }

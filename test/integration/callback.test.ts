@@ -2,7 +2,7 @@ import { request } from 'node:http'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { FollowTaskDocument, GetTaskDocument, UpscaleImageDocument } from '../generated/operations.ts'
 import { collect, startGateway, type Gateway } from '../support/gateway.ts'
-import { json, startScriptedUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts'
+import { json, startScriptedUpstream, text, type ScriptedUpstream } from '../support/scripted-upstream.ts'
 
 const RESULT = 'https://example.com/result.png'
 
@@ -47,6 +47,24 @@ describe('the callback handler', () => {
     const { data } = await gateway.run('HTTP', GetTaskDocument, { id })
     return data?.upscaleTask
   }
+
+  test.each([
+    ['a numeric task id of 20 digits', '12345678901234567890', ''],
+    ['keys that look like prototypes', '"upstream-1"', ',"__proto__":{"a":1},"constructor":{"prototype":{}}'],
+  ])('loses no result for %s', async (_name, taskId, more) => {
+    upstream.onCreate = text(200, `{"code":200,"data":{"taskId":${taskId}}}`)
+    const { id, callBackUrl } = await submit()
+    const body = `{"code":200,"msg":"x","data":{"taskId":${taskId},"resultUrls":["${RESULT}"]${more}}${more}}`
+    expect((await post(callBackUrl, body)).status).toBe(200)
+    expect(await read(id)).toMatchObject({ status: 'SUCCEEDED', images: [{ url: RESULT }] })
+  })
+
+  test('logs how many URLs it has dropped, also when none is left', async () => {
+    const { callBackUrl } = await submit()
+    const resultUrls = ['https://user@cdn.example/a.png']
+    expect((await post(callBackUrl, callback(200, { resultUrls }))).status).toBe(200)
+    expect(gateway.log()).toMatch(/"dropped":1.*result URLs were dropped/)
+  })
 
   test('answers 200 once the result is committed, and shows it to whoever follows', async () => {
     const { id, callBackUrl } = await submit()

@@ -569,6 +569,22 @@ describe('CALLBACK_CONFIRM', () => {
     expect(await core.tasks.find(task.id)).toMatchObject({ status: 'SUCCEEDED', images: [{ url: URLS[0] }] })
   })
 
+  test('has the upstream call again where a success is not confirmed yet and the task is polled no more', async () => {
+    await using core = await openCore({ confirmCallbacks: true })
+    const { id } = await accepted(core)
+    core.upstream.onLookup = record({ successFlag: 3, errorCode: 501 })
+    core.clock.advance(30 * SECOND)
+    await core.round()
+    const failed = await core.tasks.find(id)
+    if (failed?.status !== 'FAILED') throw new Error('It has not failed')
+    core.upstream.onLookup = generating
+    expect(await core.tasks.receive(failed, news, 'c')).toBe('unconfirmed')
+    core.upstream.onLookup = success
+    core.clock.advance(MINUTE)
+    expect(await core.tasks.receive(failed, news, 'c')).toBe('taken')
+    expect(await core.tasks.find(id)).toMatchObject({ status: 'SUCCEEDED' })
+  })
+
   test('lets a success wait that record-info does not know of yet', async () => {
     await using core = await openCore({ confirmCallbacks: true })
     const task = await accepted(core)

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { describe, expect, test } from '@jest/globals'
-import { parseCallback, parseLookup, parseSubmitAnswer } from '../../src/upstream/wire.ts'
+import { parseCallback, parseJson, parseLookup, parseSubmitAnswer } from '../../src/upstream/wire.ts'
 import { parseRetryAfter } from '../../src/net/retry-after.ts'
 
 /** The vendor's numbers: code of ours, wait in milliseconds. */
@@ -82,8 +82,8 @@ const NOT_RUN = [
   [403, 'UPSTREAM_PROTOCOL_ERROR', null],
   [404, 'UPSTREAM_NOT_FOUND', null],
   [405, 'UPSTREAM_PROTOCOL_ERROR', null],
-  [407, 'UPSTREAM_PROTOCOL_ERROR', null],
-  [511, 'UPSTREAM_PROTOCOL_ERROR', null],
+  [407, 'UPSTREAM_UNREACHABLE', 5_000],
+  [511, 'UPSTREAM_UNREACHABLE', 5_000],
   [413, 'UPSTREAM_PROTOCOL_ERROR', null],
   [415, 'UPSTREAM_PROTOCOL_ERROR', null],
   [429, 'UPSTREAM_RATE_LIMITED', 10_000],
@@ -167,6 +167,14 @@ describe('the answer to a create request', () => {
   ])('may name the task by %s', (_name, taskId, upstreamTaskId) => {
     const body = { code: 200, data: { taskId } }
     expect(parseSubmitAnswer(200, body, null)).toEqual({ kind: 'accepted', upstreamTaskId })
+  })
+
+  test('may name the task by a number of 20 digits', () => {
+    const body = parseJson('{"code":200,"data":{"taskId":12345678901234567890}}')
+    expect(parseSubmitAnswer(200, body, null)).toEqual({
+      kind: 'accepted',
+      upstreamTaskId: '12345678901234567890',
+    })
   })
 
   test.each([1.5, 2 ** 53, 1e300])(
@@ -353,7 +361,7 @@ describe('the answer of record-info', () => {
     ['a URL of another kind', { resultUrls: ['ftp://cdn.example/a.png', 'data:image/png;base64,AA=='] }],
     ['a script', { resultUrls: [{ resultUrl: 'javascript:alert(1)' }] }],
   ])('with successFlag 1 but no URL (%s) means to keep waiting', (_name, resultInfoJson) => {
-    expect(parseLookup(result(resultInfoJson))).toEqual({ kind: 'pending' })
+    expect(parseLookup(result(resultInfoJson))).toMatchObject({ kind: 'pending' })
   })
 
   test('drops what is not an absolute http(s) URL and keeps the rest', () => {
@@ -484,6 +492,7 @@ describe('the images of a result', () => {
     // A URL grows when it is written in its normal form.
     expect(images({ resultUrls: [`https://cdn.example/${'ä'.repeat(1_000)}`] })).toEqual({
       kind: 'inconclusive',
+      dropped: 1,
     })
   })
 
@@ -553,7 +562,7 @@ describe('a callback', () => {
     ['nothing absolute', { taskId: 'up-1', resultUrls: ['/a.png'] }],
     ['nothing of the web', { taskId: 'up-1', resultUrls: ['javascript:alert(1)'] }],
   ])('of code 200 without a URL decides nothing: %s', (_name, data) => {
-    expect(parseCallback({ code: 200, msg: 'success', data })).toEqual(inconclusive)
+    expect(parseCallback({ code: 200, msg: 'success', data })).toMatchObject(inconclusive)
   })
 
   test.each(CODES)('of code %i is the failure %s', (number, code, retryAfterMs) => {
