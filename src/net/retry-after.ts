@@ -15,7 +15,7 @@ const ASCTIME_DATE =
 /** Milliseconds that a Retry-After header asks for (RFC 9110 §10.2.3: seconds or a date); null when it does not. */
 export function parseRetryAfter(header: string | undefined, now: number): number | null {
   const text = header?.trim() ?? ''
-  if (/^\d{1,6}$/.test(text)) return Number(text) * 1_000
+  if (/^\d+$/.test(text)) return Math.min(MAX_WAIT_MS, Number(text) * 1_000)
   const at = parseHttpDate(text, now)
   return at === undefined ? null : Math.min(MAX_WAIT_MS, Math.max(0, at - now))
 }
