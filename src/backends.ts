@@ -97,10 +97,16 @@ async function openShared(
     await explained(`DATABASE_URL: ${toPlace(url)}`, () => openPostgres(url, hints, log)),
   )
   const { store, outbox, pool, openPool } = stores
+  const openPostgresLimiters = async () => {
+    // A pool of their own, and around a transaction pooler: limits are asked while a transaction holds one of the other
+    // connections, and would wait for it where those are the only ones.
+    const limiterPool = openPool(listenUrl ?? url, LIMITER_POOL_SIZE)
+    opened.defer(() => limiterPool.end())
+    if (listenUrl !== null) await checkListenUrl(listenUrl, pool, limiterPool)
+    return createPostgresLimiter(limiterPool)
+  }
   const createLimiter =
-    redisUrl === null
-      ? openPostgresLimiters(opened, openPool(listenUrl ?? url, LIMITER_POOL_SIZE))
-      : await openRedisLimiters(opened, redisUrl, log)
+    redisUrl === null ? await openPostgresLimiters() : await openRedisLimiters(opened, redisUrl, log)
   const rest = opened.move()
   return {
     store,
@@ -123,20 +129,26 @@ async function explained<T>(subject: string, open: () => Promise<T>): Promise<T>
   }
 }
 
+/** The server (by when it started), database and schema that a connection leads to. */
+const PLACE =
+  "SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), current_database(), current_schema()) AS place"
+
+/** @throws StartError where hints and rate limits would be kept elsewhere than tasks. */
+async function checkListenUrl(listenUrl: string, ...pools: readonly Pool[]): Promise<void> {
+  const [place, ...others] = await Promise.all(
+    pools.map(async (pool) => (await pool.query<{ place: string }>(PLACE)).rows[0]?.place),
+  )
+  if (others.some((other) => other !== place))
+    throw new StartError(
+      `DATABASE_LISTEN_URL: ${toPlace(listenUrl)} is not the database (and schema) of DATABASE_URL: name the same one`,
+    )
+}
+
 /** Where a database is, without the secrets of its URL. */
 function toPlace(url: string): string {
   if (!URL.canParse(url)) return 'the PostgreSQL server'
   const { host, pathname } = new URL(url)
   return `the PostgreSQL server ${host}${pathname}`
-}
-
-/**
- * A pool of their own, and around a transaction pooler: limits are asked while a transaction holds one of the other
- * connections, and would wait for it where those are the only ones.
- */
-function openPostgresLimiters(opened: AsyncDisposableStack, pool: Pool): CreateLimiter {
-  opened.defer(() => pool.end())
-  return createPostgresLimiter(pool)
 }
 
 async function openRedisLimiters(

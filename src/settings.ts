@@ -68,6 +68,10 @@ export const settings = z.object({
   REDIS_URL: z
     .string()
     .regex(/^rediss?:\/\/\S+$/, 'must be redis://… or rediss://…')
+    .refine(
+      (url) => URL.canParse(url),
+      'must be a valid URL: percent-encode special characters in its user name and password',
+    )
     .optional(),
   HTTPS_PROXY: proxy.optional(),
   HTTP_PROXY: proxy.optional(),

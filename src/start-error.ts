@@ -21,7 +21,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'check host and port, and firewalls in between',
   EHOSTUNREACH: 'check the host, and the route to it',
   ENETUNREACH: 'check the host, and the route to it',
-  ERR_INVALID_URL: 'percent-encode special characters in its user name and password',
+  ERR_INVALID_URL: 'check its port, and percent-encode special characters in its user name and password',
   DEPTH_ZERO_SELF_SIGNED_CERT: 'trust its certificate with NODE_EXTRA_CA_CERTS',
   SELF_SIGNED_CERT_IN_CHAIN: 'trust its certificate authority with NODE_EXTRA_CA_CERTS',
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'trust its certificate authority with NODE_EXTRA_CA_CERTS',

@@ -6,6 +6,7 @@ const ANSWER_TIMEOUT_MS = 1_000
 const MAX_BACK_OFF_MS = 2_000
 const REPORT_EVERY_MS = 60_000
 const MAX_REASONS = 20
+const CLOSED = 'the server closed the connection without an answer'
 
 /** Those of ioredis's options in which our clients differ. */
 export interface RedisClientOptions {
@@ -54,7 +55,9 @@ export async function openRedisClient(
   onFault: (reason: string) => void,
 ): Promise<{ readonly redis: Redis } & Disposable> {
   const reported = new Map<string, number>()
+  let isUnanswered = false
   const onError = (error: Error) => {
+    isUnanswered = false
     const reason = explainRedisError(error)
     const now = performance.now()
     if (now - (reported.get(reason) ?? -Infinity) < REPORT_EVERY_MS) return
@@ -64,6 +67,13 @@ export async function openRedisClient(
   }
   const redis = new ReportingRedis(url, options, onError)
   redis.on('error', onError)
+  // A server that wants TLS, or that is not Redis, closes without a reason, which ioredis does not take for an error.
+  redis.on('connect', () => (isUnanswered = true))
+  redis.on('ready', () => (isUnanswered = false))
+  const onClose = () => {
+    if (isUnanswered) onError(Object.assign(new Error(CLOSED), { code: 'ECONNRESET' }))
+  }
+  redis.on('close', onClose)
   const watchdog = setInterval(() => {
     if (redis.status !== 'ready') return
     const deadline = setTimeout(() => {
@@ -81,6 +91,7 @@ export async function openRedisClient(
     redis,
     [Symbol.dispose]() {
       clearInterval(watchdog)
+      redis.off('close', onClose)
       redis.disconnect()
     },
   }

@@ -15,6 +15,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   DENIED: 'it is in protected mode: give it a password, or bind it to a private address',
   ECONNREFUSED: 'check host and port in REDIS_URL, and that the server runs',
   ENOTFOUND: 'check the host name in REDIS_URL',
+  ETIMEDOUT:
+    'check host and port in REDIS_URL, firewalls in between, and whether the server speaks TLS (rediss://)',
   ECONNRESET: 'check the port in REDIS_URL, and whether the server wants TLS (rediss://)',
 }
 

@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 
 /** Bodies are decoded as UTF-8, of which ASCII is a part. */
 const CHARSETS = ['utf-8', 'utf8', 'us-ascii', 'ascii']
-const CHARSET_PARAMETERS = /;\s*charset\s*=\s*(?:"([^"]*)"|([^;\s]*))/gi
+const CHARSET_PARAMETERS = /;\s*charset\*?\s*=\s*(?:"([^"]*)"|([^;\s]*))/gi
 
 /** Why the body of a request would not be decoded as its sender meant it; undefined: it would. */
 export function findEncodingFault({ method, headers }: FastifyRequest): string | undefined {

@@ -58,7 +58,8 @@ export class Connections implements Disposable {
     for (const { socket, checks } of stalled.sort((a, b) => b.checks - a.checks)) {
       if (checks < this.#checkLimit && unsent <= UNSENT_LIMIT_BYTES) break
       unsent -= socket.writableLength
-      socket.destroy()
+      // Closed without a reset, the kernel would keep megabytes of its unsent bytes for minutes.
+      socket.resetAndDestroy()
     }
   }
 }

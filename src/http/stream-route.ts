@@ -32,7 +32,8 @@ export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
   const { door, log } = route
   const handle = createEventStreamHandler(route)
   const answer = async (request: FastifyRequest, reply: FastifyReply) => {
-    if (!request.headers.accept?.includes(EVENT_STREAM))
+    // Names of media types are case-insensitive; the library compares them as they are.
+    if (!request.headers.accept?.toLowerCase().includes(EVENT_STREAM))
       return sendError(request, reply, 406, `Only ${EVENT_STREAM} is served here.`, log)
     // Parsed by Fastify, whom no page of another origin can have sent JSON without asking (CORS).
     if (request.method === 'POST' && typeof request.body !== 'object')
@@ -41,7 +42,9 @@ export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
     const [body, { status }] = await handle({
       method: request.method,
       url: request.url,
-      headers: { get: (name) => (name === 'accept' ? EVENT_STREAM : toText(request.headers[name])) },
+      headers: {
+        get: (name) => (name === 'accept' ? EVENT_STREAM : toText(request.headers[name])?.toLowerCase()),
+      },
       body: request.body as Record<string, unknown> | null,
       raw: request,
       context: stream,

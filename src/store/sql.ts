@@ -20,6 +20,8 @@ export interface Sql {
   transact<T>(work: (run: Run) => Promise<T>): Promise<T>
   /** After the disk has refused to grow a file: rejects while it still does. A row may be written where nothing has to grow. */
   readonly checkSpace?: () => Promise<void>
+  /** Rejects once the file that is open is no longer the one at its path: the next start would not find what is written. */
+  readonly checkFile?: () => Promise<void>
   /** Lists as one value of a statement, so that one statement serves lists of any length. */
   readonly lists: {
     toValue(list: readonly string[]): unknown

@@ -1,4 +1,4 @@
-import { mkdir, open as openFile, realpath, type FileHandle } from 'node:fs/promises'
+import { mkdir, open as openFile, realpath, stat, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { sql } from 'kysely'
@@ -6,6 +6,7 @@ import type { TaskHints } from '../tasks/ports.ts'
 import { WRITE_LOCKED } from './locking.ts'
 import { lockFile } from './lock-file.ts'
 import { migrate } from './migrations.ts'
+import type { Sql } from './sql.ts'
 import { retryBusy } from './sqlite-busy.ts'
 import { createSqlite } from './sqlite-dialect.ts'
 import type { Stores } from './stores.ts'
@@ -41,7 +42,10 @@ export async function openSqlite(
   writer.exec('PRAGMA synchronous = NORMAL')
   for (const each of [writer, reader]) each.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
   const log = opened.use(await openLog(file, reader, lockTimeoutMs))
-  const sqlite = createSqlite(writer, reader, { sync: () => log.datasync(), lockTimeoutMs })
+  const sqlite: Sql = {
+    ...createSqlite(writer, reader, { sync: () => log.datasync(), lockTimeoutMs }),
+    checkFile: await createFileCheck(file),
+  }
   // The connections first: a commit would fail without its log.
   opened.defer(() => sqlite.db.destroy())
   await migrate(sqlite.db, { id: sql`text`, keepsCounts: true })
@@ -77,4 +81,14 @@ async function openLog(file: string, reader: DatabaseSync, lockTimeoutMs: number
   await using folder = await openFile(dirname(path))
   await folder.sync()
   return await openFile(`${path}-wal`, 'r+')
+}
+
+/** Compares inodes, as SQLite itself does with a rollback journal. */
+async function createFileCheck(file: string): Promise<() => Promise<void>> {
+  const readInode = async () => (await stat(file, { bigint: true })).ino
+  const opened = await readInode()
+  return async () => {
+    if ((await readInode().catch(() => undefined)) !== opened)
+      throw new Error(`${file} was deleted, moved or replaced: put it back, or restart the service`)
+  }
 }

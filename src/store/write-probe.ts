@@ -8,9 +8,9 @@ const ROW = { key: 'upscale:write-probe', points: 0, expire: null }
 
 /**
  * Checks that the database takes writes: commits one row and waits until it is durable. That finds a full disk, a
- * read-only file, a standby. At most one probe a second runs; callers in between share its outcome.
+ * read-only file, a standby; and it checks that the file is still in its place. At most one probe a second runs; callers in between share its outcome.
  */
-export function createWriteProbe({ db, run, checkSpace }: Sql): () => Promise<void> {
+export function createWriteProbe({ db, run, checkSpace, checkFile }: Sql): () => Promise<void> {
   const query = db
     .insertInto('rate_limit')
     .values(ROW)
@@ -23,7 +23,7 @@ export function createWriteProbe({ db, run, checkSpace }: Sql): () => Promise<vo
     if (running === undefined || (ended && performance.now() - startedAt >= PROBE_EVERY_MS)) {
       startedAt = performance.now()
       ended = false
-      running = Promise.all([run(query), checkSpace?.()]).finally(() => (ended = true))
+      running = Promise.all([run(query), checkSpace?.(), checkFile?.()]).finally(() => (ended = true))
     }
     await within(running, ANSWER_WITHIN_MS)
   }

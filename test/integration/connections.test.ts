@@ -217,6 +217,17 @@ describe('a client that reads nothing', () => {
     client.socket.resume()
     expect((await client.ended()).length).toBeLessThan(9_000_000)
   })
+
+  test('is reset, so that the kernel keeps none of its unsent bytes', async () => {
+    await using gateway = await startGateway({}, { limits: { stallMs: 100, checkMs: 20, headersMs: 1_000 } })
+    using client = await openRaw(gateway.url)
+    client.socket.pause()
+    client.write(toGet('/graphql', { accept: 'text/html' }))
+    await headersLimit(gateway)
+    client.socket.resume()
+    await client.closed
+    expect(client.socket.errored).toMatchObject({ code: 'ECONNRESET' })
+  })
 })
 
 describe('a connection that idles between requests', () => {

@@ -201,10 +201,17 @@ describe('the HTTP edge', () => {
   test.each(['utf-8', 'UTF-8', '"UTF-8"', 'utf8', 'us-ascii', '"US-ASCII"'])(
     'a body in charset=%s is read',
     async (charset) => {
-      const answer = await query(TYPED, {
-        headers: { 'content-type': `Application/JSON;Charset=${charset}` },
-      })
-      expect(answer).toMatchObject({ status: 200, text: expect.stringContaining('Query') })
+      for (const path of ['/graphql', '/graphql/stream']) {
+        const answer = await request(path, {
+          method: 'POST',
+          headers: {
+            accept: '*/*, Text/Event-Stream',
+            'content-type': `Application/JSON;Charset=${charset}`,
+          },
+          body: JSON.stringify(TYPED),
+        })
+        expect(answer).toMatchObject({ status: 200, text: expect.stringContaining('Query') })
+      }
     },
   )
 

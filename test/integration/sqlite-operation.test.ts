@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { copyFile, rename } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from '@jest/globals'
 import { startGateway } from '../support/gateway.ts'
@@ -52,5 +53,25 @@ testOnLinux(
     expect(await service.run(UPSCALE)).toMatchObject({
       data: { upscaleImage: { task: { status: 'PROCESSING' } } },
     })
+  },
+)
+
+testOnLinux(
+  '/readyz is 503 while the database file is not in its place, and 200 once it is back',
+  async () => {
+    await using dir = await openTempDir()
+    const file = `${dir.path}/g.db`
+    await using gateway = await startGateway({ DATABASE_URL: `file:${file}` })
+    const becomes = async (status: number) => {
+      const late = AbortSignal.timeout(10_000)
+      while ((await fetch(`${gateway.url}/readyz`)).status !== status) expect(late.aborted).toBe(false)
+    }
+    await becomes(200)
+    await rename(file, `${file}.old`)
+    await becomes(503)
+    await copyFile(`${file}.old`, file)
+    expect((await fetch(`${gateway.url}/readyz`)).status).toBe(503)
+    await rename(`${file}.old`, file)
+    await becomes(200)
   },
 )

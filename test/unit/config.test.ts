@@ -233,6 +233,12 @@ describe('a setting that is not usable', () => {
     expect(() => readConfig({ PORT: 'x' })).toThrow(expect.objectContaining({ name: 'ConfigError' }))
   })
 
+  test('names REDIS_URL when its password is not percent-encoded', () => {
+    const message = faultsOf({ REDIS_URL: 'redis://user:secret#word@cache:6379' })
+    expect(message).toMatch(/^ {2}- REDIS_URL must be a valid URL: percent-encode/m)
+    expect(message).not.toContain('secret')
+  })
+
   test('is told without a word of what is secret', () => {
     const environment: Environment = {
       UPSTREAM_API_KEY: 'secret-api-key',

@@ -229,6 +229,8 @@ describe('a Retry-After header', () => {
     ['Sunday, 06-Nov-94 08:49:37 GMT', 0],
     ['Thu, 01 Jan 2026 00:01:00', 60_000],
     [' 12 ', 12_000],
+    ['1000000', 1_000_000_000],
+    ['9999999', MAX_INT],
     ['Wed, 31 Dec 2025 23:59:00 GMT', 0],
   ])('%s asks to wait', (header, wait) => {
     expect(parseRetryAfter(header, now)).toBe(wait)
