@@ -74,7 +74,7 @@ Always GraphQL errors, never a \`problem\`; with the same keys in \`extensions\`
 | \`TASK_NOT_FOUND\` | \`taskUpdated\`: no task of yours has this id. |
 | \`GRAPHQL_PARSE_FAILED\`, \`GRAPHQL_VALIDATION_FAILED\`, \`OPERATION_RESOLUTION_FAILURE\` | The document is not one that can be run, or is over a limit. |
 | \`PERSISTED_QUERY_NOT_FOUND\` | HTTP only: the hash is not known (any more); send the document once, too. |
-| \`BAD_REQUEST\`, \`NOT_FOUND\`, \`PAYLOAD_TOO_LARGE\`, \`UNSUPPORTED_MEDIA_TYPE\` | The HTTP request is not one for GraphQL. |
+| \`BAD_REQUEST\`, \`NOT_FOUND\`, \`PAYLOAD_TOO_LARGE\`, \`UNSUPPORTED_MEDIA_TYPE\` | The HTTP request is not one for GraphQL. \`BAD_REQUEST\` on a socket: the completed operation with this id has not ended yet. |
 | \`UNAUTHENTICATED\` | HTTP 401, close code 4401: there is no bearer token, or not a good one. At the end of a stream, or close code 4403: the token, or the watch token, has expired. |
 | \`AUTH_UNAVAILABLE\` | HTTP 503, close code 1013: tokens cannot be verified at the moment. |
 | \`FORBIDDEN\` | The token lacks the scope; the host is not one that is served; or a router's callback URL is not one of \`SUBSCRIPTION_CALLBACK_URLS\`. |

@@ -33,7 +33,8 @@ const MAX_TOLD = 8
 let latest: { readonly event: object | null; readonly told: Told[] } = { event: null, told: [] }
 
 /**
- * Starts a subscription for a transport that sends JSON. An event that is one object for many subscribers, who ask the
+ * Starts a subscription for a transport that sends JSON: an iterator that sends each event itself, yields nothing, and is
+ * done when the stream has ended. An event that is one object for many subscribers, who ask the
  * same and may see the same, is executed and serialized once; one with errors for each, because they bear the operation's id.
  *
  * Resolves to a result where the subscription cannot begin.
@@ -43,8 +44,7 @@ export async function runLive(args: LiveArgs, log: Log): Promise<Live | Executio
   return Symbol.asyncIterator in stream ? new Live(stream as Watch, args, log) : stream
 }
 
-/** A subscription that sends its events itself. */
-export class Live {
+export class Live implements AsyncIterableIterator<never, undefined> {
   readonly #watch: Watch
   readonly #args: LiveArgs
   readonly #log: Log
@@ -55,16 +55,22 @@ export class Live {
     this.#log = log
   }
 
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
   /** Sends every event; resolves at the end of the stream. */
-  async run(): Promise<void> {
+  async next(): Promise<IteratorReturnResult<undefined>> {
     await this.#watch.giveTo((event) => {
       const text = this.#tell(event)
       return typeof text === 'string' ? this.#args.send(text) : text.then(this.#args.send)
     })
+    return { done: true, value: undefined }
   }
 
-  async stop(): Promise<void> {
+  async return(): Promise<IteratorReturnResult<undefined>> {
     await this.#watch.return?.()
+    return { done: true, value: undefined }
   }
 
   #tell(event: WatchEvent): string | Promise<string> {

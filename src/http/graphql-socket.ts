@@ -1,12 +1,13 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import { CloseCode, GRAPHQL_TRANSPORT_WS_PROTOCOL, handleProtocols } from 'graphql-ws'
+import { handleProtocols } from 'graphql-ws'
 import { WebSocketServer, type WebSocket } from 'ws'
 import { isHostAllowed, isHostValid, isOriginAllowed, type AccessPolicy } from './access.ts'
 import { Counts } from './counts.ts'
-import { SocketConnection } from './socket-connection.ts'
+import { connectSocket } from './socket-connection.ts'
 import { SocketOperations, type OperationOptions } from './socket-operations.ts'
+import { createProtocol, type SocketParts } from './socket-protocol.ts'
 import { SocketSession, type SessionOptions } from './socket-session.ts'
 import { SocketWire } from './socket-wire.ts'
 
@@ -59,13 +60,11 @@ const DRAIN_STEP_MS = 20
 export function openGraphqlSocket(server: Server, options: GraphqlSocket): GraphqlSockets {
   let draining = false
   const sockets = new WebSocketServer(SERVER_OPTIONS)
-  const open = new Map<WebSocket, OpenSocket>()
+  const open = new Map<WebSocket, SocketParts>()
   const pings = pingRegularly(sockets)
   const openSocket = createOpener(options, () => draining)
   const stopUpgrades = takeUpgrades(server, sockets, options.access, (socket, stream, authorization) => {
-    const opened = openSocket(socket, stream, authorization)
-    if (opened === undefined) return
-    open.set(socket, opened)
+    open.set(socket, openSocket(socket, stream, authorization))
     socket.once('close', () => open.delete(socket))
     pings.watch(socket)
   })
@@ -96,9 +95,9 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Graph
 
 type Open<T> = (socket: WebSocket, stream: Duplex, authorization: string | undefined) => T
 
-/** Sets a socket up for the protocol; undefined: the client has asked for another one, and the socket is closed. */
-function createOpener(options: GraphqlSocket, isDraining: () => boolean): Open<OpenSocket | undefined> {
+function createOpener(options: GraphqlSocket, isDraining: () => boolean): Open<SocketParts> {
   const { log } = options
+  const protocol = createProtocol(log)
   const operationOptions = { ...options, isDraining }
   const counts = {
     sockets: new Counts(options.ownerSocketLimit),
@@ -109,27 +108,13 @@ function createOpener(options: GraphqlSocket, isDraining: () => boolean): Open<O
     // A fault on the wire (a frame too large, a reset) ends the socket: `ws` has closed it already.
     socket.on('error', ignore)
     const wire = new SocketWire(socket, stream, log)
-    if (socket.protocol !== GRAPHQL_TRANSPORT_WS_PROTOCOL) {
-      wire.close(CloseCode.SubprotocolNotAcceptable, 'Subprotocol not acceptable')
-      return undefined
-    }
+    socket.on('ping', (data) => wire.pong(data))
     const session = new SocketSession(wire, counts, options)
     const operations = new SocketOperations(wire, operationOptions)
-    const connection = new SocketConnection({ wire, session, operations, authorization, log })
-    socket.on('message', (data) => connection.receive((data as Buffer).toString()))
-    socket.on('ping', (data) => wire.pong(data))
-    socket.once('close', () => {
-      session[Symbol.dispose]()
-      operations[Symbol.dispose]()
-    })
-    return { wire, session, operations }
+    const parts = { wire, session, operations, authorization }
+    connectSocket(protocol, socket, parts, log)
+    return parts
   }
-}
-
-interface OpenSocket {
-  readonly wire: SocketWire
-  readonly session: SocketSession
-  readonly operations: SocketOperations
 }
 
 /** Upgrades what may be upgraded, until the function that it returns is called. */
@@ -158,7 +143,7 @@ function takeUpgrades(
 }
 
 /** Closes sockets one after the other within a time; each when no mutation runs on it. */
-async function closeAll(open: readonly OpenSocket[], windowMs: number): Promise<void> {
+async function closeAll(open: readonly SocketParts[], windowMs: number): Promise<void> {
   const stepMs = Math.min(DRAIN_STEP_MS, windowMs / open.length)
   const startedAt = performance.now()
   for (const [index, { wire, operations }] of open.entries()) {

@@ -1,15 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import {
   execute,
-  GraphQLError,
   OperationTypeNode,
   type ExecutionArgs,
   type ExecutionResult,
+  type GraphQLError,
+  type GraphQLFormattedError,
   type GraphQLSchema,
 } from 'graphql'
-import { CloseCode, type SubscribePayload } from 'graphql-ws'
+import { MessageType, type Message, type SubscribePayload } from 'graphql-ws'
 import type { Caller, CreateContext, OperationContext } from '../graphql/context.ts'
-import { requestError, toPublicError } from '../graphql/errors.ts'
+import { maskError, requestError, toPublicError } from '../graphql/errors.ts'
 import { runLive, type Live, type LiveArgs } from '../graphql/live.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
@@ -25,26 +26,39 @@ export interface OperationOptions {
   isDraining(): boolean
 }
 
+/** An operation that may run: what graphql-ws is to execute or subscribe to. */
+export interface AcceptedArgs extends ExecutionArgs {
+  /** Executes or subscribes. Does not reject. */
+  run(): Promise<ExecutionResult | Live>
+}
+
 interface Operation {
-  readonly id: string
-  readonly type: OperationTypeNode
-  /** False once the client has completed it: nothing more is sent about it. */
-  wanted: boolean
-  live?: Live
+  /** The client has completed it: it wants no more messages about it. */
+  isCompleted: boolean
+  /** These two are set when it is accepted. */
+  type?: OperationTypeNode
+  context?: OperationContext
 }
 
 const GOING_AWAY = requestError('SERVICE_UNAVAILABLE', 'This replica is stopping: ask another.', {
   retryable: true,
 })
 const TOO_MANY = requestError('TOO_MANY_OPERATIONS', 'Too many operations run on this socket.')
+const ID_IN_USE = requestError(
+  'BAD_REQUEST',
+  'The completed operation with this id has not ended yet. Use a new id for each operation.',
+)
 
-/** The operations of one socket. One counts until it has really ended, also after the client has completed it. */
-export class SocketOperations implements Disposable {
+/**
+ * The operations of one socket. Each counts, and keeps its id, until it has ended and graphql-ws has finished with it, also
+ * after the client has completed it: graphql-ws would confuse two operations with one id.
+ */
+export class SocketOperations {
   readonly #wire: SocketWire
   readonly #options: OperationOptions
-  readonly #running = new Set<Operation>()
-  /** Those that the client has not completed, by id. */
-  readonly #wanted = new Map<string, Operation>()
+  /** By id: accepted or not. */
+  readonly #unfinished = new Map<string, Operation>()
+  readonly #accepted = new Set<Operation>()
   #onQuiet: (() => void) | undefined
 
   constructor(wire: SocketWire, options: OperationOptions) {
@@ -54,44 +68,47 @@ export class SocketOperations implements Disposable {
 
   /** How many run. */
   get size(): number {
-    return this.#running.size
+    return this.#accepted.size
   }
 
-  /** Starts an operation. All that is wrong with it is sent as its errors; an id that is in use closes the socket. */
-  start(id: string, payload: SubscribePayload, caller: Caller): void {
-    if (this.#wanted.has(id)) {
-      this.#wire.close(CloseCode.SubscriberAlreadyExists, `Subscriber for ${id} already exists`)
-      return
-    }
-    const { prepare, socketOperationLimit } = this.#options
-    if (socketOperationLimit !== null && this.size >= socketOperationLimit) {
-      this.#sendErrors(id, [TOO_MANY])
-      return
-    }
+  /** Passes a message to graphql-ws; refuses a `subscribe` whose id belongs to a completed operation that still runs. */
+  pass(message: Message, handle: () => Promise<void>): Promise<void> {
+    if (message.type === MessageType.Subscribe) return this.#passSubscribe(message.id, handle)
+    const operation = message.type === MessageType.Complete ? this.#unfinished.get(message.id) : undefined
+    if (operation !== undefined) operation.isCompleted = true
+    return handle()
+  }
+
+  /** Accepts an operation, or returns the errors that refuse it. */
+  accept(id: string, payload: SubscribePayload, caller: Caller): AcceptedArgs | readonly GraphQLError[] {
+    const { schema, prepare, createContext, socketOperationLimit, isDraining } = this.#options
+    if (socketOperationLimit !== null && this.size >= socketOperationLimit) return [TOO_MANY]
     const document = prepare.document(payload.query)
-    if (!document.ok) {
-      this.#sendErrors(id, document.errors)
-      return
-    }
+    if (!document.ok) return document.errors
     const { operationName = null, variables = null } = payload
     const prepared = prepare.operation(document.value, operationName, variables, caller)
-    if (!prepared.ok) {
-      this.#sendErrors(id, prepared.errors)
-      return
-    }
+    if (!prepared.ok) return prepared.errors
     const type = prepared.value.operation
     // Do not start paid work while draining.
-    if (type === OperationTypeNode.MUTATION && this.#options.isDraining()) {
-      this.#sendErrors(id, [GOING_AWAY])
-      return
+    if (type === OperationTypeNode.MUTATION && isDraining()) return [GOING_AWAY]
+    const contextValue = createContext(caller)
+    const operation = this.#unfinished.get(id)
+    if (operation !== undefined) this.#accepted.add(Object.assign(operation, { type, context: contextValue }))
+    const prefix = `{"id":${JSON.stringify(id)},"type":"next","payload":`
+    const args = {
+      schema,
+      document: document.value,
+      contextValue,
+      operationName,
+      variableValues: variables,
+      send: (result: string) => this.#wire.sendEvent(prefix, result, '}'),
     }
-    void this.#run({ id, type, wanted: true }, { document: document.value, operationName, variables, caller })
+    return { ...args, run: () => this.#run(type, args) }
   }
 
-  /** The client wants to hear no more of this operation. */
-  complete(id: string): void {
-    const operation = this.#wanted.get(id)
-    if (operation !== undefined) this.#stop(operation)
+  formatErrors(id: string, errors: readonly GraphQLError[]): GraphQLFormattedError[] {
+    const correlationId = this.#unfinished.get(id)?.context?.correlationId ?? randomUUID()
+    return errors.map((error) => toPublicError(error, correlationId, this.#options.log))
   }
 
   /** Resolves when no mutation runs. */
@@ -100,86 +117,39 @@ export class SocketOperations implements Disposable {
     await new Promise<void>((resolve) => (this.#onQuiet = resolve))
   }
 
-  /** Ends every subscription. Queries and mutations run to their end, unheard. */
-  [Symbol.dispose](): void {
-    for (const operation of this.#running) this.#stop(operation)
-  }
-
   #isQuiet(): boolean {
-    return [...this.#running].every(({ type }) => type !== OperationTypeNode.MUTATION)
+    return [...this.#accepted].every(({ type }) => type !== OperationTypeNode.MUTATION)
   }
 
-  #stop(operation: Operation): void {
-    this.#forget(operation)
-    operation.live?.stop().catch((error: unknown) => {
-      this.#options.log.error({ err: error }, 'a subscription failed to stop')
-    })
-  }
-
-  #forget(operation: Operation): void {
-    if (operation.wanted) this.#wanted.delete(operation.id)
-    operation.wanted = false
-  }
-
-  async #run(operation: Operation, request: OperationRequest): Promise<void> {
-    const { id } = operation
-    this.#running.add(operation)
-    this.#wanted.set(id, operation)
-    const { schema, createContext } = this.#options
-    const contextValue = createContext(request.caller)
-    const { document, operationName, variables } = request
-    const args = { schema, document, contextValue, operationName, variableValues: variables }
+  async #passSubscribe(id: string, handle: () => Promise<void>): Promise<void> {
+    const earlier = this.#unfinished.get(id)
+    if (earlier?.isCompleted) {
+      const payload = this.formatErrors(id, [ID_IN_USE])
+      this.#wire.send(JSON.stringify({ id, type: MessageType.Error, payload }))
+      return
+    }
+    // graphql-ws closes the socket with 4409.
+    if (earlier !== undefined) return handle()
+    const operation: Operation = { isCompleted: false }
+    this.#unfinished.set(id, operation)
     try {
-      if (operation.type === OperationTypeNode.SUBSCRIPTION) await this.#follow(operation, args)
-      else this.#sendResult(operation, await execute(args), contextValue)
-      if (!operation.wanted) return
-      this.#forget(operation)
-      this.#wire.send(`{"id":${JSON.stringify(id)},"type":"complete"}`)
-    } catch (error) {
-      const wanted = operation.wanted
-      this.#forget(operation)
-      if (wanted) this.#sendErrors(id, [toGraphQLError(error)], contextValue.correlationId)
+      await handle()
     } finally {
-      this.#running.delete(operation)
+      this.#unfinished.delete(id)
+      this.#accepted.delete(operation)
       if (this.#onQuiet !== undefined && this.#isQuiet()) this.#onQuiet()
     }
   }
 
-  async #follow(operation: Operation, args: ExecutionArgs & { contextValue: OperationContext }) {
-    const prefix = `{"id":${JSON.stringify(operation.id)},"type":"next","payload":`
-    const send: LiveArgs['send'] = (result) =>
-      operation.wanted ? this.#wire.sendEvent(prefix, result, '}') : undefined
-    const live = await runLive({ ...args, send }, this.#options.log)
-    if (!('run' in live)) this.#sendResult(operation, live, args.contextValue)
-    else if (operation.wanted) await (operation.live = live).run()
-    else await live.stop()
+  async #run(type: OperationTypeNode, args: LiveArgs): Promise<ExecutionResult | Live> {
+    // A message in the same packet may have closed the socket since the operation was accepted.
+    if (!this.#wire.isOpen) return {}
+    try {
+      return type === OperationTypeNode.SUBSCRIPTION
+        ? await runLive(args, this.#options.log)
+        : await execute(args)
+    } catch (error) {
+      return { errors: [maskError(error, args.contextValue.correlationId, this.#options.log)] }
+    }
   }
-
-  #sendResult(
-    { id, wanted }: Operation,
-    { errors, data }: ExecutionResult,
-    { correlationId }: OperationContext,
-  ) {
-    if (!wanted) return
-    const formatted = errors?.map((error) => toPublicError(error, correlationId, this.#options.log))
-    const payload = { ...(formatted && { errors: formatted }), ...(data !== undefined && { data }) }
-    this.#wire.send(JSON.stringify({ id, type: 'next', payload }))
-  }
-
-  #sendErrors(id: string, errors: readonly GraphQLError[], correlationId: string = randomUUID()): void {
-    const payload = errors.map((error) => toPublicError(error, correlationId, this.#options.log))
-    this.#wire.send(JSON.stringify({ id, type: 'error', payload }))
-  }
-}
-
-interface OperationRequest extends Pick<ExecutionArgs, 'document'> {
-  readonly operationName: string | null
-  readonly variables: Record<string, unknown> | null
-  readonly caller: Caller
-}
-
-function toGraphQLError(error: unknown): GraphQLError {
-  if (error instanceof GraphQLError) return error
-  const originalError = error instanceof Error ? error : new Error(String(error))
-  return new GraphQLError(originalError.message, { originalError })
 }

@@ -42,6 +42,17 @@ async function gauge({ url }: Pick<Gateway, 'url'>, name: string): Promise<numbe
   return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(metrics)?.[1])
 }
 
+/** One that has been let in, and what the server has sent on it since. */
+async function openRawReadySocket(url: string) {
+  const socket = await openRawSocket(url)
+  socket.write(toClientFrame('{"type":"connection_init"}'))
+  await once(socket, 'readable')
+  expect(String(socket.read())).toContain('connection_ack')
+  let text = ''
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  return { socket, text: () => text }
+}
+
 async function until(check: () => Promise<boolean>): Promise<void> {
   while (!(await check())) await new Promise(setImmediate)
 }
@@ -79,13 +90,15 @@ describe('after its close frame a socket runs nothing', () => {
     expect(upstream.received).toEqual([])
   })
 
-  test('nor what comes in one packet with the fault', async () => {
+  test.each([
+    ['before', [JSON.stringify(subscribe('1', MUTATION)), 'not json']],
+    ['after', ['not json', JSON.stringify(subscribe('1', MUTATION))]],
+  ])('nor what comes in one packet with the fault, %s it', async (_place, messages) => {
     await using upstream = await startScriptedUpstream()
     await using gateway = await startGateway({ UPSTREAM_URL: upstream.url })
-    using socket = await openReadySocket(gateway.url)
-    socket.send('not json')
-    socket.send(subscribe('1', MUTATION))
-    expect((await socket.closed)[0]).toBe(4400)
+    const { socket, text } = await openRawReadySocket(gateway.url)
+    socket.write(Buffer.concat(messages.map((message) => toClientFrame(message))))
+    await until(() => Promise.resolve(text().includes('Invalid message received')))
     // One that is stored after it, if it was run.
     await gateway.run('HTTP', MUTATION.replace('"x"', '"after"'))
     const { data } = await gateway.run<object, never>(
@@ -93,6 +106,19 @@ describe('after its close frame a socket runs nothing', () => {
       '{ upscaleTasks { edges { node { source { id } } } } }',
     )
     expect(data).toEqual({ upscaleTasks: { edges: [{ node: { source: { id: 'after' } } }] } })
+    socket.destroy()
+  })
+
+  test('nor is a token verified', async () => {
+    await using gateway = await startGateway({ AUTH_JWT_SECRET: SECRET })
+    const socket = await openRawSocket(gateway.url)
+    const init = '{"type":"connection_init","payload":{"authorization":"garbage"}}'
+    socket.write(Buffer.concat(['not json', init].map((message) => toClientFrame(message))))
+    await once(socket, 'readable')
+    expect(String(socket.read())).toContain('Invalid message received')
+    await gauge(gateway, 'upscale_sockets_open')
+    expect(gateway.log()).not.toContain('a token was refused')
+    socket.destroy()
   })
 
   test('nor between the expiry of its token and the close frame', async () => {
@@ -137,8 +163,9 @@ describe('a client that does not read is terminated', () => {
     ['ping frames', Buffer.concat(Array.from({ length: 500 }, () => toClientFrame('x'.repeat(125), PING)))],
     [
       'operations that are refused',
+      // More than the server reads at once, because an id must not be used again before it is refused.
       Buffer.concat(
-        Array.from({ length: 500 }, (_, n) => toClientFrame(JSON.stringify(subscribe(`${n}`, '{')))),
+        Array.from({ length: 5_000 }, (_, n) => toClientFrame(JSON.stringify(subscribe(`${n}`, '{')))),
       ),
     ],
   ]
@@ -190,19 +217,17 @@ test('a client that reads late is sent every event, in order, however many wait'
 })
 
 describe('operations of a socket', () => {
-  test('are counted until they have ended, whatever their ids, and all end with it', async () => {
+  test('are counted until they have ended, also when the client has completed them, and all end with it', async () => {
     await using scene = await openScene()
     const { gateway } = scene
     const { id } = await scene.submit()
-    const socket = await openRawSocket(gateway.url)
-    let read = ''
-    socket.on('data', (chunk: Buffer) => (read += chunk.toString()))
-    socket.write(toClientFrame('{"type":"connection_init"}'))
-    await once(socket, 'data')
-    const pair = [follow('same', id), { id: 'same', type: 'complete' }]
-    const frames = Array.from({ length: 300 }, () => pair).flat()
+    const { socket, text } = await openRawReadySocket(gateway.url)
+    const frames = Array.from({ length: 300 }, (_, n) => [
+      follow(`${n}`, id),
+      { id: `${n}`, type: 'complete' },
+    ]).flat()
     socket.write(Buffer.concat(frames.map((frame) => toClientFrame(JSON.stringify(frame)))))
-    await until(() => Promise.resolve(read.includes('TOO_MANY_OPERATIONS')))
+    await until(() => Promise.resolve(text().includes('TOO_MANY_OPERATIONS')))
     expect(await gauge(gateway, 'upscale_subscriptions_open')).toBeLessThanOrEqual(100)
     await until(async () => (await gauge(gateway, 'upscale_subscriptions_open')) === 0)
     for (let n = 0; n < 100; n += 1) socket.write(toClientFrame(JSON.stringify(follow(`${n}`, id))))
@@ -231,17 +256,40 @@ describe('operations of a socket', () => {
     expect(await socket.next()).toMatchObject({ id: '3', type: 'next' })
   })
 
-  test('may have the id of one that the client has completed', async () => {
+  test('may have the id of one that the client has completed, once that has ended', async () => {
+    await using upstream = await startScriptedUpstream()
+    const asked = Promise.withResolvers<() => void>()
+    upstream.onLookup = (response) => asked.resolve(() => void response.end('{"code":200,"data":1}'))
+    await using gateway = await startGateway({ UPSTREAM_URL: upstream.url })
+    using socket = await openReadySocket(gateway.url)
+    socket.send(subscribe('1', '{ upscaleService { credits } }'))
+    const answer = await asked.promise
+    socket.send({ id: '1', type: 'complete' })
+    socket.send(subscribe('1', '{ __typename }'))
+    expect(await socket.next()).toMatchObject({
+      id: '1',
+      type: 'error',
+      payload: [{ extensions: { code: 'BAD_REQUEST' } }],
+    })
+    answer()
+    await until(async () => (await gauge(gateway, 'upscale_subscriptions_open')) === 0)
+    socket.send(subscribe('1', '{ __typename }'))
+    expect(await socket.next()).toEqual({ id: '1', type: 'next', payload: { data: { __typename: 'Query' } } })
+    expect(await socket.next()).toEqual({ id: '1', type: 'complete' })
+  })
+
+  test('with one id in one packet are not confused', async () => {
     await using scene = await openScene()
     const { id } = await scene.submit()
-    using socket = await openReadySocket(scene.gateway.url)
-    socket.send(follow('1', id))
-    socket.send({ id: '1', type: 'complete' })
-    socket.send(follow('1', id))
-    expect(await socket.next()).toMatchObject({ id: '1', payload: { data: { taskUpdated: { version: 2 } } } })
-    socket.send(subscribe('2', '{ __typename }'))
-    expect(await socket.next()).toMatchObject({ id: '2', type: 'next' })
-    expect(await socket.next()).toEqual({ id: '2', type: 'complete' })
+    const { socket, text } = await openRawReadySocket(scene.gateway.url)
+    const complete = { id: '1', type: 'complete' }
+    const first = [subscribe('1', '{ first: __typename }'), complete, follow('1', id), complete]
+    const frames = [...first, subscribe('1', '{ second: __typename }'), { type: 'ping' }]
+    socket.write(Buffer.concat(frames.map((frame) => toClientFrame(JSON.stringify(frame)))))
+    await until(() => Promise.resolve(text().includes('pong')))
+    expect(text().match(/"type":"\w+"/g)).toEqual(['"type":"error"', '"type":"error"', '"type":"pong"'])
+    await until(async () => (await gauge(scene.gateway, 'upscale_subscriptions_open')) === 0)
+    socket.destroy()
   })
 
   test.each([
@@ -340,6 +388,10 @@ describe('guests are counted by the task of their watch token', () => {
     expect(await a.next()).toEqual({ type: 'pong' })
     b.send(follow('2', one.id, one.watchToken))
     expect(await b.next()).toMatchObject(version)
+    b.socket.terminate()
+    await until(async () => (await gauge(scene.gateway, 'upscale_sockets_open')) === 2)
+    c.send(follow('3', one.id, one.watchToken))
+    expect(await c.next()).toMatchObject(version)
     for (const { socket } of sockets) socket.terminate()
   })
 

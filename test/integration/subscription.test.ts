@@ -245,6 +245,8 @@ describe('the socket', () => {
     const cases: [number, (socket: Awaited<ReturnType<typeof openSocket>>) => void][] = [
       [4400, (socket) => socket.send('not json')],
       [4400, (socket) => socket.send({ type: 'nonsense' })],
+      [4400, (socket) => socket.send({ type: 'connection_ack' })],
+      [4400, (socket) => socket.send({ type: 'next', id: '1', payload: {} })],
       [4401, (socket) => socket.send(subscribe('x', {}, '{ __typename }'))],
       [
         4429,
@@ -297,7 +299,7 @@ describe('the socket', () => {
     const asked = Promise.withResolvers<() => void>()
     upstream.onCreate = (response) =>
       asked.resolve(() => json(200, { code: 200, data: { taskId: 'upstream-1' } })(response, {} as never))
-    const closing = await startGateway({ UPSTREAM_URL: upstream.url })
+    const closing = await startGateway({ UPSTREAM_URL: upstream.url, DRAIN_MS: '60000' })
     using socket = await openReadySocket(closing.url)
     using idle = await openReadySocket(closing.url)
     const mutation = (taskId: string) =>
