@@ -121,10 +121,19 @@ function toKeySource(keys: { jwksUrl: string } | { secret: string }, fetchKeys: 
   if ('jwksUrl' in keys) {
     // An unknown key is looked up again, but not more often than once per cool-down.
     const times = { timeoutDuration: 5_000, cooldownDuration: 1_000, cacheMaxAge: 300_000 }
-    return createRemoteJWKSet(new URL(keys.jwksUrl), { ...times, [customFetch]: fetchKeys })
+    return createRemoteJWKSet(new URL(keys.jwksUrl), { ...times, [customFetch]: requireOk(fetchKeys) })
   }
   const secret = new TextEncoder().encode(keys.secret)
   return () => secret
+}
+
+/** The library's own error for another status than 200 does not name the status. */
+function requireOk(fetchKeys: Fetch): Fetch {
+  return async (url, options) => {
+    const response = await fetchKeys(url, options)
+    if (response.status !== 200) throw new Error(`The key set is answered with status ${response.status}`)
+    return response
+  }
 }
 
 function toRefusal(error: unknown): UnauthenticatedError | AuthUnavailableError {
@@ -134,7 +143,7 @@ function toRefusal(error: unknown): UnauthenticatedError | AuthUnavailableError 
   return new AuthUnavailableError('The keys cannot be fetched', { cause: error })
 }
 
-/** What jose reports of the key set as errors of its own: no answer in time, another status than 200, no JSON, no key. */
+/** What jose reports of the key set as errors of its own: no answer in time, no JSON, no key. */
 const KEY_SET_FAULTS = ['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC', 'ERR_JWKS_INVALID', 'ERR_JWK_INVALID']
 
 function parseBearer(authorization: unknown): string {

@@ -54,7 +54,11 @@ export async function openPostgres(url: string, hints: TaskHints, log: Log): Pro
     outbox: new SqlOutbox(postgres, ROW_LOCKED),
     pool,
     openPool: openLimited,
-    [Symbol.asyncDispose]: () => db.destroy(),
+    async [Symbol.asyncDispose]() {
+      await db.destroy()
+      // Kysely has not ended the pool where it has run no statement.
+      if (!pool.ending) await pool.end()
+    },
   }
 }
 
