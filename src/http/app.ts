@@ -126,6 +126,8 @@ function checkHost(access: AccessPolicy, log: Log): onRequestHookHandler {
   let accepted: string | undefined
   return (request, reply, next) => {
     const { host } = request.headers
+    if (hasSeveralHosts(request.raw.rawHeaders))
+      return void sendError(request, reply, 400, 'There is more than one Host header.', log)
     // Most requests name the same host as the one before.
     if ((host !== undefined && host === accepted) || isHostOptional(request)) {
       next()
@@ -138,6 +140,14 @@ function checkHost(access: AccessPolicy, log: Log): onRequestHookHandler {
     accepted = host
     next()
   }
+}
+
+/** RFC 9112 §3.2 wants 400: which of them counts, proxies may see in another way. `rawHeaders` are names and values in turn. */
+function hasSeveralHosts(rawHeaders: readonly string[]): boolean {
+  let hosts = 0
+  for (let index = 0; index < rawHeaders.length; index += 2)
+    if (rawHeaders[index]?.length === 4 && rawHeaders[index]?.toLowerCase() === 'host') hosts += 1
+  return hosts > 1
 }
 
 /** Load balancers check health over HTTP/1.0 without a Host, or with an empty one. */

@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import type { Log } from '../tasks/ports.ts'
@@ -83,6 +84,8 @@ export class SocketWire {
     if (unsent === 0) this.#maxUnsent = bytes + MAX_UNSENT_BYTES
     else if (unsent + bytes > this.#maxUnsent) {
       this.#log.info({ unsent }, 'a socket was terminated: its client does not read')
+      // The kernel drops its unsent bytes with a reset only.
+      if (this.#stream instanceof Socket) this.#stream.resetAndDestroy()
       this.#socket.terminate()
       return false
     }

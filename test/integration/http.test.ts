@@ -134,6 +134,7 @@ describe('the HTTP edge', () => {
   test.each([
     ['a Host that is no host', 'GET /livez HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n'],
     ['no Host', 'GET /graphql HTTP/1.0\r\n\r\n'],
+    ['two Hosts', 'GET /livez HTTP/1.1\r\nHost: localhost\r\nhost: localhost\r\nConnection: close\r\n\r\n'],
     ['no Host in HTTP/1.1', 'GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n'],
     ['an empty Host', 'GET /graphql HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n'],
     ['no HTTP at all', 'nonsense\r\n\r\n'],
