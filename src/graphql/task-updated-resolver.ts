@@ -68,7 +68,7 @@ function toEndError(end: WatchEnd, taskId: string): GraphQLError {
     case 'NOT_FOUND':
       return taskNotFound(taskId)
     case 'EXPIRED':
-      return requestError('UNAUTHENTICATED', 'The token has expired: come again with a new one.', { taskId })
+      return requestError('UNAUTHENTICATED', 'The token has expired: reconnect with a new token.', { taskId })
     case 'GOING_AWAY':
       return requestError('SERVICE_UNAVAILABLE', 'This replica is stopping: subscribe again.', {
         taskId,
