@@ -109,7 +109,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const callbackApp = config.callbackPort === null ? app : await createHttpApp(server)
   const apps = new Set([app, callbackApp])
   for (const each of apps) opened.defer(() => each.close())
-  // Only listening tells the port (with PORT=0), hence functions; nothing asks before a request comes.
+  // Functions, because with PORT=0 the port is known only once the server listens.
   const url = () => toUrl(config, app)
   const callbackUrl = () => toUrl(config, callbackApp)
   const publicUrl = () => config.publicUrl ?? (mode === 'SANDBOX' ? callbackUrl() : null)

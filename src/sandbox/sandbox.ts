@@ -135,7 +135,7 @@ function envelope(code: number, data: unknown = null) {
   return { code, msg: toMessage(code), data }
 }
 
-/** Statuses that allow a body. */
+/** Replaces statuses that Node cannot send as a final answer. */
 function toSendable(httpStatus: number, otherwise: number): number {
   return httpStatus >= 200 && httpStatus <= 599 ? httpStatus : otherwise
 }

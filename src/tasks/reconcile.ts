@@ -85,7 +85,7 @@ async function poll(
   const isLast = !isSettled(task) && clock.now() >= task.deadlineAt
   const lookup = await look(deps, task, isLast, correlationId)
   const at = clock.now()
-  // The poll was cut short because the service ends: another replica polls at once.
+  // The service is stopping and aborted the poll: another replica may poll at once.
   if (lookup.kind === 'unavailable' && cut.aborted) return store.reschedule(task, { ...task, dueAt: at })
   const absence = countAbsence(task, lookup, at)
   const news =

@@ -24,7 +24,7 @@ export function createReporter({
 }: Pick<TaskDependencies, 'store' | 'log' | 'deliveryAlarm'>): Reporter {
   return async (given, report) => {
     const taskId = typeof given === 'string' ? given : given.id
-    // What was read before may be old. If it is, the update finds out, and nothing is made of it.
+    // The given task may be stale. Then the update is beaten, and the next round reads again.
     let known = typeof given === 'string' ? undefined : given
     for (;;) {
       const task = known ?? (await store.read(taskId))

@@ -37,7 +37,7 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
   let disposed = false
   const tunnelTimeoutMs = Math.min(options.timeoutMs, MAX_TUNNEL_MS)
   const polls = options.connector.open({ keepAlive: true, tunnelTimeoutMs })
-  // The paid request never takes up an idle socket, so that a reset on it means what it says; see `send`.
+  // The paid request never reuses an idle socket: a reset on one would be ambiguous; see `send`.
   const submits = options.connector.open({ tunnelTimeoutMs })
   const ask: typeof send = async (operation, ...rest) => {
     // The service is stopping: do not start paid work whose answer could not be stored.
