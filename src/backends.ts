@@ -98,8 +98,8 @@ async function openShared(
   )
   const { store, outbox, pool, openPool } = stores
   const openPostgresLimiters = async () => {
-    // A pool of their own, and around a transaction pooler: limits are asked while a transaction holds one of the other
-    // connections, and would wait for it where those are the only ones.
+    // Limits are checked while a transaction holds a connection of the main pool: on the same pool, or through the same
+    // transaction pooler, they could deadlock.
     const limiterPool = openPool(listenUrl ?? url, LIMITER_POOL_SIZE)
     opened.defer(() => limiterPool.end())
     if (listenUrl !== null) await checkListenUrl(listenUrl, pool, limiterPool)
@@ -119,7 +119,7 @@ async function openShared(
   }
 }
 
-/** Explains an error that the operator can remedy. */
+/** @throws StartError for an error that the operator can remedy. */
 async function explained<T>(subject: string, open: () => Promise<T>): Promise<T> {
   try {
     return await open()
@@ -129,11 +129,11 @@ async function explained<T>(subject: string, open: () => Promise<T>): Promise<T>
   }
 }
 
-/** The server (by when it started), database and schema that a connection leads to. */
+/** Identifies the server (by its start time), database and schema of a connection. */
 const PLACE =
   "SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), current_database(), current_schema()) AS place"
 
-/** @throws StartError where hints and rate limits would be kept elsewhere than tasks. */
+/** @throws StartError if DATABASE_LISTEN_URL leads to another database or schema than DATABASE_URL. */
 async function checkListenUrl(listenUrl: string, ...pools: readonly Pool[]): Promise<void> {
   const [place, ...others] = await Promise.all(
     pools.map(async (pool) => (await pool.query<{ place: string }>(PLACE)).rows[0]?.place),

@@ -10,11 +10,11 @@ export interface ConnectionSettings {
   /** Where to connect: `wss://…/graphql`, of the gateway or of a router before it. */
   readonly url: string
   /**
-   * Gives the `Authorization` value (`Bearer …`) for each new connection: a fresh one, when the last has expired. It is
-   * awaited before the connection is opened, so it may take its time. When it fails, it is called again, as after a lost connection.
+   * Returns the `Authorization` value (`Bearer …`) for each new connection; refresh an expired token here. It is awaited
+   * before the connection is opened, so it has no time limit. If it rejects, it is retried as after a lost connection.
    */
   readonly getAuthorization?: () => string | undefined | Promise<string | undefined>
-  /** Opens the connection for whoever has a watch token and nothing else. */
+  /** Opens the connection for a caller without a bearer token. */
   readonly watchToken?: string
 }
 
@@ -22,17 +22,17 @@ const FIRST_RETRY_MS = 500
 const LAST_RETRY_MS = 30_000
 const PING_EVERY_MS = 10_000
 const PONG_WITHIN_MS = 5_000
-/** Close codes of the gateway: the token is missing or not good; it has expired, or (of other servers) is not enough. */
+/** Close codes. 4401: the token is missing or invalid. 4403: it has expired, or (from other servers) lacks permission. */
 const UNAUTHORIZED = 4401
 const FORBIDDEN = 4403
 /** Our own close code: the connection is dead. */
 const CONNECTION_LOST = 4408
 
 /**
- * Options for graphql-ws's `createClient`. A connection that breaks is made again without limit, after 0.5 s at
- * first and 30 s at last, with jitter, so that many clients do not come back at once; one that is dead without
- * having been closed is found out within 15 s. Only when the token is refused (4401, 4403 but for one that has expired,
- * HTTP 401 and 403), or a message cannot be understood, is the connection given up, and its operations fail.
+ * Options for graphql-ws's `createClient`. A lost connection is retried without limit, after 0.5 s at first and at most
+ * 30 s, with jitter, so that many clients do not reconnect at once. Pings find a dead connection within 15 s. Operations
+ * fail only if the token is refused (4401, HTTP 401 and 403, or 4403 unless the token has expired), or if a message
+ * cannot be parsed.
  */
 export function toClientOptions({ url, getAuthorization, watchToken }: ConnectionSettings): ClientOptions {
   let socket: ClosableSocket | undefined
@@ -117,7 +117,7 @@ export class FollowError extends Error {
 }
 
 const SETTLED = ['SUCCEEDED', 'FAILED']
-/** Errors that come again however often one asks. */
+/** Errors that a retry cannot fix. */
 const LASTING = [
   'TASK_NOT_FOUND',
   'UNAUTHENTICATED',
@@ -133,8 +133,8 @@ const MAX_FAILURES = 10
 /**
  * Follows a task with `taskUpdated` until it has settled: each state once, in order. A stream that ends before that,
  * because a replica or a router on the way stops, is opened again after the version that was seen last.
- * @throws FollowError when the task is not there, the token is missing, not good or not enough, or errors do not pass; a
- * CloseEvent when the connection was given up for another reason.
+ * @throws FollowError if the task is not found, the token is missing, invalid or lacks permission, or errors persist; a
+ * CloseEvent if the connection failed for another reason.
  */
 export async function* followTask<Task extends FollowedTask = FollowedTask>(
   client: Pick<Client, 'iterate'>,
@@ -204,7 +204,7 @@ async function* iterate<Task>(
   }
 }
 
-/** What graphql-ws gives up with: a CloseEvent, an ErrorEvent, or an error. */
+/** How graphql-ws fails: with a CloseEvent, an ErrorEvent, or an error. */
 interface Failure {
   readonly code?: unknown
   readonly reason?: unknown
@@ -226,14 +226,14 @@ function hasExpired(error: unknown): boolean {
   return code === FORBIDDEN && reason === 'TOKEN_EXPIRED'
 }
 
-/** Of a connection that was refused for its token; undefined: for another reason. Browsers do not show an HTTP status. */
+/** The error of a connection whose token was refused; else undefined. Browsers do not expose an HTTP status. */
 function toAuthError(error: unknown): FollowError | undefined {
   const { code, reason, message } = toFailure(error)
   const status = typeof message === 'string' ? /server response: (401|403)$/.exec(message)?.[1] : undefined
   if (code === UNAUTHORIZED || status === '401' || hasExpired(error) || reason === 'UNAUTHENTICATED')
-    return new FollowError('UNAUTHENTICATED', 'The token is missing, is not good, or has expired.')
+    return new FollowError('UNAUTHENTICATED', 'The token is missing, invalid or expired.')
   if (code === FORBIDDEN || status === '403')
-    return new FollowError('FORBIDDEN', 'The server does not let this caller in.')
+    return new FollowError('FORBIDDEN', 'The token lacks permission for this server.')
   if (reason === 'AUTH_UNAVAILABLE')
     return new FollowError(reason, 'Tokens cannot be verified at the moment.')
   return undefined

@@ -14,7 +14,7 @@ export interface Config {
   /** Base of callback URLs; null: own address in the sandbox, no callbacks (polling only) in live mode. */
   readonly publicUrl: string | null
   readonly database: DatabaseConfig
-  /** A direct connection where `database` leads through a transaction pooler: for LISTEN and rate limits; null: as `database`. */
+  /** A direct connection for LISTEN and rate limits, if `database` is behind a transaction pooler; null: use `database`. */
   readonly listenUrl: string | null
   /** Redis or Valkey, for hints between replicas and for counts that they share; null: PostgreSQL does it. */
   readonly redisUrl: string | null
@@ -45,7 +45,7 @@ export interface Config {
   readonly corsOrigins: readonly string[]
   /** Secrets that callbacks to callers' servers are signed with. */
   readonly signingSecrets: readonly SigningSecretConfig[]
-  /** How long a receiver is tried before a delivery is given up. */
+  /** How long a delivery is retried before it is given up. */
   readonly deliverForMs: number
   /** Hosts that may be called back although they are private. */
   readonly callbackAllowHosts: readonly string[]
@@ -56,9 +56,9 @@ export interface Config {
   readonly watchTokenLifetimeMs: number
   /** Whether sockets that bring no token are let in, to follow tasks by watch tokens. */
   readonly guestSockets: boolean
-  /** Sockets that bring no token, all together; null: no limit. */
+  /** The limit of sockets without a token; null: no limit. */
   readonly guestSocketLimit: number | null
-  /** Proxies that requests to the upstream, for keys, and of deliveries and router callbacks leave through. */
+  /** Proxies for requests to the upstream and the JWKS, for deliveries and router callbacks. */
   readonly proxies: ProxyConfig
   readonly introspection: boolean
   readonly graphiql: boolean

@@ -24,7 +24,7 @@ if (major < MINIMUM_NODE) {
       throw toListenError(error, config) ?? error
     })
   } catch (error) {
-    // What the operator can remedy is one line; anything else needs its stack.
+    // An error that the operator can remedy is one line; any other error needs its stack.
     const expected = error instanceof ConfigError || error instanceof StartError
     console.error(expected ? error.message : error)
     if (error instanceof ConfigError) for (const hint of hints) console.error(hint)

@@ -10,7 +10,7 @@ export interface Metrics {
   onUpstream(operation: UpstreamOperation, outcome: string, ms: number): void
   /** A hint of another replica came so late. */
   onHint(lagMs: number): void
-  /** A token was refused, or missing where one is needed. `reason` is one of a fixed set. */
+  /** A token was refused, or a required one is missing. `reason` is one of a fixed set. */
   onAuthRefusal(reason: string): void
   /** An attempt to call back a caller's server ended. */
   onDelivery(outcome: string): void
@@ -20,7 +20,7 @@ export interface Metrics {
 
 export type UpstreamOperation = 'submit' | 'lookup' | 'credits'
 
-/** What is measured when somebody asks. */
+/** Measured when `/metrics` is requested. */
 export interface Gauges {
   sockets(): { readonly open: number; readonly operations: number }
   /** Subscriptions that run on HTTP. */

@@ -33,7 +33,7 @@ import { createUpscaler } from './upstream/upscaler.ts'
 import { parseCallback, parseJson } from './upstream/wire.ts'
 import { createAlarm, startWorker } from './worker.ts'
 
-/** A running service. Disposing drains it: what runs is finished, sockets are told, everything is closed. */
+/** A running service. Disposing drains it: running work finishes, sockets are closed, all resources are released. */
 export interface Service extends AsyncDisposable {
   /** Where GraphQL and everything else is served, e.g. `http://127.0.0.1:4000`. */
   readonly url: string
@@ -48,7 +48,7 @@ export interface Overrides {
   readonly nameServers?: readonly string[]
   /** The hints of a service that is alone on its database, for whoever writes into that database directly. */
   readonly hints?: LocalHints
-  /** Limits of HTTP connections that are not the usual ones. */
+  /** Overrides of the limits of HTTP connections. */
   readonly limits?: Partial<HttpLimits>
   /** How long the embedded sandbox takes for an upscale. */
   readonly sandboxCompleteAfterMs?: number
@@ -109,14 +109,13 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const callbackApp = config.callbackPort === null ? app : await createHttpApp(server)
   const apps = new Set([app, callbackApp])
   for (const each of apps) opened.defer(() => each.close())
-  // Only listening tells the port (with PORT=0), hence functions; nothing asks before a request comes.
+  // Functions, because with PORT=0 the port is known only once the server listens.
   const url = () => toUrl(config, app)
   const callbackUrl = () => toUrl(config, callbackApp)
   const publicUrl = () => config.publicUrl ?? (mode === 'SANDBOX' ? callbackUrl() : null)
 
-  // Of this process alone: the embedded sandbox serves its own gateway and no one else.
+  // Random for each process: the embedded sandbox serves only its own gateway.
   const sandboxKey = systemSecrets.newToken()
-  // One for each dependency.
   const connect = () => createConnector(config.proxies, { servers: overrides.nameServers ?? [] })
   const upscaler = opened.use(
     createUpscaler({
@@ -282,8 +281,8 @@ async function addEmbeddedSandbox(
 }
 
 /**
- * Where browsers reach the sandbox's pictures: under PUBLIC_URL (unless that is the callback port's). A service that listens
- * on all addresses and has no PUBLIC_URL takes the host that the last caller of GraphQL over HTTP asked for.
+ * Where browsers reach the sandbox's pictures: under PUBLIC_URL (unless that is the callback port's). Without PUBLIC_URL,
+ * a service that listens on all addresses uses the Host of the last GraphQL request over HTTP.
  */
 function createPictureBase(
   app: FastifyInstance,
@@ -330,13 +329,17 @@ function announce(config: Config, url: string, publicUrl: string | null, log: Lo
     log.warn(`SANDBOX mode: no UPSTREAM_API_KEY is set, and upscales go to ${config.upstream.url}`)
   else log.info({ upstream: config.upstream.url }, 'LIVE mode: every new upscale costs credits')
   if (publicUrl === null)
-    log.warn('PUBLIC_URL is not set: the upstream cannot call back, and results are learnt by polling only')
+    log.warn(
+      'PUBLIC_URL is not set: the upstream cannot send callbacks, and results are found by polling only',
+    )
   if (config.taskDeadlineMs <= config.upstream.timeoutMs)
     log.warn(
       'TASK_DEADLINE_MS is no longer than UPSTREAM_TIMEOUT_MS: tasks may fail before they are accepted',
     )
   if (config.mode === 'LIVE' && config.auth.mode === 'none')
-    log.warn('AUTH_MODE=none: whoever reaches this service can spend credits and see every task')
+    log.warn(
+      'AUTH_MODE=none: every caller can spend credits and see every task. Set AUTH_JWKS_URL or AUTH_JWT_SECRET instead',
+    )
   announceProxies(config, log)
   log.info(`GraphQL at ${url}/graphql${config.graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)
 }

@@ -3,8 +3,8 @@ import { SETTING_NAMES, type Given } from './settings.ts'
 type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * The settings in an environment, without surrounding white space; an empty variable counts as unset. `faults` names
- * values that a copy or an env file has damaged; those are not in `given`. No fault shows a value: it may be a secret.
+ * The settings in an environment, without surrounding white space; an empty variable counts as unset. `faults` lists
+ * values damaged by copying or by an env file; they are not in `given`. No fault shows a value: it may be a secret.
  */
 export function readGiven(environment: Environment): { given: Given; faults: string[] } {
   const given: Given = {}
@@ -22,12 +22,12 @@ export function readGiven(environment: Environment): { given: Given; faults: str
   return { given, faults }
 }
 
-/** The proxies' names are shared with other programs, which read them in lower case first. */
+/** Other programs share these variables, and read the lower-case name first. */
 function spellings(name: string): string[] {
   return name.endsWith('_PROXY') ? [name.toLowerCase(), name] : [name]
 }
 
-/** Characters that nothing shows, and that no setting holds: controls, line breaks, zero-width and directional marks, BOM. */
+/** Invisible characters, which no setting contains: controls, line breaks, zero-width and directional marks, BOM. */
 const INVISIBLE = /[\p{Cc}\p{Cf}\u2028\u2029\u115f\u1160\u2800\u3164\uffa0]/u
 
 function findDamage(text: string): string | undefined {
@@ -49,7 +49,7 @@ export interface Lookalike {
   readonly meant: string
 }
 
-/** Misspelt settings, such as UPSTREAM_APIKEY. Short names (HOST, PORT) resemble too much to judge. */
+/** Finds misspelt settings, such as UPSTREAM_APIKEY. Short names (HOST, PORT) resemble too many others. */
 export function findLookalikes(environment: Environment): Lookalike[] {
   const known: ReadonlySet<string> = new Set(SETTING_NAMES.flatMap(spellings))
   return Object.keys(environment).flatMap((name) => {
@@ -73,7 +73,7 @@ function resembles(name: string, setting: string): boolean {
 
 const normalise = (name: string) => name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '')
 
-/** A word in the middle is missing: UPSTREAM_KEY. Only where the first word is a long one; AUTH_URL may be somebody else's. */
+/** A word in the middle is missing: UPSTREAM_KEY. Only if the first word is long: AUTH_URL may be another program's. */
 function isWithout(words: readonly string[], parts: readonly string[]): boolean {
   const [first = ''] = parts
   return (
@@ -86,7 +86,7 @@ function isWithout(words: readonly string[], parts: readonly string[]): boolean 
   )
 }
 
-/** Levenshtein: how many letters have to be put in, left out or replaced. */
+/** The Levenshtein distance. */
 function distance(one: string, other: string): number {
   let row = Array.from({ length: other.length + 1 }, (_, n) => n)
   for (const [i, letter] of Array.from(one).entries()) {

@@ -1,7 +1,7 @@
 /** Schemes whose hosts and default ports have one spelling. */
 const WEB = /^https?:$/
 
-/** An origin as browsers send it; or why it is none. */
+/** Parses an origin as browsers send it; `fault` is the reason why it is invalid. */
 export function parseOrigin(text: string): { readonly origin: string } | { readonly fault: string } {
   if (text === '') return { fault: 'must not be empty: remove the comma' }
   const value = JSON.stringify(text)

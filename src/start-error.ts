@@ -1,4 +1,4 @@
-/** A reason not to start that the operator can remedy: printed as one line, without a stack. */
+/** A failed start that the operator can remedy: printed as one line, without a stack. */
 export class StartError extends Error {
   override name = 'StartError'
 }
@@ -57,8 +57,8 @@ const REMEDIES_BY_MESSAGE: readonly (readonly [RegExp, string])[] = [
 ]
 
 /**
- * The error as a line that names the subject (a setting and what it names), the reason and the remedy; an error that is not
- * known stays as it is, because its stack is needed.
+ * Turns a known error into one line with the subject (a setting and its target), the reason and the remedy. Returns an
+ * unknown error unchanged, because its stack is needed.
  */
 export function toStartError(subject: string, error: unknown): unknown {
   for (const part of listParts(error)) {
@@ -69,7 +69,7 @@ export function toStartError(subject: string, error: unknown): unknown {
   return error
 }
 
-/** What the error and everything in it say, each once. (The message of an AggregateError is often empty.) */
+/** The messages of the error, its causes and its parts, each once. (The message of an AggregateError is often empty.) */
 export function toOneLine(error: unknown): string {
   const messages = listParts(error).map((part) => part.message || (part.code ?? part.name))
   const told = messages.filter(
@@ -83,7 +83,7 @@ interface Part extends Error {
   readonly errcode?: unknown
 }
 
-/** The error, its causes, and the errors that it gathers. */
+/** The error, its causes, and the errors of an AggregateError. */
 function listParts(error: unknown): readonly Part[] {
   if (!(error instanceof Error)) return [new Error(String(error))]
   const gathered = error instanceof AggregateError ? (error.errors as unknown[]).flatMap(listParts) : []
@@ -97,7 +97,7 @@ function findRemedy({ code, errcode, message }: Part): string | undefined {
   return REMEDIES_BY_MESSAGE.find(([pattern]) => pattern.test(message))?.[1]
 }
 
-/** Why a server could not listen, with the setting to change; undefined when the error is another one. */
+/** Why a server could not listen, with the setting to change; undefined for any other error. */
 export function toListenError(
   error: unknown,
   {

@@ -29,13 +29,13 @@ const row = (code: (typeof UPSCALE_ERROR_CODES)[number]): string => {
 
 const errorsPage = `# Error codes
 
-<!-- Made of the catalogue in src/tasks/failure.ts by \`npm run schema:emit\`. -->
+<!-- Generated from the catalogue in src/tasks/failure.ts by \`npm run schema:emit\`. -->
 
 ## Failures of a task
 
-As \`problem\`, or as a typed GraphQL error with the same facts in \`extensions\`. *Upstream* is the vendor's own
-number, however it arrived: in the body of an HTTP 200, as the HTTP status, by callback or by poll. *Wait* is
-\`retryAfterMs\`, unless the upstream names another. *Key freed*: after a refusal with this code at submit the
+As \`problem\`, or as a typed GraphQL error with the same keys in \`extensions\`. *Upstream* is the upstream's code, which
+arrives in the body of an HTTP 200, as the HTTP status, by callback or by poll. *Wait* is \`retryAfterMs\`, unless the
+upstream sends \`Retry-After\`. *Key freed*: after a refusal with this code at submit the
 idempotency key can be used again, because nothing can have been charged.
 
 | code | upstream | retryable | wait | key freed | |
@@ -43,20 +43,20 @@ idempotency key can be used again, because nothing can have been charged.
 ${UPSCALE_ERROR_CODES.map(row).join('\n')}
 
 200 is success. A number outside this table is \`UPSTREAM_PROTOCOL_ERROR\`, with the raw number in \`upstreamCode\`.
-After an answer without an envelope \`upstreamCode\` is the HTTP status. It is null where the gateway concludes the failure
+After an answer without an envelope \`upstreamCode\` is the HTTP status. It is null if the gateway detects the failure
 itself: the codes without an *upstream* number, and \`UPSTREAM_NOT_FOUND\` of an accepted task for which record-info answers
 422. A task that was accepted and ends as \`UPSTREAM_NOT_FOUND\` was charged; a late result still counts.
 
 ## When a submit counts as refused
 
 A refusal needs evidence. Without evidence the request may have been accepted and charged: the task stays \`SUBMITTED\`,
-is never sent again, and ends by a callback, or as \`UPSTREAM_OUTCOME_UNKNOWN\` at its deadline. \`history\` says what
-the answer was.
+is never sent again, and ends by a callback, or as \`UPSTREAM_OUTCOME_UNKNOWN\` at its deadline. \`history\`
+describes the answer.
 
 | answer to the submit | outcome |
 |---|---|
 | no connection was established | \`UPSTREAM_UNREACHABLE\`; nothing was sent |
-| the vendor's envelope with a code other than 200, under any HTTP status | the code's row in the table above |
+| the upstream's envelope with a code other than 200, with any HTTP status | the code's row in the table above |
 | no envelope, HTTP 429 | \`UPSTREAM_RATE_LIMITED\`; \`Retry-After\` is honoured, the key is freed |
 | no envelope, HTTP 503 | \`UPSTREAM_MAINTENANCE\`; \`Retry-After\` is honoured, the key is freed |
 | no envelope, HTTP 407, 511 (a proxy in between), 521, 522, 523, 525, 526, 530 (a CDN that did not reach the origin) | \`UPSTREAM_UNREACHABLE\`; \`Retry-After\` is honoured, the key is freed |
@@ -66,21 +66,21 @@ the answer was.
 
 ## Faults of the request
 
-Always GraphQL errors, never a \`problem\`; with the same keys in \`extensions\`.
+These are always GraphQL errors, never a \`problem\`. They have the same keys in \`extensions\`.
 
 | code | |
 |---|---|
-| \`BAD_USER_INPUT\` | An argument or variable is not usable; \`extensions.field\` names it. Long messages are cut; after 19 errors a last one says that there are more. |
+| \`BAD_USER_INPUT\` | An argument or variable is invalid; \`extensions.field\` names it. Long messages are cut; after 19 errors a last one says that there are more. |
 | \`TASK_NOT_FOUND\` | \`taskUpdated\`: no task of yours has this id. |
-| \`GRAPHQL_PARSE_FAILED\`, \`GRAPHQL_VALIDATION_FAILED\`, \`OPERATION_RESOLUTION_FAILURE\` | The document is not one that can be run, or is over a limit. |
-| \`PERSISTED_QUERY_NOT_FOUND\` | HTTP only: the hash is not known (any more); send the document once, too. |
-| \`BAD_REQUEST\`, \`NOT_FOUND\`, \`PAYLOAD_TOO_LARGE\`, \`UNSUPPORTED_MEDIA_TYPE\` | The HTTP request is not one for GraphQL. \`BAD_REQUEST\` on a socket: the completed operation with this id has not ended yet. |
-| \`UNAUTHENTICATED\` | HTTP 401, close code 4401: there is no bearer token, or not a good one. At the end of a stream, or close code 4403: the token, or the watch token, has expired. |
+| \`GRAPHQL_PARSE_FAILED\`, \`GRAPHQL_VALIDATION_FAILED\`, \`OPERATION_RESOLUTION_FAILURE\` | The document is invalid, or exceeds a limit. |
+| \`PERSISTED_QUERY_NOT_FOUND\` | HTTP only: the hash is unknown or no longer cached; send it again with the document. |
+| \`BAD_REQUEST\`, \`NOT_FOUND\`, \`PAYLOAD_TOO_LARGE\`, \`UNSUPPORTED_MEDIA_TYPE\` | The HTTP request is not a GraphQL request. \`BAD_REQUEST\` on a socket: the completed operation with this id has not ended yet. |
+| \`UNAUTHENTICATED\` | HTTP 401, close code 4401: the bearer or watch token is missing or invalid. At the end of a stream, or close code 4403: the token has expired. |
 | \`AUTH_UNAVAILABLE\` | HTTP 503, close code 1013: tokens cannot be verified at the moment. |
-| \`FORBIDDEN\` | The token lacks the scope; the host is not one that is served; or a router's callback URL is not one of \`SUBSCRIPTION_CALLBACK_URLS\`. |
-| \`TOO_MANY_OPERATIONS\` | Too many operations run on this socket, or too many of your streams over HTTP; for guests: of the streams of this task. |
-| \`SERVICE_UNAVAILABLE\` | HTTP 503, or at the end of a stream: this replica is stopping. Ask another. |
-| \`INTERNAL_SERVER_ERROR\` | Our fault. Quote \`correlationId\` to the operator: it finds the cause in the log. |
+| \`FORBIDDEN\` | The token lacks the scope, the \`Host\` is not served, or a router's callback URL is not under \`SUBSCRIPTION_CALLBACK_URLS\`. |
+| \`TOO_MANY_OPERATIONS\` | Too many operations run on this socket, or you have too many streams over HTTP. The streams of all guests of one task count together. |
+| \`SERVICE_UNAVAILABLE\` | HTTP 503, or at the end of a stream: this replica is stopping. Retry on another. |
+| \`INTERNAL_SERVER_ERROR\` | An unexpected error of the gateway. Quote \`correlationId\` to the operator, who finds the cause in the log. |
 `
 
 /** A recipe for a router, with the keys of our errors' `extensions` in its list of those that are let through. */

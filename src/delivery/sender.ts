@@ -16,16 +16,16 @@ export interface DeliverySenderOptions {
   readonly clock: Clock
 }
 
-/** What a receiver says beyond its status is of no interest. */
+/** Only the status of the answer is used. */
 const MAX_ANSWER_BYTES = 16 * 1024
 
 /**
- * Posts to callers' servers, and only to public addresses: each connection is new, and its address is checked after the name
- * was resolved, because a name may point elsewhere than at input. Redirects are not followed. Disposing ends what is under way.
+ * Posts to callers' servers, and only to public addresses: each connection is new, and its address is checked after DNS
+ * resolution, because the name may resolve differently than at input. Redirects are not followed. Disposing aborts attempts.
  */
 export function createDeliverySender(options: DeliverySenderOptions): DeliverySender & Disposable {
   const ended = new AbortController()
-  // Connections are not kept: a kept one would not be checked again.
+  // No keep-alive: a reused connection would skip the address check.
   const guarded = options.connector.open({ guarded: true })
   const open = options.connector.open()
   return {

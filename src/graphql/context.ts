@@ -21,14 +21,14 @@ export interface Caller {
 export interface StreamTransport {
   /** When the caller's proof ends, in Unix milliseconds; null: never, or the transport itself ends the stream then. */
   readonly until: number | null
-  /** The version that the caller says to have in the transport's own way; null: it does not say. */
+  /** The last version that the client has, as the transport reports it (`Last-Event-ID`); null: not reported. */
   readonly afterVersion: number | null
   /**
-   * Called before each stream begins; what it returns is disposed of at the end. `guestTask`: the task that the stream follows
-   * by a watch token; null: by right of its owner. Throws where there are too many.
+   * Called before each stream begins; the result is disposed of when the stream ends. `guestTask`: the task of the watch
+   * token; null: the caller is the owner. Throws if too many streams are open.
    */
   onOpen(watch: WatchControl, guestTask: string | null): Disposable
-  /** Told the version of each state before the state is sent. */
+  /** Called with the version of each state before the state is sent. */
   onVersion?(version: number): void
 }
 
@@ -36,8 +36,8 @@ export interface StreamTransport {
 export interface WatchTokens {
   create(taskId: string): Promise<string>
   /**
-   * Which task a token is good for, and until when (Unix milliseconds); undefined when it is refused, also because
-   * it is not for `taskId`.
+   * Verifies a token: its task and expiry (Unix milliseconds); undefined if it is refused, also because it is not for
+   * `taskId`.
    */
   read(
     token: string,
@@ -59,7 +59,7 @@ export interface OperationContext extends Caller {
   readonly tasks: Tasks
   readonly mode: 'LIVE' | 'SANDBOX'
   readonly callbackPolicy: CallbackPolicy
-  /** Null where no watch tokens are given out. */
+  /** Null: watch tokens are not configured. */
   readonly watchTokens: WatchTokens | null
   /** Finds everything that this operation caused in the log. */
   readonly correlationId: string

@@ -12,20 +12,19 @@ function toEnum<T extends string>(names: readonly T[]): { readonly [K in T]: K }
 export const UpscaleTaskStatus = toEnum(TASK_STATUSES)
 registerEnumType(UpscaleTaskStatus, {
   name: 'UpscaleTaskStatus',
-  description: 'Where a task stands. SUCCEEDED and FAILED are final, but for a success that comes after all.',
+  description: 'The status of a task. SUCCEEDED is final; FAILED is final unless a late result arrives.',
   valuesConfig: {
-    SUBMITTED: { description: 'Stored; whether the upscale service has accepted it is not known (yet).' },
+    SUBMITTED: { description: 'Stored; it is not known yet whether the upscale service has accepted it.' },
     PROCESSING: { description: 'Accepted by the upscale service, which is at work.' },
     SUCCEEDED: { description: 'Done: `images` holds the result.' },
-    FAILED: { description: 'It did not work: `problem` says why.' },
+    FAILED: { description: 'Failed: `problem` holds the reason.' },
   },
 })
 
 export const UpscaleErrorCodeEnum = toEnum(UPSCALE_ERROR_CODES)
 registerEnumType(UpscaleErrorCodeEnum, {
   name: 'UpscaleErrorCode',
-  description:
-    'Why an upscale failed. The same codes stand in `extensions.code` of the typed GraphQL errors.',
+  description: 'Why an upscale failed. The typed GraphQL errors have the same codes in `extensions.code`.',
   valuesConfig: Object.fromEntries(
     UPSCALE_ERROR_CODES.map((code) => [code, { description: CATALOGUE[code].description }]),
   ),
@@ -34,25 +33,25 @@ registerEnumType(UpscaleErrorCodeEnum, {
 export const UpscaleTaskEventSource = toEnum(TASK_EVENT_SOURCES)
 registerEnumType(UpscaleTaskEventSource, {
   name: 'UpscaleTaskEventSource',
-  description: 'On whose word a task moved.',
+  description: 'The source of a status change.',
   valuesConfig: {
-    SUBMIT: { description: 'The answer to the submit, or the want of one.' },
+    SUBMIT: { description: 'The answer to the submit, or its absence.' },
     CALLBACK: { description: "The upscale service's callback." },
-    POLL: { description: 'Our own question to the upscale service.' },
-    DEADLINE: { description: 'Nobody: the deadline passed.' },
+    POLL: { description: 'A poll of the upscale service by the gateway.' },
+    DEADLINE: { description: 'The deadline passed.' },
   },
 })
 
 export const CallbackDeliveryState = toEnum(DELIVERY_STATES)
 registerEnumType(CallbackDeliveryState, {
   name: 'CallbackDeliveryState',
-  description: 'Whether a callback URL has been told how its task ended.',
+  description: 'The state of a delivery.',
   valuesConfig: {
-    PENDING: { description: 'Not yet: the task has not settled, or the receiver has not taken it so far.' },
+    PENDING: { description: 'The task has not settled, or the receiver has not answered 2xx yet.' },
     DELIVERED: { description: 'The receiver answered 2xx.' },
     GAVE_UP: {
       description:
-        'The receiver wants no more (410), or did not answer 2xx within CALLBACK_RETRY_FOR_S (a day by default).',
+        'The receiver answered 410, or did not answer 2xx within CALLBACK_RETRY_FOR_S (a day by default).',
     },
   },
 })
@@ -60,9 +59,9 @@ registerEnumType(CallbackDeliveryState, {
 export const UpscaleServiceMode = toEnum(['LIVE', 'SANDBOX'])
 registerEnumType(UpscaleServiceMode, {
   name: 'UpscaleServiceMode',
-  description: 'What stands behind the gateway.',
+  description: 'Which upscale service the gateway uses.',
   valuesConfig: {
     LIVE: { description: 'The real upscale service: every new task costs credits.' },
-    SANDBOX: { description: 'The built-in sandbox: nothing costs anything.' },
+    SANDBOX: { description: 'The built-in sandbox: no task costs credits.' },
   },
 })

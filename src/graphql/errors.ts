@@ -98,7 +98,7 @@ export function toPublicError(error: GraphQLError, correlationId: string, log: L
   }
 }
 
-/** graphql-js quotes the value that it refuses, however long it is. */
+/** graphql-js quotes a refused value in full, whatever its length. */
 const MAX_MESSAGE_LENGTH = 500
 const MAX_FIELD_LENGTH = 100
 

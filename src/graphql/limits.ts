@@ -23,12 +23,12 @@ import {
   type ValidationRule,
 } from 'graphql'
 
-/** What one document may hold. Cost is checked with the variables, in `measureCost`. */
+/** Limits of one document. Cost is checked with the variables, in `measureCost`. */
 export const LIMITS = {
   tokens: 1_000,
   depth: 10,
   aliases: 30,
-  /** Of an alias: it comes back with each item of a list. */
+  /** Characters: an alias is repeated with each item of a list. */
   aliasLength: 100,
   rootFields: 20,
   mutationFields: 1,
@@ -49,8 +49,8 @@ const NOTHING: Size = { depth: 0, aliases: 0, directives: 0, fields: 0 }
 
 /**
  * Holds each operation to the limits on depth, aliases, root fields, mutation fields and directives, counted
- * through fragments as often as they are spread. Each fragment is measured once, so that spreading them in
- * one another costs the attacker and not us. Introspection has limits of its own in graphql-js.
+ * through fragments as often as they are spread. Each fragment is measured once, so that nested
+ * spreads are cheap to check. Introspection has limits of its own in graphql-js.
  */
 export const limitsRule: ValidationRule = (context): ASTVisitor => {
   const measured = new Map<string, Size>()

@@ -26,18 +26,18 @@ interface Told {
   readonly text: string | null | Promise<string | null>
 }
 
-/** More different operations than this on one event share nothing. */
+/** How many different operations can share the execution result of one event. */
 const MAX_TOLD = 8
 
-/** The event that was told last, and to whom: those who follow one task are told of it one after the other. */
+/** The last event and its execution results: the subscribers of one task get it one after the other. */
 let latest: { readonly event: object | null; readonly told: Told[] } = { event: null, told: [] }
 
 /**
  * Starts a subscription for a transport that sends JSON: an iterator that sends each event itself, yields nothing, and is
- * done when the stream has ended. An event that is one object for many subscribers, who ask the
- * same and may see the same, is executed and serialized once; one with errors for each, because they bear the operation's id.
+ * done when the stream has ended. Subscribers with the same selection and rights share the execution result of an event,
+ * serialized once. A result with errors is not shared, because errors contain the operation's correlation id.
  *
- * Resolves to a result where the subscription cannot begin.
+ * Resolves to an execution result if the subscription cannot begin.
  */
 export async function runLive(args: LiveArgs, log: Log): Promise<Live | ExecutionResult> {
   const stream = await createSourceEventStream(args)

@@ -49,7 +49,7 @@ export interface PrepareOptions {
   readonly log: Log
 }
 
-/** Neither method throws, whatever the document or the variables are. */
+/** Neither method throws, for any document and variables. */
 export function createPrepare(schema: GraphQLSchema, { introspection, log }: PrepareOptions): Prepare {
   const rules = [
     ...specifiedRules,
@@ -114,7 +114,7 @@ function refuse(...errors: GraphQLError[]): Prepared<never> {
   return { ok: false, errors }
 }
 
-/** graphql-js throws some faults of a document in the middle of validation; anything else is our fault, or a deep recursion. */
+/** graphql-js throws for some invalid documents during validation; any other error is a bug, or too deep a recursion. */
 function toRefusal(error: unknown, log: Log): GraphQLError {
   if (error instanceof GraphQLError) return withCode(INVALID, error)
   log.error({ err: error }, 'a document could not be checked, and is refused')
@@ -131,7 +131,7 @@ function parseDocument(source: string): DocumentNode | GraphQLError {
   }
 }
 
-/** That there were more errors than are reported is said of no variable in particular. */
+/** "Too many errors" refers to no particular variable. */
 function toInputError(error: GraphQLError): GraphQLError {
   return error.nodes ? error : badUserInput('variables', error.message)
 }

@@ -18,7 +18,7 @@ const PRIVATE_SUFFIXES = [
 
 /**
  * Whether a host, as WHATWG URL parsing leaves it (so that decimal, octal and hex spellings have become
- * what they mean), may be on the public internet. Names are not resolved here, but when a connection is made (net/guard.ts).
+ * what they mean), may be on the public internet. Names are resolved and checked when a connection is made (net/guard.ts).
  */
 export function isPublicHost(hostname: string): boolean {
   const host = hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '')

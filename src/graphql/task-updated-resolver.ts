@@ -13,14 +13,13 @@ export class TaskUpdatedArgs {
 
   @Field(() => Int, {
     nullable: true,
-    description: 'The version you have already: spares the first event when it is the current one.',
+    description: 'The last version you have seen. If it is current, the first event is omitted.',
   })
   afterVersion?: number | null
 
   @Field(() => String, {
     nullable: true,
-    description:
-      'A watch token of this task, for whoever is not its owner: it shows this one task, for as long as it is good.',
+    description: 'A watch token of this task, for a caller that is not its owner.',
   })
   watchToken?: string | null
 }
@@ -32,7 +31,7 @@ export class TaskUpdatedResolver {
     subscribe: ({ args, context }: { args: TaskUpdatedArgs; context: OperationContext }) =>
       watchTask(args, context),
     description:
-      'Follows a task: its current state, then every newer one, the same again every 15 seconds without news, and the end of the stream with the final state.',
+      'Follows a task: sends its current state, then each newer one, and completes after the final state. While nothing changes, the same state is sent again every 15 seconds.',
   })
   taskUpdated(
     @Root() event: WatchEvent,
@@ -69,7 +68,7 @@ function toEndError(end: WatchEnd, taskId: string): GraphQLError {
     case 'NOT_FOUND':
       return taskNotFound(taskId)
     case 'EXPIRED':
-      return requestError('UNAUTHENTICATED', 'The token has expired: come again with a new one.', { taskId })
+      return requestError('UNAUTHENTICATED', 'The token has expired: reconnect with a new token.', { taskId })
     case 'GOING_AWAY':
       return requestError('SERVICE_UNAVAILABLE', 'This replica is stopping: subscribe again.', {
         taskId,

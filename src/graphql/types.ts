@@ -15,7 +15,7 @@ import { Url } from './url.ts'
 
 @ObjectType('UpscaleProblem', {
   simpleResolvers: true,
-  description: 'A failure as data: the same facts as in the typed GraphQL error.',
+  description: 'A failure as data, with the same fields as the typed GraphQL error.',
 })
 export class UpscaleProblemType implements Problem {
   @Field(() => UpscaleErrorCodeEnum, { description: 'The stable code to decide by.' })
@@ -30,13 +30,13 @@ export class UpscaleProblemType implements Problem {
   @Field(() => Int, { nullable: true, description: 'How long to wait before that, in milliseconds.' })
   retryAfterMs!: number | null
 
-  @Field(() => Int, { nullable: true, description: "The upscale service's own number, when it gave one." })
+  @Field(() => Int, { nullable: true, description: "The upscale service's own code, if it sent one." })
   upstreamCode!: number | null
 
   @Field(() => ID, { nullable: true, description: 'The task whose record holds this failure.' })
   taskId!: string | null
 
-  @Field(() => String, { description: 'Quote it to the operator: it finds the cause in the log.' })
+  @Field(() => String, { description: 'Quote it to the operator, who finds the cause in the log with it.' })
   correlationId!: string
 }
 
@@ -47,7 +47,8 @@ export class UpscaledImageType {
 
   @Field(() => DateTime, {
     nullable: true,
-    description: 'When the upscale service is expected to drop it. An estimate: copy what you want to keep.',
+    description:
+      'When the upscale service is expected to delete it. This is an estimate: copy images that you want to keep.',
   })
   expiresAt!: Date | null
 }
@@ -70,10 +71,10 @@ export class UpscaleTaskEventType {
   @Field(() => UpscaleTaskStatus, { description: 'The status from then on.' })
   status!: TaskStatus
 
-  @Field(() => UpscaleTaskEventSource, { description: 'On whose word.' })
+  @Field(() => UpscaleTaskEventSource, { description: 'The source of the change.' })
   source!: TaskEventSource
 
-  @Field(() => Int, { nullable: true, description: "The upscale service's number, where it gave one." })
+  @Field(() => Int, { nullable: true, description: "The upscale service's code, if it sent one." })
   upstreamCode!: number | null
 
   @Field(() => String, { nullable: true, description: 'What happened, for a person.' })
@@ -82,27 +83,27 @@ export class UpscaleTaskEventType {
 
 @ObjectType('CallbackDelivery', {
   simpleResolvers: true,
-  description: "What became of telling a caller's own server how a task ended.",
+  description: "The delivery of a task's final state to a caller's own server.",
 })
 export class CallbackDeliveryType {
   @Field(() => Url, { description: 'The callback URL, without its query.' })
   url!: string
 
-  @Field(() => CallbackDeliveryState, { description: 'Whether it has been told.' })
+  @Field(() => CallbackDeliveryState, { description: 'The state of the delivery.' })
   state!: DeliveryState
 
-  @Field(() => Int, { description: 'How often it was tried, for the latest final state.' })
+  @Field(() => Int, { description: 'The number of attempts to deliver the latest final state.' })
   attempts!: number
 
   @Field(() => Int, {
     nullable: true,
-    description: 'The HTTP status it answered last; null when it did not answer.',
+    description: 'The HTTP status of the last attempt; null when there was no answer.',
   })
   lastStatusCode!: number | null
 
   @Field(() => DateTime, {
     nullable: true,
-    description: 'When it is tried next; null: not again, or not before the task has settled.',
+    description: 'When the next attempt is due; null when none is, or the task has not settled.',
   })
   nextAttemptAt!: Date | null
 }
@@ -113,16 +114,16 @@ export class CallbackDeliveryType {
   description: 'One upscale of one picture, from submit to result.',
 })
 export class UpscaleTaskType {
-  /** Whose task it is. Not in the schema. */
+  /** Not in the schema. */
   owner!: string
 
-  @Field(() => ID, { description: 'Our own id of the task.' })
+  @Field(() => ID, { description: "The gateway's id of the task." })
   id!: string
 
   @Field(() => Int, { description: 'Grows by one whenever status, images or problem change. Never falls.' })
   version!: number
 
-  @Field(() => UpscaleTaskStatus, { description: 'Where the task stands.' })
+  @Field(() => UpscaleTaskStatus, { description: 'The status of the task.' })
   status!: TaskStatus
 
   @Directive('@cost(weight: 0)')
@@ -132,7 +133,7 @@ export class UpscaleTaskType {
   @Field(() => Int, { description: "Which of the source task's four pictures: 0–3." })
   imageIndex!: number
 
-  @Field(() => String, { nullable: true, description: 'The watermark that was asked for.' })
+  @Field(() => String, { nullable: true, description: 'The requested watermark.' })
   waterMark!: string | null
 
   @Directive('@cost(weight: 0)')
@@ -152,26 +153,26 @@ export class UpscaleTaskType {
 
   @Directive('@cost(weight: 0)')
   @Field(() => [UpscaleTaskEventType], {
-    description: 'Everything that happened to the task, oldest first: why it is as it is.',
+    description: 'Everything that happened to the task, oldest first.',
   })
   history!: UpscaleTaskEventType[]
 
   @Field(() => DateTime, { description: 'When the task was submitted.' })
   createdAt!: Date
 
-  @Field(() => DateTime, { description: 'When `version` last grew.' })
+  @Field(() => DateTime, { description: 'When `version` last increased.' })
   updatedAt!: Date
 
   @Field(() => DateTime, { nullable: true, description: 'When the task reached its final status.' })
   settledAt!: Date | null
 
   @Field(() => DateTime, {
-    description: 'When the gateway takes a last look and then stops waiting for a result.',
+    description: 'When the gateway polls a last time and then stops waiting for a result.',
   })
   deadlineAt!: Date
 }
 
-@ObjectType('UpscaleImagePayload', { simpleResolvers: true, description: 'What a submit came to.' })
+@ObjectType('UpscaleImagePayload', { simpleResolvers: true, description: 'The outcome of a submit.' })
 export class UpscaleImagePayloadType {
   @Field(() => UpscaleTaskType, {
     nullable: true,
@@ -188,7 +189,7 @@ export class UpscaleImagePayloadType {
   problem!: UpscaleProblemType | null
 
   @Field(() => Boolean, {
-    description: 'True when nothing was sent, because the request had its task already.',
+    description: 'True when nothing was sent, because a task for the request existed already.',
   })
   replayed!: boolean
 }
@@ -198,7 +199,7 @@ export class UpscaleErrorInfoType {
   @Field(() => UpscaleErrorCodeEnum, { description: 'The stable code.' })
   code!: UpscaleErrorCode
 
-  @Field(() => Int, { nullable: true, description: "The upscale service's number for it, where it has one." })
+  @Field(() => Int, { nullable: true, description: "The upscale service's code; null if it has none." })
   upstreamCode!: number | null
 
   @Field(() => String, { description: 'What it means, for a person.' })
@@ -213,13 +214,13 @@ export class UpscaleErrorInfoType {
 
 @ObjectType('UpscaleRate', {
   simpleResolvers: true,
-  description: "What is left of the upscale service's rate for new tasks, over all callers.",
+  description: "The upscale service's rate limit for new tasks, over all callers.",
 })
 export class UpscaleRateType {
-  @Field(() => Int, { description: 'How many new tasks fit into one window.' })
+  @Field(() => Int, { description: 'The number of new tasks allowed in one window.' })
   limit!: number
 
-  @Field(() => Int, { description: 'How many of them are left in this window.' })
+  @Field(() => Int, { description: 'The number of new tasks left in this window.' })
   remaining!: number
 
   @Field(() => DateTime, {
@@ -231,13 +232,15 @@ export class UpscaleRateType {
 
 @ObjectType('UpscaleService', { simpleResolvers: true, description: 'The gateway itself.' })
 export class UpscaleServiceType {
-  @Field(() => UpscaleServiceMode, { description: 'Whether upscales are real (and paid for) or played.' })
+  @Field(() => UpscaleServiceMode, {
+    description: 'Whether upscales are real and cost credits, or are simulated.',
+  })
   mode!: 'LIVE' | 'SANDBOX'
 
   @Field(() => Float, {
     nullable: true,
     description:
-      "The account's credits, at most 30 seconds old; null when the upscale service does not say. For operators.",
+      "The account's credits, at most 30 seconds old; null when the upscale service does not send them. For operators.",
   })
   credits!: number | null
 

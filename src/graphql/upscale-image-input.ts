@@ -24,7 +24,7 @@ export class UpscaleImageInput {
   @Field(() => Url, {
     nullable: true,
     description:
-      'Where to post how the task ended, signed after Standard Webhooks: an absolute http(s) URL of a public host, without user info. A replay may add one to its task, up to five.',
+      'Where to deliver the final state, signed (Standard Webhooks): an absolute http(s) URL of a public host, without user info. A replay may add a URL to its task, up to five.',
   })
   callBackUrl?: URL | null
 
@@ -37,7 +37,7 @@ export class UpscaleImageInput {
   @Field(() => Boolean, {
     nullable: true,
     defaultValue: false,
-    description: 'Pay again, although the same picture is already being upscaled or done.',
+    description: 'Pay again, even if the same picture is already being upscaled or done.',
   })
   force?: boolean | null
 }
@@ -47,14 +47,14 @@ const MAX_URL_LENGTH = 2_048
 /** Letters, digits, marks, punctuation, symbols, and the plain space between them. */
 const PRINTABLE = /^(?! )[\p{L}\p{M}\p{N}\p{P}\p{S} ]+(?<! )$/u
 /**
- * Characters of those classes that show nothing (such as U+3164, U+034F, U+FE0F), and the blank ones of Braille, musical
- * notation, Khitan and hieroglyphs.
+ * Invisible characters of those classes (such as U+3164, U+034F, U+FE0F), and the blanks of Braille, musical notation,
+ * Khitan and hieroglyphs.
  */
 const INVISIBLE = /[\p{Default_Ignorable_Code_Point}\u2800\u{1D159}\u{16FE4}\u{13441}\u{13442}]/u
 
 /**
- * Whether an id is 1 to 128 characters that print, in normal form C. Two ids that look the same would be two pictures,
- * and both would be paid for.
+ * Whether an id is 1 to 128 characters that print, in normal form C. Otherwise ids that look the same would be different
+ * pictures, and each would be paid for.
  */
 function isPrintable(id: string): boolean {
   return id.length <= 128 && PRINTABLE.test(id) && !INVISIBLE.test(id) && id === id.normalize()

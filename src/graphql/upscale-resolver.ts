@@ -52,7 +52,7 @@ class UpscaleTasksArgs {
   @Field(() => String, { nullable: true, description: 'Only tasks after this cursor.' })
   after?: string | null
 
-  @Field(() => UpscaleTaskStatus, { nullable: true, description: 'Only tasks that stand here.' })
+  @Field(() => UpscaleTaskStatus, { nullable: true, description: 'Only tasks with this status.' })
   status?: TaskStatus | null
 }
 
@@ -60,7 +60,7 @@ class UpscaleTasksArgs {
 export class UpscaleTaskResolver {
   @Query(() => UpscaleTaskType, {
     nullable: true,
-    description: "A task by its id; null when it is unknown or someone else's.",
+    description: 'A task by its id; null when it is unknown or belongs to another owner.',
   })
   upscaleTask(
     @Arg('id', () => ID, { description: 'Our id of the task.' }) id: string,
@@ -95,7 +95,10 @@ export class UpscaleTaskResolver {
     return toErrorInfoShapes()
   }
 
-  @Query(() => UpscaleServiceType, { nullable: true, description: 'What this gateway runs on.' })
+  @Query(() => UpscaleServiceType, {
+    nullable: true,
+    description: 'The mode, rate limits and credits of this gateway.',
+  })
   upscaleService(@Ctx() { mode }: OperationContext): Pick<UpscaleServiceType, 'mode'> {
     return { mode }
   }
@@ -104,7 +107,7 @@ export class UpscaleTaskResolver {
   @Mutation(() => UpscaleImagePayloadType, {
     nullable: true,
     description:
-      'Upscales one picture of a Midjourney generation. Answers as soon as the upscale service has taken the task; follow it with taskUpdated. Never pays twice for the same request.',
+      'Upscales one picture of a Midjourney generation. Answers as soon as the upscale service has accepted the task; follow it with taskUpdated. Never pays twice for the same request.',
   })
   async upscaleImage(
     @Arg('input', () => UpscaleImageInput, { description: 'What to upscale.' }) input: UpscaleImageInput,
@@ -128,7 +131,7 @@ export class UpscaleTaskResolver {
   @Mutation(() => UpscaleTaskType, {
     nullable: true,
     description:
-      'Tells all callback URLs of your task once more how it ended, from the first attempt on; nothing happens before it has settled.',
+      'Restarts the deliveries to all callback URLs of your task. Does nothing before the task has settled.',
   })
   async redeliverCallbacks(
     @Arg('id', () => ID, { description: 'Our id of the task.' }) id: string,
@@ -148,7 +151,7 @@ export class UpscaleTaskResolver {
 
   @Directive('@listSize(assumedSize: 5)')
   @FieldResolver(() => [CallbackDeliveryType], {
-    description: 'What became of telling the callback URLs that were given for the task.',
+    description: 'The deliveries to the callback URLs of the task.',
   })
   async callbacks(
     @Root() task: UpscaleTaskType,
@@ -170,7 +173,7 @@ export class UpscaleImagePayloadResolver {
   @FieldResolver(() => String, {
     nullable: true,
     description:
-      'Lets whoever has it follow this one task with taskUpdated, without being you, for an hour unless the operator says otherwise: for a page that is shared, or a router that forwards no headers. Null when there is no task, or the gateway gives out none.',
+      'A token with which another caller can follow this task with taskUpdated, such as a shared page, or a router that forwards no headers. Valid for an hour by default. Null when there is no task, or watch tokens are not configured.',
   })
   watchToken(
     @Root() { task }: UpscaleImagePayloadType,
@@ -196,7 +199,7 @@ export class UpscaleServiceResolver {
   }
 }
 
-/** How another subgraph's reference to a task becomes the task; null when it is unknown or someone else's. */
+/** How another subgraph's reference to a task becomes the task; null when it is unknown or belongs to another owner. */
 export async function resolveTaskReference(
   { id }: { readonly id: string },
   context: OperationContext,

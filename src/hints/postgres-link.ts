@@ -5,7 +5,7 @@ const ANSWER_TIMEOUT_MS = 2_000
 
 /** One connection that listens, until it is lost. */
 export interface PostgresLink {
-  /** Whether a notification that another connection sends arrives; a transaction pooler drops it. */
+  /** Whether notifications from another connection arrive; behind a transaction pooler they do not. */
   hears(): Promise<boolean>
   /** Resolves when the connection has ended, for whatever reason. */
   readonly lost: Promise<void>
@@ -70,7 +70,7 @@ export async function openPostgresLink(
   return {
     lost,
     async hears() {
-      // To other replicas this is a hint about a task that nobody watches.
+      // Other replicas take this as a hint about a task that has no watchers.
       await notifyOnce(url, channel, `${Date.now()} ${testId}`)
       using stack = new DisposableStack()
       const late = Promise.withResolvers<false>()
@@ -89,7 +89,7 @@ export async function openPostgresLink(
   }
 }
 
-/** Notifies on a connection of its own: on the one that listens, even a transaction pooler delivers it. */
+/** Notifies on a separate connection: even behind a transaction pooler, the listening one gets its own notifications. */
 async function notifyOnce(url: string, channel: string, payload: string): Promise<void> {
   const client = new pg.Client({
     connectionString: url,

@@ -8,7 +8,7 @@ export interface PostgresHintsOptions {
   readonly log: Log
   /** Told how old a hint of another replica was when it came, in milliseconds by both machines' clocks. */
   readonly onHint?: (lagMs: number) => void
-  /** How often everything that is watched is read again where notifications do not arrive; every 2 s unless given. */
+  /** How often all watched tasks are re-read if notifications do not arrive; default 2 s. */
   readonly pollMs?: number
 }
 
@@ -94,12 +94,12 @@ export async function openPostgresHints(options: PostgresHintsOptions): Promise<
       for (let backOff = MIN_BACK_OFF_MS; !isEnded(); backOff *= 2) {
         try {
           current = await connect()
-          log.info({}, 'hints of other replicas are heard again')
+          log.info({}, 'the connection for hints of other replicas is open again')
           local.announceAll()
           send()
           break
         } catch (error) {
-          log.warn({ err: error }, 'hints of other replicas are not heard at the moment')
+          log.warn({ err: error }, 'no connection for hints of other replicas; trying again')
           await rest(Math.min(backOff, MAX_BACK_OFF_MS) * (0.5 + Math.random() / 2))
         }
       }

@@ -15,7 +15,7 @@ export interface RedisClientOptions {
   readonly commandTimeout?: number
 }
 
-/** Reports what Redis answers to a command, whoever sent it and whatever becomes of its promise. */
+/** Reports every error reply, even if the caller ignores the command's promise. */
 class ReportingRedis extends Redis {
   readonly #onReplyError: (error: Error) => void
 
@@ -45,9 +45,9 @@ class ReportingRedis extends Redis {
 }
 
 /**
- * A client of Redis (or Valkey) that notices a silent server: ioredis would wait for it for ever. It reconnects by itself.
- * Resolves once connected, or when that has failed for the first time. `onFault` gets the reason, with the remedy, of each
- * kind of fault at most once a minute.
+ * A client of Redis (or Valkey) that reconnects when the server does not answer; ioredis alone would wait for ever. Resolves
+ * once connected, or when the first attempt has failed. `onFault` gets each kind of fault, with reason and remedy, at most
+ * once a minute.
  */
 export async function openRedisClient(
   url: string,
@@ -67,7 +67,7 @@ export async function openRedisClient(
   }
   const redis = new ReportingRedis(url, options, onError)
   redis.on('error', onError)
-  // A server that wants TLS, or that is not Redis, closes without a reason, which ioredis does not take for an error.
+  // A server that wants TLS, or that is not Redis, closes without a reason, which ioredis does not treat as an error.
   redis.on('connect', () => (isUnanswered = true))
   redis.on('ready', () => (isUnanswered = false))
   const onClose = () => {

@@ -20,7 +20,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ECONNRESET: 'check the port in REDIS_URL, and whether the server wants TLS (rediss://)',
 }
 
-/** What Redis says, and the remedy where it is known, in one line. (An AggregateError has its messages in its parts.) */
+/** Redis's message, with the remedy if it is known, in one line. (The messages of an AggregateError are in its `errors`.) */
 export function explainRedisError(error: Error): string {
   const parts = error instanceof AggregateError ? (error.errors as unknown[]) : [error]
   const message = parts.map((part) => (part instanceof Error ? part.message : String(part))).join(', ')

@@ -10,7 +10,7 @@ export interface AccessPolicy {
   onRefusedOrigin?(origin: string): void
 }
 
-/** The names under which one's own machine is reached. */
+/** Loopback names. */
 const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]']
 
 /**
@@ -27,7 +27,7 @@ export function toAllowedHosts(
   return publicUrl === null ? LOOPBACK_HOSTS : [...LOOPBACK_HOSTS, new URL(publicUrl).hostname]
 }
 
-/** `host[:port]` without anything that URLs give another meaning: user info, a path, a query, a fragment. */
+/** `host[:port]`, without user info, path, query or fragment. */
 const HOST = /^(?:[\w.~-]+|\[[\da-f:.]+\])(?::\d*)?$/i
 
 /** Whether a Host header is one that URLs can be built from. */
@@ -41,11 +41,11 @@ export function isHostAllowed({ hosts }: AccessPolicy, host: string | undefined)
   return URL.canParse(url) && hosts.includes(new URL(url).hostname)
 }
 
-/** Whether a page of this origin may use us: one of ours, or a listed one. Programs send no Origin; browsers always do. */
+/** Whether pages of this origin may use the service: its own origin, or a listed one. Only browsers send an Origin. */
 export function isOriginAllowed(access: AccessPolicy, { headers }: IncomingMessage): boolean {
   const { origin, host = '' } = headers
   if (origin === undefined || access.corsOrigins.includes(origin)) return true
-  // The scheme is that of the proxy in front of us; it only says which port is the default one.
+  // The scheme is that of the proxy in front of us; it determines the default port.
   const isOwn = URL.canParse(origin) && new URL(origin).host === toHost(new URL(origin).protocol, host)
   if (!isOwn) access.onRefusedOrigin?.(origin)
   return isOwn
@@ -67,7 +67,10 @@ export function createRefusedOriginLog(log: Log): (origin: string) => void {
     if (logged.has(origin) || logged.size > MAX_ORIGINS_LOGGED) return
     logged.add(origin)
     if (logged.size > MAX_ORIGINS_LOGGED)
-      log.warn({}, `more than ${MAX_ORIGINS_LOGGED} origins were refused: further ones are not logged`)
+      log.warn(
+        {},
+        `more than ${MAX_ORIGINS_LOGGED} origins were refused: no more of them are logged. Check CORS_ORIGINS`,
+      )
     else
       log.warn(
         { origin },

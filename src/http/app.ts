@@ -18,16 +18,16 @@ const PIECE_BYTES = 64 * 1024
 
 /** Durations in milliseconds after which the server gives up on a connection. */
 export interface HttpLimits {
-  /** From the first byte of a request to the end of its headers, and to the end of its body. */
+  /** From the first byte of a request to the end of its headers, or of its body. */
   readonly headersMs: number
   readonly requestMs: number
-  /** Without a client taking any of the bytes that wait for it. */
+  /** Without the client reading any unsent bytes. */
   readonly stallMs: number
   /** How often the limits above are checked. */
   readonly checkMs: number
 }
 
-/** Node's own limits would keep hundreds of slow clients for over a minute. */
+/** Node's default limits would keep hundreds of slow clients for over a minute. */
 const LIMITS: HttpLimits = { headersMs: 8_000, requestMs: 15_000, stallMs: 30_000, checkMs: 1_000 }
 
 export interface HttpAppOptions {
@@ -173,7 +173,7 @@ function readSecurityHeaders(): Record<string, string> {
   return Object.fromEntries(Object.entries(probe.getHeaders()).map(([name, value]) => [name, String(value)]))
 }
 
-/** Sent in pieces, a large answer counts as read when the client takes a piece, and not only when it has taken all. */
+/** Sends a large answer in pieces, so that a slow client makes progress with each piece and does not count as stalled. */
 function* toPieces(bytes: Buffer): Generator<Buffer> {
   for (let start = 0; start < bytes.length; start += PIECE_BYTES)
     yield bytes.subarray(start, start + PIECE_BYTES)
@@ -185,7 +185,7 @@ const RAW_ERRORS: Record<string, readonly [status: number, phrase: string]> = {
   PIPELINE_OVERFLOW: [429, 'Too Many Requests'],
 }
 
-/** A whole HTTP response to bytes that are not a request, come too slowly, or are too many. */
+/** A complete HTTP response to bytes that are not a request, arrive too slowly, or are too many. */
 function toRawError({ code = '' }: { readonly code?: string }, log: Log): string {
   const [status, phrase] = RAW_ERRORS[code] ?? [400, 'Bad Request']
   const body = JSON.stringify(toErrorBody('BAD_REQUEST', `${phrase}.`, randomUUID(), log))

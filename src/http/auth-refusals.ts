@@ -19,7 +19,7 @@ export type RefusalReason =
   | 'wrong_subject'
   | 'keys_unavailable'
 
-/** The token is missing or not good. Clients are told no more than that. */
+/** The token is missing or invalid. Clients do not get the reason. */
 export class UnauthenticatedError extends Error {
   override name = 'UnauthenticatedError'
   readonly reason: RefusalReason
@@ -39,11 +39,11 @@ export interface Refusal {
   readonly credential: 'bearer' | 'watch'
   readonly reason: RefusalReason
   readonly correlationId?: string | undefined
-  /** What the operator has to mend; absent where the caller is at fault. */
+  /** The fault on the operator's side; absent if the caller is at fault. */
   readonly outage?: { readonly err: unknown; readonly cause: string; readonly host: string | null }
 }
 
-/** Lines logged per reason and second: whoever sends bad tokens must not fill the log. The metric counts all. */
+/** Lines logged per reason and second, so that bad tokens cannot flood the log. The metric counts all. */
 const LINES_PER_SECOND = 50
 
 export function createAuthRefusals(log: Log, count: (reason: RefusalReason) => void): AuthRefusals {

@@ -47,7 +47,7 @@ export class AuthUnavailableError extends Error {
 export type Authenticate = (authorization: unknown, options?: AuthenticateOptions) => Promise<Identity>
 
 export interface AuthenticateOptions {
-  /** Finds the guest that a caller without any token is; absent, or undefined: the caller is refused. */
+  /** Returns the guest for a caller without any token. If absent, or if it returns undefined, the caller is refused. */
   readonly guest?: () => Promise<Identity | undefined>
   readonly correlationId?: string
   /** The subject that the token must have; absent: any. */
@@ -89,7 +89,7 @@ export function createAuthenticate(
       if (owner !== undefined && verified.owner !== owner) throw new UnauthenticatedError('wrong_subject')
       if (verified.expiresAt === null && !warned) {
         warned = true
-        log.warn({}, 'a bearer token without exp was accepted: it is good for ever. Make the issuer set exp')
+        log.warn({}, 'a bearer token without exp was accepted: it never expires. Make the issuer set exp')
       }
       return verified
     } catch (error) {
@@ -143,7 +143,7 @@ function toRefusal(error: unknown): UnauthenticatedError | AuthUnavailableError 
   return new AuthUnavailableError('The keys cannot be fetched', { cause: error })
 }
 
-/** What jose reports of the key set as errors of its own: no answer in time, no JSON, no key. */
+/** jose's errors about the key set: no answer in time, invalid JSON, invalid key. */
 const KEY_SET_FAULTS = ['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC', 'ERR_JWKS_INVALID', 'ERR_JWK_INVALID']
 
 function parseBearer(authorization: unknown): string {
@@ -163,7 +163,7 @@ function toIdentity({ sub, exp, scope, scp }: JWTPayload): Identity {
   }
 }
 
-/** A subject that the database keeps as it is: unpaired surrogates of different subjects would all become U+FFFD. */
+/** A subject that the database stores unchanged: it turns unpaired surrogates into U+FFFD, so subjects would collide. */
 function parseSubject(sub: unknown): string {
   if (sub === undefined || sub === '') throw new UnauthenticatedError('missing_subject')
   const storable =

@@ -17,7 +17,7 @@ export interface CallbackRoute {
   readonly signatures: SignaturePolicy | null
   /** Told the status that each callback is answered with. */
   onAnswer(status: number): void
-  /** Reads JSON; undefined when a text is none. */
+  /** Parses JSON; undefined if the text is not JSON. */
   parseJson(text: string): unknown
   /** Reads a body; undefined when it is not a callback. */
   parseCallback(body: unknown): CallbackNews | undefined
@@ -75,13 +75,19 @@ export function addCallbackRoute(
           : 'genuine'
         if (verdict === 'forged')
           return sendError(request, reply, 401, 'The signature is missing or not right.', log)
-        // Whoever repeats an old callback may make us look for ourselves, and no more.
+        // A replayed callback may only cause a poll.
         const believed = verdict === 'stale' ? toInconclusive(news) : news
         const receipt = await tasks.receive(task, believed, request.id)
         if (receipt === 'mismatch')
           return sendError(request, reply, 400, 'This callback is about another upstream task.', log)
         if (receipt === 'unconfirmed')
-          return sendError(request, reply, 503, 'Not confirmed yet; please try again.', log)
+          return sendError(
+            request,
+            reply,
+            503,
+            'Record-info does not confirm this success yet: send the callback again.',
+            log,
+          )
         return { code: 200, msg: 'success' }
       },
     )

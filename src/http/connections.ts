@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 
-/** Requests that one connection may have under way; clients that pipeline send a few. */
+/** Requests without an answer that one connection may have; clients that pipeline send a few. */
 const PIPELINE_LIMIT = 16
 /** Bytes that may wait in this process for all clients together. */
 const UNSENT_LIMIT_BYTES = 64 * 1024 * 1024
@@ -46,7 +46,7 @@ export class Connections implements Disposable {
     clearInterval(this.#timer)
   }
 
-  /** Destroys what has stalled for too long and, while too much is unsent, what has stalled for longest. */
+  /** Destroys connections that have stalled for too long and, while too much is unsent, those stalled for longest. */
   #destroyStalled(): void {
     const stalled: { readonly socket: Socket; readonly checks: number }[] = []
     let unsent = 0
@@ -119,14 +119,14 @@ class Connection {
     } else if (!this.#isRunning) this.#end(answer)
   }
 
-  /** An upgrade ends HTTP on this connection, so no answer may be outstanding. */
+  /** An upgrade ends HTTP on this connection, so no request may be without its answer. */
   upgrade(): void {
     if (this.#pending.length > 0) this.#socket.destroy()
   }
 
   /**
-   * In how many checks in a row the client had taken none of the bytes that wait for it. Checks are counted instead of
-   * time, because a process that was suspended must not blame its clients.
+   * The number of consecutive checks in which the client read no unsent bytes. Checks are counted instead of time, so that
+   * clients do not count as stalled after the process was suspended.
    */
   checkStall(): number {
     const { writableLength } = this.#socket

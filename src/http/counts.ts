@@ -7,7 +7,7 @@ export class Counts {
     this.#limit = limit
   }
 
-  /** Takes a place, which disposing gives back; undefined when all are taken. */
+  /** Adds one, which disposing removes; undefined at the limit. */
   take(key: string): Disposable | undefined {
     const open = this.#open.get(key) ?? 0
     if (this.#limit !== null && open >= this.#limit) return undefined

@@ -12,9 +12,9 @@ export interface Door {
   enterAsGuest(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined>
   /** Who was let in with this request. */
   identity(request: FastifyRequest): Identity
-  /** Answers a guest whose request needs a bearer token. */
+  /** Refuses a guest whose request needs a bearer token. */
   refuse(request: FastifyRequest, reply: FastifyReply): FastifyReply
-  /** Reports a guest's request that needs a bearer token, and is answered elsewhere. */
+  /** Counts and logs a guest's request that needs a bearer token, without answering it. */
   reportGuest(correlationId: string): void
 }
 

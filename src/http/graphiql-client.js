@@ -6,7 +6,7 @@ const TOKEN_HINT = 'Type {"Authorization": "Bearer TOKEN"} into the Headers tab 
 /** How long typing in the headers editor pauses before the schema is loaded again, in milliseconds. */
 const TYPING_PAUSE_MS = 500
 
-/** The schema could not be loaded without the token that the page has not been given yet. */
+/** True if loading the schema failed because no token has been entered yet. */
 let schemaWantsToken = false
 let typing
 
@@ -75,7 +75,7 @@ function follow(request, headers) {
   return { subscribe }
 }
 
-/** Names of headers have no case; the server reads these two spellings of one. */
+/** Header names are case-insensitive; the server reads these two spellings. */
 function toConnectionParams(headers) {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }
@@ -87,7 +87,7 @@ function toCloseMessage({ code, reason }) {
   return `The server closed the connection: ${reason || 'no reason given'} (${code}).`
 }
 
-/** Loads the schema as soon as the headers hold what it was refused without. */
+/** Loads the schema once the headers contain a token. */
 export function onEditHeaders(text) {
   clearTimeout(typing)
   if (!schemaWantsToken || !isJson(text)) return
@@ -102,7 +102,7 @@ function isJson(text) {
   }
 }
 
-/** By GraphiQL's keyboard shortcut: it exports no function for it. */
+/** Uses GraphiQL's keyboard shortcut, because it exports no function for this. */
 function refetchSchema() {
   window.dispatchEvent(new KeyboardEvent('keydown', { key: 'R', ctrlKey: true, shiftKey: true }))
 }

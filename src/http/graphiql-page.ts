@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 
-/** The page is one document with everything in it, workers too. It connects to this server only. */
+/** The page is one document that contains everything, workers included. It connects to this server only. */
 export const PAGE_POLICY =
   "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src blob:; " +
   "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self' ws: wss:; " +

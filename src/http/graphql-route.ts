@@ -93,7 +93,7 @@ export async function addGraphqlRoute(
     wantsPage(request) ? Promise.resolve(undefined) : door.enter(request, reply)
   app.get('/graphql', { onRequest: identifyUnlessPage }, function (request, reply) {
     if (!wantsPage(request)) return handle.call(this, request, reply)
-    // One buffer for all answers: the page has megabytes, and a string would be encoded for each of them.
+    // One shared buffer: the page has megabytes, and a string would be encoded again for each answer.
     page ??= renderPage().then(Buffer.from)
     reply.type('text/html; charset=utf-8').header('content-security-policy', PAGE_POLICY)
     return page

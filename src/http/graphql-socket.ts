@@ -117,7 +117,7 @@ function createOpener(options: GraphqlSocket, isDraining: () => boolean): Open<S
   }
 }
 
-/** Upgrades what may be upgraded, until the function that it returns is called. */
+/** Accepts allowed upgrade requests until the returned function is called. */
 function takeUpgrades(
   server: Server,
   sockets: WebSocketServer,
@@ -125,7 +125,7 @@ function takeUpgrades(
   accept: Open<void>,
 ): () => void {
   const onUpgrade = (request: IncomingMessage, stream: Duplex, head: Buffer) => {
-    // Node has taken its own listener off with the upgrade, and an error without any ends the process.
+    // The upgrade removed Node's own listener, and an unhandled 'error' event ends the process.
     stream.on('error', destroy)
     const refusal = toRefusal(request, access)
     if (refusal === undefined)
@@ -142,7 +142,7 @@ function takeUpgrades(
   return () => void server.off('upgrade', onUpgrade)
 }
 
-/** Closes sockets one after the other within a time; each when no mutation runs on it. */
+/** Closes sockets one after the other, each once no mutation runs on it. */
 async function closeAll(open: readonly SocketParts[], windowMs: number): Promise<void> {
   const stepMs = Math.min(DRAIN_STEP_MS, windowMs / open.length)
   const startedAt = performance.now()

@@ -38,12 +38,12 @@ export function sendError(
   return reply.code(status).type(`${type}; charset=utf-8`).send(body)
 }
 
-/** JSON errors everywhere: for paths that do not exist, bodies that cannot be read, and what nobody foresaw. */
+/** JSON errors for unknown paths, unreadable bodies and unexpected errors. */
 export function handleErrors(app: FastifyInstance, log: Log): void {
   app.setNotFoundHandler((request, reply) => sendError(request, reply, 404, 'There is nothing here.', log))
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const status = error.statusCode ?? 500
-    // What the caller sent wrongly is told and not logged: it may hold anything.
+    // A client's mistake is answered but not logged: its message may quote any input.
     if (status >= 400 && status < 500) return sendError(request, reply, status, error.message, log)
     if (!(error instanceof GraphQLError))
       log.error({ err: error, correlationId: request.id }, 'a request failed unexpectedly')

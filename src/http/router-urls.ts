@@ -1,8 +1,8 @@
 /** What the URL parser drops or rewrites: white space, control characters, backslashes. */
 const REWRITTEN = /[\s\p{Cc}\\]/u
 /**
- * A path segment that every server reads in the same way. Percent-encoding, path parameters (`..;x`) and dots alone could
- * be decoded to leave the folder.
+ * A path segment that every server reads in the same way. Servers may decode percent-encoding, path parameters (`..;x`)
+ * and dot segments to a path outside of the folder.
  */
 const PLAIN_SEGMENT = /^(?!\.+$)[\w~!$&'()*+,=:@.-]*$/
 

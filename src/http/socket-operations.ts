@@ -33,7 +33,7 @@ export interface AcceptedArgs extends ExecutionArgs {
 }
 
 interface Operation {
-  /** The client has completed it: it wants no more messages about it. */
+  /** True once the client has completed it. */
   isCompleted: boolean
   /** These two are set when it is accepted. */
   type?: OperationTypeNode
@@ -66,7 +66,7 @@ export class SocketOperations {
     this.#options = options
   }
 
-  /** How many run. */
+  /** The number of running operations. */
   get size(): number {
     return this.#accepted.size
   }

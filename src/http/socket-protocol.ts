@@ -18,7 +18,7 @@ export interface SocketParts {
 
 export type Protocol = ReturnType<typeof createProtocol>
 
-/** graphql-transport-ws by graphql-ws: it asks the session who may enter, and the operations what may run. */
+/** graphql-transport-ws by graphql-ws: the session authenticates, and SocketOperations decides what may run. */
 export function createProtocol(log: Log) {
   const run = (args: ExecutionArgs) => (args as AcceptedArgs).run()
   return makeServer<Record<string, unknown>, SocketParts>({
@@ -30,7 +30,7 @@ export function createProtocol(log: Log) {
     },
     async onPing({ extra: { wire, session } }, payload) {
       const authorization = readAuthorization(payload ?? {})
-      // Tokens are verified one packet after the other, however fast they are sent.
+      // One verification at a time, so that a client cannot start many at once.
       if (authorization !== undefined) await wire.hold(session.extend(authorization))
     },
     onSubscribe: ({ extra: { operations, session } }, id, payload) =>
@@ -47,7 +47,7 @@ export function createProtocol(log: Log) {
   })
 }
 
-/** A token in a payload, under either spelling of the header's name; routers send an empty one for none. */
+/** A token in a payload, under either spelling of the header's name; routers without a token send an empty one. */
 function readAuthorization({ Authorization, authorization }: Record<string, unknown>): unknown {
   return [Authorization, authorization].find((value) => value != null && value !== '')
 }

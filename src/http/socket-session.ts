@@ -26,7 +26,7 @@ const UNAUTHENTICATED = 'UNAUTHENTICATED'
 export interface SessionOptions {
   readonly authenticate: Authenticate
   readonly watchTokens: WatchTokens | null
-  /** Whether a socket that brings no token at all is let in as a guest. */
+  /** Whether a socket without any token is accepted as a guest. */
   readonly guestSockets: boolean
   readonly clock: Clock
   readonly log: Log
@@ -42,15 +42,15 @@ export interface SessionCounts {
   readonly guestStreams: Counts
 }
 
-/** What a socket shows when it opens: a bearer token, or a watch token. */
+/** The credentials of `connection_init`: a bearer token, or a watch token. */
 export interface Proof {
   readonly authorization: unknown
   readonly watchToken: unknown
 }
 
 /**
- * Who is at the other end of a socket, and for how long. When the token expires, every running subscription shows its
- * state once more and nothing new is run; then the socket is closed with 4403.
+ * The caller of a socket, and until when the token is valid. When it expires, every running subscription sends its
+ * state once more and no new operation runs; then the socket is closed with 4403.
  */
 export class SocketSession implements Disposable {
   readonly #options: SessionOptions
@@ -78,12 +78,12 @@ export class SocketSession implements Disposable {
   /** The caller, once `open` has let them in. */
   get caller(): Caller {
     if (this.#identity === undefined) throw new Error('The session is not open')
-    // Once the token has expired, the caller is nobody, until the socket is closed or a new token has come.
+    // An expired token authenticates no operation, until a new token arrives or the socket is closed.
     const { owner, operator } = this.#isExpired ? GUEST : this.#identity
     return { owner, operator, stream: { until: null, afterVersion: null, onOpen: this.#onOpen } }
   }
 
-  /** Lets the caller in, or closes the socket and resolves to false. */
+  /** Authenticates the caller, or closes the socket and resolves to false. */
   async open(proof: Proof): Promise<boolean> {
     this.#expiry?.[Symbol.dispose]()
     this.#expiry = undefined
@@ -110,7 +110,7 @@ export class SocketSession implements Disposable {
       this.#wire.close(NORMAL_CLOSURE, 'Idle')
   }
 
-  /** Goes on with a new token of the same owner; any other token closes the socket. */
+  /** Extends the session by a new token of the same owner; any other token closes the socket. */
   async extend(authorization: unknown): Promise<void> {
     const owner = this.#identity?.owner
     if (owner == null) return
@@ -161,7 +161,7 @@ export class SocketSession implements Disposable {
     }
   }
 
-  /** A caller without a bearer token is a guest with a good watch token, or where sockets without any are let in. */
+  /** A caller without a bearer token is a guest if it has a valid watch token, or if sockets without a token are accepted. */
   async #toGuest({ watchToken }: Proof): Promise<Identity | undefined> {
     const token =
       typeof watchToken === 'string' ? await this.#options.watchTokens?.read(watchToken) : undefined

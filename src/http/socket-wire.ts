@@ -4,7 +4,7 @@ import type { WebSocket } from 'ws'
 import type { Log } from '../tasks/ports.ts'
 import { toTextFrame } from './text-frame.ts'
 
-/** How much may wait behind the message that is being sent. A client that leaves more unread is terminated. */
+/** Bytes that may queue behind the message being sent. A client that leaves more unread is terminated. */
 const MAX_UNSENT_BYTES = 1024 * 1024
 /** RFC 6455 §5.5: a control frame holds 125 bytes, and two of a close frame's are the code. */
 const MAX_REASON_BYTES = 123
@@ -43,7 +43,7 @@ export class SocketWire {
     if (this.#mayWrite(frame.length)) this.#stream.write(frame)
   }
 
-  /** Sends a message when the client has taken what was sent before. Resolves when it has left; undefined: it has. */
+  /** Sends a message once the socket has drained. Resolves when the message has left; undefined: it has left already. */
   sendEvent(...parts: readonly string[]): Promise<void> | undefined {
     if (this.#turns !== undefined || this.#stream.writableLength > 0)
       return new Promise((resolve) =>
@@ -61,7 +61,7 @@ export class SocketWire {
     if (this.isOpen && this.#mayWrite(data.length)) this.#socket.pong(data)
   }
 
-  /** Closes the socket. What arrives after that is not read. */
+  /** Closes the socket. Later messages are not read. */
   close(code: number, reason: string): void {
     if (this.isOpen) this.#socket.close(code, toCloseReason(reason))
   }
@@ -78,7 +78,7 @@ export class SocketWire {
     }
   }
 
-  /** One message may be larger than the limit; what is queued behind it may not. */
+  /** One message may exceed the limit; the queue behind it may not. */
   #mayWrite(bytes: number): boolean {
     const unsent = this.#stream.writableLength
     if (unsent === 0) this.#maxUnsent = bytes + MAX_UNSENT_BYTES

@@ -50,7 +50,7 @@ const target = z
 
 /** Apollo's HTTP callback protocol for subscriptions (callback/1.0): events are posted to the router that asked. */
 export interface SubscriptionCallbacks {
-  /** Must come after the plugin that refuses operations: it takes up those that nobody has refused. */
+  /** Must come after the plugin that refuses operations: it accepts the remaining ones. */
   readonly plugin: ApolloServerPlugin<OperationContext>
   /** Whether the events of this request are to be posted. */
   isCallback(request: Pick<GraphQLRequest, 'extensions'>): boolean
@@ -96,7 +96,7 @@ function isTooFast(heartbeatMs: number | undefined): boolean {
   return heartbeatMs !== undefined && heartbeatMs > 0 && heartbeatMs < MIN_HEARTBEAT_MS
 }
 
-/** Why the subscription cannot begin, found by opening it and ending it at once; undefined: it can. */
+/** Opens the subscription and ends it at once: resolves to the reason why it cannot begin; undefined: it can. */
 async function findRefusal(args: ExecutionArgs): Promise<GraphQLError | undefined> {
   const opened = await createSourceEventStream(args)
   if (!(Symbol.asyncIterator in opened)) return opened.errors?.[0]
@@ -105,8 +105,8 @@ async function findRefusal(args: ExecutionArgs): Promise<GraphQLError | undefine
 }
 
 /**
- * Keeps Apollo's plugin from calling a router about operations that are refused, or that the caller has no right to, and
- * from losing track of a subscription when another comes with the same URL. `taken`: the keys of URLs in use.
+ * Keeps Apollo's plugin from calling a router for operations that are refused or not authorized, and from losing a
+ * subscription when another one uses the same URL. `taken`: the keys of URLs in use.
  */
 function takeUpAccepted(
   plugin: ApolloServerPlugin,

@@ -6,7 +6,7 @@ import { MAX_TOKEN_LENGTH } from './auth.ts'
 import { toRefusalReason, type AuthRefusals, type RefusalReason } from './auth-refusals.ts'
 
 export interface WatchTokenOptions {
-  /** The first signs, all verify: so a secret can be replaced while tokens made with it are in use. */
+  /** The first signs, all verify, so that a secret can be replaced while its tokens are still in use. */
   readonly secrets: readonly string[]
   /** How long a token is good. */
   readonly lifetimeMs: number
@@ -19,7 +19,7 @@ const TYPE = 'upscale-watch+jwt'
 const ALGORITHM = 'HS256'
 
 /**
- * Watch tokens are JWTs whose subject is the task. The key is derived for this use alone (HKDF, RFC 5869): a
+ * Watch tokens are JWTs whose subject is the task. The key is derived for this use only (HKDF, RFC 5869): a
  * secret that also signs bearer tokens makes no watch token that anything else would accept.
  */
 export function createWatchTokens(options: WatchTokenOptions): WatchTokens | null {

@@ -32,7 +32,7 @@ export function createRedisLimiter(redis: Redis): CreateLimiter {
     const own = createMemoryLimiter(name, rate)
     const consume = own.consume.bind(own)
     own.consume = (...args) => {
-      // One that was waited for in vain is not asked again before it answers.
+      // After a timeout Redis is not used again before it answers.
       if (redis.status === 'ready') redis.disconnect(true)
       return consume(...args)
     }
@@ -45,10 +45,10 @@ export function createRedisLimiter(redis: Redis): CreateLimiter {
   }
 }
 
-/** How far the clocks of replicas may differ for windows that they share. */
+/** How far the clocks of replicas may differ for shared windows. */
 const CLOCK_TOLERANCE_MS = 60_000
 
-/** Windows end at instants of the wall clock. One that ends too late was begun before the clock was set back: it begins anew. */
+/** Windows end by the wall clock. A window that ends too late was begun before the clock was set back: it is restarted. */
 class PostgresLimiter extends RateLimiterPostgres {
   override async consume(...args: Parameters<RateLimiterPostgres['consume']>): Promise<RateLimiterRes> {
     try {

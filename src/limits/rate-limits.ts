@@ -42,7 +42,7 @@ async function consume(limiter: RateLimiterAbstract | null, key: string): Promis
     await limiter?.consume(key)
     return null
   } catch (refusal) {
-    // Never longer than a window: the memory's windows end in time when the clock is set back, but tell a later instant.
+    // Capped at one window: after the clock was set back, an in-memory window reports too long a wait.
     if (refusal instanceof RateLimiterRes)
       return Math.max(1, Math.min(refusal.msBeforeNext, limiter?.msDuration ?? 0))
     throw refusal

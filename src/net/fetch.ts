@@ -1,13 +1,13 @@
 import got, { RequestError } from 'got'
 import type { Outbound } from './outbound.ts'
 
-/** As the global `fetch`, as far as a GET needs it. */
+/** The part of the global `fetch` that a GET needs. */
 export type Fetch = (
   url: string,
   options: { readonly headers: Headers; readonly signal: AbortSignal },
 ) => Promise<Response>
 
-/** GETs by these agents. The global `fetch` would use the shared lookup, and no proxy. */
+/** GETs through these agents. The global `fetch` would use `getaddrinfo`, and no proxy. */
 export function createFetch(outbound: Outbound): Fetch {
   return async (url, { headers, signal }) => {
     const request = got(url, {
@@ -26,7 +26,7 @@ export function createFetch(outbound: Outbound): Fetch {
   }
 }
 
-/** An error of got carries its request, with credentials, which a log must not show: only the cause goes further. */
+/** An error of got carries its request, with credentials, which must not be logged: only its cause is kept. */
 export function throwBare(error: unknown): never {
   if (!(error instanceof RequestError)) throw error
   const { code, cause } = error

@@ -1,7 +1,7 @@
 import type { LookupFunction } from 'node:net'
 import { isPublicAddress } from './public-address.ts'
 
-/** Says that a host has no public address. */
+/** The host has no public address. */
 export class PrivateAddressError extends Error {
   override name = 'PrivateAddressError'
   readonly code = 'ERR_PRIVATE_ADDRESS'
@@ -11,7 +11,7 @@ export class PrivateAddressError extends Error {
   }
 }
 
-/** A lookup that finds public addresses only, whatever a name points to at the moment. */
+/** A lookup that accepts public addresses only. It runs for each connection, so it also stops DNS rebinding. */
 export function guardLookup(lookup: LookupFunction): LookupFunction {
   return (hostname, options, callback) =>
     lookup(hostname, { ...options, all: true }, (error, found) => {

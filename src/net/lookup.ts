@@ -5,7 +5,7 @@ import { createFileReader, parseHosts, parseResolvConf, type ResolvConf } from '
 /** How long a name server has for the first try, in milliseconds; the next try takes twice as long. */
 const TIMEOUT_MS = 2_000
 const TRIES = 2
-/** Once addresses of one family are there, how long those of the other are waited for. */
+/** How long to wait for the second address family once the first has an answer. */
 const GRACE_MS = 50
 /** After these answers the next search domain is tried. */
 const GO_ON: readonly string[] = [NOTFOUND, NODATA, SERVFAIL]
@@ -16,21 +16,21 @@ const LOOPBACK: readonly LookupAddress[] = [
 ]
 
 export interface LookupOptions {
-  /** Name servers to ask instead of those of resolv.conf. */
+  /** Name servers to use instead of those of resolv.conf. */
   readonly servers?: readonly string[]
   readonly resolvConf?: string
   readonly hosts?: string
 }
 
-/** Resolves names; disposing cancels what is under way. */
+/** Resolves names; disposing cancels pending lookups. */
 export type Lookup = LookupFunction & Disposable
 
 type Answer = LookupAddress[] | NodeJS.ErrnoException
 
 /**
  * Makes the lookup of one dependency: the hosts file, then the name servers of resolv.conf with its search domains.
- * It does not use `getaddrinfo`, which runs in a few threads that the whole process shares: names that hang there hold up all
- * others. Each dependency gets a lookup of its own, so that none waits for another's names.
+ * It does not use `getaddrinfo`, which runs in a few threads that the whole process shares: lookups that hang there block all
+ * others. Each dependency has its own lookup, so a hanging name delays no other dependency.
  */
 export function createLookup({
   servers = [],
@@ -84,7 +84,7 @@ function toCandidates(hostname: string, { search, ndots }: ResolvConf): readonly
   return hostname.split('.').length > ndots ? [hostname, ...searched] : [...searched, hostname]
 }
 
-/** The addresses of the first candidate that has any; else the answer about the first one that says more than "not found". */
+/** The addresses of the first candidate that has any; else the first answer other than "not found". */
 async function search(resolver: Resolver, candidates: readonly string[], families: readonly (4 | 6)[]) {
   let failure: Answer = []
   for (const candidate of candidates) {
@@ -96,7 +96,7 @@ async function search(resolver: Resolver, candidates: readonly string[], familie
   return failure
 }
 
-/** Asks for all families at once, and waits for the slower one only a little once there are addresses. */
+/** Queries both address families at once; once one has addresses, the other gets a short grace period. */
 async function resolveAll(resolver: Resolver, name: string, families: readonly (4 | 6)[]): Promise<Answer> {
   const answers: Answer[] = []
   const grace = Promise.withResolvers<void>()

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { isIP } from 'node:net'
 import type { LookupAddress } from 'node:dns'
 
-/** What resolv.conf says (resolv.conf(5)). */
+/** The contents of resolv.conf(5). */
 export interface ResolvConf {
   readonly servers: readonly string[]
   /** Domains that are appended to a name. */
@@ -14,7 +14,7 @@ export interface ResolvConf {
 /** The addresses of each name in a hosts file. */
 export type Hosts = ReadonlyMap<string, readonly LookupAddress[]>
 
-/** Makes a function that gives what a file says, and reads it again when the file has changed. A missing file is an empty one. */
+/** Makes a function that returns the parsed file, and re-reads it when it has changed. A missing file counts as empty. */
 export function createFileReader<T>(path: string, parse: (text: string) => T): () => T {
   let seen = ''
   let value = parse('')
@@ -62,7 +62,7 @@ function toLines(text: string, comment: RegExp): string[][] {
   )
 }
 
-/** An address, or as c-ares also takes it, `[address]:port`. */
+/** An address, or `[address]:port`, which c-ares accepts, too. */
 function isServer(text: string): boolean {
   return isIP(/^\[(.+)\]:\d+$/.exec(text)?.[1] ?? text) !== 0
 }

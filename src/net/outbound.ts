@@ -13,17 +13,17 @@ export interface Agents {
   readonly https: HttpsAgent
 }
 
-/** How one dependency is reached. Has a lookup of its own, so that no dependency waits for the names of another. */
+/** Opens connections to one dependency. It has its own DNS lookup, so a hanging name delays no other dependency. */
 export interface Connector extends Disposable {
   open(options?: OutboundOptions): Outbound
 }
 
 export interface OutboundOptions {
-  /** Whether connections are kept for the next request; false unless said. */
+  /** Whether connections are reused; default false. */
   readonly keepAlive?: boolean
-  /** Whether names may lead to public addresses only. A proxy's connections cannot be guarded: it has to refuse by itself. */
+  /** Whether only public addresses are allowed. A proxy's connections cannot be checked: the proxy has to refuse others. */
   readonly guarded?: boolean
-  /** How long a proxy has to open a tunnel; five seconds unless said. */
+  /** How long a proxy has to open a tunnel; default 5 s. */
   readonly tunnelTimeoutMs?: number
 }
 

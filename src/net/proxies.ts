@@ -1,16 +1,16 @@
 import ipaddr from 'ipaddr.js'
 
-/** The proxies that requests leave through: URLs with what authenticates us there, or null. */
+/** The proxies for outbound requests: URLs with credentials, or null. */
 export interface Proxies {
   readonly http: string | null
   readonly https: string | null
-  /** Hosts that are reached directly, as NO_PROXY names them. */
+  /** Hosts that are reached directly, in the format of NO_PROXY. */
   readonly noProxy: readonly string[]
 }
 
 export const NO_PROXIES: Proxies = { http: null, https: null, noProxy: [] }
 
-/** The proxy for a URL; undefined where it is reached directly, as this machine itself always is. */
+/** The proxy for a URL; undefined if it is reached directly; loopback always is. */
 export function findProxy({ http, https, noProxy }: Proxies, url: URL): URL | undefined {
   const proxy = url.protocol === 'https:' ? https : http
   const host = url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '')

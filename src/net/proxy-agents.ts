@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream'
 import { connect as connectTls, TLSSocket } from 'node:tls'
 
 export interface ProxyAgentOptions {
-  /** With what authenticates us there. */
+  /** With credentials. */
   readonly proxy: URL
   /** Resolves the proxy's name; names of targets are resolved by the proxy. */
   readonly lookup: LookupFunction
@@ -16,7 +16,7 @@ export interface ProxyAgentOptions {
 
 type OnConnection = (error: Error | null, connection: Duplex) => void
 
-/** Sends http requests to a proxy. Node's agent writes them in the form for proxies; this one resolves the proxy's name. */
+/** Sends http requests to a proxy. Node's agent formats them for the proxy; this one resolves the proxy's name. */
 export class ProxiedHttpAgent extends HttpAgent {
   readonly #proxy: URL
   readonly #lookup: LookupFunction
@@ -36,7 +36,7 @@ export class ProxiedHttpAgent extends HttpAgent {
 
 /**
  * Sends https requests through a tunnel that a proxy opens (CONNECT). The request gets its connection only after the TLS
- * handshake with the target: as long as it has none, nothing of it was sent.
+ * handshake with the target: until then, nothing of it was sent.
  */
 export class TunnelAgent extends HttpsAgent {
   readonly #options: ProxyAgentOptions
@@ -47,10 +47,10 @@ export class TunnelAgent extends HttpsAgent {
   }
 
   override createConnection(options: RequestOptions, callback?: OnConnection): undefined {
-    // Node's types say that a connection comes with an error, too; there is none.
+    // Node's types require a connection beside the error; there is none.
     const onError = (error: Error) => (callback as ((error: Error) => void) | undefined)?.(error)
     openTunnel(this.#options, options, onError, (socket) => {
-      // As for a direct connection, but over a socket that is there already.
+      // As for a direct connection, but over an existing socket.
       const secure = super.createConnection(Object.assign({}, options, { socket }))
       if (!(secure instanceof TLSSocket)) return
       const onTimeout = () => secure.destroy(new Error('The TLS handshake through the proxy took too long'))
@@ -105,7 +105,7 @@ function toAddress({ protocol, hostname, port }: URL): { host: string; port: num
   return { host, port: Number(port || (protocol === 'https:' ? 443 : 80)) }
 }
 
-/** Addresses are no server names (RFC 6066 §3). */
+/** An IP address is not a valid server name (RFC 6066 §3). */
 function toServerName(host: string): string {
   return /^[\d.]+$|:/.test(host) ? '' : host
 }

@@ -8,8 +8,8 @@ const NAT64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96')
 const AZURE_PLATFORM = '168.63.129.16'
 
 /**
- * Whether an IP address is on the public internet. False for everything private, local, reserved or used to reach such
- * addresses indirectly, and for what is no IP address. Requests to hosts that callers name go only to public addresses.
+ * Whether an IP address is on the public internet. False for addresses that are private, local, reserved or lead to such
+ * addresses indirectly, and for text that is not an IP address. Requests to hosts that callers name use public addresses only.
  */
 export function isPublicAddress(text: string): boolean {
   return ipaddr.isValid(text) && isPublic(ipaddr.process(text))

@@ -12,7 +12,7 @@ const RFC_850_DATE =
 const ASCTIME_DATE =
   /^[A-Z][a-z]{2} (?<month>[A-Z][a-z]{2}) {1,2}(?<day>\d{1,2}) (?<time>\d\d:\d\d:\d\d) (?<year>\d{4})$/
 
-/** Milliseconds that a Retry-After header asks for (RFC 9110 §10.2.3: seconds or a date); null when it does not. */
+/** Milliseconds that a Retry-After header asks for (RFC 9110 §10.2.3: seconds or a date); null if it is missing or invalid. */
 export function parseRetryAfter(header: string | undefined, now: number): number | null {
   const text = header?.trim() ?? ''
   if (/^\d+$/.test(text)) return Math.min(MAX_WAIT_MS, Number(text) * 1_000)

@@ -21,9 +21,9 @@ export interface Completions {
   complete(task: SandboxTask): Promise<void>
   /** The same, after this many milliseconds. */
   completeLater(task: SandboxTask, ms: number): void
-  /** Takes up the tasks that were pending when the last process ended. */
+  /** Resumes the tasks that were pending when the last process ended. */
   resume(): Promise<void>
-  /** Nothing is completed from now on. */
+  /** Completes no further tasks. */
   stop(): void
 }
 
@@ -86,7 +86,7 @@ function isUnder(url: string, base: string): boolean {
   return URL.canParse(url) && new URL(url).href.startsWith(new URL(base).href)
 }
 
-/** Posts completion once; the vendor's retries at 1, 5 and 15 minutes are not played. */
+/** Posts completion once; the upstream's retries after 1, 5 and 15 minutes are not simulated. */
 async function callBack(
   url: string,
   { id, request, resultUrl }: SandboxTask,

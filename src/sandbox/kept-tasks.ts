@@ -24,7 +24,7 @@ export interface SandboxTask {
   readonly request: CreateRequest
   readonly resultUrl: string
   readonly createdAt: number
-  /** When the task completes, even if no process lives that long. */
+  /** When the task completes, even if no process runs then. */
   readonly dueAt: number
   readonly completedAt: number | null
 }
@@ -33,7 +33,7 @@ export interface KeptTasks extends AsyncDisposable {
   /** Resolves once the task is stored; deletes the oldest of more than 10,000. */
   add(task: Omit<SandboxTask, 'completedAt'>): Promise<void>
   find(id: string): Promise<SandboxTask | undefined>
-  /** Stores that a task is completed. False: it was already, and another process sends the callbacks. */
+  /** Stores that a task is completed. False: another process has completed it, and sends the callbacks. */
   complete(id: string, at: number): Promise<boolean>
   /** The tasks that are not completed, oldest first. */
   pending(): Promise<SandboxTask[]>
@@ -130,7 +130,7 @@ async function openPostgres(
   })
   pool.on('error', (err) => log.warn({ err }, 'sandbox: an idle database connection failed; it is replaced'))
   try {
-    // Not where it exists: a replica starts on a database that has become read-only, too.
+    // Skipped if the table exists, so that a replica can start on a read-only database.
     const { rows } = await pool.query<Row>("SELECT to_regclass('sandbox_task') IS NULL AS missing")
     if (rows[0]?.missing === true)
       await pool.query(

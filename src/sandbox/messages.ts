@@ -1,4 +1,4 @@
-/** The vendor's words for its codes. */
+/** The upstream's messages for its codes. */
 const MESSAGES: Record<number, string> = {
   200: 'success',
   400: 'Bad Request',

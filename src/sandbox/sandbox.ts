@@ -18,12 +18,12 @@ export interface SandboxOptions extends CompletionOptions {
   readonly database: SandboxDatabase
   /** The only bearer that is accepted. Absent: any. */
   readonly apiKey?: string
-  /** Base of picture URLs, under which the sandbox is reached from outside. Absent or null: the host that the gateway asks. */
+  /** Public base of picture URLs. Absent or null: the Host of the gateway's request. */
   readonly publicBase?: () => string | null
 }
 
 export interface Sandbox {
-  /** Takes up the tasks that were pending when the last process ended. To be called once the server listens. */
+  /** Resumes the tasks that were pending when the last process ended. Call it once the server listens. */
   resume(): Promise<void>
 }
 
@@ -135,12 +135,12 @@ function envelope(code: number, data: unknown = null) {
   return { code, msg: toMessage(code), data }
 }
 
-/** Statuses of which Node sends an answer with a body. */
+/** Replaces statuses that Node cannot send as a final answer. */
 function toSendable(httpStatus: number, otherwise: number): number {
   return httpStatus >= 200 && httpStatus <= 599 ? httpStatus : otherwise
 }
 
-/** What a proxy or CDN puts in the place of the vendor's answer. */
+/** The answer of a proxy or CDN in place of the upstream's. */
 function answerAsProxy(
   reply: FastifyReply,
   { httpStatus, body }: Extract<CreateAnswer, { kind: 'proxy' }>,
@@ -168,7 +168,7 @@ function parseCreateRequest(body: unknown): CreateRequest | undefined {
 }
 
 function toRecord({ id, request, resultUrl, createdAt, dueAt, completedAt }: SandboxTask) {
-  // No process may have lived long enough to store the completion.
+  // The task may be due although no process was running to complete it.
   const at = completedAt ?? (dueAt <= Date.now() ? dueAt : null)
   const code = toScenario(request.taskId, 0).completionCode
   const failed = at !== null && code !== 200

@@ -14,7 +14,7 @@ export type CreateAnswer =
   | { readonly kind: 'reset' }
   /** Refused with this code: in the body of an HTTP 200, or as HTTP status and in the body. */
   | { readonly kind: 'refuse'; readonly httpStatus: number; readonly code: number }
-  /** A proxy answers: with an HTML page, or with an empty body. The task may have been accepted all the same. */
+  /** A proxy answers: with an HTML page, or with an empty body. `accepted`: the task was accepted nevertheless. */
   | {
       readonly kind: 'proxy'
       readonly httpStatus: number

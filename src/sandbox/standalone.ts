@@ -15,7 +15,7 @@ export interface StandaloneOptions {
   readonly database?: SandboxDatabase
 }
 
-/** The sandbox as a server of its own, for a gateway that is pointed at it with UPSTREAM_URL. It takes any key. */
+/** The sandbox as a server of its own, for a gateway whose UPSTREAM_URL names it. It accepts any key. */
 export async function startSandbox(
   { host, port, sandboxImages, database, webhookKeys = [], corsOrigins = [] }: StandaloneOptions,
   log: SandboxOptions['log'] & { info(sentence: string): void },

@@ -14,12 +14,12 @@ interface Turn extends PromiseWithResolvers<void> {
 }
 
 /**
- * Transactions on one SQLite connection: they take turns, in the order in which they came, and those that come while the disk
- * is busy with the last ones are committed together, because the disk is what a commit waits for. Each stands in a savepoint
- * of its own, so one that fails takes none of the others with it; and none ends before it is on the disk.
+ * Transactions on one SQLite connection, in order of arrival. Those that arrive during a sync are committed together, because
+ * the sync takes most of the time. Each runs in its own savepoint, so a failed one does not roll back the others. `leave`
+ * resolves only once the commit is durable.
  *
- * Nothing here blocks the event loop: SQLite only writes, `sync` flushes the log to the disk beside it, and a lock of another
- * process is retried. Until `sync` resolves a commit outlives this process, but not a power cut.
+ * Nothing here blocks the event loop: SQLite only writes, `sync` flushes the log in the background, and a lock of another
+ * process is retried. Until `sync` resolves, a commit survives a crash of this process, but not a power cut.
  */
 export class GroupCommit {
   readonly #db: DatabaseSync
@@ -28,12 +28,12 @@ export class GroupCommit {
   readonly #release: StatementSync
   readonly #changes: StatementSync
   #waiting: Turn[] = []
-  /** Settles when what is open is on the disk; undefined while nothing is. */
+  /** Settles when the open group is durable; undefined while no group is open. */
   #committed: PromiseWithResolvers<void> | undefined
-  /** What had been changed when the group began. */
+  /** The number of changed rows when the group began. */
   #changedBefore = 0
   #syncing = false
-  /** The disk has once refused: what it refused may be missing from the log, and what stands after it would be lost with it. */
+  /** A sync has failed: the log may have a gap, and a recovery would lose every commit after it. */
   #doubtful = false
 
   /** `db` has no busy time-out. */
@@ -53,7 +53,7 @@ export class GroupCommit {
     return turn.promise
   }
 
-  /** Ends the turn. What is kept is on the disk when this resolves. If it rejects, nothing of it may be. */
+  /** Ends the turn. Once this resolves, the kept changes are durable. If it rejects, they may be lost. */
   async leave(keep: boolean): Promise<void> {
     const committed = this.#committed?.promise
     try {
@@ -99,7 +99,7 @@ export class GroupCommit {
     if (this.#waiting.length > 0) setTimeout(() => this.#begin(), RETRY_MS)
   }
 
-  /** The next turn, or the commit when nobody waits for one. */
+  /** The next turn, or the commit if no transaction waits. */
   #next(): void {
     const turn = this.#waiting[0]
     if (turn === undefined) {
@@ -147,7 +147,7 @@ export class GroupCommit {
     return Number(this.#changes.get()?.count)
   }
 
-  /** Every transaction in the group fails, and every one that waits: SQLite has given up the group, when the disk is full for example. */
+  /** Every transaction in the group fails, and every waiting one: SQLite rolled the group back, for example on a full disk. */
   #fail(error: unknown): void {
     const reason = this.#rollBack(error)
     this.#committed?.reject(reason)
@@ -155,7 +155,7 @@ export class GroupCommit {
     for (const turn of this.#waiting.splice(0)) turn.reject(reason)
   }
 
-  /** The reason to give: the error, and why the rollback failed, too, if it did. */
+  /** Returns the error; if the rollback fails, too, an AggregateError of both. */
   #rollBack(error: unknown): unknown {
     try {
       if (this.#db.isOpen && this.#db.isTransaction) this.#db.exec('rollback')

@@ -3,7 +3,7 @@ import type { Run, Sql } from './sql.ts'
 
 /** How a dialect keeps concurrent writers apart. */
 export interface Locking {
-  /** Until the transaction ends, whoever else locks one of these names waits. */
+  /** Other transactions that lock one of these names wait until this one ends. */
   lock(run: Run, sql: Sql, names: readonly string[]): Promise<void>
   /** Whether rows can be locked one by one, and locked ones skipped. */
   readonly rows: boolean

@@ -6,7 +6,7 @@ import type { Database } from './schema.ts'
 export interface MigrationDialect {
   /** Type of a text that is compared byte by byte, as JavaScript does. */
   readonly id: Expression<unknown>
-  /** Whether triggers keep the number of tasks per status: where there is one writer, they hold up no other. */
+  /** Whether triggers keep the number of tasks per status. With a single writer they block no other transaction. */
   readonly keepsCounts: boolean
   /** The schema that all is in; undefined where there are none. Others in the same database may use Kysely, too. */
   readonly schema?: string
@@ -100,7 +100,7 @@ const toMigrations = ({ id, keepsCounts }: MigrationDialect): Record<string, Mig
           .alterTable(table)
           .addColumn('scheduled_at', 'bigint', (column) => column.notNull().defaultTo(0))
           .execute()
-        // One index serves both the search for due rows and the search for rows of a clock that was set back.
+        // One index for due rows and for rows that were scheduled before a clock was set back.
         await db.schema.dropIndex(`${table}_by_due`).execute()
         await db.schema
           .createIndex(`${table}_by_schedule`)
@@ -113,7 +113,7 @@ const toMigrations = ({ id, keepsCounts }: MigrationDialect): Record<string, Mig
         .addColumn('failures', 'integer', (column) => column.notNull().defaultTo(0))
         .execute()
       await db.schema.alterTable('delivery').addColumn('owed_since', 'bigint').execute()
-      // What is being delivered goes on in the schedule where it is; its total time begins now.
+      // Pending deliveries keep their place in the schedule; their total time begins now.
       await sql`update delivery set failures = attempts, owed_since = due_at where due_at is not null`.execute(
         db,
       )

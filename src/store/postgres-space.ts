@@ -5,9 +5,9 @@ import type { Database } from './schema.ts'
 const DISK_FULL = '53100'
 const NO_PERMISSION = '42501'
 
-/** Notices that the disk of PostgreSQL is full, and when it is no more. */
+/** Detects that the disk of PostgreSQL is full, and when it has space again. */
 export function watchSpace(db: Kysely<Database>): {
-  /** The same promise; where it rejects because the disk is full, `checkSpace` does, too, until it is no more. */
+  /** Returns the same promise. If it rejects because the disk is full, `checkSpace` rejects, too, until there is space. */
   watch<T>(work: Promise<T>): Promise<T>
   checkSpace(): Promise<void>
 } {

@@ -13,7 +13,7 @@ import { createCachedCounts } from './task-counts.ts'
 
 /** Connections of one replica, besides those of its hints. */
 const POOL_SIZE = 10
-/** Together short enough for whoever waits for an answer to get one within 3 s, be it that the database is away. */
+/** Together short enough that every request is answered within 3 s, even if the database is down. */
 const CONNECT_TIMEOUT_MS = 1_000
 const STATEMENT_TIMEOUT_MS = 1_500
 /** The server's own limit cannot be heard of when the server is gone. */
@@ -67,7 +67,7 @@ const LISTS: Sql['lists'] = {
   haveId: (list) => sql<SqlBool>`id = any(${list})`,
 }
 
-/** PgBouncer refuses connections that set a statement time-out; the client's own limit has to do then. */
+/** PgBouncer refuses connections that set a statement time-out; then only the client's timeout applies. */
 async function takesStatementTimeout(url: string): Promise<boolean> {
   const client = new ImpatientClient({
     connectionString: url,
@@ -107,8 +107,8 @@ class UnlockedDialect extends PostgresDialect {
 }
 
 /**
- * One process migrates at a time, in one transaction that holds the lock. Its connection has no time limits: it waits for the
- * migrations of other replicas, and takes as long as it takes.
+ * One process migrates at a time, in one transaction that holds the lock. Its connection has no timeouts: it may wait
+ * for the migrations of other replicas, and a migration may take long.
  */
 async function migrateDatabase(url: string): Promise<void> {
   const pool = new pg.Pool({
@@ -152,7 +152,7 @@ function isGone(error: unknown): boolean {
 class ImpatientClient extends pg.Client {
   constructor(config?: pg.ClientConfig) {
     super(config)
-    // The pool listens to clients that are idle only, and an error that nobody hears of ends the process.
+    // The pool listens to idle clients only, and an unhandled 'error' event ends the process.
     this.on('error', () => undefined)
   }
 
@@ -172,13 +172,13 @@ class ImpatientClient extends pg.Client {
   }
 }
 
-/** rate-limiter-flexible names its statements; a transaction pooler has others prepared on its next connection, or none. */
+/** Removes the statement names of rate-limiter-flexible: a transaction pooler may switch to a connection without them. */
 function withoutName(query: unknown): unknown {
   if (typeof query !== 'object' || query === null || !('name' in query)) return query
   return { ...query, name: undefined }
 }
 
-/** A pool that survives its server. `limitsStatements`: the server, too, ends statements that take too long. */
+/** A pool that survives the loss of its server. `limitsStatements`: the server also enforces a statement timeout. */
 export function openPool(url: string, log: Log, max: number, limitsStatements = true): pg.Pool {
   const pool = new pg.Pool({
     Client: ImpatientClient,

@@ -1,8 +1,8 @@
-/** How often a process looks for schedules that another process wrote by a clock that was set back since. */
+/** How often a process checks for schedules that another process wrote before its clock was set back. */
 const CHECK_EVERY_MS = 60_000
 
 /**
- * Makes the function that says whether the schedules in the database have to be checked: at first, after the clock of this
+ * Makes a function that returns whether to check the schedules in the database: at the first call, after the clock of this
  * process was set back, and once a minute.
  */
 export function createScheduleCheck(): (now: number) => boolean {

@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { lockFile } from './lock-file.ts'
 import { DatabaseLockedError } from './sqlite-busy.ts'
 
-/** A process that ends at this moment still holds its lock. */
+/** A process that is just ending still holds its lock. */
 const LOCK_TIMEOUT_MS = 500
 
 /** Thrown when another process serves the same SQLite file. */
@@ -17,7 +17,7 @@ export class DatabaseInUseError extends Error {
  */
 export async function lockService(file: string): Promise<Disposable> {
   await mkdir(dirname(file), { recursive: true })
-  // The lock stands beside the file itself, whatever link names it.
+  // Beside the resolved file, so that every link to it finds the same lock.
   const path = await realpath(file).catch(() => file)
   try {
     return await lockFile(`${path}-service`, LOCK_TIMEOUT_MS)

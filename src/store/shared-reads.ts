@@ -1,12 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** How many are asked for by one question. */
+/** How many ids one query reads. */
 const MAX_ASKED = 100
 
 /**
- * Reads by id, such that all that are wanted within one turn of the event loop are asked for together, and each once: when
- * thousands who watch one task or many are woken at once, it costs a few questions. Whoever shares an id gets the very same object. A
- * read never gets an answer to a question that was asked before it.
+ * Batches reads by id: all ids requested within one turn of the event loop are read together, each once. When thousands of
+ * watchers wake at once, this takes a few queries. Reads of one id get the same object. A read never gets the result of a
+ * query that was sent before it.
  */
 export function shareReads<T extends { readonly id: string }>(
   ask: (ids: readonly string[]) => Promise<readonly T[]>,

@@ -7,7 +7,7 @@ import { createScheduleCheck } from './schedule-check.ts'
 import type { Database, DeliveryRow } from './schema.ts'
 import type { CompiledQueries, Run, Sql } from './sql.ts'
 
-/** A delivery of which nothing has been tried. */
+/** A delivery without attempts. */
 const ANEW = { state: 'PENDING', attempts: 0, failures: 0, last_status_code: null } as const
 
 /** The Outbox in SQL, in the same database as the tasks. */

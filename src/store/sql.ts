@@ -14,13 +14,13 @@ export interface Sql {
   /** Runs a statement by itself. */
   readonly run: Run
   /**
-   * Everything that is run by the `run` it is given is one transaction: all of it is kept, or nothing. Where it rejects because
-   * the end of it was not confirmed, it may have been kept all the same.
+   * Everything that `work` runs by its `run` is one transaction: it commits as a whole or not at all. If this rejects because
+   * the commit was not confirmed, the transaction may have committed.
    */
   transact<T>(work: (run: Run) => Promise<T>): Promise<T>
-  /** After the disk has refused to grow a file: rejects while it still does. A row may be written where nothing has to grow. */
+  /** After the disk was full: rejects until a file can grow again. (A write that needs no new page could succeed before.) */
   readonly checkSpace?: () => Promise<void>
-  /** Rejects once the file that is open is no longer the one at its path: the next start would not find what is written. */
+  /** Rejects once the open file is no longer the one at its path: a restart would lose the data. */
   readonly checkFile?: () => Promise<void>
   /** Lists as one value of a statement, so that one statement serves lists of any length. */
   readonly lists: {

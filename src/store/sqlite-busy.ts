@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 
 const SQLITE_BUSY = 5
-/** How often a lock is tried again. */
+/** The time between two attempts to get a lock. */
 export const RETRY_MS = 5
 
-/** Another connection has held a lock for longer than we wait. */
+/** Another connection held a lock for longer than the limit. */
 export class DatabaseLockedError extends Error {
   override name = 'DatabaseLockedError'
 

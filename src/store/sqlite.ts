@@ -21,7 +21,7 @@ const LOCK_TIMEOUT_MS = 5_000
 const CACHE_KIB = 16_384
 
 export interface SqliteOptions {
-  /** How long a transaction, and each step of opening, waits for another process's lock; 5 s unless given. */
+  /** How long a transaction, and each step of opening, waits for another process's lock; default 5 s. */
   readonly lockTimeoutMs?: number
 }
 
@@ -76,7 +76,7 @@ async function switchToWal(writer: DatabaseSync, lockTimeoutMs: number): Promise
 /** The write-ahead log: it exists from the first read on, and is the same file until the last connection closes. */
 async function openLog(file: string, reader: DatabaseSync, lockTimeoutMs: number): Promise<FileHandle> {
   await retryBusy(() => reader.exec('PRAGMA user_version'), lockTimeoutMs)
-  // It stands beside the file itself, whatever link names it; and its directory entry must be durable, too.
+  // The log is beside the resolved file, not beside a link; its directory entry must be durable, too.
   const path = await realpath(file)
   await using folder = await openFile(dirname(path))
   await folder.sync()

@@ -75,7 +75,7 @@ export function toChanges(previous: UpscaleTask, next: UpscaleTask): [(keyof Tas
   }
   if (next.dueAt !== previous.dueAt && next.dueAt !== null) {
     columns.push('scheduled_at')
-    // Whatever moves a task is in its history.
+    // Every status change adds to the history.
     values.push(next.history.at(-1)?.at ?? next.updatedAt)
   }
   return [columns, values]

@@ -1,14 +1,15 @@
 import type { Sql } from './sql.ts'
 
 const PROBE_EVERY_MS = 1_000
-/** A load balancer waits only seconds for an answer. */
+/** Load balancers wait only a few seconds for an answer. */
 const ANSWER_WITHIN_MS = 2_000
 /** A row of its own that nothing else reads. */
 const ROW = { key: 'upscale:write-probe', points: 0, expire: null }
 
 /**
- * Checks that the database takes writes: commits one row and waits until it is durable. That finds a full disk, a
- * read-only file, a standby; and it checks that the file is still in its place. At most one probe a second runs; callers in between share its outcome.
+ * Checks that the database accepts writes: commits one row and waits until it is durable. This detects a full disk, a
+ * read-only file and a standby. Also checks that the file is still at its path. At most one probe a second runs; other
+ * callers share its outcome.
  */
 export function createWriteProbe({ db, run, checkSpace, checkFile }: Sql): () => Promise<void> {
   const query = db

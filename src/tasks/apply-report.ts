@@ -9,7 +9,7 @@ import {
   type UpscaleTask,
 } from './task.ts'
 
-/** What was learnt about a task, when, and from which source. `note`: for a person, in the task's history. */
+/** New information about a task, its time and source. `note` is a readable text for the task's history. */
 export type Report = { readonly at: number; readonly source: TaskEventSource } & (
   | { readonly kind: 'accepted'; readonly upstreamTaskId: string; readonly pollAt: number }
   | { readonly kind: 'unanswered'; readonly note: string }
@@ -19,7 +19,7 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
       readonly kind: 'failed'
       readonly upstreamTaskId: string
       readonly failure: Failure
-      /** UPSTREAM: the upstream's own word about this task, which is final. SILENCE: a late success still counts. */
+      /** UPSTREAM: the upstream reported the failure of this task, which is final. SILENCE: a late success still counts. */
       readonly failedBy: 'UPSTREAM' | 'SILENCE'
       readonly note: string
     }
@@ -27,9 +27,9 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
 )
 
 /**
- * Decides what a report makes of a task: its next state, or undefined when the report changes nothing
- * (stale, doubled, about another upstream task, or about a settled task). Pure. A settled task
- * moves once more only from FAILED to SUCCEEDED: a paid result is never thrown away.
+ * Applies a report to a task: returns its next state, or undefined if the report changes nothing (stale, doubled, about
+ * another upstream task, or about a settled task). Pure. A settled task can change only from FAILED to SUCCEEDED: a paid
+ * result is never thrown away.
  */
 export function applyReport(task: UpscaleTask, report: Report): UpscaleTask | undefined {
   switch (report.kind) {
@@ -54,14 +54,14 @@ export function applyReport(task: UpscaleTask, report: Report): UpscaleTask | un
   }
 }
 
-/** Past its deadline a task is polled once in this time … */
+/** The interval of polls after the deadline … */
 export const LATE_POLL_EVERY_MS = 3_600_000
-/** … for so long, unless the upstream has said that it failed. */
+/** … and for how long they continue, unless the upstream has reported a failure. */
 const LATE_POLLS_FOR_MS = 24 * 3_600_000
 
 /**
- * When a task is polled next, given the wished instant. Until it settles: then, but at its deadline at the latest, for
- * a last poll. After a failure that is not the upstream's own word: then, for a day. Otherwise never (null).
+ * When a task is polled next, given the wished instant. Before it settles: then, but no later than its deadline, for a last
+ * poll. After a failure that the upstream has not reported: then, for up to a day. Otherwise never (null).
  */
 export function toDueAt(task: UpscaleTask, wishedAt: number): number | null {
   if (task.settledAt === null) return Math.min(wishedAt, task.deadlineAt)

@@ -5,16 +5,16 @@ import type { UpscaleTask } from './task.ts'
 const LOOK_EVERY_MS = 1_000
 
 /**
- * Waits while another process, or this one, holds the lease on the answer to the task's submit, so that a replay shows
- * what the first answer shows, even when both come at once. Ends as well when the lease lapses (its holder has died),
- * when no answer can come any more, and by `ending`: the task is then shown as it is.
+ * Waits while any process holds the lease on the answer to the task's submit, so that a replay returns the same as the first
+ * request, even if both arrive at once. Also ends when the lease lapses (its holder has died), after the longest possible
+ * wait, and by `ending`: it then returns the task as it is.
  */
 export async function awaitAnswer(
   { store, hints, clock, policy }: Pick<TaskDependencies, 'store' | 'hints' | 'clock' | 'policy'>,
   task: UpscaleTask,
   ending: AbortSignal,
 ): Promise<UpscaleTask> {
-  // The lease is an instant: where the clock is set back meanwhile, it does not lapse in time.
+  // A second limit, because the lease is an instant: if the clock is set back, it lapses too late.
   const giveUpAt = clock.elapsed() + policy.submitTimeoutMs + policy.answerLeaseMs
   const isOver = (current: UpscaleTask) => !isAwaited(current, clock.now()) || clock.elapsed() >= giveUpAt
   if (isOver(task)) return task

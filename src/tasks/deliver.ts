@@ -3,25 +3,25 @@ import { createTally } from './delivery-room.ts'
 import type { Attempt, Delivery, DeliveryAnswer, Outbox } from './delivery.ts'
 import type { TaskDependencies } from './ports.ts'
 
-/** How long after each failed attempt the next one follows; after those that follow, the last. */
+/** The wait after each failed attempt; later attempts use the last one. */
 const RETRY_AFTER_MS = [5_000, 30_000, 120_000, 600_000, 3_600_000, 21_600_000]
-/** A receiver may ask for a wait of its own, between these. */
+/** The bounds of a wait that a receiver requests by `Retry-After`. */
 const MIN_WAIT_MS = 1_000
 const MAX_WAIT_MS = 86_400_000
 /** Longer than an attempt can take. */
 const LEASE_MS = 12_000
 const BATCH = 8
-/** A receiver that is slow keeps so many attempts busy, or a batch more, and holds up no other. */
+/** Attempts to one host at once (plus a batch at most), so that a slow receiver does not delay others. */
 const MAX_RUNNING_PER_HOST = 16
-/** An owner whose receivers are slow keeps so many busy, however many hosts they are, and holds up no other. */
+/** Attempts for one owner at once, so that an owner with many slow hosts does not delay others. */
 const MAX_RUNNING_PER_OWNER = 100
 const MAX_RUNNING = 1_000
 
 export type DeliverRound = () => Promise<Promise<void>[]>
 
 /**
- * Makes the function that goes one round of telling callers' servers: starts every attempt that is due and for
- * which there is room. Resolves to what it started, all of which ends by itself and never rejects.
+ * Makes a function that starts every due delivery within the limits above. It resolves to the started attempts, which end
+ * by themselves and never reject.
  */
 export function createDeliverRound(deps: TaskDependencies): DeliverRound {
   const { outbox, clock, log, deliveryAlarm } = deps
@@ -40,13 +40,13 @@ export function createDeliverRound(deps: TaskDependencies): DeliverRound {
       if (status === 429) hosts.slowDown(host)
       else if (status !== null && isSuccess(status)) hosts.speedUp(host)
     } catch (error) {
-      log.warn({ err: error, taskId, host }, 'a delivery could not be recorded; the lease brings it back')
+      log.warn({ err: error, taskId, host }, 'failed to record a delivery; it is retried when its lease ends')
     } finally {
       const wasFull = running >= MAX_RUNNING || hosts.isFull(host) || owners.isFull(owner)
       running -= 1
       hosts.remove(host)
       owners.remove(owner)
-      // Others may have waited for the room.
+      // Other deliveries may wait for a free place.
       if (wasFull) deliveryAlarm.ring()
     }
   }
@@ -67,7 +67,7 @@ export function createDeliverRound(deps: TaskDependencies): DeliverRound {
   }
 }
 
-/** One attempt: reads, signs, sends, records. Resolves to the status that the receiver answered; null: it did not. */
+/** One attempt: reads, signs, sends, records. Resolves to the status of the answer; null: no answer. */
 async function deliver(deps: TaskDependencies, delivery: Delivery): Promise<number | null> {
   const { store, outbox, signer, sender, clock, log, policy } = deps
   const task = await store.read(delivery.taskId)
@@ -80,7 +80,7 @@ async function deliver(deps: TaskDependencies, delivery: Delivery): Promise<numb
     headers === undefined
       ? { kind: 'unanswered', cause: 'there is no signing secret for its owner (any more)' }
       : await sender.send(delivery.url, headers, body)
-  // The service ends, which is not the receiver's fault: the next process may try at once.
+  // The service is stopping, so this is not a failed attempt: the next process may retry at once.
   if (answer === 'cut short') return unrecorded(outbox, delivery)
   const result = toAttempt(delivery, answer, clock.now(), policy.deliverForMs)
   deps.onDelivery?.(result.state.toLowerCase())
@@ -92,15 +92,15 @@ async function deliver(deps: TaskDependencies, delivery: Delivery): Promise<numb
   return result.lastStatusCode
 }
 
-/** Ends the lease, and leaves everything else as it is. */
+/** Ends the lease without recording an attempt. */
 async function unrecorded(outbox: Outbox, delivery: Delivery): Promise<null> {
   await outbox.finish(delivery, delivery)
   return null
 }
 
 /**
- * What an attempt means for the delivery. Waits that the receiver asks for do not use up the schedule. Nothing is given up
- * before the total time, 410 aside; the last attempt of the schedule comes at its end.
+ * Turns the answer into the delivery's next state. A wait that the receiver requests does not use up a step of the schedule.
+ * Only a 410 gives up before the total time has passed; the last attempt is made at its end.
  */
 function toAttempt(delivery: Delivery, answer: DeliveryAnswer, now: number, deliverForMs: number): Attempt {
   const attempts = delivery.attempts + 1

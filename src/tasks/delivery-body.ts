@@ -17,7 +17,7 @@ export function toDeliveryBody({ id, version, status, images, failure }: Upscale
   }
 }
 
-/** A failure without a number of its own is told as 500; so is one under 200, which receivers take for success. */
+/** A failure without an upstream code is sent as 500; so is a code under 200, which receivers could take for success. */
 function toFailureCode(upstreamCode: number | null): number {
   return upstreamCode === null || upstreamCode === 200 ? 500 : upstreamCode
 }

@@ -1,16 +1,16 @@
-/** A limit is remembered for so many slowed names at most; of the others, the one that was slowed first is forgotten. */
+/** The most names whose limits are lowered at once; beyond that the oldest entry is dropped. */
 const MAX_SLOWED = 200
 
-/** Counts attempts under way by name, up to a limit, which can be lowered for one name. */
+/** Counts running attempts by name, up to a limit, which can be lowered for one name. */
 export interface Tally {
   add(name: string): void
   remove(name: string): void
   isFull(name: string): boolean
   /** The names that have reached their limits. */
   full(): string[]
-  /** Halves what a name may have under way, down to one. */
+  /** Halves the limit of a name, down to one. */
   slowDown(name: string): void
-  /** Gives back one of what `slowDown` took. */
+  /** Raises a lowered limit by one. */
   speedUp(name: string): void
   /** The names whose limits are lowered. */
   slowed(): string[]

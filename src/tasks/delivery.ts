@@ -22,7 +22,7 @@ export interface Delivery {
   readonly state: DeliveryState
   /** How often it was tried with this version. */
   readonly attempts: number
-  /** How many of these failed without the receiver asking for a wait: the place in the schedule. */
+  /** How many of these failed without a requested wait: the step of the schedule. */
   readonly failures: number
   /** When this version became due for the first time; null until the task has settled. */
   readonly owedSince: number | null
@@ -30,11 +30,11 @@ export interface Delivery {
   readonly lastStatusCode: number | null
   /** When it is tried next; null: not again. */
   readonly dueAt: number | null
-  /** Until when somebody is at it. */
+  /** Until when an attempt holds the lease. */
   readonly leasedUntil: number | null
 }
 
-/** What one attempt came to. */
+/** The result of one attempt. */
 export type Attempt = Pick<Delivery, 'state' | 'attempts' | 'failures' | 'lastStatusCode' | 'dueAt'>
 
 /**
@@ -42,12 +42,12 @@ export type Attempt = Pick<Delivery, 'state' | 'attempts' | 'failures' | 'lastSt
  * that none is lost by a crash, and none is made for a state that was not committed.
  */
 export interface Outbox {
-  /** Adds a URL, to be told at once if the task has settled; does nothing if it is there. False: there are five others. */
+  /** Adds a URL, due at once if the task has settled; does nothing if it exists. False: the task has five others. */
   add(taskId: string, url: string, now: number): Promise<boolean>
   /** The deliveries of these tasks, by one question, in the order in which they were added. */
   list(taskIds: readonly string[]): Promise<Delivery[]>
   /**
-   * Takes up to `limit` deliveries that are due and leased to nobody, longest due first, leaving out some hosts
+   * Takes up to `limit` deliveries that are due and not leased, longest due first, except for some hosts
    * and owners, and leases them until `leaseUntil`: each is given to one claimer. Tolerates a clock that was set back, as
    * TaskStore's `claimDue` does.
    */

@@ -4,7 +4,7 @@
  */
 
 interface CatalogueEntry {
-  /** The vendor's number for it, null where the gateway itself concludes it. */
+  /** The upstream's code; null where the gateway itself detects the failure. */
   readonly upstreamCode: number | null
   /** For a person: what happened, and what helps. */
   readonly description: string
@@ -131,7 +131,7 @@ export interface Failure {
   readonly upstreamCode: number | null
   /** Milliseconds to wait before a retry: the upstream's own word, else the catalogue's. */
   readonly retryAfterMs: number | null
-  /** Set where the evidence proves that nothing was charged although the code alone does not. */
+  /** Set if the answer proves that nothing was charged, although the code alone does not. */
   readonly nothingCharged?: true
   /** Finds the cause in the log. */
   readonly correlationId: string
@@ -140,7 +140,7 @@ export interface Failure {
 /** A failure without the id of the request in which it occurred. */
 export type FailureCause = Omit<Failure, 'correlationId'>
 
-/** A failure that the gateway itself concludes, without a number from the vendor. */
+/** A failure that the gateway itself detects. */
 export function toFailure(code: UpscaleErrorCode, upstreamCode: number | null = null): FailureCause {
   return { code, upstreamCode, retryAfterMs: CATALOGUE[code].retryAfterMs }
 }

@@ -1,6 +1,6 @@
 import type { Clock } from './ports.ts'
 
-/** At most so many questions to the upstream in any second, whoever asks them. */
+/** Limits the polls of all tasks in any second. */
 export interface PollBudget {
   /** Takes up to `wanted` questions and says how many it got. Those who wait come first. */
   take(wanted: number): Promise<number>

@@ -4,7 +4,7 @@ import type { FailureCause } from './failure.ts'
 import type { PollBudget } from './poll-budget.ts'
 import type { Picture, TaskStatus, UpscaleTask } from './task.ts'
 
-/** How far the clocks of replicas may differ. A row that was scheduled later than this after now says that a clock was set back. */
+/** How far the clocks of replicas may differ. A row scheduled more than this after now means that a clock was set back. */
 export const CLOCK_TOLERANCE_MS = 300_000
 
 /** A place in a list of tasks, newest first: the task that stands there. */
@@ -21,7 +21,7 @@ export interface TaskListQuery {
   readonly limit: number
 }
 
-/** Thrown when a transaction was not confirmed: it may have been kept, now or shortly. `cause` says why. */
+/** Thrown when a commit was not confirmed: it may have happened, or may happen shortly. `cause` is the reason. */
 export class UnconfirmedError extends Error {
   override name = 'UnconfirmedError'
 }
@@ -32,10 +32,10 @@ export interface TaskStore {
    * Stores a new task, or gives back the one that its idempotency key names or, failing that, the newest one for
    * the same picture that is running, or done with images that have not expired; from then on the key names that
    * one. Atomic: of any number of concurrent inserts with one key or picture exactly one is stored. A key is free
-   * when it has run out, or names a task that was refused without a charge. `force` does not look for the
-   * picture. `admit` is asked only where there is no such task, before anything is stored; what it refuses is not
-   * stored, and the refusal is given back. `admitKey` is asked in the same way before a new key names a task that exists.
-   * @throws UnconfirmedError where the task may have been stored; after any other error it was not.
+   * when it has expired, or names a task that was refused without a charge. `force` does not look for the
+   * picture. `admit` is called only if there is no such task, before anything is stored; if it refuses, nothing
+   * is stored, and the refusal is returned. `admitKey` is called likewise before a new key names an existing task.
+   * @throws UnconfirmedError if the task may have been stored; after any other error it was not.
    */
   insert<Refusal = never>(
     task: UpscaleTask,
@@ -49,7 +49,7 @@ export interface TaskStore {
    * due in the same transaction.
    */
   update(previous: UpscaleTask, next: UpscaleTask): Promise<UpdateOutcome>
-  /** Those of these tasks that there are, in any order, by one question. */
+  /** The existing tasks among these ids, in any order, by one query. */
   readMany(ids: readonly string[]): Promise<UpscaleTask[]>
   /** One owner's tasks, newest first. */
   list(query: TaskListQuery): Promise<UpscaleTask[]>
@@ -83,7 +83,7 @@ export interface TaskStore {
 /** When a task is polled next, and how many polls in a row did not find it. */
 export type Schedule = Pick<UpscaleTask, 'dueAt' | 'absences' | 'absentSince'>
 
-/** beaten: somebody else has written since. written: it stands. owed: it stands, and callers' servers are to be told. */
+/** beaten: another writer was first. written: committed. owed: committed, and deliveries are due. */
 export type UpdateOutcome = 'beaten' | 'written' | 'owed'
 
 /** An owner's idempotency key. */
@@ -102,7 +102,7 @@ export interface InsertOptions<Refusal> {
   readonly callBackUrl?: string | null
   /** Says why a new task must not be stored; null: it may. */
   readonly admit?: () => Promise<Refusal | null>
-  /** Says why a new key must not name an existing task; null: it may. */
+  /** Returns why a new key must not name an existing task; null: it may. */
   readonly admitKey?: () => Promise<Refusal | null>
 }
 
@@ -111,8 +111,8 @@ export type Insertion =
   | { readonly inserted: false; readonly existing: UpscaleTask; readonly by: 'key' | 'picture' }
 
 /**
- * Says that a task may have changed. A hint can be lost, doubled, late or reordered: whoever hears one re-reads, or
- * compares the version of the state that came with it.
+ * Says that a task may have changed. A hint can be lost, doubled, late or reordered: a listener re-reads, or compares
+ * the version of the state that came with it.
  */
 export interface TaskHints {
   /**
@@ -130,8 +130,8 @@ export interface SubmitRequest extends Picture {
 }
 
 /**
- * accepted: charged and running. refused: nothing was charged or will come of it. unknown: the request was sent and may
- * have been accepted and charged. `note` says for a person what the answer was; it continues "the answer was …" for unknown.
+ * accepted: charged and running. refused: not accepted; no result will come. unknown: the request was sent and may have been
+ * accepted and charged. `note` is a readable description of the answer; for unknown it continues "the answer was …".
  */
 export type SubmitAnswer =
   | { readonly kind: 'accepted'; readonly upstreamTaskId: string }
@@ -149,8 +149,8 @@ export interface Result extends Dropped {
 }
 
 /**
- * What the upstream says of a task it accepted. failed: `recorded` is false where the failure code came without a
- * record of the task. pending: keep waiting. absent: it does not know the task (normal in the first minute).
+ * The upstream's answer about a task it accepted. failed: `recorded` is false if the failure code came without a record
+ * of the task. pending: keep waiting. absent: it does not know the task (normal in the first minute).
  * unavailable: the request failed, which says nothing about the task.
  */
 export type Lookup =
@@ -160,7 +160,7 @@ export type Lookup =
   | { readonly kind: 'absent'; readonly upstreamCode: number }
   | { readonly kind: 'unavailable' }
 
-/** What a callback says. An inconclusive callback is neither success nor failure: it makes us poll. */
+/** The content of a callback. An inconclusive callback reports neither success nor failure, and causes a poll. */
 export interface CallbackNews {
   readonly upstreamTaskId: string
   readonly outcome:
@@ -181,7 +181,7 @@ export interface Upscaler {
 
 /** Instants come from the wall clock, which can be set; durations come from the monotonic clock, which cannot. */
 export interface Clock {
-  /** The wall clock: Unix milliseconds. For instants that are stored, sent or compared with what others say. */
+  /** The wall clock: Unix milliseconds. For instants that are stored, sent, or compared with those of other systems. */
   now(): number
   /** The monotonic clock: milliseconds since an arbitrary start. For every duration that is measured in memory. */
   elapsed(): number
@@ -192,7 +192,7 @@ export interface Clock {
 export interface Secrets {
   /** A new unique id. */
   newId(): string
-  /** A new secret that nobody can guess, safe in a URL. */
+  /** A new unguessable secret, safe in a URL. */
   newToken(): string
   /** A one-way digest of a text. */
   digest(text: string): string
@@ -215,7 +215,7 @@ export interface TaskPolicy {
   readonly idempotencyKeyLifetimeMs: number
   /** How long the paid request may take. */
   readonly submitTimeoutMs: number
-  /** For how long a process that died holds up a replay that waits for its answer. */
+  /** The lease on the answer to a submit: a replay waits at most this long for a process that has died. */
   readonly answerLeaseMs: number
   /** How long a poll may take. */
   readonly pollTimeoutMs: number
@@ -225,7 +225,7 @@ export interface TaskPolicy {
   readonly pollsPerSecond: number
   /** True: a callback's success counts only once record-info agrees. */
   readonly confirmCallbacks: boolean
-  /** How long a receiver is tried before a delivery is given up. */
+  /** How long a delivery is retried before it is given up. */
   readonly deliverForMs: number
   /** How long settled tasks are kept; null: for ever. */
   readonly retentionMs: number | null
@@ -267,12 +267,12 @@ export interface TaskDependencies {
   /** Counts all questions to the upstream about tasks. */
   readonly budget: PollBudget
   readonly log: Log
-  /** Wakes whoever looks after due tasks. */
+  /** Wakes the polling worker. */
   readonly alarm: Alarm
   readonly outbox: Outbox
   readonly sender: DeliverySender
   readonly signer: DeliverySigner
-  /** Wakes whoever delivers. */
+  /** Wakes the delivery worker. */
   readonly deliveryAlarm: Alarm
   /** Told how each attempt to deliver ended. */
   readonly onDelivery?: (outcome: string) => void

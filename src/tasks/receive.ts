@@ -6,15 +6,15 @@ import type { SharedLookup } from './shared-lookup.ts'
 import { isOther, type UpscaleTask } from './task.ts'
 
 /**
- * taken: committed, or nothing new. mismatch: the callback is about another upstream task. unconfirmed: it tells of a
- * success that record-info does not confirm yet, of a task that is not polled any more: the upstream has to call again.
+ * taken: committed, or nothing new. mismatch: the callback is about another upstream task. unconfirmed: it reports a success
+ * that record-info does not confirm yet, and the task is no longer polled: the upstream has to repeat the callback.
  */
 export type Receipt = 'taken' | 'mismatch' | 'unconfirmed'
 
 /**
- * Takes in a callback whose sender has proved to know the task's secret URL. Resolves once its consequence is committed.
- * Record-info is asked first where a callback does not suffice: for the precise code of a failure, for an inconclusive
- * callback, and, where the operator wants it, to confirm a success.
+ * Processes a callback that arrived at the task's secret URL. Resolves once the new state is committed. Polls record-info
+ * first if the callback is not sufficient: for the precise code of a failure, for an inconclusive callback, and, with
+ * CALLBACK_CONFIRM, to confirm a success.
  */
 export async function receiveCallback(
   deps: TaskDependencies,
@@ -30,11 +30,11 @@ export async function receiveCallback(
   const { dropped } = 'dropped' in news.outcome ? news.outcome : {}
   if (dropped) deps.log.warn({ taskId: task.id, correlationId, dropped }, 'result URLs were dropped')
   const outcome = await check(deps, lookup, news, correlationId)
-  // An inconclusive callback only made us ask: the end that was found is record-info's word.
+  // The source is POLL if the callback was inconclusive and record-info had the result.
   const asked = news.outcome.kind === 'inconclusive' && outcome.kind !== 'inconclusive'
   const facts = { at: deps.clock.now(), source: asked ? 'POLL' : 'CALLBACK', upstreamTaskId } as const
   const commit = async (next: Report): Promise<Receipt> =>
-    // The upstream's id may have become known, as another one, while record-info was asked.
+    // During the poll the answer to the submit may have named another upstream id.
     isOther(await report(task, next), facts) ? 'mismatch' : 'taken'
   switch (outcome.kind) {
     case 'succeeded': {
@@ -46,7 +46,7 @@ export async function receiveCallback(
       return commit({ ...facts, kind: 'failed', failure, failedBy: 'UPSTREAM', note: 'the upscale failed' })
     }
     case 'inconclusive': {
-      // It proves at least that the upstream has accepted the task.
+      // Any callback proves that the upstream has accepted the task.
       const receipt = await commit({ ...facts, kind: 'accepted', pollAt: facts.at })
       if (receipt === 'taken') await deps.store.pollSoon(task.id, facts.at + POLL_SOON_MS)
       return receipt === 'taken' && news.outcome.kind === 'succeeded' && isFinal(task)
@@ -58,12 +58,12 @@ export async function receiveCallback(
   }
 }
 
-/** Whether the upstream has said that the task failed, so that it is not polled any more. */
+/** Whether the upstream has reported the failure, so that the task is no longer polled. */
 function isFinal({ failedBy }: UpscaleTask): boolean {
   return failedBy === 'UPSTREAM'
 }
 
-/** Whether a callback cannot say anything new about the task. */
+/** Whether a callback cannot change the task. */
 function isKnown(
   { status, failedBy, settledAt, upstreamTaskId }: UpscaleTask,
   { outcome }: CallbackNews,
@@ -73,12 +73,12 @@ function isKnown(
   return outcome.kind === 'inconclusive' && settledAt !== null && upstreamTaskId !== null
 }
 
-/** After an inconclusive callback the task is polled again in this time. However many come, it is not polled more often. */
+/** After an inconclusive callback the task is polled again in this time. More callbacks do not cause more polls. */
 const POLL_SOON_MS = 5_000
 
 type Outcome = CallbackNews['outcome']
 
-/** What a callback says after record-info was asked, where that is needed and the poll budget allows it in time. */
+/** The outcome of a callback, after a poll of record-info if one is needed and the poll budget allows it in time. */
 async function check(
   { policy }: TaskDependencies,
   lookup: SharedLookup,
@@ -91,7 +91,7 @@ async function check(
   return outcome.kind === 'failed' ? outcome : { kind: 'inconclusive' }
 }
 
-/** Whether record-info had a record of the task, and the record tells of its end. */
+/** Whether record-info returned a final record of the task. */
 function isRecorded(found: Lookup): found is Extract<Lookup, { kind: 'succeeded' | 'failed' }> {
   return found.kind === 'succeeded' || (found.kind === 'failed' && found.recorded)
 }

@@ -8,9 +8,9 @@ import { isSettled, type UpscaleTask } from './task.ts'
 
 /** Right after it has accepted a task the upstream may not know it yet; from then on it should. */
 const GRACE_MS = 60_000
-/** One bad deploy of the upstream must not end every task polled meanwhile: a task is lost only after so many … */
+/** A faulty deploy of the upstream must not fail every polled task: a task is lost only after this many … */
 const MIN_ABSENCES = 4
-/** … "unknown task" answers in a row over so long. */
+/** … "unknown task" answers in a row, over at least this time. */
 const MIN_ABSENT_MS = 180_000
 /** The time between polls of one task grows up to this. */
 const MAX_INTERVAL_MS = 120_000
@@ -22,9 +22,9 @@ const RETENTION_BATCH = 100
 const KEY_BATCH = 1_000
 
 /**
- * One round of polling: deletes a batch of tasks past retention and of expired keys, ends tasks that were never accepted and are past their
- * deadline, and starts as many polls as the budget allows. Resolves to what it started, all of which ends by itself and
- * never rejects; a poll that fails once `cut` is aborted was cut short.
+ * One round of polling: deletes a batch of tasks past retention and of expired keys, ends tasks that were never accepted and
+ * are past their deadline, and starts as many polls as the budget allows. Resolves to the started polls, which end by
+ * themselves and never reject. `cut` aborts them.
  */
 export async function reconcile(
   deps: TaskDependencies,
@@ -85,7 +85,7 @@ async function poll(
   const isLast = !isSettled(task) && clock.now() >= task.deadlineAt
   const lookup = await look(deps, task, isLast, correlationId)
   const at = clock.now()
-  // The poll was cut short because the service ends: another replica polls at once.
+  // The service is stopping and aborted the poll: another replica may poll at once.
   if (lookup.kind === 'unavailable' && cut.aborted) return store.reschedule(task, { ...task, dueAt: at })
   const absence = countAbsence(task, lookup, at)
   const news =
@@ -97,7 +97,7 @@ async function poll(
   await store.reschedule(task, { ...absence, dueAt })
 }
 
-/** Asks the upstream. A task without an upstream id cannot be asked about; a poll that throws gave no answer. */
+/** Polls the upstream. A task without an upstream id cannot be polled; a poll that throws counts as no answer. */
 async function look(
   { upscaler, policy, log }: TaskDependencies,
   { id, upstreamTaskId }: UpscaleTask,
@@ -114,7 +114,7 @@ async function look(
   }
 }
 
-/** The row of "unknown task" answers, with this one. An answer about the task ends it; no answer leaves it. */
+/** Counts "unknown task" answers in a row. An answer about the task resets the count; no answer keeps it. */
 function countAbsence(
   task: UpscaleTask,
   lookup: Lookup,
@@ -127,7 +127,7 @@ function countAbsence(
   return { absences: absences + 1, absentSince: absentSince ?? at }
 }
 
-/** What an answer settles; undefined: nothing, poll again later. */
+/** The report that an answer leads to; undefined: none, poll again later. */
 function toReport(
   task: UpscaleTask,
   lookup: Lookup,

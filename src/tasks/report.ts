@@ -3,8 +3,8 @@ import type { TaskDependencies } from './ports.ts'
 import type { UpscaleTask } from './task.ts'
 
 /**
- * The one door through which every change of a task goes. Resolves to the task as it stands afterwards. Whoever has read the
- * task just now gives it instead of its id, and spares a look.
+ * The only way to change a task. Resolves to the task as it is afterwards. Pass the task instead of its id if it has just
+ * been read: that saves a read.
  */
 export type Reporter = (task: string | UpscaleTask, report: Report) => Promise<UpscaleTask>
 
@@ -14,8 +14,8 @@ export class UnknownTaskError extends Error {
 }
 
 /**
- * Reads, decides, and writes if nobody else has written since; else decides again on what they wrote. It
- * ends, because each round means that another report has moved the task forward, and a task has few moves.
+ * Reads, decides, and writes if the task has not changed since; otherwise retries on the new state. The loop ends, because
+ * each round means that another report has changed the task, and a task has few changes.
  */
 export function createReporter({
   store,
@@ -24,7 +24,7 @@ export function createReporter({
 }: Pick<TaskDependencies, 'store' | 'log' | 'deliveryAlarm'>): Reporter {
   return async (given, report) => {
     const taskId = typeof given === 'string' ? given : given.id
-    // What was read before may be old. If it is, the update finds out, and nothing is made of it.
+    // The given task may be stale. Then the update is beaten, and the next round reads again.
     let known = typeof given === 'string' ? undefined : given
     for (;;) {
       const task = known ?? (await store.read(taskId))

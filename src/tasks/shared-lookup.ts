@@ -4,7 +4,7 @@ import type { Lookup, TaskDependencies } from './ports.ts'
 /** Polls record-info while a callback waits; `unavailable` when no answer came in time. */
 export type SharedLookup = (upstreamTaskId: string, correlationId: string) => Promise<Lookup>
 
-/** An answer is shared for so long, in milliseconds: repeated callbacks must not use up the poll budget. */
+/** How long an answer is shared, in milliseconds, so that repeated callbacks do not use up the poll budget. */
 const SHARED_FOR_MS = 5_000
 
 /** Copies of a callback share one poll, which counts in the poll budget, and its answer for a few seconds. */

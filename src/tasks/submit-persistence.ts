@@ -1,4 +1,4 @@
-/** The write side of a submit: what has to reach the store, however long the store fails. */
+/** The write side of a submit: retries on a failing store. */
 import type { Report } from './apply-report.ts'
 import { toFailure } from './failure.ts'
 import type { TaskDependencies } from './ports.ts'
@@ -15,7 +15,7 @@ export interface SubmitLife {
   background(work: Promise<void>): void
 }
 
-/** One submit: where it runs, and since when on the monotonic clock. */
+/** One submit: its process, and its start on the monotonic clock. */
 export interface SubmitRun extends SubmitLife {
   readonly startedAt: number
 }
@@ -42,7 +42,7 @@ export async function holdAnswer<T>(
   }
 }
 
-/** A commit that was not confirmed may yet appear in the store for so long. */
+/** How long an unconfirmed commit may take to appear in the store. */
 const UNCONFIRMED_FOR_MS = 10_000
 
 /**
@@ -72,8 +72,8 @@ export async function undoInsert(
 }
 
 /**
- * Reports the upstream's answer, to a failing store again and again until the task's deadline: nothing else links the
- * payment to the task. The caller learns of the failure once the answer could not have come later anyway.
+ * Reports the upstream's answer, and retries on a failing store until the task's deadline, because nothing else links the
+ * payment to the task. Rejects to the caller after the submit timeout, while the retries continue.
  */
 export function persist(
   deps: TaskDependencies,
@@ -106,7 +106,7 @@ export function persist(
 const FIRST_PAUSE_MS = 1_000
 const LAST_PAUSE_MS = 30_000
 
-/** Repeats an attempt until it succeeds, the task is past its deadline, or the run is cut short. */
+/** Repeats an attempt until it succeeds, the task is past its deadline, or `cut` is aborted. */
 async function repeat(
   { clock, policy }: Pick<TaskDependencies, 'clock' | 'policy'>,
   { cut, startedAt }: SubmitRun,

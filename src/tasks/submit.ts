@@ -72,7 +72,7 @@ export async function submitTask(
   const { sourceTaskId, imageIndex, waterMark } = task
   const request = { sourceTaskId, imageIndex, waterMark, callBackUrl: deps.callbackUrl(task.id, token) }
   const answer = await holdAnswer(deps, task.id, () => deps.upscaler.submit(request, correlationId))
-  // If the store fails now, this line is all that links the payment to the task.
+  // If the store fails now, only this line links the payment to the task.
   deps.log.info({ taskId: task.id, correlationId, answer }, 'the upstream has answered')
   return toSubmission(await persist(deps, report, task, toReport(deps, answer, correlationId), run), false)
 }
@@ -143,7 +143,7 @@ function toNewTask(deps: TaskDependencies, input: SubmitInput, callbackTokenHash
     updatedAt: now,
     settledAt: null,
     deadlineAt,
-    // Until it is accepted it cannot be polled, but its deadline holds.
+    // A task cannot be polled before it is accepted, but its deadline applies.
     dueAt: deadlineAt,
     polls: 0,
     history: [{ at: now, status: 'SUBMITTED', source: 'SUBMIT', upstreamCode: null, note: 'submitted' }],

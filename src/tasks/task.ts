@@ -24,18 +24,18 @@ export interface UpscaledImage {
   readonly expiresAt: number
 }
 
-/** Who brought the news that moved a task. */
+/** The source of a status change. */
 export const TASK_EVENT_SOURCES = ['SUBMIT', 'CALLBACK', 'POLL', 'DEADLINE'] as const
 export type TaskEventSource = (typeof TASK_EVENT_SOURCES)[number]
 
 /**
- * On whose word a task has failed. REFUSAL: the answer to the submit, which was never accepted. UPSTREAM: the
- * upstream said so of an accepted task; nothing more will come of it. SILENCE: nobody's; it may yet succeed.
+ * Why a task has failed. REFUSAL: the answer to the submit refused it. UPSTREAM: the upstream reported the failure of an
+ * accepted task; this is final. SILENCE: no result came; it may still succeed.
  */
 export const FAILED_BY = ['REFUSAL', 'UPSTREAM', 'SILENCE'] as const
 export type FailedBy = (typeof FAILED_BY)[number]
 
-/** An entry of a task's history: what became of it, when, and on whose word. */
+/** An entry of a task's history: the status, its time and source. */
 export interface TaskEvent {
   readonly at: number
   /** The status from then on. */

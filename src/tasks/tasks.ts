@@ -12,40 +12,40 @@ import { watchTask, type Watch, type WatchRequest } from './watch.ts'
 
 /** The core's operations: what GraphQL, the callback handler and the reconciler are allowed to do. */
 export interface Tasks {
-  /** Submits an upscale, or gives back the one that already stands for the request. */
+  /** Submits an upscale, or returns the existing task of the request. */
   submit(input: SubmitInput): Promise<Submission>
-  /** Takes in news; the only way a task changes. Rejects with UnknownTaskError. */
+  /** Applies a report; the only way a task changes. Rejects with UnknownTaskError. */
   report: Reporter
-  /** A task for whoever may see all of them (callback handler, reconciler); undefined when unknown. */
+  /** Any owner's task, for the callback handler and the reconciler; undefined when unknown. */
   find(id: string): Promise<UpscaleTask | undefined>
-  /** An owner's task; undefined when unknown or someone else's: the two cannot be told apart. */
+  /** An owner's task; undefined when unknown or another owner's: callers cannot distinguish the two. */
   get(owner: string, id: string): Promise<UpscaleTask | undefined>
-  /** An owner's tasks among these ids, by one question to the store. */
+  /** An owner's tasks among these ids, by one query. */
   getMany(owner: string, ids: readonly string[]): Promise<UpscaleTask[]>
-  /** What is left of the upstream account's rate; null where there is no limit. */
+  /** The upstream account's rate limit; null: no limit. */
   rate(): Promise<RateBudget | null>
-  /** The account's credits, asked for at most every 30 s; null when the upstream does not say. */
+  /** The account's credits, requested at most every 30 s; null when the upstream does not send them. */
   credits(): Promise<number | null>
   /** An owner's tasks, newest first. */
   list(query: TaskListQuery): Promise<UpscaleTask[]>
   /** Follows a task until it settles, or the watch must end. */
   watch(request: WatchRequest): Watch
-  /** Takes in a callback that has proved to belong to this task. */
+  /** Processes a callback that arrived at this task's secret URL. */
   receive(task: UpscaleTask, news: CallbackNews, correlationId: string): Promise<Receipt>
-  /** Looks after what nobody calls back about: deadlines, polls, retention. Resolves to the polls it started. */
+  /** One round of deadlines, polls and retention. Resolves to the polls it started. */
   reconcile(): Promise<Promise<void>[]>
-  /** The deliveries of these tasks, whoever they belong to, in the order in which they were added. */
+  /** The deliveries of these tasks, of any owner, in the order in which they were added. */
   deliveries(taskIds: readonly string[]): Promise<Delivery[]>
   /**
-   * Tells all callback URLs of an owner's task once more how it ended; undefined when unknown or someone else's. A
-   * refusal when the owner has sent too many requests.
+   * Restarts all deliveries of an owner's task; undefined when unknown or another owner's. A refusal when the owner has sent
+   * too many requests.
    */
   redeliver(owner: string, id: string): Promise<UpscaleTask | RateRefusal | undefined>
-  /** Tells callers' servers what is due to be told. Resolves to the attempts it started. */
+  /** Starts due deliveries. Resolves to the attempts it started. */
   deliver(): Promise<Promise<void>[]>
-  /** Resolves when every submit and callback under way has come to its end; what only waits for others ends now. */
+  /** Resolves when all running submits and callbacks have finished; replays stop waiting at once. */
   drained(): Promise<void>
-  /** From now on nothing insists: what is cut short gives its lease back, and is left to whoever comes after. */
+  /** Aborts retries and polls; they release their leases to other replicas. */
   cutShort(): void
 }
 

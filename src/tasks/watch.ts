@@ -244,10 +244,10 @@ class TaskWatch implements Watch {
     if (!this.#giveAtOnce()) this.#wake()
   }
 
-  /** Gives a state that has come with a hint to a taker who waits for it; false when something is left to do. */
+  /** Passes a state that came with a hint to a waiting consumer; false when work is left. */
   #giveAtOnce(): boolean {
     const asleep = this.#resume !== undefined && !this.#changed && !this.#repeat && !this.#goingAway
-    // What ends the watch is shown by whoever is woken.
+    // The woken loop sends the event that ends the watch.
     const over = this.#deps.clock.now() >= (this.#request.until ?? Infinity)
     if (this.#take === undefined || !asleep || over) return false
     const event = this.#show(this.#takeNews())
@@ -265,11 +265,11 @@ class TaskWatch implements Watch {
     this.#resume = undefined
   }
 
-  /** An alarm that goes off too early is set again; so an event that puts it off costs nothing. */
+  /** An alarm that rings too early is set again, so postponing it needs no new timer. */
   #setAlarm(): void {
     const { clock } = this.#deps
     const elapsed = clock.elapsed()
-    // `until` is an instant: what is left of it is measured by the wall clock, each time anew.
+    // `until` is a wall-clock instant, so the remaining time is computed anew each time.
     const at = Math.min(this.#nextReadAt, elapsed + (this.#request.until ?? Infinity) - clock.now())
     if (this.#alarmAt <= at) return
     if (at <= elapsed) {

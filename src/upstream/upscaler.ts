@@ -27,7 +27,7 @@ const MAX_TUNNEL_MS = 5_000
 const MAX_ANSWER_LENGTH = 1024 * 1024
 
 /**
- * The Upscaler on one `got` instance that speaks to kie.ai (or whoever serves the same paths). Disposing
+ * The Upscaler on one `got` instance that calls kie.ai (or another server with the same API). Disposing
  * cuts short what is still under way; a submit that is cut short counts as one whose answer was lost.
  */
 export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable {
@@ -37,10 +37,10 @@ export function createUpscaler(options: UpscalerOptions): Upscaler & Disposable 
   let disposed = false
   const tunnelTimeoutMs = Math.min(options.timeoutMs, MAX_TUNNEL_MS)
   const polls = options.connector.open({ keepAlive: true, tunnelTimeoutMs })
-  // The paid request never takes up an idle socket, so that a reset on it means what it says; see `send`.
+  // The paid request never reuses an idle socket: a reset on one would be ambiguous; see `send`.
   const submits = options.connector.open({ tunnelTimeoutMs })
   const ask: typeof send = async (operation, ...rest) => {
-    // The service is ending: its answer could not be stored, and it may cost.
+    // The service is stopping: do not start paid work whose answer could not be stored.
     if (disposed) return { kind: 'unreachable', cause: 'cut short' }
     const startedAt = performance.now()
     const outcome = await send(operation, ...rest)
@@ -155,7 +155,7 @@ type SendOutcome =
   | { kind: 'answer'; head: Head; body: unknown }
   /** No connection came about, so nothing can have been sent. */
   | { kind: 'unreachable'; cause: string }
-  /** There was a connection: the request may have arrived. The body of the answer could not be read to its end. */
+  /** A connection was established, so the request may have arrived, but the answer is missing or incomplete. */
   | { kind: 'lost'; head: Head; cause: string }
 
 interface SendOptions {
@@ -169,8 +169,8 @@ interface SendOptions {
 }
 
 /**
- * One request, one outcome; never throws. Whether anything can have been sent is read off the socket
- * itself and not off error codes: bytes leave only after the connection (with TLS: the handshake) stands. Through a proxy
+ * One request, one outcome; never throws. Whether anything can have been sent is derived from the
+ * socket, not from error codes: bytes leave only once the connection (with TLS: the handshake) is established. Through a proxy
  * that is the connection to the proxy for http, and the TLS connection through its tunnel for https: a proxy that cannot be
  * reached, or refuses the tunnel, proves that nothing was sent.
  */

@@ -131,7 +131,7 @@ function withWait(failure: FailureCause, retryAfterMs: number | null): FailureCa
   return waits ? { ...failure, retryAfterMs } : failure
 }
 
-/** Envelope codes of record-info that are about the task. Any other code, 200 aside, is about the request. */
+/** Envelope codes of record-info that are about the task. Any other code except 200 is about the request. */
 const TASK_FAILURES = [408, 500, 501, 505]
 
 /** Reads the answer of record-info. An answer that says nothing about the task is `unavailable`. */
@@ -151,7 +151,7 @@ export function parseLookup(body: unknown): Lookup {
     : found
 }
 
-/** What a record says of its task. */
+/** The state of the task in a record. */
 function parseRecord({ successFlag, errorCode, resultInfoJson }: z.infer<typeof recordInfo>): Lookup {
   switch (successFlag) {
     case 1: {
@@ -175,7 +175,7 @@ export function parseCredits(body: unknown): number | null {
   return typeof credits === 'number' && Number.isFinite(credits) ? credits : null
 }
 
-/** Reads a callback; undefined when it is none, or when the task ids in it disagree. */
+/** Parses a callback; undefined if it is malformed, or if the task ids in it disagree. */
 export function parseCallback(body: unknown): CallbackNews | undefined {
   const callback = callbackBody.safeParse(body)
   if (!callback.success) return undefined
@@ -210,7 +210,7 @@ function parseResult(result: unknown): Result {
   return { imageUrls, ...(dropped > 0 && { dropped }) }
 }
 
-/** The texts that stand where URLs are expected, in any known shape: object, JSON text, list, or one URL. */
+/** The texts in the place of URLs, in any known shape: object, JSON text, list, or one URL. */
 function collectUrls(result: unknown, depth: number): string[] {
   if (depth > MAX_DEPTH) return []
   if (typeof result === 'string') {
@@ -235,7 +235,7 @@ function toImageUrl(text: string): string | undefined {
   return web && username === '' && password === '' && href.length <= MAX_URL_LENGTH ? href : undefined
 }
 
-/** The JSON in a text; undefined when there is none. An integer that a number cannot hold exactly becomes its digits. */
+/** Parses JSON; undefined if the text is not JSON. An integer that a number cannot hold exactly becomes its digits. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text, keepDigits)

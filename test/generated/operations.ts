@@ -3,16 +3,16 @@ type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
 /** Internal type. DO NOT USE DIRECTLY. */
 export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
 import type { TypedDocumentNode as DocumentNode } from '@graphql-typed-document-node/core';
-/** Whether a callback URL has been told how its task ended. */
+/** The state of a delivery. */
 export type CallbackDeliveryState =
   /** The receiver answered 2xx. */
   | 'DELIVERED'
-  /** The receiver wants no more (410), or did not answer 2xx within CALLBACK_RETRY_FOR_S (a day by default). */
+  /** The receiver answered 410, or did not answer 2xx within CALLBACK_RETRY_FOR_S (a day by default). */
   | 'GAVE_UP'
-  /** Not yet: the task has not settled, or the receiver has not taken it so far. */
+  /** The task has not settled, or the receiver has not answered 2xx yet. */
   | 'PENDING';
 
-/** Why an upscale failed. The same codes stand in `extensions.code` of the typed GraphQL errors. */
+/** Why an upscale failed. The typed GraphQL errors have the same codes in `extensions.code`. */
 export type UpscaleErrorCode =
   /** Upscaling is switched off for this account or by the vendor. */
   | 'FEATURE_DISABLED'
@@ -55,9 +55,9 @@ export type UpscaleErrorCode =
 
 /** What to upscale. The first four fields are named as in the upscale service's own REST API. */
 export type UpscaleImageInput = {
-  /** Where to post how the task ended, signed after Standard Webhooks: an absolute http(s) URL of a public host, without user info. A replay may add one to its task, up to five. */
+  /** Where to deliver the final state, signed (Standard Webhooks): an absolute http(s) URL of a public host, without user info. A replay may add a URL to its task, up to five. */
   callBackUrl?: string | null | undefined;
-  /** Pay again, although the same picture is already being upscaled or done. */
+  /** Pay again, even if the same picture is already being upscaled or done. */
   force?: boolean | null | undefined;
   /** The same key gives the same task for 24 hours: 1–128 characters of your choice. */
   idempotencyKey?: string | null | undefined;
@@ -69,31 +69,31 @@ export type UpscaleImageInput = {
   waterMark?: string | null | undefined;
 };
 
-/** What stands behind the gateway. */
+/** Which upscale service the gateway uses. */
 export type UpscaleServiceMode =
   /** The real upscale service: every new task costs credits. */
   | 'LIVE'
-  /** The built-in sandbox: nothing costs anything. */
+  /** The built-in sandbox: no task costs credits. */
   | 'SANDBOX';
 
-/** On whose word a task moved. */
+/** The source of a status change. */
 export type UpscaleTaskEventSource =
   /** The upscale service's callback. */
   | 'CALLBACK'
-  /** Nobody: the deadline passed. */
+  /** The deadline passed. */
   | 'DEADLINE'
-  /** Our own question to the upscale service. */
+  /** A poll of the upscale service by the gateway. */
   | 'POLL'
-  /** The answer to the submit, or the want of one. */
+  /** The answer to the submit, or its absence. */
   | 'SUBMIT';
 
-/** Where a task stands. SUCCEEDED and FAILED are final, but for a success that comes after all. */
+/** The status of a task. SUCCEEDED is final; FAILED is final unless a late result arrives. */
 export type UpscaleTaskStatus =
-  /** It did not work: `problem` says why. */
+  /** Failed: `problem` holds the reason. */
   | 'FAILED'
   /** Accepted by the upscale service, which is at work. */
   | 'PROCESSING'
-  /** Stored; whether the upscale service has accepted it is not known (yet). */
+  /** Stored; it is not known yet whether the upscale service has accepted it. */
   | 'SUBMITTED'
   /** Done: `images` holds the result. */
   | 'SUCCEEDED';
