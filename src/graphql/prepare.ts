@@ -79,7 +79,8 @@ export function createPrepare(schema: GraphQLSchema, { introspection, log }: Pre
     if (owner === null && operation.operation !== OperationTypeNode.SUBSCRIPTION)
       return refuse(unauthenticated())
     const definitions = operation.variableDefinitions ?? []
-    const { errors, coerced } = getVariableValues(schema, definitions, variables ?? {}, options)
+    const limits = { ...options, maxErrors: LIMITS.variableErrors - 1 }
+    const { errors, coerced } = getVariableValues(schema, definitions, variables ?? {}, limits)
     if (errors) return refuse(...errors.map(toInputError))
     const fault = findRootFault(schema, document, operation, coerced)
     if (fault) return refuse(fault)
