@@ -110,8 +110,8 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const apps = new Set([app, callbackApp])
   for (const each of apps) opened.defer(() => each.close())
   // Functions, because with PORT=0 the port is known only once the server listens.
-  const url = () => toUrl(config, app)
-  const callbackUrl = () => toUrl(config, callbackApp)
+  const url = once(() => toUrl(config, app))
+  const callbackUrl = once(() => toUrl(config, callbackApp))
   const publicUrl = () => config.publicUrl ?? (mode === 'SANDBOX' ? callbackUrl() : null)
 
   // Random for each process: the embedded sandbox serves only its own gateway.
@@ -302,6 +302,12 @@ function createPictureBase(
 
 function isWildcard(host: string): boolean {
   return host === '0.0.0.0' || host === '::'
+}
+
+/** Reads a value at the first call and keeps it: a server that is closing no longer tells its port. */
+function once<T>(read: () => T): () => T {
+  let known: { readonly value: T } | undefined
+  return () => (known ??= { value: read() }).value
 }
 
 /** Under which URL the machine itself reaches a listening server. */

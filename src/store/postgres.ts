@@ -139,10 +139,13 @@ async function migrateLocked(db: Transaction<Database>): Promise<void> {
   await migrate(db, { id: sql`text collate "C"`, keepsCounts: false, schema: rows[0]?.schema ?? 'public' })
 }
 
-/** Whether PostgreSQL misses a schema or a table. */
+/** What PostgreSQL calls a schema, a table, a column, or an entry of its catalogue that is missing. */
+const GONE = ['3F000', '42P01', '42703', 'XX000']
+
+/** Whether PostgreSQL misses something that was there a moment ago. */
 function isGone(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined
-  return cause instanceof pg.DatabaseError && ['3F000', '42P01'].includes(cause.code ?? '')
+  return cause instanceof pg.DatabaseError && GONE.includes(cause.code ?? '')
 }
 
 /**
