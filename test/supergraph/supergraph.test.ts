@@ -254,7 +254,7 @@ describe('queries and mutations', () => {
   )
 
   test('there is a code for each number that the upstream is known to say', () => {
-    expect([...numbers].sort()).toEqual([400, 401, 402, 404, 422, 429, 455, 500, 501, 505])
+    expect([...numbers].sort()).toEqual([400, 401, 402, 404, 408, 422, 429, 433, 455, 500, 501, 505])
   })
 
   test.each([200, ...numbers])(
