@@ -149,7 +149,6 @@ export async function startService(config: Config, log: Logger, overrides: Overr
     limits: createRateLimits({ upstream: config.upstreamRate, owner: config.ownerRate }, createLimiter),
     budget,
     log,
-    alarm,
     outbox,
     sender,
     signer,

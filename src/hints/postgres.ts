@@ -30,8 +30,8 @@ const POOLED =
 
 /**
  * Hints over LISTEN and NOTIFY, on a connection of their own: a NOTIFY within every commit would take a lock of
- * the whole database. All replicas hear all hints. When the connection is lost it is made anew, and then everyone
- * is woken, since nobody knows what was missed; until then each watcher looks for itself at every re-assertion.
+ * the whole database. All replicas receive all hints. A lost connection is replaced, and then every listener is woken,
+ * because hints may have been missed. Until then each watcher re-reads at every re-assertion.
  */
 export async function openPostgresHints(options: PostgresHintsOptions): Promise<TaskHints & AsyncDisposable> {
   const { url, log, onHint, pollMs = POLL_MS } = options

@@ -85,7 +85,7 @@ export async function openRedisClient(
       () => clearTimeout(deadline),
     )
   }, CHECK_EVERY_MS)
-  // Without Redis the service starts as it goes on without.
+  // The service starts without Redis, as it continues without it.
   await redis.connect().catch(() => undefined)
   return {
     redis,

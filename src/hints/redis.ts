@@ -71,7 +71,7 @@ export async function openRedisHints({
       const late = pause(SUBSCRIBE_TIMEOUT_MS, true, { signal: timeout.signal }).catch(() => false)
       const isLate = await Promise.race([channel.subscribed.then(() => false), late])
       timeout.abort()
-      // Nobody knows what was missed until then.
+      // Hints may have been missed until then.
       if (isLate) void channel.subscribed.then(() => disposed || wake())
       return {
         [Symbol.dispose]() {

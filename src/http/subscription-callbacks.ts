@@ -209,7 +209,7 @@ function createFetcher(taken: ReadonlySet<string>, outbound: Outbound, log: Log)
   }
   return async (url, init) => {
     const message = JSON.parse(String(init?.body)) as Message
-    // Apollo's plugin goes on with the heartbeats of a subscription that could not begin; for a 404 it stops.
+    // Apollo's plugin keeps sending heartbeats for a subscription that could not begin; a 404 stops it.
     if (message.action === 'check' && !taken.has(toKey(url))) return new Response(null, { status: 404 })
     const body = formatErrors(message, log)
     if (message.action !== 'complete') return post(url, body)

@@ -24,7 +24,7 @@ export class SqlOutbox implements Outbox {
   add(taskId: string, url: string, now: number): Promise<boolean> {
     const { db } = this.#sql
     return this.#sql.transact(async (run) => {
-      // Nobody settles it meanwhile: what settles a task makes due what its outbox holds then.
+      // The row lock keeps the task from settling meanwhile: a settlement makes due only what the outbox holds then.
       const ofTask = db
         .selectFrom('task')
         .select(['version', 'owner', 'settled_at'])

@@ -267,8 +267,6 @@ export interface TaskDependencies {
   /** Counts all questions to the upstream about tasks. */
   readonly budget: PollBudget
   readonly log: Log
-  /** Wakes the polling worker. */
-  readonly alarm: Alarm
   readonly outbox: Outbox
   readonly sender: DeliverySender
   readonly signer: DeliverySigner

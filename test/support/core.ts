@@ -57,7 +57,6 @@ export async function openCore(
       clock,
     }),
   )
-  let rings = 0
   const tasks = createTasks({
     store,
     hints,
@@ -67,7 +66,6 @@ export async function openCore(
     limits: createRateLimits({ upstream: null, owner: null, ...rates }, createMemoryLimiter),
     budget: createPollBudget(clock, { ...POLICY, ...policy }.pollsPerSecond),
     log: silent,
-    alarm: { ring: () => void (rings += 1) },
     outbox,
     sender,
     signer: createDeliverySigner([{ owner: null, secret: SIGNING_SECRET }]),
@@ -82,7 +80,6 @@ export async function openCore(
     store,
     clock,
     tasks,
-    rings: () => rings,
     submit: (changes: Partial<SubmitInput> = {}) =>
       tasks.submit({
         owner: 'owner',

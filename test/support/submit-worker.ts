@@ -42,7 +42,6 @@ const tasks = createTasks({
   limits: createRateLimits({ upstream: null, owner: null }, createMemoryLimiter),
   budget: createPollBudget(systemClock, POLICY.pollsPerSecond),
   log,
-  alarm: { ring: () => undefined },
   policy: { ...POLICY, submitTimeoutMs: 10_000 },
   callbackUrl: () => null,
 })
