@@ -52,19 +52,34 @@ export default tseslint.config(
     'The core imports nothing outside src/tasks. State what you need as a port in tasks/ports.ts and let service.ts pass it in.',
   ),
   fence(
-    ['src/store/**', 'src/hints/**', 'src/limits/**', 'src/upstream/**', 'src/delivery/**'],
+    ['src/replicas/**', 'src/upstream/**', 'src/deliveries/**'],
     '^\\.\\./(?!tasks/|net/)',
-    'A port adapter knows the core and src/net, and nothing else of ours. Let service.ts pass in what comes from elsewhere.',
+    'An adapter imports the core and src/net only. Let service.ts pass in the rest.',
+  ),
+  fence(
+    ['src/store/*'],
+    '^\\.\\./(?!tasks/|deliveries/outbox)',
+    'The store implements the ports of the core and of deliveries/outbox.ts. Let service.ts pass in the rest.',
+  ),
+  fence(
+    ['src/store/sqlite/*'],
+    '^\\.\\./\\.\\./(?!tasks/)',
+    'The store implements the ports of the core. Let service.ts pass in the rest.',
   ),
   fence(
     ['src/graphql/**'],
-    '^\\.\\./(?!tasks/|net/)',
-    'GraphQL knows the core and src/net only. Transports (src/http) import it, never the other way round.',
+    '^\\.\\./(?!tasks/|deliveries/|net/)',
+    'GraphQL imports the core, deliveries and src/net only. Transports (src/http) import it, never the other way round.',
+  ),
+  fence(
+    ['src/fast/**'],
+    '^\\.\\./(?!tasks/|graphql/)',
+    'The fast path imports the core and GraphQL only, and only http/socket*.ts imports it.',
   ),
   fence(
     ['src/http/**'],
-    '^\\.\\./(?!tasks/|graphql/|net/)',
-    'A transport knows the core, GraphQL and src/net. Let service.ts pass in what comes from an adapter.',
+    '^\\.\\./(?!tasks/|graphql/|fast/|net/)',
+    'A transport imports the core, GraphQL, the fast path and src/net. Let service.ts pass in the rest.',
   ),
   fence(['src/net/**'], '^\\.\\./', 'src/net knows nothing else of ours: adapters import it.'),
   fence(
@@ -73,7 +88,7 @@ export default tseslint.config(
     'The sandbox plays the vendor: it must not know the gateway, or it would play along with its mistakes.',
   ),
   fence(
-    ['src/config.ts', 'src/settings.ts', 'src/logger.ts', 'src/system.ts'],
+    ['src/config.ts', 'src/settings.ts', 'src/log.ts', 'src/system.ts'],
     '^\\./(?!config|settings|tasks/)',
     'The ground floor imports only the core and config.ts.',
   ),

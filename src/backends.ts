@@ -1,24 +1,24 @@
 import { resolve } from 'node:path'
 import type { Pool } from 'pg'
 import type { Config } from './config.ts'
-import { createLocalHints, type LocalHints } from './hints/local.ts'
-import { openPostgresHints } from './hints/postgres.ts'
-import { openRedisHints } from './hints/redis.ts'
-import { openRedisClient } from './hints/redis-client.ts'
+import { createLocalHints, type LocalHints } from './replicas/local-hints.ts'
+import { openPostgresHints } from './replicas/postgres-hints.ts'
+import { openRedisHints } from './replicas/redis-hints.ts'
+import { openRedisClient } from './replicas/redis-client.ts'
 import {
   createMemoryLimiter,
   createPostgresLimiter,
   createRedisLimiter,
   type CreateLimiter,
-} from './limits/limiters.ts'
-import { createSharedPollBudget } from './limits/shared-poll-budget.ts'
+} from './replicas/limiters.ts'
+import { createSharedPollBudget } from './replicas/shared-poll-budget.ts'
 import { openPostgres } from './store/postgres.ts'
-import { DatabaseInUseError, lockService } from './store/service-lock.ts'
-import { openSqlite } from './store/sqlite.ts'
+import { DatabaseInUseError, lockService } from './store/sqlite/service-lock.ts'
+import { openSqlite } from './store/sqlite/open.ts'
 import type { Stores } from './store/stores.ts'
 import { StartError, toStartError } from './start-error.ts'
-import { createPollBudget, type PollBudget } from './tasks/poll-budget.ts'
-import type { Clock, Log, TaskHints } from './tasks/ports.ts'
+import { createPollBudget } from './replicas/poll-budget.ts'
+import type { Clock, Log, PollBudget, TaskHints } from './tasks/ports.ts'
 
 /** Connections that rate limits may take up at once. */
 const LIMITER_POOL_SIZE = 3

@@ -33,7 +33,7 @@ if (major < MINIMUM_NODE) {
 }
 
 async function main(config: import('./config.ts').Config, hints: readonly string[]): Promise<void> {
-  const { createLogger } = await import('./logger.ts')
+  const { createLogger } = await import('./log.ts')
   const log = createLogger(config.logLevel, process.stdout.isTTY)
   for (const hint of hints) log.warn(hint)
   const alone = process.argv[2] === 'sandbox'

@@ -3,25 +3,26 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { openBackends } from './backends.ts'
 import type { Config, SigningSecretConfig } from './config.ts'
-import { createDeliverySender } from './delivery/sender.ts'
-import { createDeliverySigner } from './delivery/signer.ts'
+import { createDeliveries } from './deliveries/deliveries.ts'
+import { createDeliverySender } from './deliveries/sender.ts'
+import { createDeliverySigner } from './deliveries/signer.ts'
 import { createContextFactory } from './graphql/context.ts'
 import { createPrepare } from './graphql/prepare.ts'
 import { createSchema } from './graphql/schema.ts'
 import { createRefusedOriginLog, toAllowedHosts } from './http/access.ts'
 import { createHttpApp, type HttpLimits } from './http/app.ts'
-import { createAuthenticate } from './http/auth.ts'
+import { createAuthenticate } from './http/authenticate.ts'
 import { createAuthRefusals } from './http/auth-refusals.ts'
-import { addCallbackRoute, toCallbackPath } from './http/callback-route.ts'
-import { createDoor } from './http/door.ts'
-import { addGraphqlRoute } from './http/graphql-route.ts'
-import { openGraphqlSocket } from './http/graphql-socket.ts'
-import { addHealthRoutes, addMetricsRoute } from './http/health-routes.ts'
+import { addCallbackRoute, toCallbackPath } from './http/callback.ts'
+import { createDoor } from './http/authorize.ts'
+import { addGraphqlRoute } from './http/graphql.ts'
+import { openGraphqlSocket } from './http/socket.ts'
+import { addHealthRoutes, addMetricsRoute } from './http/health.ts'
 import { createHttpStreams } from './http/http-streams.ts'
-import { addStreamRoute } from './http/stream-route.ts'
+import { addStreamRoute } from './http/sse.ts'
 import { createWatchTokens } from './http/watch-tokens.ts'
-import type { LocalHints } from './hints/local.ts'
-import { createRateLimits } from './limits/rate-limits.ts'
+import type { LocalHints } from './replicas/local-hints.ts'
+import { createRateLimits } from './replicas/rate-limits.ts'
 import { createMetrics } from './metrics.ts'
 import { createFetch } from './net/fetch.ts'
 import { createConnector } from './net/outbound.ts'
@@ -140,20 +141,29 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   )
   const alarm = createAlarm()
   const deliveryAlarm = createAlarm()
+  const limits = createRateLimits({ upstream: config.upstreamRate, owner: config.ownerRate }, createLimiter)
+  const deliveries = createDeliveries({
+    store,
+    outbox,
+    signer,
+    sender,
+    limits,
+    clock,
+    log,
+    deliverForMs: config.deliverForMs,
+    wake: () => deliveryAlarm.ring(),
+    onDelivery: metrics.onDelivery,
+  })
   const tasks = createTasks({
     store,
     hints,
     upscaler,
     clock,
     secrets: systemSecrets,
-    limits: createRateLimits({ upstream: config.upstreamRate, owner: config.ownerRate }, createLimiter),
+    limits,
     budget,
+    deliveries,
     log,
-    outbox,
-    sender,
-    signer,
-    deliveryAlarm,
-    onDelivery: metrics.onDelivery,
     policy: {
       deadlineMs: config.taskDeadlineMs,
       pollIntervalMs: config.pollIntervalMs,
@@ -166,7 +176,6 @@ export async function startService(config: Config, log: Logger, overrides: Overr
       confirmTimeoutMs: 3_000,
       pollsPerSecond: POLLS_PER_SECOND,
       confirmCallbacks: config.confirmCallbacks,
-      deliverForMs: config.deliverForMs,
       retentionMs: config.retentionMs,
     },
     callbackUrl(taskId, token) {
@@ -202,7 +211,7 @@ export async function startService(config: Config, log: Logger, overrides: Overr
     clock,
     refusals,
   })
-  const createContext = createContextFactory({ tasks, mode, callbackPolicy, watchTokens })
+  const createContext = createContextFactory({ tasks, deliveries, mode, callbackPolicy, watchTokens })
   const fetchKeys = createFetch(opened.use(connect()).open())
   const authenticate = createAuthenticate(config.auth, { log, refusals, fetchKeys })
   const graphql = { schema, prepare, log, createContext }
@@ -214,15 +223,15 @@ export async function startService(config: Config, log: Logger, overrides: Overr
   const routers = connect().open()
   opened.use(await addGraphqlRoute(app, { ...http, graphiql, subscriptionCallbackUrls, routers }))
   addStreamRoute(app, http)
-  const limits = { ownerSocketLimit, socketOperationLimit, guestSocketLimit }
-  const session = { authenticate, watchTokens, guestSockets, ...limits }
+  const socketLimits = { ownerSocketLimit, socketOperationLimit, guestSocketLimit }
+  const session = { authenticate, watchTokens, guestSockets, ...socketLimits }
   const sockets = opened.use(openGraphqlSocket(app.server, { ...graphql, ...session, access, clock }))
   await app.listen({ host: config.host, port: config.port })
   if (callbackApp !== app) await callbackApp.listen({ host: config.host, port: config.callbackPort ?? 0 })
   await sandbox?.resume()
   const workers = [
     startWorker('looking after tasks', tasks.reconcile, alarm, clock, log),
-    startWorker('delivering callbacks', tasks.deliver, deliveryAlarm, clock, log),
+    startWorker('delivering callbacks', deliveries.deliverDue, deliveryAlarm, clock, log),
   ]
   for (const worker of workers) opened.use(worker)
 

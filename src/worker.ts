@@ -1,4 +1,4 @@
-import type { Alarm, Clock, Log } from './tasks/ports.ts'
+import type { Clock, Log } from './tasks/ports.ts'
 
 /** How long a worker rests between rounds, unless it is woken: what replicas ask for is seen then, too. */
 const ROUND_MS = 1_000
@@ -9,12 +9,13 @@ export interface Worker extends AsyncDisposable {
 }
 
 /** An alarm, and the way to hear it. */
-export interface RingingAlarm extends Alarm {
+export interface Alarm {
+  ring(): void
   /** Resolves after so many milliseconds, or as soon as it rings; at once when it has rung since the last rest. */
   rest(ms: number, clock: Clock): Promise<void>
 }
 
-export function createAlarm(): RingingAlarm {
+export function createAlarm(): Alarm {
   let rung = false
   let wake: (() => void) | undefined
   return {
@@ -41,7 +42,7 @@ export function createAlarm(): RingingAlarm {
 export function startWorker(
   name: string,
   round: () => Promise<readonly Promise<void>[]>,
-  alarm: RingingAlarm,
+  alarm: Alarm,
   clock: Clock,
   log: Log,
 ): Worker {

@@ -138,7 +138,7 @@ async function findGateway(named: string | undefined): Promise<AsyncDisposable &
 async function startGateway(): Promise<AsyncDisposable & { readonly url: string }> {
   // Loaded only here: with a service that runs already, the demo has no use for them.
   const { readConfig } = await import('../src/config.ts')
-  const { createLogger } = await import('../src/logger.ts')
+  const { createLogger } = await import('../src/log.ts')
   const { startService } = await import('../src/service.ts')
   await using opened = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'upscale-demo-'))

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import DataLoader from 'dataloader'
 import type { GraphQLError } from 'graphql'
-import type { Delivery } from '../tasks/delivery.ts'
+import type { Deliveries } from '../deliveries/deliveries.ts'
+import type { Delivery } from '../deliveries/outbox.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 import type { WatchControl } from '../tasks/watch.ts'
@@ -57,6 +58,7 @@ export interface CallbackPolicy {
 export interface OperationContext extends Caller {
   /** The core. In the context, because a TypeGraphQL `subscribe` is no method and knows nothing else. */
   readonly tasks: Tasks
+  readonly deliveries: Deliveries
   readonly mode: 'LIVE' | 'SANDBOX'
   readonly callbackPolicy: CallbackPolicy
   /** Null: watch tokens are not configured. */
@@ -83,7 +85,7 @@ export function unauthenticated(message = 'A valid bearer token is required.'): 
   return requestError('UNAUTHENTICATED', message, { http: { status: 401 } })
 }
 
-type Shared = Pick<OperationContext, 'tasks' | 'mode' | 'callbackPolicy' | 'watchTokens'>
+type Shared = Pick<OperationContext, 'tasks' | 'deliveries' | 'mode' | 'callbackPolicy' | 'watchTokens'>
 
 /** Makes the contexts of a service. */
 export function createContextFactory(shared: Shared): CreateContext {
@@ -116,6 +118,10 @@ class LeanContext implements OperationContext {
     return this.shared.tasks
   }
 
+  get deliveries(): Deliveries {
+    return this.shared.deliveries
+  }
+
   get mode(): OperationContext['mode'] {
     return this.shared.mode
   }
@@ -140,7 +146,7 @@ class LeanContext implements OperationContext {
   loadDeliveries(taskId: string): Promise<readonly Delivery[]> {
     this.deliveryLoader ??= new DataLoader(
       async (ids) => {
-        const found = Map.groupBy(await this.tasks.deliveries(ids), (delivery) => delivery.taskId)
+        const found = Map.groupBy(await this.deliveries.list(ids), (delivery) => delivery.taskId)
         return ids.map((each) => found.get(each) ?? [])
       },
       // An operation may be a stream: what it shows must not be older than its event.

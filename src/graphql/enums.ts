@@ -1,6 +1,6 @@
 /** The GraphQL enums; their values are the core's own. */
 import { registerEnumType } from 'type-graphql'
-import { DELIVERY_STATES } from '../tasks/delivery.ts'
+import { DELIVERY_STATES } from '../deliveries/outbox.ts'
 import { CATALOGUE, UPSCALE_ERROR_CODES } from '../tasks/failure.ts'
 import { TASK_EVENT_SOURCES, TASK_STATUSES } from '../tasks/task.ts'
 

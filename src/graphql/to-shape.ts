@@ -1,5 +1,5 @@
 /** Core values in the shapes of the GraphQL types. */
-import type { Delivery } from '../tasks/delivery.ts'
+import type { Delivery } from '../deliveries/outbox.ts'
 import { CATALOGUE, toProblem, UPSCALE_ERROR_CODES, type Problem } from '../tasks/failure.ts'
 import type { TaskPosition } from '../tasks/ports.ts'
 import type { Submission } from '../tasks/submit.ts'

@@ -1,7 +1,7 @@
 /** The GraphQL types, decorated. What comes with a task or a page anyway costs nothing more (`@cost(weight: 0)`). Plain shapes: what they hold is made of core values by to-shape.ts. */
 import { Directive, Field, Float, ID, Int, ObjectType } from 'type-graphql'
 import type { Problem, UpscaleErrorCode } from '../tasks/failure.ts'
-import type { DeliveryState } from '../tasks/delivery.ts'
+import type { DeliveryState } from '../deliveries/outbox.ts'
 import type { TaskEventSource, TaskStatus } from '../tasks/task.ts'
 import { DateTime } from './date-time.ts'
 import {

@@ -137,8 +137,8 @@ export class UpscaleTaskResolver {
     @Arg('id', () => ID, { description: 'Our id of the task.' }) id: string,
     @Ctx() context: OperationContext,
   ): Promise<UpscaleTaskType> {
-    const { tasks, correlationId } = context
-    const task = await tasks.redeliver(requireOwner(context), id)
+    const { deliveries, correlationId } = context
+    const task = await deliveries.redeliver(requireOwner(context), id)
     if (task === undefined) throw taskNotFound(id)
     if ('code' in task) throw toProblemError(toProblem({ ...task, correlationId }, id))
     return toTaskShape(task)

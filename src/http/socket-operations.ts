@@ -11,7 +11,7 @@ import {
 import { MessageType, type Message, type SubscribePayload } from 'graphql-ws'
 import type { Caller, CreateContext, OperationContext } from '../graphql/context.ts'
 import { maskError, requestError, toPublicError } from '../graphql/errors.ts'
-import { runLive, type Live, type LiveArgs } from '../graphql/live.ts'
+import { runLive, type Live, type LiveArgs } from '../fast/live.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
 import type { SocketWire } from './socket-wire.ts'

@@ -2,7 +2,7 @@ import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import type { Log } from '../tasks/ports.ts'
-import { toTextFrame } from './text-frame.ts'
+import { toTextFrame } from '../fast/text-frame.ts'
 
 /** Bytes that may queue behind the message being sent. A client that leaves more unread is terminated. */
 const MAX_UNSENT_BYTES = 1024 * 1024

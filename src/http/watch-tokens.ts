@@ -2,7 +2,7 @@ import { hkdfSync } from 'node:crypto'
 import { errors, jwtVerify, SignJWT, type JWTVerifyOptions } from 'jose'
 import type { WatchTokens } from '../graphql/context.ts'
 import type { Clock } from '../tasks/ports.ts'
-import { MAX_TOKEN_LENGTH } from './auth.ts'
+import { MAX_TOKEN_LENGTH } from './authenticate.ts'
 import { toRefusalReason, type AuthRefusals, type RefusalReason } from './auth-refusals.ts'
 
 export interface WatchTokenOptions {

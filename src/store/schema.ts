@@ -1,4 +1,4 @@
-import type { DeliveryState } from '../tasks/delivery.ts'
+import type { DeliveryState } from '../deliveries/outbox.ts'
 import type { FailedBy, TaskStatus } from '../tasks/task.ts'
 
 /** The tables as Kysely sees them. Instants are Unix milliseconds; `images`, `failure` and `history` are JSON texts. */

@@ -1,4 +1,4 @@
-import type { Outbox } from '../tasks/delivery.ts'
+import type { Outbox } from '../deliveries/outbox.ts'
 import type { TaskStore } from '../tasks/ports.ts'
 
 /** Tasks, and what callers are owed about them, in one database. */

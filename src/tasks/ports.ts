@@ -1,7 +1,5 @@
 /** What the core needs of the world. Each method states its guarantee; adapters are held to it by test/contract. */
-import type { DeliverySender, DeliverySigner, Outbox } from './delivery.ts'
 import type { FailureCause } from './failure.ts'
-import type { PollBudget } from './poll-budget.ts'
 import type { Picture, TaskStatus, UpscaleTask } from './task.ts'
 
 /** How far the clocks of replicas may differ. A row scheduled more than this after now means that a clock was set back. */
@@ -225,8 +223,6 @@ export interface TaskPolicy {
   readonly pollsPerSecond: number
   /** True: a callback's success counts only once record-info agrees. */
   readonly confirmCallbacks: boolean
-  /** How long a delivery is retried before it is given up. */
-  readonly deliverForMs: number
   /** How long settled tasks are kept; null: for ever. */
   readonly retentionMs: number | null
 }
@@ -251,9 +247,22 @@ export interface RateLimits {
   upstream(now: number): Promise<RateBudget | null>
 }
 
-/** Wakes a worker, when there is something to do before its time. */
-export interface Alarm {
-  ring(): void
+/** Limits the polls of all tasks in any second. */
+export interface PollBudget {
+  /** Takes up to `wanted` polls and returns how many it got. Callers of `wait` have priority. */
+  take(wanted: number): Promise<number>
+  /** Returns polls that were taken and not made. */
+  giveBack(count: number): Promise<void>
+  /** Waits for one poll; false if none was free within `timeoutMs`. */
+  wait(timeoutMs: number): Promise<boolean>
+}
+
+/** Deliveries to callers' own servers, as far as tasks know them. */
+export interface DeliveryQueue {
+  /** Adds a callback URL to a task, due now if the task has settled; no effect if it exists. False: the task has its maximum. */
+  add(task: UpscaleTask, url: string): Promise<boolean>
+  /** Starts due deliveries now instead of at the next round of the worker. */
+  wake(): void
 }
 
 /** Everything the core is built from. */
@@ -264,16 +273,9 @@ export interface TaskDependencies {
   readonly clock: Clock
   readonly secrets: Secrets
   readonly limits: RateLimits
-  /** Counts all questions to the upstream about tasks. */
   readonly budget: PollBudget
+  readonly deliveries: DeliveryQueue
   readonly log: Log
-  readonly outbox: Outbox
-  readonly sender: DeliverySender
-  readonly signer: DeliverySigner
-  /** Wakes the delivery worker. */
-  readonly deliveryAlarm: Alarm
-  /** Told how each attempt to deliver ended. */
-  readonly onDelivery?: (outcome: string) => void
   readonly policy: TaskPolicy
   /** The URL under which the upstream reaches the callback handler for this task; null when it cannot. */
   callbackUrl(taskId: string, token: string): string | null

@@ -1,4 +1,4 @@
-import { applyReport, type Report } from './apply-report.ts'
+import { applyReport, type Report } from './transitions.ts'
 import type { TaskDependencies } from './ports.ts'
 import type { UpscaleTask } from './task.ts'
 
@@ -20,8 +20,8 @@ export class UnknownTaskError extends Error {
 export function createReporter({
   store,
   log,
-  deliveryAlarm,
-}: Pick<TaskDependencies, 'store' | 'log' | 'deliveryAlarm'>): Reporter {
+  deliveries,
+}: Pick<TaskDependencies, 'store' | 'log' | 'deliveries'>): Reporter {
   return async (given, report) => {
     const taskId = typeof given === 'string' ? given : given.id
     // The given task may be stale. Then the update is beaten, and the next round reads again.
@@ -36,7 +36,7 @@ export function createReporter({
       if (next === undefined || outcome === 'beaten') continue
       const { status, version, upstreamTaskId, polls, failure } = next
       log.info({ taskId, status, version, upstreamTaskId, polls, failure, report: report.kind }, 'task moved')
-      if (outcome === 'owed') deliveryAlarm.ring()
+      if (outcome === 'owed') deliveries.wake()
       return next
     }
   }

@@ -1,5 +1,4 @@
-import type { PollBudget } from './poll-budget.ts'
-import type { Lookup, TaskDependencies } from './ports.ts'
+import type { Lookup, PollBudget, TaskDependencies } from './ports.ts'
 
 /** Polls record-info while a callback waits; `unavailable` when no answer came in time. */
 export type SharedLookup = (upstreamTaskId: string, correlationId: string) => Promise<Lookup>

@@ -1,10 +1,10 @@
-import type { Report } from './apply-report.ts'
+import type { Report } from './transitions.ts'
 import { awaitAnswer } from './await-answer.ts'
 import { toFailure, type Failure } from './failure.ts'
 import { UnconfirmedError, type IdempotencyKey, type SubmitAnswer, type TaskDependencies } from './ports.ts'
 import type { Reporter } from './report.ts'
-import { holdAnswer, persist, undoInsert, type SubmitLife } from './submit-persistence.ts'
-import { isSettled, type Picture, type UpscaleTask } from './task.ts'
+import { holdAnswer, persist, undoInsert, type SubmitLife } from './submit-retry.ts'
+import { type Picture, type UpscaleTask } from './task.ts'
 
 export interface SubmitInput extends Picture {
   readonly owner: string
@@ -65,7 +65,8 @@ export async function submitTask(
       const failure = { ...toFailure('IDEMPOTENCY_KEY_REUSED'), correlationId }
       return { task: null, failure, failedTaskId: null, replayed: false }
     }
-    if (callBackUrl !== null) await addCallback(deps, insertion.existing, callBackUrl)
+    if (callBackUrl !== null && !(await deps.deliveries.add(insertion.existing, callBackUrl)))
+      throw new TooManyCallbacksError('The task has the maximum number of callback URLs')
     return toSubmission(await awaitAnswer(deps, insertion.existing, life.ending), true)
   }
 
@@ -75,16 +76,6 @@ export async function submitTask(
   // If the store fails now, only this line links the payment to the task.
   deps.log.info({ taskId: task.id, correlationId, answer }, 'the upstream has answered')
   return toSubmission(await persist(deps, report, task, toReport(deps, answer, correlationId), run), false)
-}
-
-async function addCallback(
-  { outbox, deliveryAlarm, clock }: TaskDependencies,
-  task: UpscaleTask,
-  url: string,
-): Promise<void> {
-  if (!(await outbox.add(task.id, url, clock.now())))
-    throw new TooManyCallbacksError('The task has five callback URLs')
-  if (isSettled(task)) deliveryAlarm.ring()
 }
 
 function toReport({ clock, policy }: TaskDependencies, answer: SubmitAnswer, correlationId: string): Report {

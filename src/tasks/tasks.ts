@@ -1,10 +1,8 @@
 import { createCreditsReader } from './credits.ts'
-import { createDeliverRound } from './deliver.ts'
-import type { Delivery } from './delivery.ts'
-import type { CallbackNews, RateBudget, RateRefusal, TaskDependencies, TaskListQuery } from './ports.ts'
-import { receiveCallback, type Receipt } from './receive.ts'
-import { reconcile } from './reconcile.ts'
-import { createReporter, type Reporter } from './report.ts'
+import type { CallbackNews, RateBudget, TaskDependencies, TaskListQuery } from './ports.ts'
+import { receiveCallback, type Receipt } from './callback.ts'
+import { reconcile } from './poll.ts'
+import { createReporter } from './report.ts'
 import { createSharedLookup } from './shared-lookup.ts'
 import { submitTask, type Submission, type SubmitInput } from './submit.ts'
 import type { UpscaleTask } from './task.ts'
@@ -14,8 +12,6 @@ import { watchTask, type Watch, type WatchRequest } from './watch.ts'
 export interface Tasks {
   /** Submits an upscale, or returns the existing task of the request. */
   submit(input: SubmitInput): Promise<Submission>
-  /** Applies a report; the only way a task changes. Rejects with UnknownTaskError. */
-  report: Reporter
   /** Any owner's task, for the callback handler and the reconciler; undefined when unknown. */
   find(id: string): Promise<UpscaleTask | undefined>
   /** An owner's task; undefined when unknown or another owner's: callers cannot distinguish the two. */
@@ -34,15 +30,6 @@ export interface Tasks {
   receive(task: UpscaleTask, news: CallbackNews, correlationId: string): Promise<Receipt>
   /** One round of deadlines, polls and retention. Resolves to the polls it started. */
   reconcile(): Promise<Promise<void>[]>
-  /** The deliveries of these tasks, of any owner, in the order in which they were added. */
-  deliveries(taskIds: readonly string[]): Promise<Delivery[]>
-  /**
-   * Restarts all deliveries of an owner's task; undefined when unknown or another owner's. A refusal when the owner has sent
-   * too many requests.
-   */
-  redeliver(owner: string, id: string): Promise<UpscaleTask | RateRefusal | undefined>
-  /** Starts due deliveries. Resolves to the attempts it started. */
-  deliver(): Promise<Promise<void>[]>
   /** Resolves when all running submits and callbacks have finished; replays stop waiting at once. */
   drained(): Promise<void>
   /** Aborts retries and polls; they release their leases to other replicas. */
@@ -66,15 +53,13 @@ export function createTasks(deps: TaskDependencies): Tasks {
     cut: cut.signal,
     background: (work: Promise<void>) => void track(work),
   }
-  const get = async (owner: string, id: string) => {
-    const task = await deps.store.read(id)
-    return task?.owner === owner ? task : undefined
-  }
   return {
-    report,
     submit: (input) => track(submitTask(deps, report, input, life)),
     find: (id) => deps.store.read(id),
-    get,
+    async get(owner, id) {
+      const task = await deps.store.read(id)
+      return task?.owner === owner ? task : undefined
+    },
     async getMany(owner, ids) {
       return (await deps.store.readMany(ids)).filter((task) => task.owner === owner)
     },
@@ -85,17 +70,6 @@ export function createTasks(deps: TaskDependencies): Tasks {
     receive: (task, news, correlationId) =>
       track(receiveCallback(deps, report, lookup, task, news, correlationId)),
     reconcile: () => reconcile(deps, report, budget, cut.signal),
-    deliveries: (taskIds) => deps.outbox.list(taskIds),
-    async redeliver(owner, id) {
-      const task = await get(owner, id)
-      if (task === undefined) return undefined
-      const refusal = await deps.limits.takeOwn(owner)
-      if (refusal !== null) return refusal
-      await deps.outbox.redeliver(id, deps.clock.now())
-      deps.deliveryAlarm.ring()
-      return task
-    },
-    deliver: createDeliverRound(deps),
     async drained() {
       ending.abort()
       while (running.size > 0) await Promise.all(running)

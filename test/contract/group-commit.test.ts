@@ -6,7 +6,7 @@ import { constants, DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import type { Kysely } from 'kysely'
 import type { Database } from '../../src/store/schema.ts'
-import { createSqlite } from '../../src/store/sqlite-dialect.ts'
+import { createSqlite } from '../../src/store/sqlite/dialect.ts'
 
 let folder: string
 let reader: DatabaseSync

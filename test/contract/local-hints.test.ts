@@ -1,4 +1,4 @@
-import { createLocalHints } from '../../src/hints/local.ts'
+import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { describeTaskHints } from './task-hints.ts'
 
 describeTaskHints('Local hints', () =>

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
-import { createLocalHints } from '../../src/hints/local.ts'
-import type { Delivery } from '../../src/tasks/delivery.ts'
+import { createLocalHints } from '../../src/replicas/local-hints.ts'
+import type { Delivery } from '../../src/deliveries/outbox.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { newTask } from '../support/new-task.ts'
 import type { OpenStores, Stores } from './task-store.ts'

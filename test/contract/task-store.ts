@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
-import type { Outbox } from '../../src/tasks/delivery.ts'
+import type { Outbox } from '../../src/deliveries/outbox.ts'
 import type { TaskHints, TaskStore } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { newTask } from '../support/new-task.ts'

@@ -1,8 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { Webhook } from 'standardwebhooks'
-import { createDeliverySender } from '../../src/delivery/sender.ts'
-import { createDeliverySigner } from '../../src/delivery/signer.ts'
+import { createDeliverySender } from '../../src/deliveries/sender.ts'
+import { createDeliverySigner } from '../../src/deliveries/signer.ts'
 import { createConnector } from '../../src/net/outbound.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import {
@@ -85,7 +85,7 @@ describe('a receiver', () => {
   test.each([60 * SECOND, 24 * HOUR])(
     'that always fails is tried for %i ms, and then given up',
     async (deliverForMs) => {
-      await using core = await openCore({ deliverForMs })
+      await using core = await openCore({}, {}, { deliverForMs })
       await using receiver = await startReceiver()
       receiver.onCreate = text(500, '')
       const task = await settled(core, receiver.url)
@@ -135,7 +135,7 @@ describe('a receiver', () => {
     for (let n = 0; n < 25; n += 1) await settled(core, `${other.url}/${n}`)
     const seen: number[] = []
     for (let delivered = 25; delivered < 75;) {
-      const attempts = await core.tasks.deliver()
+      const attempts = await core.deliveries.deliverDue()
       if (attempts.length === 0) throw new Error('Nothing is delivered')
       while (receiver.received.length + other.received.length < delivered + attempts.length) await turn()
       delivered += attempts.length
@@ -223,7 +223,7 @@ describe('a receiver', () => {
     const held: (() => void)[] = []
     slow.onCreate = (response) => void held.push(() => response.end())
     for (let n = 0; n < 60; n += 1) await settled(core, `${slow.url}/${n}`)
-    const first = await core.tasks.deliver()
+    const first = await core.deliveries.deliverDue()
     while (slow.received.length < first.length) await turn()
     expect(first.length).toBeGreaterThanOrEqual(16)
     expect(first.length).toBeLessThanOrEqual(24)
@@ -261,7 +261,7 @@ test('an owner whose receivers are all slow, on however many hosts, holds up no 
     for (let n = 0; n < 15; n += 1) await settle('mallory', `${slow.url}/${n}`)
   }
   await settle('alice', quick.url)
-  const started = await core.tasks.deliver()
+  const started = await core.deliveries.deliverDue()
   while (quick.received.length === 0) await turn()
   expect(started.length).toBeGreaterThanOrEqual(101)
   expect(started.length).toBeLessThanOrEqual(108)
@@ -369,7 +369,7 @@ describe('what is told', () => {
     const held = Promise.withResolvers<() => void>()
     receiver.onCreate = (response) => held.resolve(() => response.writeHead(500).end())
     const failed = await settled(core, receiver.url, true)
-    const attempts = await core.tasks.deliver()
+    const attempts = await core.deliveries.deliverDue()
     const release = await held.promise
     const outcome = { kind: 'succeeded', imageUrls: [RESULT] } as const
     await core.tasks.receive(failed, { upstreamTaskId: 'upstream-1', outcome }, 'c')
@@ -523,7 +523,7 @@ test('a delivery that is cut short because the service ends counts for nothing, 
   const asked = Promise.withResolvers<void>()
   receiver.onCreate = () => asked.resolve()
   const task = await settled(core, receiver.url)
-  const attempts = await core.tasks.deliver()
+  const attempts = await core.deliveries.deliverDue()
   await asked.promise
   core.endDeliveries()
   await Promise.all(attempts)

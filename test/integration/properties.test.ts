@@ -1,10 +1,10 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { createLocalHints } from '../../src/hints/local.ts'
-import { openSqlite } from '../../src/store/sqlite.ts'
+import { createLocalHints } from '../../src/replicas/local-hints.ts'
+import { openSqlite } from '../../src/store/sqlite/open.ts'
 import type { TaskHints } from '../../src/tasks/ports.ts'
 import { createReporter } from '../../src/tasks/report.ts'
-import { applyReport, type Report } from '../../src/tasks/apply-report.ts'
+import { applyReport, type Report } from '../../src/tasks/transitions.ts'
 import { isSettled, type UpscaleTask } from '../../src/tasks/task.ts'
 import { watchTask } from '../../src/tasks/watch.ts'
 import { ManualClock } from '../support/clock.ts'
@@ -145,8 +145,8 @@ describe('whatever becomes of hints and connections', () => {
         const clock = new ManualClock()
         await using stores = await openSqlite(`${dir.path}/${file}.db`, hints)
         const { store } = stores
-        const deliveryAlarm = { ring: () => undefined }
-        const tell = createReporter({ store, deliveryAlarm, log: silent })
+        const deliveries = { add: () => Promise.resolve(true), wake: () => undefined }
+        const tell = createReporter({ store, deliveries, log: silent })
         const { id } = newTask()
         await store.insert(newTask({ id, deadlineAt: 0 }), {})
 

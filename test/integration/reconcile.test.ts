@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { createLocalHints } from '../../src/hints/local.ts'
+import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { openCore } from '../support/core.ts'
 import { json, text, type Answer } from '../support/scripted-upstream.ts'

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { expect, test } from '@jest/globals'
-import { openRedisClient } from '../../src/hints/redis-client.ts'
+import { openRedisClient } from '../../src/replicas/redis-client.ts'
 
 test('a server that closes connections without an answer is reported with the settings to check', async () => {
   // What a server does that wants TLS, or that is not Redis.

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { createLocalHints } from '../../src/hints/local.ts'
-import { openSqlite } from '../../src/store/sqlite.ts'
+import { createLocalHints } from '../../src/replicas/local-hints.ts'
+import { openSqlite } from '../../src/store/sqlite/open.ts'
 import type { TaskHints } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { watchTask, type WatchControl, type WatchEvent, type WatchRequest } from '../../src/tasks/watch.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import pg from 'pg'
-import { createLocalHints } from '../../src/hints/local.ts'
+import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { toListQuery } from '../../src/store/list-query.ts'
 import type { Database } from '../../src/store/schema.ts'
 import type { Stores } from '../../src/store/stores.ts'

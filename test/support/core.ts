@@ -1,13 +1,14 @@
-import { createDeliverySender } from '../../src/delivery/sender.ts'
-import { createDeliverySigner } from '../../src/delivery/signer.ts'
-import { createLocalHints } from '../../src/hints/local.ts'
-import { createMemoryLimiter } from '../../src/limits/limiters.ts'
+import { createDeliveries } from '../../src/deliveries/deliveries.ts'
+import { createDeliverySender } from '../../src/deliveries/sender.ts'
+import { createDeliverySigner } from '../../src/deliveries/signer.ts'
+import { createLocalHints } from '../../src/replicas/local-hints.ts'
+import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
 import { createConnector } from '../../src/net/outbound.ts'
-import { createRateLimits, type RatePolicy } from '../../src/limits/rate-limits.ts'
+import { createRateLimits, type RatePolicy } from '../../src/replicas/rate-limits.ts'
 import { systemSecrets } from '../../src/system.ts'
 import type { Stores } from '../../src/store/stores.ts'
 import type { TaskHints, TaskPolicy } from '../../src/tasks/ports.ts'
-import { createPollBudget } from '../../src/tasks/poll-budget.ts'
+import { createPollBudget } from '../../src/replicas/poll-budget.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
 import type { SubmitInput } from '../../src/tasks/submit.ts'
 import { createUpscaler } from '../../src/upstream/upscaler.ts'
@@ -22,6 +23,7 @@ const silent = { info: () => undefined, warn: () => undefined, error: () => unde
 
 export interface CoreOptions {
   readonly deliveryTimeoutMs?: number
+  readonly deliverForMs?: number
   /** Opens the stores in another way than the service does. */
   readonly open?: (database: TestDatabase, hints: TaskHints) => Promise<Stores>
 }
@@ -30,7 +32,7 @@ export interface CoreOptions {
 export async function openCore(
   policy: Partial<TaskPolicy> = {},
   rates: Partial<RatePolicy> = {},
-  { deliveryTimeoutMs = 20_000, open }: CoreOptions = {},
+  { deliveryTimeoutMs = 20_000, deliverForMs = 86_400_000, open }: CoreOptions = {},
 ) {
   await using opened = new AsyncDisposableStack()
   const database = opened.use(await openTestDatabase())
@@ -57,19 +59,28 @@ export async function openCore(
       clock,
     }),
   )
+  const limits = createRateLimits({ upstream: null, owner: null, ...rates }, createMemoryLimiter)
+  const deliveries = createDeliveries({
+    store,
+    outbox,
+    sender,
+    signer: createDeliverySigner([{ owner: null, secret: SIGNING_SECRET }]),
+    limits,
+    clock,
+    log: silent,
+    deliverForMs,
+    wake: () => undefined,
+  })
   const tasks = createTasks({
     store,
     hints,
     upscaler,
     clock,
     secrets: systemSecrets,
-    limits: createRateLimits({ upstream: null, owner: null, ...rates }, createMemoryLimiter),
+    limits,
     budget: createPollBudget(clock, { ...POLICY, ...policy }.pollsPerSecond),
     log: silent,
-    outbox,
-    sender,
-    signer: createDeliverySigner([{ owner: null, secret: SIGNING_SECRET }]),
-    deliveryAlarm: { ring: () => undefined },
+    deliveries,
     policy: { ...POLICY, ...policy },
     callbackUrl: (id, token) => `http://gateway.example.com/${id}/${token}`,
   })
@@ -80,6 +91,7 @@ export async function openCore(
     store,
     clock,
     tasks,
+    deliveries,
     submit: (changes: Partial<SubmitInput> = {}) =>
       tasks.submit({
         owner: 'owner',
@@ -97,7 +109,7 @@ export async function openCore(
     endDeliveries: () => sender[Symbol.dispose](),
     /** One round of deliveries, to the end of the attempts it started; says how many there were. */
     async deliver() {
-      const attempts = await tasks.deliver()
+      const attempts = await deliveries.deliverDue()
       await Promise.all(attempts)
       return attempts.length
     },

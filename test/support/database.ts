@@ -1,7 +1,7 @@
 import { DatabaseSync } from 'node:sqlite'
 import pg from 'pg'
 import { openPostgres } from '../../src/store/postgres.ts'
-import { openSqlite } from '../../src/store/sqlite.ts'
+import { openSqlite } from '../../src/store/sqlite/open.ts'
 import type { Stores } from '../../src/store/stores.ts'
 import type { TaskHints } from '../../src/tasks/ports.ts'
 import { openTestSchema, TEST_DATABASE_URL } from './postgres.ts'

@@ -13,6 +13,5 @@ export const POLICY: TaskPolicy = {
   confirmTimeoutMs: 3_000,
   pollsPerSecond: 5,
   confirmCallbacks: false,
-  deliverForMs: 86_400_000,
   retentionMs: null,
 }

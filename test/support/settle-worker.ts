@@ -1,6 +1,6 @@
 /** Commits a settled task that owes a callback, in a process of its own that never delivers: see kill.test.ts. */
-import { createLocalHints } from '../../src/hints/local.ts'
-import { openSqlite } from '../../src/store/sqlite.ts'
+import { createLocalHints } from '../../src/replicas/local-hints.ts'
+import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { newTask } from './new-task.ts'
 
 const [file = '', callBackUrl = ''] = process.argv.slice(2)

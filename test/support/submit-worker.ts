@@ -1,13 +1,11 @@
 /** Opens a store in a process of its own and submits the same request many times at once: see two-processes.test.ts. */
-import { createDeliverySender } from '../../src/delivery/sender.ts'
-import { createDeliverySigner } from '../../src/delivery/signer.ts'
-import { createLocalHints } from '../../src/hints/local.ts'
-import { createMemoryLimiter } from '../../src/limits/limiters.ts'
+import { createLocalHints } from '../../src/replicas/local-hints.ts'
+import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
 import { createConnector } from '../../src/net/outbound.ts'
-import { createRateLimits } from '../../src/limits/rate-limits.ts'
-import { openSqlite } from '../../src/store/sqlite.ts'
+import { createRateLimits } from '../../src/replicas/rate-limits.ts'
+import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { systemClock, systemSecrets } from '../../src/system.ts'
-import { createPollBudget } from '../../src/tasks/poll-budget.ts'
+import { createPollBudget } from '../../src/replicas/poll-budget.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
 import { createUpscaler } from '../../src/upstream/upscaler.ts'
 import { POLICY } from './policy.ts'
@@ -26,15 +24,7 @@ using upscaler = createUpscaler({
 })
 const tasks = createTasks({
   store: stores.store,
-  outbox: stores.outbox,
-  sender: createDeliverySender({
-    timeoutMs: 500,
-    allowedHosts: [],
-    connector: createConnector(),
-    clock: systemClock,
-  }),
-  signer: createDeliverySigner([]),
-  deliveryAlarm: { ring: () => undefined },
+  deliveries: { add: () => Promise.resolve(false), wake: () => undefined },
   hints,
   upscaler,
   clock: systemClock,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { toFailure, toUpstreamFailure, UPSCALE_ERROR_CODES, type Failure } from '../../src/tasks/failure.ts'
-import { applyReport, toDueAt, type Report } from '../../src/tasks/apply-report.ts'
+import { applyReport, toDueAt, type Report } from '../../src/tasks/transitions.ts'
 import { isUncharged, TASK_STATUSES, type TaskStatus, type UpscaleTask } from '../../src/tasks/task.ts'
 
 const CREATED = Date.parse('2026-01-01T00:00:00Z')

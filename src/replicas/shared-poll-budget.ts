@@ -1,6 +1,5 @@
 import { RateLimiterRes } from 'rate-limiter-flexible'
-import type { PollBudget } from '../tasks/poll-budget.ts'
-import type { Clock } from '../tasks/ports.ts'
+import type { Clock, PollBudget } from '../tasks/ports.ts'
 import type { CreateLimiter } from './limiters.ts'
 
 const KEY = 'polls'

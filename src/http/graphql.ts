@@ -20,10 +20,10 @@ import { requestError, toHttpStatus, toPublicError, withCode } from '../graphql/
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Outbound } from '../net/outbound.ts'
 import type { Log } from '../tasks/ports.ts'
-import type { Door } from './door.ts'
+import type { Door } from './authorize.ts'
 import { PAGE_POLICY, renderPage } from './graphiql-page.ts'
 import type { HttpStreams } from './http-streams.ts'
-import { createSubscriptionCallbacks, type SubscriptionCallbacks } from './subscription-callbacks.ts'
+import { createSubscriptionCallbacks, type SubscriptionCallbacks } from './router-callbacks.ts'
 
 export interface GraphqlRoute {
   readonly schema: GraphQLSchema

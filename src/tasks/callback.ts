@@ -1,4 +1,4 @@
-import type { Report } from './apply-report.ts'
+import type { Report } from './transitions.ts'
 import { toImages } from './images.ts'
 import type { CallbackNews, Lookup, TaskDependencies } from './ports.ts'
 import type { Reporter } from './report.ts'

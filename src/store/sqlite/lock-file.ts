@@ -1,5 +1,5 @@
 import { DatabaseSync } from 'node:sqlite'
-import { retryBusy } from './sqlite-busy.ts'
+import { retryBusy } from './busy.ts'
 
 /**
  * Locks a file, which is created when missing. The system releases the lock when the process ends, even by kill -9.

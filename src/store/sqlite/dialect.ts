@@ -13,9 +13,9 @@ import {
 } from 'kysely'
 import { LRUCache } from 'lru-cache'
 import { GroupCommit, type GroupCommitOptions } from './group-commit.ts'
-import type { Database } from './schema.ts'
-import type { Run, Sql } from './sql.ts'
-import { retryBusy } from './sqlite-busy.ts'
+import type { Database } from '../schema.ts'
+import type { Run, Sql } from '../sql.ts'
+import { retryBusy } from './busy.ts'
 
 /** Statements kept prepared; they differ by how many values a list has. */
 const MAX_STATEMENTS = 300

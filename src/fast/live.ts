@@ -8,8 +8,8 @@ import {
   type ExecutionResult,
 } from 'graphql'
 import { compileQuery, isCompiledQuery } from 'graphql-jit'
-import type { OperationContext } from './context.ts'
-import { toPublicError } from './errors.ts'
+import type { OperationContext } from '../graphql/context.ts'
+import { toPublicError } from '../graphql/errors.ts'
 import type { Log } from '../tasks/ports.ts'
 import type { Watch, WatchEvent } from '../tasks/watch.ts'
 

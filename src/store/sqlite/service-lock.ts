@@ -1,7 +1,7 @@
 import { mkdir, realpath } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { lockFile } from './lock-file.ts'
-import { DatabaseLockedError } from './sqlite-busy.ts'
+import { DatabaseLockedError } from './busy.ts'
 
 /** A process that is just ending still holds its lock. */
 const LOCK_TIMEOUT_MS = 500

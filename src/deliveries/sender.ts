@@ -4,7 +4,7 @@ import { PrivateAddressError } from '../net/guard.ts'
 import type { Connector } from '../net/outbound.ts'
 import { isPublicAddress } from '../net/public-address.ts'
 import { parseRetryAfter } from '../net/retry-after.ts'
-import type { DeliveryAnswer, DeliverySender } from '../tasks/delivery.ts'
+import type { DeliveryAnswer, DeliverySender } from './outbox.ts'
 import type { Clock } from '../tasks/ports.ts'
 
 export interface DeliverySenderOptions {

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Log, TaskHints } from '../tasks/ports.ts'
-import { createLocalHints } from './local.ts'
+import { createLocalHints } from './local-hints.ts'
 import { openPostgresLink, type PostgresLink } from './postgres-link.ts'
 
 export interface PostgresHintsOptions {

@@ -1,5 +1,5 @@
 import { Webhook } from 'standardwebhooks'
-import type { DeliverySigner } from '../tasks/delivery.ts'
+import type { DeliverySigner } from './outbox.ts'
 
 /** A secret in the form of Standard Webhooks (`whsec_` and Base64); `owner` null: for all who have none of their own. */
 export interface SigningSecret {

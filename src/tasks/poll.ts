@@ -1,8 +1,7 @@
-import { LATE_POLL_EVERY_MS, toDueAt, type Report } from './apply-report.ts'
+import { LATE_POLL_EVERY_MS, toDueAt, type Report } from './transitions.ts'
 import { toFailure } from './failure.ts'
 import { toImages } from './images.ts'
-import type { PollBudget } from './poll-budget.ts'
-import type { Lookup, Schedule, TaskDependencies, TaskPolicy } from './ports.ts'
+import type { Lookup, PollBudget, Schedule, TaskDependencies, TaskPolicy } from './ports.ts'
 import type { Reporter } from './report.ts'
 import { isSettled, type UpscaleTask } from './task.ts'
 

@@ -1,5 +1,5 @@
 /** The write side of a submit: retries on a failing store. */
-import type { Report } from './apply-report.ts'
+import type { Report } from './transitions.ts'
 import { toFailure } from './failure.ts'
 import type { TaskDependencies } from './ports.ts'
 import { UnknownTaskError, type Reporter } from './report.ts'

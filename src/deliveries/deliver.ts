@@ -1,7 +1,7 @@
-import { toDeliveryBody } from './delivery-body.ts'
-import { createTally } from './delivery-room.ts'
-import type { Attempt, Delivery, DeliveryAnswer, Outbox } from './delivery.ts'
-import type { TaskDependencies } from './ports.ts'
+import { toDeliveryBody } from './body.ts'
+import { createTally } from './running.ts'
+import type { Attempt, Delivery, DeliveryAnswer, Outbox } from './outbox.ts'
+import type { DeliveryDependencies } from './deliveries.ts'
 
 /** The wait after each failed attempt; later attempts use the last one. */
 const RETRY_AFTER_MS = [5_000, 30_000, 120_000, 600_000, 3_600_000, 21_600_000]
@@ -17,14 +17,14 @@ const MAX_RUNNING_PER_HOST = 16
 const MAX_RUNNING_PER_OWNER = 100
 const MAX_RUNNING = 1_000
 
-export type DeliverRound = () => Promise<Promise<void>[]>
+export type DeliverDue = () => Promise<Promise<void>[]>
 
 /**
  * Makes a function that starts every due delivery within the limits above. It resolves to the started attempts, which end
  * by themselves and never reject.
  */
-export function createDeliverRound(deps: TaskDependencies): DeliverRound {
-  const { outbox, clock, log, deliveryAlarm } = deps
+export function createDeliverDue(deps: DeliveryDependencies): DeliverDue {
+  const { outbox, clock, log, wake } = deps
   const hosts = createTally(MAX_RUNNING_PER_HOST)
   const owners = createTally(MAX_RUNNING_PER_OWNER)
   let running = 0
@@ -47,7 +47,7 @@ export function createDeliverRound(deps: TaskDependencies): DeliverRound {
       hosts.remove(host)
       owners.remove(owner)
       // Other deliveries may wait for a free place.
-      if (wasFull) deliveryAlarm.ring()
+      if (wasFull) wake()
     }
   }
   return async () => {
@@ -68,8 +68,8 @@ export function createDeliverRound(deps: TaskDependencies): DeliverRound {
 }
 
 /** One attempt: reads, signs, sends, records. Resolves to the status of the answer; null: no answer. */
-async function deliver(deps: TaskDependencies, delivery: Delivery): Promise<number | null> {
-  const { store, outbox, signer, sender, clock, log, policy } = deps
+async function deliver(deps: DeliveryDependencies, delivery: Delivery): Promise<number | null> {
+  const { store, outbox, signer, sender, clock, log, deliverForMs } = deps
   const task = await store.read(delivery.taskId)
   if (task === undefined) return null
   // The task has moved on since: its latest state is delivered, under that state's own id.
@@ -82,7 +82,7 @@ async function deliver(deps: TaskDependencies, delivery: Delivery): Promise<numb
       : await sender.send(delivery.url, headers, body)
   // The service is stopping, so this is not a failed attempt: the next process may retry at once.
   if (answer === 'cut short') return unrecorded(outbox, delivery)
-  const result = toAttempt(delivery, answer, clock.now(), policy.deliverForMs)
+  const result = toAttempt(delivery, answer, clock.now(), deliverForMs)
   deps.onDelivery?.(result.state.toLowerCase())
   const { host } = new URL(delivery.url)
   const facts = { taskId: task.id, version: task.version, host, ...result, answer }

@@ -1,5 +1,5 @@
-import { CATALOGUE, toProblem } from './failure.ts'
-import type { UpscaleTask } from './task.ts'
+import { CATALOGUE, toProblem } from '../tasks/failure.ts'
+import type { UpscaleTask } from '../tasks/task.ts'
 
 /**
  * What a caller's server is told: the vendor's own shape, so that a receiver written for the vendor works

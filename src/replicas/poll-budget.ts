@@ -1,14 +1,4 @@
-import type { Clock } from './ports.ts'
-
-/** Limits the polls of all tasks in any second. */
-export interface PollBudget {
-  /** Takes up to `wanted` questions and says how many it got. Those who wait come first. */
-  take(wanted: number): Promise<number>
-  /** Returns so many of the questions just taken, unasked. */
-  giveBack(count: number): Promise<void>
-  /** Waits for one question; false when there was none within `timeoutMs`. */
-  wait(timeoutMs: number): Promise<boolean>
-}
+import type { Clock, PollBudget } from '../tasks/ports.ts'
 
 /** The budget of one process: so many in any second, to the millisecond. */
 export function createPollBudget(clock: Clock, perSecond: number): PollBudget {

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Log } from '../tasks/ports.ts'
-import { GUEST, type Authenticate, type Identity } from './auth.ts'
+import { GUEST, type Authenticate, type Identity } from './authenticate.ts'
 import { UnauthenticatedError, type AuthRefusals } from './auth-refusals.ts'
 import { sendError } from './http-errors.ts'
 

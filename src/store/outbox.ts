@@ -1,5 +1,5 @@
 import type { Kysely } from 'kysely'
-import { MAX_DELIVERIES, type Attempt, type Delivery, type Outbox } from '../tasks/delivery.ts'
+import { MAX_DELIVERIES, type Attempt, type Delivery, type Outbox } from '../deliveries/outbox.ts'
 import { isSettled, type UpscaleTask } from '../tasks/task.ts'
 import { CLOCK_TOLERANCE_MS } from '../tasks/ports.ts'
 import type { Locking } from './locking.ts'

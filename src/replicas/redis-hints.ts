@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Log, TaskHints } from '../tasks/ports.ts'
-import { createLocalHints } from './local.ts'
+import { createLocalHints } from './local-hints.ts'
 import { openRedisClient } from './redis-client.ts'
 
 export interface RedisHintsOptions {

@@ -1,0 +1,57 @@
+import { isSettled, type UpscaleTask } from '../tasks/task.ts'
+import type { Clock, DeliveryQueue, Log, RateLimits, RateRefusal, TaskStore } from '../tasks/ports.ts'
+import { createDeliverDue } from './deliver.ts'
+import type { Delivery, DeliverySender, DeliverySigner, Outbox } from './outbox.ts'
+
+/** The operations on deliveries to callers' own servers. */
+export interface Deliveries extends DeliveryQueue {
+  /** The deliveries of these tasks, of any owner, in the order in which they were added. */
+  list(taskIds: readonly string[]): Promise<Delivery[]>
+  /**
+   * Restarts all deliveries of an owner's task; undefined when unknown or another owner's. A refusal when the owner has sent
+   * too many requests.
+   */
+  redeliver(owner: string, id: string): Promise<UpscaleTask | RateRefusal | undefined>
+  /** Starts due deliveries. Resolves to the attempts it started, which never reject. */
+  deliverDue(): Promise<Promise<void>[]>
+}
+
+/** Everything that deliveries are built from. */
+export interface DeliveryDependencies {
+  readonly store: Pick<TaskStore, 'read'>
+  readonly outbox: Outbox
+  readonly signer: DeliverySigner
+  readonly sender: DeliverySender
+  readonly limits: Pick<RateLimits, 'takeOwn'>
+  readonly clock: Clock
+  readonly log: Log
+  /** How long a delivery is retried before it is given up, in milliseconds. */
+  readonly deliverForMs: number
+  /** Wakes the worker that calls `deliverDue`. */
+  readonly wake: () => void
+  /** Called with the outcome of each attempt, for metrics. */
+  readonly onDelivery?: (outcome: string) => void
+}
+
+export function createDeliveries(deps: DeliveryDependencies): Deliveries {
+  const { store, outbox, limits, clock, wake } = deps
+  return {
+    async add(task, url) {
+      if (!(await outbox.add(task.id, url, clock.now()))) return false
+      if (isSettled(task)) wake()
+      return true
+    },
+    wake,
+    list: (taskIds) => outbox.list(taskIds),
+    async redeliver(owner, id) {
+      const task = await store.read(id)
+      if (task?.owner !== owner) return undefined
+      const refusal = await limits.takeOwn(owner)
+      if (refusal !== null) return refusal
+      await outbox.redeliver(id, clock.now())
+      wake()
+      return task
+    },
+    deliverDue: createDeliverDue(deps),
+  }
+}
