@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
@@ -19,7 +19,7 @@ export interface WaitingTask {
 
 export interface Contender {
   readonly name: string
-  /** Its program, from this folder's parent. */
+  /** Its program: a path from this folder's parent, or an absolute one. */
   readonly program: string
   readonly env?: Readonly<Record<string, string>>
 }
@@ -87,7 +87,7 @@ export async function start(contender: Contender, upstreamUrl: string): Promise<
       ...(PROFILES === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${PROFILES}`]),
       '--import',
       join(FOLDER, 'agent.mjs'),
-      join(FOLDER, contender.program),
+      resolve(FOLDER, contender.program),
     ],
   ]
   const startedAt = performance.now()
