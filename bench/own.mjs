@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { DatabaseSync } from 'node:sqlite'
 import pg from 'pg'
-import { readConfig } from '../dist/config.js'
+import { parseSettings } from '../dist/settings.js'
 import { createLocalHints } from '../dist/replicas/local-hints.js'
 import { openPostgresHints } from '../dist/replicas/postgres-hints.js'
 import { createLogger } from '../dist/log.js'
@@ -14,12 +14,12 @@ import { startService } from '../dist/service.js'
 import { toRow } from '../dist/store/task-row.js'
 import { systemSecrets } from '../dist/system.js'
 
-const config = readConfig(process.env)
+const settings = parseSettings(process.env)
 const hints = createLocalHints()
-const { database } = config
+const { database } = settings
 // Before the service is ready, and asked for tasks.
 const postgres = database.kind === 'sqlite' ? undefined : await onPostgres(database.url)
-const service = await startService(config, createLogger(config.logLevel, false), { hints })
+const service = await startService(settings, createLogger(settings.logLevel, false), { hints })
 process.once('SIGTERM', () => void service[Symbol.asyncDispose]().then(() => process.exit()))
 
 const DAY_MS = 86_400_000

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import type { Pool } from 'pg'
-import type { Config } from './config.ts'
+import type { Settings } from './settings.ts'
 import { createLocalHints, type LocalHints } from './replicas/local-hints.ts'
 import { openPostgresHints } from './replicas/postgres-hints.ts'
 import { openRedisHints } from './replicas/redis-hints.ts'
@@ -39,17 +39,17 @@ export interface BackendOptions {
   /** Told how old a hint of another replica was when it came, in milliseconds. */
   onHint(lagMs: number): void
   /** The hints of a process that is alone; its own unless given. */
-  readonly hints?: LocalHints
+  readonly hints?: LocalHints | undefined
 }
 
 /** Opens what the settings name: one file for one process, or servers for any number of replicas. */
 export function openBackends(
-  { database, redisUrl, listenUrl }: Pick<Config, 'database' | 'redisUrl' | 'listenUrl'>,
+  { database, redisUrl, databaseListenUrl }: Pick<Settings, 'database' | 'redisUrl' | 'databaseListenUrl'>,
   options: BackendOptions,
 ): Promise<Backends> {
   return database.kind === 'sqlite'
     ? openAlone(database.file, options)
-    : openShared({ url: database.url, listenUrl, redisUrl }, options)
+    : openShared({ url: database.url, listenUrl: databaseListenUrl, redisUrl }, options)
 }
 
 async function openAlone(
@@ -73,8 +73,11 @@ async function openAlone(
   }
 }
 
-interface SharedUrls extends Pick<Config, 'redisUrl' | 'listenUrl'> {
+interface SharedUrls {
   readonly url: string
+  /** Null: `url` takes LISTEN, too. */
+  readonly listenUrl: string | null
+  readonly redisUrl: string | null
 }
 
 async function openShared(

@@ -1,6 +1,6 @@
 import pino, { type Logger } from 'pino'
 import pretty from 'pino-pretty'
-import type { LogLevel } from './settings.ts'
+import type { Settings } from './settings.ts'
 
 /** Names of what is never written to the log, wherever it turns up and however it is capitalised. */
 const SECRET = new Set(['authorization', 'apikey', 'token', 'paramjson', 'cookie'])
@@ -8,7 +8,7 @@ const SECRET = new Set(['authorization', 'apikey', 'token', 'paramjson', 'cookie
 const MAX_DEPTH = 5
 
 /** JSON lines on standard output; on a terminal, lines for people. */
-export function createLogger(level: LogLevel, terminal: boolean): Logger {
+export function createLogger(level: Settings['logLevel'], terminal: boolean): Logger {
   // Not by pino's own `redact`, which parses its paths again for each line: a fifth of what a mutation allocated.
   const options = {
     level,

@@ -1,4 +1,4 @@
-/** Starts the service from the environment and ends it on SIGINT or SIGTERM. The only file that says `process`. */
+/** Starts the service from the environment and stops it on SIGINT or SIGTERM. The only file that uses `process`. */
 const MINIMUM_NODE = 24
 /** How long the process may go on once the service has stopped. */
 const EXIT_MS = 1_000
@@ -12,35 +12,35 @@ if (major < MINIMUM_NODE) {
   process.exitCode = 1
 } else {
   // Imported only now: an older Node fails on these modules before it could say why.
-  const { readConfig, ConfigError } = await import('./config.ts')
-  const { findLookalikes } = await import('./settings-given.ts')
+  const { parseSettings, SettingsError, SETTING_NAMES } = await import('./settings.ts')
+  const { findLookalikes } = await import('./settings-environment.ts')
   const { StartError, toListenError } = await import('./start-error.ts')
-  const hints = findLookalikes(process.env).map(
+  const hints = findLookalikes(process.env, SETTING_NAMES).map(
     ({ name, meant }) => `${name} is not a setting of this service: did you mean ${meant}?`,
   )
   try {
-    const config = readConfig(process.env)
-    await main(config, hints).catch((error: unknown) => {
-      throw toListenError(error, config) ?? error
+    const settings = parseSettings(process.env)
+    await main(settings, hints).catch((error: unknown) => {
+      throw toListenError(error, settings) ?? error
     })
   } catch (error) {
     // An error that the operator can remedy is one line; any other error needs its stack.
-    const expected = error instanceof ConfigError || error instanceof StartError
+    const expected = error instanceof SettingsError || error instanceof StartError
     console.error(expected ? error.message : error)
-    if (error instanceof ConfigError) for (const hint of hints) console.error(hint)
+    if (error instanceof SettingsError) for (const hint of hints) console.error(hint)
     process.exitCode = 1
   }
 }
 
-async function main(config: import('./config.ts').Config, hints: readonly string[]): Promise<void> {
+async function main(settings: import('./settings.ts').Settings, hints: readonly string[]): Promise<void> {
   const { createLogger } = await import('./log.ts')
-  const log = createLogger(config.logLevel, process.stdout.isTTY)
+  const log = createLogger(settings.logLevel, process.stdout.isTTY)
   for (const hint of hints) log.warn(hint)
-  const alone = process.argv[2] === 'sandbox'
-  const service = alone
-    ? await (await import('./sandbox/standalone.ts')).startSandbox(config, log)
-    : await (await import('./service.ts')).startService(config, log)
-  // Once: a second signal ends the process in the system's own way.
+  const service =
+    process.argv[2] === 'sandbox'
+      ? await (await import('./sandbox/standalone.ts')).startSandbox(settings, log)
+      : await (await import('./service.ts')).startService(settings, log)
+  // Once: a second signal ends the process by the system's default.
   const signal = await new Promise<string>((resolve) => {
     process.once('SIGINT', resolve)
     process.once('SIGTERM', resolve)
@@ -48,6 +48,6 @@ async function main(config: import('./config.ts').Config, hints: readonly string
   log.info(`${signal}: stopping`)
   await service[Symbol.asyncDispose]()
   log.info('stopped')
-  // Fires only if something still holds the process: a connection to a server that does not answer.
+  // Needed only if a connection to a server that does not answer still keeps the process alive.
   setTimeout(() => process.exit(), EXIT_MS).unref()
 }

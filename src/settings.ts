@@ -1,227 +1,294 @@
-/** The settings by name, each with its check; what they mean stands in config.ts. */
-import { isIP } from 'node:net'
+/** The settings of the service: one schema gives their names, types, defaults, checks and descriptions. */
 import { z } from 'zod'
-import type { DatabaseConfig, RateConfig, SigningSecretConfig } from './config.ts'
-import { parseOrigin } from './settings-origin.ts'
+import { readEnvironment, type Environment } from './settings-environment.ts'
+import {
+  baseUrl,
+  baseUrls,
+  databaseUrl,
+  duration,
+  host,
+  hosts,
+  integer,
+  jwksUrl,
+  limit,
+  list,
+  onOff,
+  origins,
+  port,
+  postgresUrl,
+  proxyUrl,
+  rate,
+  redisUrl,
+  signingSecrets,
+  text,
+} from './settings-values.ts'
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
-export type LogLevel = (typeof LOG_LEVELS)[number]
+const UPSTREAM = 'https://api.kie.ai'
 
-const integer = (min: number, max: number) => {
-  const range = `must be a whole number from ${min} to ${max}`
-  return z
-    .string()
-    .regex(/^\d+$/, range)
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, range)
-}
-const rate = z
-  .string()
-  .regex(/^(0|[1-9]\d{0,6}\/[1-9]\d{0,4}s)$/, 'must be COUNT/SECONDSs, such as 20/10s, or 0 for no limit')
-  .transform((text): RateConfig | null => {
-    const [limit = 0, seconds = 0] = text.replace('s', '').split('/').map(Number)
-    return limit === 0 ? null : { limit, perMs: seconds * 1_000 }
-  })
-const limitOrNone = (limit: number): number | null => (limit === 0 ? null : limit)
-const port = integer(0, 65_535)
-const duration = integer(1, 2_147_483_647)
-const baseUrl = z
-  .string()
-  .refine(isBaseUrl, 'must be an http(s) URL without user info, query or fragment')
-  .transform((url) => new URL(url).href.replace(/\/+$/, ''))
-const list = z.string().transform((text) => text.split(',').map((item) => item.trim()))
-const proxy = z
-  .string()
-  .refine(
-    isProxy,
-    'must be http://HOST:PORT or https://HOST:PORT, with USER:PASSWORD@ before the host if the proxy asks for it',
-  )
-  .transform(toProxyUrl)
-/** `whsec_…`, or `owner=whsec_…`. */
-const SIGNING_SECRET = /^(?:(.+)=)?(whsec_[A-Za-z0-9+/]+={0,2})$/
-const onOff = z.enum(['on', 'off'], 'must be on or off').transform((value) => value === 'on')
+/** A setting without a default is null when it is not given. */
+const optional = <T extends z.ZodType>(schema: T) => schema.nullable().default(null)
 
-/** Defaults stand in `readConfig`, where some depend on the mode. */
-export const settings = z.object({
-  HOST: z
-    .string()
-    .refine(isHost, 'must be a host name or an address, without scheme, port or brackets')
-    .optional(),
-  PORT: port.optional(),
-  CALLBACK_PORT: port.optional(),
-  UPSTREAM_API_KEY: z
-    .string()
-    .regex(/^[\x21-\x7e]+$/, 'must be one word of printable ASCII: the key alone, without "Bearer"')
-    .optional(),
-  UPSTREAM_URL: baseUrl.optional(),
-  UPSTREAM_TIMEOUT_MS: duration.optional(),
-  PUBLIC_URL: baseUrl.optional(),
-  DATABASE_URL: z
-    .string()
-    .regex(/^(file:.+|postgres(ql)?:\/\/\S+)$/, 'must be file:PATH or postgres://…')
-    .transform(toDatabase)
-    .optional(),
-  DATABASE_LISTEN_URL: z
-    .string()
-    .regex(/^postgres(ql)?:\/\/\S+$/, 'must be postgres://…')
-    .optional(),
-  REDIS_URL: z
-    .string()
-    .regex(/^rediss?:\/\/\S+$/, 'must be redis://… or rediss://…')
-    .refine(
-      (url) => URL.canParse(url),
-      'must be a valid URL: percent-encode special characters in its user name and password',
-    )
-    .optional(),
-  HTTPS_PROXY: proxy.optional(),
-  HTTP_PROXY: proxy.optional(),
-  NO_PROXY: z
-    .string()
-    .transform((text) => text.split(/[\s,]+/).filter((entry) => entry !== ''))
-    .optional(),
-  AUTH_MODE: z.enum(['jwt', 'none'], 'must be jwt or none').optional(),
-  AUTH_JWKS_URL: z
-    .url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
-    .refine((url) => !hasUserInfo(url), 'must be a URL without user info')
-    .optional(),
-  AUTH_JWT_SECRET: z
-    .string()
-    .refine(
-      (secret) => Buffer.byteLength(secret) >= 32,
-      'must have at least 32 bytes (RFC 7518 §3.2); `openssl rand -base64 48` makes one',
-    )
-    .optional(),
-  AUTH_ISSUER: z.string().optional(),
-  AUTH_AUDIENCE: z.string().optional(),
-  UPSTREAM_RATE_LIMIT: rate.optional(),
-  OWNER_RATE_LIMIT: rate.optional(),
-  OWNER_SOCKET_LIMIT: integer(0, 1_000_000).transform(limitOrNone).optional(),
-  SOCKET_OPERATION_LIMIT: integer(0, 1_000_000).transform(limitOrNone).optional(),
-  CORS_ORIGINS: list.transform(toOrigins).optional(),
-  CALLBACK_SIGNING_SECRETS: list
-    .refine(
-      (secrets) => secrets.every(isSigningSecret),
-      'must be secrets of 24 to 64 bytes in the form whsec_BASE64 or OWNER=whsec_BASE64, separated by commas',
-    )
-    .transform((secrets) => secrets.map(toSigningSecret))
-    .optional(),
-  CALLBACK_ALLOW_HOSTS: list
-    .transform((hosts) => hosts.map(toHostname))
-    .refine(
-      (hosts) => hosts.every((host) => host !== undefined),
-      'must be host names or addresses without a port, separated by commas',
-    )
-    .optional(),
-  CALLBACK_RETRY_FOR_S: integer(60, 2_592_000).optional(),
-  SUBSCRIPTION_CALLBACK_URLS: list
-    .refine(
-      (urls) => urls.every(isBaseUrl),
-      'must be http(s) URLs without user info, query or fragment, separated by commas',
-    )
-    .optional(),
-  WATCH_TOKEN_SECRETS: list
-    .refine(
+/**
+ * Every setting by the camelCase of its environment variable (`drainMs`: DRAIN_MS), in the unit that its name tells.
+ * `prefault` is the default as one would write it. The first sentence of a description stands in README, all of it in
+ * docs/settings.md; `npm run settings:emit` writes both.
+ */
+export const schema = z.object({
+  host: host.prefault('127.0.0.1').describe('The address to listen on.'),
+  port: port.prefault('4000').describe('The port of GraphQL and everything else.'),
+  callbackPort: optional(port).describe(
+    'A port for callbacks only. When it is set, callbacks are not served on `PORT`, so that GraphQL can stay private.',
+  ),
+  publicUrl: optional(baseUrl).describe(
+    "The base of callback URLs, as the upstream reaches this service. Default in sandbox mode: the service's own address. Absent in live mode: no callbacks, results are found by polling, with a warning.",
+  ),
+  keepAliveTimeoutMs: duration
+    .prefault('620000')
+    .describe(
+      'How long an HTTP connection may be idle between two requests. It must be longer than the idle timeout of the load balancer in front (60 s on AWS, 600 s on GCP).',
+    ),
+  drainMs: integer(0, 600_000)
+    .prefault('10000')
+    .describe('How long running work may take once the service is stopping.'),
+  logLevel: z
+    .enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`)
+    .prefault('info')
+    .describe(`One of ${LOG_LEVELS.join(', ')}. The log is JSON lines; on a terminal, readable text.`),
+
+  upstreamApiKey: optional(
+    z
+      .string()
+      .regex(/^[\x21-\x7e]+$/, 'must be one word of printable ASCII: the key alone, without "Bearer"'),
+  ).describe('The kie.ai key; without it the service runs in sandbox mode, where nothing is paid.'),
+  upstreamUrl: optional(baseUrl).describe(
+    `The base of the upstream. Default: \`${UPSTREAM}\`, and the built-in sandbox in sandbox mode.`,
+  ),
+  upstreamTimeoutMs: duration.prefault('30000').describe('How long the paid request may take.'),
+  upstreamRateLimit: rate
+    .prefault('20/10s')
+    .describe("New submits of all owners together, as the upstream's account allows. `0`: no limit."),
+  upstreamWebhookKeys: list
+    .refine((keys) => keys.every((key) => key !== ''), 'must be keys separated by commas')
+    .default([])
+    .describe(
+      "The account's callback signing keys, separated by commas (several while one is replaced). When set, a callback without a right signature is refused. The sandbox signs with the first.",
+    ),
+  upstreamWebhookWindowS: integer(1, 86_400)
+    .prefault('300')
+    .describe(
+      'How old a signature may be, in seconds. A callback with an older one only makes the gateway poll.',
+    ),
+  callbackConfirm: onOff
+    .prefault('off')
+    .describe('`on`: the success of a callback counts only after a poll confirms it.'),
+  pollIntervalMs: duration
+    .prefault('30000')
+    .describe(
+      'How often a task without a callback is polled. A task older than ten intervals is polled after every tenth of its age, at most 2 minutes apart. All tasks together: 5 polls a second.',
+    ),
+  taskDeadlineMs: duration
+    .prefault('1800000')
+    .describe(
+      'How long a task may take (`deadlineAt`). At the deadline it is polled once more; without a result it fails, and is polled hourly for another day. Should be longer than `UPSTREAM_TIMEOUT_MS`.',
+    ),
+  taskRetentionDays: integer(0, 36_500)
+    .transform((days) => (days === 0 ? null : days))
+    .prefault('90')
+    .describe('How many days settled tasks are kept. `0`: for ever.'),
+
+  databaseUrl: databaseUrl
+    .prefault('file:./data/upscale.db')
+    .describe(
+      'The SQLite file, for one process; or `postgres://…`, for any number of replicas. See [operations](docs/operations.md).',
+    ),
+  databaseListenUrl: optional(postgresUrl).describe(
+    'A direct connection to the database of `DATABASE_URL`, if that is behind a transaction pooler. It serves `LISTEN` and the counts of rate limits: see [operations](docs/operations.md#through-pgbouncer).',
+  ),
+  redisUrl: optional(redisUrl).describe(
+    'With PostgreSQL: Redis or Valkey for hints between replicas and for shared counts. Without it PostgreSQL does both.',
+  ),
+
+  authJwksUrl: optional(jwksUrl).describe(
+    "The URL of your identity provider's public keys (JWKS); callers send its bearer JWTs.",
+  ),
+  authJwtSecret: optional(
+    z
+      .string()
+      .refine(
+        (secret) => Buffer.byteLength(secret) >= 32,
+        'must have at least 32 bytes (RFC 7518 §3.2); `openssl rand -base64 48` makes one',
+      ),
+  ).describe(
+    'Instead of `AUTH_JWKS_URL`: one HS256 secret of at least 32 bytes (RFC 7518 §3.2), for small installations. `openssl rand -base64 48` makes one.',
+  ),
+  authIssuer: optional(text).describe('`iss` that a token must have.'),
+  authAudience: optional(text).describe('`aud` that a token must have.'),
+  authMode: optional(z.enum(['jwt', 'none'], 'must be jwt or none')).describe(
+    '`none`: callers are not authenticated, and all are the owner `anonymous`. Default: `jwt`; in sandbox mode without keys `none`. Live mode without keys starts only if this is set explicitly.',
+  ),
+  ownerRateLimit: rate
+    .prefault('60/60s')
+    .describe(
+      'New submits of one owner. `0`: no limit. A replay does not count, unless it brings a new idempotency key for an existing task.',
+    ),
+  ownerSocketLimit: limit
+    .prefault('20')
+    .describe(
+      'Sockets of one owner. `0`: no limit. All guests with watch tokens of one task count as one owner.',
+    ),
+  socketOperationLimit: limit
+    .prefault('100')
+    .describe('Operations on one socket, and streams of one owner over HTTP. `0`: no limit.'),
+  guestSockets: onOff
+    .prefault('off')
+    .describe(
+      '`on`: sockets without a token are accepted, to follow tasks by watch tokens. For routers that send no token.',
+    ),
+  guestSocketLimit: limit.prefault('1000').describe('Sockets without a token, all together. `0`: no limit.'),
+  watchTokenSecrets: optional(
+    list.refine(
       (secrets) => secrets.every(({ length }) => length >= 32),
       'must be secrets of at least 32 characters, separated by commas',
-    )
-    .optional(),
-  WATCH_TOKEN_TTL_S: integer(60, 86_400).optional(),
-  GUEST_SOCKETS: onOff.optional(),
-  GUEST_SOCKET_LIMIT: integer(0, 1_000_000).transform(limitOrNone).optional(),
-  POLL_INTERVAL_MS: duration.optional(),
-  TASK_DEADLINE_MS: duration.optional(),
-  REASSERT_MS: duration.optional(),
-  DRAIN_MS: integer(0, 600_000).optional(),
-  KEEP_ALIVE_TIMEOUT_MS: duration.optional(),
-  UPSTREAM_WEBHOOK_KEYS: list
-    .refine((keys) => keys.every((key) => key !== ''), 'must be keys separated by commas')
-    .optional(),
-  UPSTREAM_WEBHOOK_WINDOW_S: integer(1, 86_400).optional(),
-  CALLBACK_CONFIRM: z
-    .enum(['true', 'false'], 'must be true or false')
-    .transform((value) => value === 'true')
-    .optional(),
-  TASK_RETENTION_DAYS: integer(0, 36_500).optional(),
-  SANDBOX_IMAGES: z.string().optional(),
-  INTROSPECTION: onOff.optional(),
-  GRAPHIQL: onOff.optional(),
-  LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).optional(),
+    ),
+  ).describe(
+    'Secrets of watch tokens, at least 32 characters each, separated by commas. The first signs, all verify; they must be the same on all replicas. Default in sandbox mode: generated. Absent in live mode: `watchToken` is null.',
+  ),
+  watchTokenTtlS: integer(60, 86_400)
+    .prefault('3600')
+    .describe('How long a watch token is valid, in seconds.'),
+  corsOrigins: origins
+    .default([])
+    .describe(
+      'Origins, separated by commas, whose pages may call the service and open sockets. `https://app.example.com`, or of apps (`capacitor://localhost`, `tauri://localhost`, `chrome-extension://ID`). No wildcard, no `null`, no slash at the end.',
+    ),
+
+  callbackSigningSecrets: signingSecrets
+    .default([])
+    .describe(
+      'Secrets that sign deliveries, `whsec_…`, separated by commas: see [callbacks](docs/callbacks.md). Default in sandbox mode: generated and logged. Absent in live mode: `callBackUrl` is refused.',
+    ),
+  callbackRetryForS: integer(60, 2_592_000)
+    .prefault('86400')
+    .describe('How long a delivery is retried before it is given up, in seconds.'),
+  callbackAllowHosts: hosts
+    .default([])
+    .describe('Private hosts that deliveries may go to, such as `localhost`, separated by commas.'),
+  subscriptionCallbackUrls: baseUrls
+    .default([])
+    .describe(
+      "URLs that router callbacks (Apollo's `callback/1.0`) may go to, separated by commas. URLs under one of them are allowed, too, if that part has no percent-encoding.",
+    ),
+  httpsProxy: optional(proxyUrl).describe(
+    'The proxy for `https:` requests to the upstream and the JWKS, for deliveries and router callbacks. `http://USER:PASSWORD@HOST:PORT`, or `https://…`; the lower-case name works, too. Databases and Redis are reached directly. The proxy has to refuse private destinations: see [SECURITY](SECURITY.md#your-part).',
+  ),
+  httpProxy: optional(proxyUrl).describe('The same for `http:` requests.'),
+  noProxy: z
+    .string()
+    .transform((text) => text.split(/[\s,]+/).filter((entry) => entry !== ''))
+    .default([])
+    .describe(
+      'Hosts reached without a proxy, separated by commas. `*`, domains (with their subdomains), addresses or ranges (`10.0.0.0/8`), each optionally with a port. Loopback is always reached directly.',
+    ),
+
+  reassertMs: duration
+    .prefault('15000')
+    .describe('How often a stream repeats its state while nothing changes.'),
+  introspection: optional(onOff).describe(
+    'Whether introspection is served. Default: `on` in sandbox mode, `off` in live mode. `_service` always is.',
+  ),
+  graphiql: optional(onOff).describe(
+    'Whether GraphiQL is served. Default: `on` in sandbox mode, `off` in live mode.',
+  ),
+  sandboxImages: optional(text).describe('A folder of pictures for the sandbox. It draws its own otherwise.'),
 })
 
-/** The names of all settings. */
-export const SETTING_NAMES = Object.keys(settings.shape) as readonly (keyof typeof settings.shape)[]
+type Given = z.infer<typeof schema>
 
-/** Environment variables as they are. */
-export type Given = Partial<Record<keyof typeof settings.shape, string | undefined>>
+/** The settings, checked, with the defaults that depend on the mode. */
+export type Settings = ReturnType<typeof resolve>
 
-function toDatabase(url: string): DatabaseConfig {
-  return url.startsWith('file:')
-    ? { kind: 'sqlite', file: url.slice('file:'.length) }
-    : { kind: 'postgres', url }
-}
+/** The environment variable of a setting. */
+export const toName = (key: string): string =>
+  key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
 
-function isHost(text: string): boolean {
-  return isIP(text) !== 0 || /^[a-z0-9_][a-z0-9._-]*$/i.test(text)
-}
+export const SETTING_NAMES: readonly string[] = Object.keys(schema.shape).map(toName)
 
-function toOrigins(texts: readonly string[], context: z.RefinementCtx): string[] {
-  return texts.flatMap((text) => {
-    const parsed = parseOrigin(text)
-    if ('origin' in parsed) return [parsed.origin]
-    context.addIssue(parsed.fault)
-    return []
-  })
-}
+/** All faults of the settings, one line each. */
+export class SettingsError extends Error {
+  override name = 'SettingsError'
 
-function toSigningSecret(text: string): SigningSecretConfig {
-  const [, owner = null, secret = ''] = SIGNING_SECRET.exec(text) ?? []
-  return { owner, secret }
-}
-
-function isSigningSecret(text: string): boolean {
-  const { secret } = toSigningSecret(text)
-  const bytes = Buffer.from(secret.slice('whsec_'.length), 'base64').length
-  return bytes >= 24 && bytes <= 64
-}
-
-/** A host as URLs spell it; undefined when it is none. */
-function toHostname(text: string): string | undefined {
-  const url = `http://${text}`
-  return URL.canParse(url) && new URL(url).host === new URL(url).hostname && !/[/@?#]/.test(text)
-    ? new URL(url).hostname
-    : undefined
-}
-
-function hasUserInfo(text: string): boolean {
-  if (!URL.canParse(text)) return false
-  const { username, password } = new URL(text)
-  return username !== '' || password !== ''
-}
-
-/** Without a scheme it is http, as in curl. */
-function toProxyUrl(text: string): string {
-  return text.includes('://') ? text : `http://${text}`
-}
-
-function isProxy(text: string): boolean {
-  if (!URL.canParse(toProxyUrl(text))) return false
-  const { protocol, pathname, search, hash, username, password } = new URL(toProxyUrl(text))
-  const web = protocol === 'http:' || protocol === 'https:'
-  return web && pathname === '/' && search + hash === '' && isDecodable(username + password)
-}
-
-function isDecodable(text: string): boolean {
-  try {
-    decodeURIComponent(text)
-    return true
-  } catch {
-    return false
+  constructor(faults: readonly string[]) {
+    super(`The settings are not usable:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`)
   }
 }
 
-function isBaseUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false
-  const { protocol, username, password, href } = new URL(text)
-  const web = protocol === 'http:' || protocol === 'https:'
-  return web && username === '' && password === '' && !/[?#]/.test(href)
+/**
+ * Parses environment variables; an empty one counts as not given.
+ * @throws SettingsError naming every fault at once.
+ */
+export function parseSettings(environment: Environment): Settings {
+  const { values, faults } = readEnvironment(environment, Object.keys(schema.shape), toName)
+  const parsed = schema.safeParse(values)
+  for (const { path, message } of parsed.error?.issues ?? [])
+    faults.push(`${toName(path.join('.'))}${message.startsWith('"') ? ':' : ''} ${message}`)
+  faults.push(...findAuthFaults(values, isLive(environment)))
+  if (parsed.success) faults.push(...findContradictions(parsed.data))
+  if (!parsed.success || faults.length > 0) throw new SettingsError(faults)
+  return resolve(parsed.data, isLive(environment))
+}
+
+/** LIVE: the real upstream, paid. SANDBOX: nothing is paid. */
+function isLive(environment: Environment): boolean {
+  return Boolean(environment.UPSTREAM_API_KEY)
+}
+
+function resolve({ databaseUrl: database, ...given }: Given, live: boolean) {
+  return {
+    ...given,
+    database,
+    mode: live ? ('LIVE' as const) : ('SANDBOX' as const),
+    upstreamUrl: given.upstreamUrl ?? (live ? UPSTREAM : null),
+    introspection: given.introspection ?? !live,
+    graphiql: given.graphiql ?? !live,
+    auth: toAuth(given, live),
+    proxies: { http: given.httpProxy, https: given.httpsProxy, noProxy: given.noProxy },
+  }
+}
+
+type AuthSettings = Partial<Record<'authMode' | 'authJwksUrl' | 'authJwtSecret', string | null | undefined>>
+
+/** Callers are authenticated if keys are given or the upstream is the real one. */
+function authenticates({ authMode, authJwksUrl, authJwtSecret }: AuthSettings, live: boolean): boolean {
+  return authMode ? authMode === 'jwt' : live || Boolean(authJwksUrl ?? authJwtSecret)
+}
+
+function toAuth(given: Omit<Given, 'databaseUrl'>, live: boolean) {
+  const { authJwksUrl: jwksUrl, authJwtSecret: secret, authIssuer: issuer, authAudience: audience } = given
+  if (!authenticates(given, live)) return { mode: 'none' as const }
+  return {
+    mode: 'jwt' as const,
+    keys: jwksUrl === null ? { secret: secret ?? '' } : { jwksUrl },
+    issuer,
+    audience,
+  }
+}
+
+function findAuthFaults(given: AuthSettings, live: boolean): string[] {
+  if (!authenticates(given, live)) return []
+  if (given.authJwksUrl && given.authJwtSecret)
+    return ['AUTH_JWKS_URL and AUTH_JWT_SECRET exclude each other']
+  if (given.authJwksUrl ?? given.authJwtSecret) return []
+  return [
+    'AUTH_JWKS_URL or AUTH_JWT_SECRET must be set, so that callers can be told apart; or AUTH_MODE=none, which lets everyone in',
+  ]
+}
+
+function findContradictions({ port, callbackPort, databaseUrl, databaseListenUrl }: Given): string[] {
+  const faults = []
+  if (callbackPort === port && port !== 0)
+    faults.push('CALLBACK_PORT must differ from PORT; without it, callbacks are served on PORT')
+  if (databaseListenUrl !== null && databaseUrl.kind !== 'postgres')
+    faults.push('DATABASE_LISTEN_URL must be unset unless DATABASE_URL is postgres://…')
+  return faults
 }

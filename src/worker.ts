@@ -1,17 +1,17 @@
 import type { Clock, Log } from './tasks/ports.ts'
 
-/** How long a worker rests between rounds, unless it is woken: what replicas ask for is seen then, too. */
+/** How long a worker rests between rounds, unless its alarm rings: it then also finds what other replicas have made due. */
 const ROUND_MS = 1_000
 
 export interface Worker extends AsyncDisposable {
-  /** Starts nothing new; resolves when what it had started is over. */
+  /** Starts no more rounds; resolves when the work of earlier rounds has ended. */
   stop(): Promise<void>
 }
 
-/** An alarm, and the way to hear it. */
+/** Starts a worker's next round early. */
 export interface Alarm {
   ring(): void
-  /** Resolves after so many milliseconds, or as soon as it rings; at once when it has rung since the last rest. */
+  /** Resolves after `ms` milliseconds, or when it rings; at once if it has rung since the last rest. */
   rest(ms: number, clock: Clock): Promise<void>
 }
 
@@ -35,36 +35,41 @@ export function createAlarm(): Alarm {
   }
 }
 
-/**
- * Goes round at once, then every second and whenever the alarm rings. A round resolves to what it started, which
- * goes on beside the next rounds and never rejects.
- */
-export function startWorker(
-  name: string,
-  round: () => Promise<readonly Promise<void>[]>,
-  alarm: Alarm,
-  clock: Clock,
-  log: Log,
-): Worker {
+export interface WorkerOptions {
+  readonly name: string
+  /** Resolves to the work that it started, which never rejects. */
+  readonly round: () => Promise<readonly Promise<void>[]>
+  /** Starts a round early. */
+  readonly alarm?: Alarm
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** Runs a round at once, then every second and whenever the alarm rings. The work of a round overlaps with later rounds. */
+export function startWorker({ name, round, alarm = createAlarm(), clock, log }: WorkerOptions): Worker {
   const running = new Set<Promise<void>>()
-  let stopped = false
-  const isStopped = () => stopped
-  const goRound = async () => {
-    for (const work of await round()) {
-      running.add(work)
-      void work.then(() => running.delete(work))
+  const stopping = new AbortController()
+  const isStopping = () => stopping.signal.aborted
+  const runRound = async () => {
+    try {
+      for (const work of await round()) {
+        running.add(work)
+        void work.then(() => running.delete(work))
+      }
+    } catch (error) {
+      log.warn({ err: error }, `a round of ${name} failed`)
     }
   }
   const run = async () => {
-    while (!isStopped()) {
-      await goRound().catch((error: unknown) => log.warn({ err: error }, `a round of ${name} failed`))
-      if (!isStopped()) await alarm.rest(ROUND_MS, clock)
+    while (!isStopping()) {
+      await runRound()
+      if (!isStopping()) await alarm.rest(ROUND_MS, clock)
     }
     await Promise.all(running)
   }
   const ended = run()
   const stop = () => {
-    stopped = true
+    stopping.abort()
     alarm.ring()
     return ended
   }

@@ -137,19 +137,19 @@ async function findGateway(named: string | undefined): Promise<AsyncDisposable &
 /** A sandbox on a free port with a database that is gone afterwards, whatever the environment says. */
 async function startGateway(): Promise<AsyncDisposable & { readonly url: string }> {
   // Loaded only here: with a service that runs already, the demo has no use for them.
-  const { readConfig } = await import('../src/config.ts')
+  const { parseSettings } = await import('../src/settings.ts')
   const { createLogger } = await import('../src/log.ts')
   const { startService } = await import('../src/service.ts')
   await using opened = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'upscale-demo-'))
   opened.defer(() => rm(folder, { recursive: true, force: true }))
-  const config = readConfig({
+  const settings = parseSettings({
     PORT: '0',
     DATABASE_URL: `file:${folder}/demo.db`,
     UPSTREAM_TIMEOUT_MS: '3000',
     LOG_LEVEL: 'error',
   })
-  const { url } = opened.use(await startService(config, createLogger(config.logLevel, false)))
+  const { url } = opened.use(await startService(settings, createLogger(settings.logLevel, false)))
   const rest = opened.move()
   return { url, [Symbol.asyncDispose]: () => rest.disposeAsync() }
 }

@@ -8,7 +8,7 @@ export interface StandaloneOptions {
   readonly port: number
   readonly sandboxImages: string | null
   /** Callbacks are signed with the first of them. */
-  readonly webhookKeys?: readonly string[]
+  readonly upstreamWebhookKeys?: readonly string[]
   /** Origins whose pages may read the pictures and the API. */
   readonly corsOrigins?: readonly string[]
   /** Absent: in memory. */
@@ -17,7 +17,14 @@ export interface StandaloneOptions {
 
 /** The sandbox as a server of its own, for a gateway whose UPSTREAM_URL names it. It accepts any key. */
 export async function startSandbox(
-  { host, port, sandboxImages, database, webhookKeys = [], corsOrigins = [] }: StandaloneOptions,
+  {
+    host,
+    port,
+    sandboxImages,
+    database,
+    upstreamWebhookKeys: webhookKeys = [],
+    corsOrigins = [],
+  }: StandaloneOptions,
   log: SandboxOptions['log'] & { info(sentence: string): void },
   options: Partial<SandboxOptions> = {},
 ): Promise<AsyncDisposable & { readonly url: string }> {

@@ -1,6 +1,6 @@
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { describe, expect, test } from '@jest/globals'
-import { readConfig } from '../../src/config.ts'
+import { parseSettings } from '../../src/settings.ts'
 import { findProxy } from '../../src/net/proxies.ts'
 import { CERTIFICATE, PRIVATE_KEY } from '../support/certificate.ts'
 import { startForwardProxy } from '../support/forward-proxy.ts'
@@ -154,7 +154,7 @@ describe('which proxy a URL has', () => {
   })
 
   test('is read from the environment, in lower case first, without a scheme too', () => {
-    const { proxies } = readConfig({
+    const { proxies } = parseSettings({
       HTTPS_PROXY: 'http://upper:1',
       https_proxy: 'lower:3128',
       HTTP_PROXY: '',
@@ -171,7 +171,7 @@ describe('which proxy a URL has', () => {
     'http://a b',
     'proxy:99999',
   ])('is refused at start if it is %s', (proxy) => {
-    const read = () => readConfig({ HTTPS_PROXY: proxy })
+    const read = () => parseSettings({ HTTPS_PROXY: proxy })
     expect(read).toThrow(/HTTPS_PROXY must be http:\/\/HOST:PORT/)
   })
 })

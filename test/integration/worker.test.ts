@@ -19,7 +19,7 @@ function start(round: () => Promise<Promise<void>[]> = () => Promise.resolve([])
     rounds += 1
     return round()
   }
-  const worker = startWorker('testing', go, alarm, clock, silent)
+  const worker = startWorker({ name: 'testing', round: go, alarm, clock, log: silent })
   return { clock, alarm, worker, rounds: () => rounds }
 }
 

@@ -22,7 +22,7 @@ async function openOn(redisUrl: string) {
   }
   const options = { pollsPerSecond: 5, clock: systemClock, log, onHint: () => undefined }
   const database = { kind: 'postgres', url } as const
-  const backends = opened.use(await openBackends({ database, redisUrl, listenUrl: null }, options))
+  const backends = opened.use(await openBackends({ database, redisUrl, databaseListenUrl: null }, options))
   const limiter = backends.createLimiter('test', { limit: 5, perMs: 60_000 })
   const rest = opened.move()
   return {

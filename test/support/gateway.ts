@@ -4,7 +4,7 @@ import { print } from 'graphql'
 import { createClient, type Client } from 'graphql-ws'
 import pino from 'pino'
 import { WebSocket } from 'ws'
-import { readConfig } from '../../src/config.ts'
+import { parseSettings } from '../../src/settings.ts'
 import { startService, type Overrides } from '../../src/service.ts'
 import { openTestDatabase } from './database.ts'
 
@@ -51,18 +51,18 @@ export interface Gateway extends AsyncDisposable {
 
 /** Starts the service with these settings over the ones a test wants. */
 export async function startGateway(
-  settings: Record<string, string> = {},
+  environment: Record<string, string> = {},
   overrides: Overrides = {},
 ): Promise<Gateway> {
   await using opened = new AsyncDisposableStack()
   const database = opened.use(await openTestDatabase())
-  const config = readConfig({
+  const settings = parseSettings({
     PORT: '0',
     DATABASE_URL: database.url,
     LOG_LEVEL: 'debug',
     UPSTREAM_RATE_LIMIT: '0',
     OWNER_RATE_LIMIT: '0',
-    ...settings,
+    ...environment,
   })
   let logged = ''
   const sink = new Writable({
@@ -71,8 +71,8 @@ export async function startGateway(
       done()
     },
   })
-  const log = pino({ level: config.logLevel }, sink)
-  const service = opened.use(await startService(config, log, { sandboxCompleteAfterMs: 20, ...overrides }))
+  const log = pino({ level: settings.logLevel }, sink)
+  const service = opened.use(await startService(settings, log, { sandboxCompleteAfterMs: 20, ...overrides }))
   const socket = createClient({
     url: `${service.url.replace('http', 'ws')}/graphql`,
     webSocketImpl: WebSocket,

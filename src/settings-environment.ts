@@ -1,28 +1,33 @@
-import { SETTING_NAMES, type Given } from './settings.ts'
+/** Environment variables as they are: reading the given ones, and finding misspelt ones. */
+import leven from 'leven'
 
-type Environment = Readonly<Record<string, string | undefined>>
+export type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * The settings in an environment, without surrounding white space; an empty variable counts as unset. `faults` lists
- * values damaged by copying or by an env file; they are not in `given`. No fault shows a value: it may be a secret.
+ * The given settings by key, without surrounding white space; an empty variable counts as not given. `faults` lists
+ * values damaged by copying or by an env file; they are not in `values`. No fault shows a value: it may be a secret.
  */
-export function readGiven(environment: Environment): { given: Given; faults: string[] } {
-  const given: Given = {}
+export function readEnvironment(
+  environment: Environment,
+  keys: readonly string[],
+  toName: (key: string) => string,
+): { readonly values: Record<string, string>; readonly faults: string[] } {
+  const values: Record<string, string> = {}
   const faults: string[] = []
-  for (const name of SETTING_NAMES) {
+  for (const key of keys) {
+    const name = toName(key)
     const value = spellings(name)
       .map((each) => environment[each])
       .find((each) => each !== undefined && each !== '')
     if (value === undefined) continue
-    const text = value.trim()
-    const fault = findDamage(text)
-    if (fault === undefined) given[name] = text
+    const fault = findDamage(value.trim())
+    if (fault === undefined) values[key] = value.trim()
     else faults.push(`${name} ${fault}`)
   }
-  return { given, faults }
+  return { values, faults }
 }
 
-/** Other programs share these variables, and read the lower-case name first. */
+/** Other programs share the proxy variables, and read the lower-case name first. */
 function spellings(name: string): string[] {
   return name.endsWith('_PROXY') ? [name.toLowerCase(), name] : [name]
 }
@@ -43,21 +48,22 @@ function findDamage(text: string): string | undefined {
   return undefined
 }
 
-/** A variable that is none of our settings, and the setting that it was probably meant to be. */
+/** A variable that is not a setting, and the setting that it was probably meant to be. */
 export interface Lookalike {
   readonly name: string
   readonly meant: string
 }
 
-/** Finds misspelt settings, such as UPSTREAM_APIKEY. Short names (HOST, PORT) resemble too many others. */
-export function findLookalikes(environment: Environment): Lookalike[] {
-  const known: ReadonlySet<string> = new Set(SETTING_NAMES.flatMap(spellings))
+/** Finds misspelt settings, such as UPSTREAM_APIKEY. */
+export function findLookalikes(environment: Environment, settings: readonly string[]): Lookalike[] {
+  const known = new Set(settings.flatMap(spellings))
   return Object.keys(environment).flatMap((name) => {
-    const meant = known.has(name) ? undefined : SETTING_NAMES.find((setting) => resembles(name, setting))
+    const meant = known.has(name) ? undefined : settings.find((setting) => resembles(name, setting))
     return meant === undefined ? [] : [{ name, meant }]
   })
 }
 
+/** Short names (HOST, PORT) resemble too many others. */
 const MIN_LENGTH = 8
 
 function resembles(name: string, setting: string): boolean {
@@ -66,9 +72,7 @@ function resembles(name: string, setting: string): boolean {
   const words = name.toUpperCase().split('_')
   const parts = setting.split('_')
   const isCut = words.length > 1 && words.length < parts.length && words.every((word, n) => word === parts[n])
-  const allowed = other.length < 12 ? 1 : 2
-  const isNear = Math.abs(one.length - other.length) <= allowed && distance(one, other) <= allowed
-  return isCut || isWithout(words, parts) || isNear
+  return isCut || isWithout(words, parts) || leven(one, other) <= (other.length < 12 ? 1 : 2)
 }
 
 const normalise = (name: string) => name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '')
@@ -84,18 +88,4 @@ function isWithout(words: readonly string[], parts: readonly string[]): boolean 
     words.at(-1) === parts.at(-1) &&
     words.every((word) => parts.includes(word))
   )
-}
-
-/** The Levenshtein distance. */
-function distance(one: string, other: string): number {
-  let row = Array.from({ length: other.length + 1 }, (_, n) => n)
-  for (const [i, letter] of Array.from(one).entries()) {
-    const next = [i + 1]
-    for (const [j, wanted] of Array.from(other).entries())
-      next.push(
-        Math.min((row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1, (row[j] ?? 0) + (letter === wanted ? 0 : 1)),
-      )
-    row = next
-  }
-  return row.at(-1) ?? 0
 }

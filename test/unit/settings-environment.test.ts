@@ -1,15 +1,15 @@
 import { describe, expect, test } from '@jest/globals'
-import { ConfigError, readConfig } from '../../src/config.ts'
-import { findLookalikes } from '../../src/settings-given.ts'
+import { SettingsError, parseSettings } from '../../src/settings.ts'
+import { findLookalikes } from '../../src/settings-environment.ts'
 import { SETTING_NAMES } from '../../src/settings.ts'
 
 /** The faults of these settings, one per line. */
 function faultsOf(environment: Record<string, string>): string[] {
   try {
-    readConfig(environment)
+    parseSettings(environment)
     return []
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
+    if (!(error instanceof SettingsError)) throw error
     return error.message.split('\n').slice(1)
   }
 }
@@ -18,8 +18,8 @@ const LIVE = { UPSTREAM_API_KEY: 'key', AUTH_MODE: 'none' }
 
 describe('white space around a value is not part of it', () => {
   test.each<[string, string, object]>([
-    ['UPSTREAM_API_KEY', 'key\n', { mode: 'LIVE', upstream: { apiKey: 'key' } }],
-    ['UPSTREAM_API_KEY', '\ufeff key\r\n', { upstream: { apiKey: 'key' } }],
+    ['UPSTREAM_API_KEY', 'key\n', { mode: 'LIVE', upstreamApiKey: 'key' }],
+    ['UPSTREAM_API_KEY', '\ufeff key\r\n', { upstreamApiKey: 'key' }],
     ['AUTH_JWT_SECRET', `${'s'.repeat(32)}\r`, { auth: { keys: { secret: 's'.repeat(32) } } }],
     [
       'AUTH_JWKS_URL',
@@ -33,7 +33,7 @@ describe('white space around a value is not part of it', () => {
     ['CORS_ORIGINS', 'http://a,\n  http://b\n', { corsOrigins: ['http://a', 'http://b'] }],
   ])('%s=%j', (name, value, expected) => {
     const environment = name === 'UPSTREAM_API_KEY' ? { ...LIVE, [name]: value } : { [name]: value }
-    expect(readConfig(environment)).toMatchObject(expected)
+    expect(parseSettings(environment)).toMatchObject(expected)
   })
 })
 
@@ -82,7 +82,7 @@ describe('a value that a copy or an env file has damaged is refused by name and 
   test.each(['::', '::1', 'fe80::1%eth0', '0.0.0.0', 'localhost', 'my_host', 'a.b-c.d'])(
     'but not HOST=%s',
     (host) => {
-      expect(readConfig({ HOST: host }).host).toBe(host)
+      expect(parseSettings({ HOST: host }).host).toBe(host)
     },
   )
 
@@ -91,7 +91,7 @@ describe('a value that a copy or an env file has damaged is refused by name and 
       '  - CALLBACK_PORT must differ from PORT; without it, callbacks are served on PORT',
       '  - DATABASE_LISTEN_URL must be unset unless DATABASE_URL is postgres://…',
     ])
-    expect(readConfig({ PORT: '0', CALLBACK_PORT: '0' })).toMatchObject({ callbackPort: 0 })
+    expect(parseSettings({ PORT: '0', CALLBACK_PORT: '0' })).toMatchObject({ callbackPort: 0 })
   })
 })
 
@@ -115,7 +115,7 @@ describe('CORS_ORIGINS', () => {
     ],
     ['app://obsidian.md', 'app://obsidian.md'],
   ])('takes %s as %s', (given, origin) => {
-    expect(readConfig({ CORS_ORIGINS: given }).corsOrigins).toEqual([origin])
+    expect(parseSettings({ CORS_ORIGINS: given }).corsOrigins).toEqual([origin])
   })
 
   test.each([
@@ -174,7 +174,7 @@ describe('a variable that resembles a setting', () => {
     ['REDIS_URI', 'REDIS_URL'],
     ['WATCH_TOKEN_SECRET', 'WATCH_TOKEN_SECRETS'],
   ])('is pointed out: %s', (name, meant) => {
-    expect(findLookalikes({ [name]: 'x' })).toEqual([{ name, meant }])
+    expect(findLookalikes({ [name]: 'x' }, SETTING_NAMES)).toEqual([{ name, meant }])
   })
 
   test.each([
@@ -222,10 +222,12 @@ describe('a variable that resembles a setting', () => {
       'npm_package_version',
     ],
   ])('is not %s', (name) => {
-    expect(findLookalikes({ [name]: 'x' })).toEqual([])
+    expect(findLookalikes({ [name]: 'x' }, SETTING_NAMES)).toEqual([])
   })
 
   test('is no setting itself', () => {
-    expect(findLookalikes(Object.fromEntries(SETTING_NAMES.map((name) => [name, 'x'])))).toEqual([])
+    expect(
+      findLookalikes(Object.fromEntries(SETTING_NAMES.map((name) => [name, 'x'])), SETTING_NAMES),
+    ).toEqual([])
   })
 })

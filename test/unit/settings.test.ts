@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { ConfigError, readConfig } from '../../src/config.ts'
+import { SettingsError, parseSettings } from '../../src/settings.ts'
 import { SETTING_NAMES } from '../../src/settings.ts'
 
 type Environment = Record<string, string | undefined>
@@ -9,10 +9,10 @@ const LIVE = { UPSTREAM_API_KEY: 'key-1', AUTH_MODE: 'none' }
 /** What the settings are faulted for; empty when they are usable. */
 function faultsOf(environment: Environment): string {
   try {
-    readConfig(environment)
+    parseSettings(environment)
     return ''
   } catch (error) {
-    if (error instanceof ConfigError) return error.message
+    if (error instanceof SettingsError) return error.message
     throw error
   }
 }
@@ -21,12 +21,13 @@ const WHSEC = 'whsec_c2VjcmV0LW9mLXRoZS10ZXN0cy0wMTIzNDU2Nzg5'
 
 describe('settings', () => {
   test('that are not given have the defaults of the sandbox', () => {
-    expect(readConfig({})).toMatchObject({
+    expect(parseSettings({})).toMatchObject({
       host: '127.0.0.1',
       port: 4000,
       callbackPort: null,
       mode: 'SANDBOX',
-      upstream: { url: null, timeoutMs: 30_000 },
+      upstreamUrl: null,
+      upstreamTimeoutMs: 30_000,
       publicUrl: null,
       database: { kind: 'sqlite', file: './data/upscale.db' },
       redisUrl: null,
@@ -34,10 +35,10 @@ describe('settings', () => {
       taskDeadlineMs: 1_800_000,
       reassertMs: 15_000,
       drainMs: 10_000,
-      webhookKeys: [],
-      webhookWindowMs: 300_000,
-      confirmCallbacks: false,
-      retentionMs: 90 * 86_400_000,
+      upstreamWebhookKeys: [],
+      upstreamWebhookWindowS: 300,
+      callbackConfirm: false,
+      taskRetentionDays: 90,
       sandboxImages: null,
       introspection: true,
       graphiql: true,
@@ -46,10 +47,12 @@ describe('settings', () => {
   })
 
   test('that are not given have, with an API key, the defaults of live mode', () => {
-    expect(readConfig(LIVE)).toMatchObject({
+    expect(parseSettings(LIVE)).toMatchObject({
       host: '127.0.0.1',
       mode: 'LIVE',
-      upstream: { apiKey: 'key-1', url: 'https://api.kie.ai', timeoutMs: 30_000 },
+      upstreamApiKey: 'key-1',
+      upstreamUrl: 'https://api.kie.ai',
+      upstreamTimeoutMs: 30_000,
       publicUrl: null,
       introspection: false,
       graphiql: false,
@@ -62,8 +65,8 @@ describe('settings', () => {
     ['PORT', '65535', { port: 65_535 }],
     ['CALLBACK_PORT', '4001', { callbackPort: 4_001 }],
     ['CALLBACK_PORT', '0', { callbackPort: 0 }],
-    ['UPSTREAM_URL', 'http://127.0.0.1:4010', { upstream: { url: 'http://127.0.0.1:4010' } }],
-    ['UPSTREAM_TIMEOUT_MS', '5000', { upstream: { timeoutMs: 5_000 } }],
+    ['UPSTREAM_URL', 'http://127.0.0.1:4010', { upstreamUrl: 'http://127.0.0.1:4010' }],
+    ['UPSTREAM_TIMEOUT_MS', '5000', { upstreamTimeoutMs: 5_000 }],
     [
       'DATABASE_URL',
       'file:/var/lib/upscale.db',
@@ -77,19 +80,19 @@ describe('settings', () => {
     ['TASK_DEADLINE_MS', '600000', { taskDeadlineMs: 600_000 }],
     ['REASSERT_MS', '2147483647', { reassertMs: 2_147_483_647 }],
     ['DRAIN_MS', '0', { drainMs: 0 }],
-    ['KEEP_ALIVE_TIMEOUT_MS', '65000', { keepAliveMs: 65_000 }],
-    ['UPSTREAM_WEBHOOK_KEYS', 'key-1', { webhookKeys: ['key-1'] }],
-    ['UPSTREAM_WEBHOOK_KEYS', 'key-2, key-1', { webhookKeys: ['key-2', 'key-1'] }],
-    ['UPSTREAM_WEBHOOK_WINDOW_S', '60', { webhookWindowMs: 60_000 }],
-    ['CALLBACK_CONFIRM', 'true', { confirmCallbacks: true }],
-    ['CALLBACK_CONFIRM', 'false', { confirmCallbacks: false }],
-    ['TASK_RETENTION_DAYS', '1', { retentionMs: 86_400_000 }],
-    ['TASK_RETENTION_DAYS', '0', { retentionMs: null }],
+    ['KEEP_ALIVE_TIMEOUT_MS', '65000', { keepAliveTimeoutMs: 65_000 }],
+    ['UPSTREAM_WEBHOOK_KEYS', 'key-1', { upstreamWebhookKeys: ['key-1'] }],
+    ['UPSTREAM_WEBHOOK_KEYS', 'key-2, key-1', { upstreamWebhookKeys: ['key-2', 'key-1'] }],
+    ['UPSTREAM_WEBHOOK_WINDOW_S', '60', { upstreamWebhookWindowS: 60 }],
+    ['CALLBACK_CONFIRM', 'true', { callbackConfirm: true }],
+    ['CALLBACK_CONFIRM', 'false', { callbackConfirm: false }],
+    ['TASK_RETENTION_DAYS', '1', { taskRetentionDays: 1 }],
+    ['TASK_RETENTION_DAYS', '0', { taskRetentionDays: null }],
     [
       'CALLBACK_SIGNING_SECRETS',
       `${WHSEC}, alice=${WHSEC}, a=b=${WHSEC}`,
       {
-        signingSecrets: [
+        callbackSigningSecrets: [
           { owner: null, secret: WHSEC },
           { owner: 'alice', secret: WHSEC },
           { owner: 'a=b', secret: WHSEC },
@@ -107,34 +110,37 @@ describe('settings', () => {
       { subscriptionCallbackUrls: ['http://router:4000/callback', 'https://hive.example.com/'] },
     ],
     ['WATCH_TOKEN_SECRETS', 'x'.repeat(32), { watchTokenSecrets: ['x'.repeat(32)] }],
-    ['WATCH_TOKEN_TTL_S', '600', { watchTokenLifetimeMs: 600_000 }],
+    ['WATCH_TOKEN_TTL_S', '600', { watchTokenTtlS: 600 }],
     ['GUEST_SOCKETS', 'on', { guestSockets: true }],
+    ['GUEST_SOCKETS', 'true', { guestSockets: true }],
+    ['CALLBACK_CONFIRM', 'on', { callbackConfirm: true }],
+    ['INTROSPECTION', 'false', { introspection: false }],
     ['SANDBOX_IMAGES', './pictures', { sandboxImages: './pictures' }],
     ['INTROSPECTION', 'off', { introspection: false, graphiql: true }],
     ['GRAPHIQL', 'off', { introspection: true, graphiql: false }],
     ['LOG_LEVEL', 'debug', { logLevel: 'debug' }],
     ['LOG_LEVEL', 'silent', { logLevel: 'silent' }],
   ])('%s=%s is what the service is run with', (name, value, expected) => {
-    expect(readConfig({ [name]: value })).toMatchObject(expected)
+    expect(parseSettings({ [name]: value })).toMatchObject(expected)
   })
 
   test('may open introspection and GraphiQL in live mode', () => {
-    const config = readConfig({ ...LIVE, INTROSPECTION: 'on', GRAPHIQL: 'on' })
+    const config = parseSettings({ ...LIVE, INTROSPECTION: 'on', GRAPHIQL: 'on' })
     expect(config).toMatchObject({ mode: 'LIVE', introspection: true, graphiql: true })
   })
 
   test('may point the sandbox mode at an upstream elsewhere', () => {
-    const config = readConfig({ UPSTREAM_URL: 'http://127.0.0.1:4010/' })
-    expect(config).toMatchObject({ mode: 'SANDBOX', upstream: { url: 'http://127.0.0.1:4010' } })
+    const config = parseSettings({ UPSTREAM_URL: 'http://127.0.0.1:4010/' })
+    expect(config).toMatchObject({ mode: 'SANDBOX', upstreamUrl: 'http://127.0.0.1:4010' })
   })
 
   test('that are empty count as not given', () => {
     const empty = Object.fromEntries(SETTING_NAMES.map((name) => [name, '']))
-    expect(readConfig(empty)).toEqual(readConfig({}))
+    expect(parseSettings(empty)).toEqual(parseSettings({}))
   })
 
   test('that nobody knows are left alone', () => {
-    expect(readConfig({ PATH: '/bin', PORTS: 'x', port: 'x' })).toEqual(readConfig({}))
+    expect(parseSettings({ PATH: '/bin', PORTS: 'x', port: 'x' })).toEqual(parseSettings({}))
   })
 })
 
@@ -146,7 +152,7 @@ describe('a setting that is not usable', () => {
     ['SUBSCRIPTION_CALLBACK_URLS', 'http://user@router:4000/callback'],
     ['WATCH_TOKEN_SECRETS', 'short'],
     ['WATCH_TOKEN_TTL_S', '1'],
-    ['GUEST_SOCKETS', 'true'],
+    ['GUEST_SOCKETS', 'yes'],
     ['CALLBACK_SIGNING_SECRETS', 'plain'],
     ['CALLBACK_SIGNING_SECRETS', `${WHSEC},`],
     ['CALLBACK_SIGNING_SECRETS', 'whsec_dG9vIHNob3J0'],
@@ -191,7 +197,7 @@ describe('a setting that is not usable', () => {
     ['AUTH_JWT_SECRET', 'x'.repeat(31)],
     ['AUTH_JWKS_URL', 'https://user:pass@login.example.com/jwks.json'],
     ['AUTH_JWKS_URL', 'nonsense'],
-    ['INTROSPECTION', 'true'],
+    ['INTROSPECTION', 'yes'],
     ['GRAPHIQL', '1'],
     ['LOG_LEVEL', 'loud'],
     ['LOG_LEVEL', 'INFO'],
@@ -230,7 +236,7 @@ describe('a setting that is not usable', () => {
   })
 
   test('is faulted by an error that carries its own name', () => {
-    expect(() => readConfig({ PORT: 'x' })).toThrow(expect.objectContaining({ name: 'ConfigError' }))
+    expect(() => parseSettings({ PORT: 'x' })).toThrow(expect.objectContaining({ name: 'SettingsError' }))
   })
 
   test('names REDIS_URL when its password is not percent-encoded', () => {
@@ -264,11 +270,11 @@ describe('live mode', () => {
   })
 
   test('starts with AUTH_MODE=none', () => {
-    expect(readConfig(LIVE).mode).toBe('LIVE')
+    expect(parseSettings(LIVE).mode).toBe('LIVE')
   })
 
   test('is not what an empty API key means', () => {
-    expect(readConfig({ UPSTREAM_API_KEY: '' }).mode).toBe('SANDBOX')
+    expect(parseSettings({ UPSTREAM_API_KEY: '' }).mode).toBe('SANDBOX')
   })
 })
 
@@ -283,8 +289,8 @@ describe('PUBLIC_URL', () => {
     ['http://127.0.0.1:4000', 'http://127.0.0.1:4000'],
     ['http://[::1]:4000/', 'http://[::1]:4000'],
   ])('%s is the base %s', (given, base) => {
-    expect(readConfig({ PUBLIC_URL: given }).publicUrl).toBe(base)
-    expect(readConfig({ ...LIVE, PUBLIC_URL: given }).publicUrl).toBe(base)
+    expect(parseSettings({ PUBLIC_URL: given }).publicUrl).toBe(base)
+    expect(parseSettings({ ...LIVE, PUBLIC_URL: given }).publicUrl).toBe(base)
   })
 
   // URL parsing forgives all of these, but a path put behind them as text would not be a path.
@@ -298,7 +304,7 @@ describe('PUBLIC_URL', () => {
     'https://gateway.example.com\\',
   ])('%j is either refused or a base to put a path behind', (given) => {
     if (faultsOf({ PUBLIC_URL: given }) !== '') return
-    const url = new URL(`${readConfig({ PUBLIC_URL: given }).publicUrl ?? ''}/callbacks/upscale/id/token`)
+    const url = new URL(`${parseSettings({ PUBLIC_URL: given }).publicUrl ?? ''}/callbacks/upscale/id/token`)
     expect(url.href).toBe('https://gateway.example.com/callbacks/upscale/id/token')
   })
 })

@@ -1,0 +1,36 @@
+import type { Logger } from 'pino'
+import type { Settings } from './settings.ts'
+
+/** Logs what was started, and warns of settings that one would regret later. */
+export function announce(settings: Settings, url: string, publicUrl: string | null, log: Logger): void {
+  const { mode, upstreamUrl, upstreamTimeoutMs, taskDeadlineMs, auth, graphiql } = settings
+  if (mode === 'LIVE') log.info({ upstream: upstreamUrl }, 'LIVE mode: every new upscale costs credits')
+  else if (upstreamUrl === null)
+    log.warn(
+      'SANDBOX mode: UPSTREAM_API_KEY is not set, so the built-in sandbox plays upscales, which cost nothing',
+    )
+  else log.warn(`SANDBOX mode: UPSTREAM_API_KEY is not set, and upscales go to ${upstreamUrl}`)
+  if (publicUrl === null)
+    log.warn(
+      'PUBLIC_URL is not set: the upstream cannot send callbacks, and results are found by polling only',
+    )
+  if (taskDeadlineMs <= upstreamTimeoutMs)
+    log.warn(
+      'TASK_DEADLINE_MS is not longer than UPSTREAM_TIMEOUT_MS: tasks may fail before they are accepted',
+    )
+  if (mode === 'LIVE' && auth.mode === 'none')
+    log.warn(
+      'AUTH_MODE=none: every caller can spend credits and see every task. Set AUTH_JWKS_URL or AUTH_JWT_SECRET instead',
+    )
+  announceProxies(settings, log)
+  log.info(`GraphQL at ${url}/graphql${graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)
+}
+
+/** Names the proxies, without credentials. */
+function announceProxies({ proxies: { http, https } }: Settings, log: Logger): void {
+  const origins = new Set([http, https].flatMap((proxy) => (proxy === null ? [] : [new URL(proxy).origin])))
+  if (origins.size > 0)
+    log.warn(
+      `Requests leave through the proxy ${[...origins].join(' and ')}. It must refuse private destinations: the addresses of callback URLs cannot be checked behind it`,
+    )
+}

@@ -1,0 +1,130 @@
+import type { Backends } from './backends.ts'
+import { createDeliveries, type Deliveries } from './deliveries/deliveries.ts'
+import { createDeliverySender } from './deliveries/sender.ts'
+import { createDeliverySigner } from './deliveries/signer.ts'
+import type { DeliverySigner } from './deliveries/outbox.ts'
+import { SANDBOX_PREFIX } from './embedded-sandbox.ts'
+import { toCallbackPath } from './http/callback.ts'
+import type { Metrics } from './metrics.ts'
+import type { Connector } from './net/outbound.ts'
+import { createRateLimits } from './replicas/rate-limits.ts'
+import type { Servers } from './servers.ts'
+import type { Settings } from './settings.ts'
+import { systemSecrets } from './system.ts'
+import type { Clock, Log, TaskPolicy } from './tasks/ports.ts'
+import { createTasks, type Tasks } from './tasks/tasks.ts'
+import { createUpscaler } from './upstream/upscaler.ts'
+import { createAlarm, type Alarm } from './worker.ts'
+
+const HOUR_MS = 3_600_000
+export const POLLS_PER_SECOND = 5
+/** A replay waits no longer than this for a replica that has died. */
+const ANSWER_LEASE_MS = 6_000
+
+/** The operations on tasks and deliveries, and what they send requests with. */
+export interface Core {
+  readonly tasks: Tasks
+  readonly deliveries: Deliveries
+  readonly signer: DeliverySigner
+  readonly deliveryAlarm: Alarm
+  /** Aborts running requests. */
+  abort(): void
+}
+
+export interface CoreOptions {
+  readonly settings: Settings
+  readonly backends: Backends
+  readonly servers: Servers
+  readonly metrics: Metrics
+  /** The key of the embedded sandbox, which is the upstream unless UPSTREAM_URL names another. */
+  readonly sandboxKey: string
+  readonly clock: Clock
+  readonly log: Log & { info(sentence: string): void }
+  /** Opens connections to one dependency. */
+  connect(): Connector
+}
+
+export function createCore(options: CoreOptions): Core {
+  const { settings, backends, servers, metrics, sandboxKey, clock, log, connect } = options
+  const { store, outbox, hints, budget, createLimiter } = backends
+  const { upstreamUrl, upstreamApiKey } = settings
+  const upscaler = createUpscaler({
+    baseUrl: () => upstreamUrl ?? servers.url() + SANDBOX_PREFIX,
+    apiKey: upstreamUrl === null ? sandboxKey : (upstreamApiKey ?? 'sandbox'),
+    connector: connect(),
+    timeoutMs: settings.upstreamTimeoutMs,
+    clock,
+    log,
+    onAnswer: metrics.onUpstream,
+  })
+  const sender = createDeliverySender({
+    timeoutMs: 10_000,
+    allowedHosts: settings.callbackAllowHosts,
+    connector: connect(),
+    clock,
+  })
+  const signer = createDeliverySigner(toSigningSecrets(settings, log))
+  const deliveryAlarm = createAlarm()
+  const rates = { upstream: settings.upstreamRateLimit, owner: settings.ownerRateLimit }
+  const limits = createRateLimits(rates, createLimiter)
+  const deliveries = createDeliveries({
+    store,
+    outbox,
+    signer,
+    sender,
+    limits,
+    clock,
+    log,
+    deliverForMs: settings.callbackRetryForS * 1_000,
+    wake: () => deliveryAlarm.ring(),
+    onDelivery: metrics.onDelivery,
+  })
+  const tasks = createTasks({
+    store,
+    hints,
+    upscaler,
+    clock,
+    secrets: systemSecrets,
+    limits,
+    budget,
+    deliveries,
+    log,
+    policy: toPolicy(settings),
+    callbackUrl(taskId, token) {
+      const base = servers.publicUrl()
+      return base && base + toCallbackPath(taskId, token)
+    },
+  })
+  const abort = () => {
+    tasks.cutShort()
+    upscaler[Symbol.dispose]()
+    sender[Symbol.dispose]()
+  }
+  return { tasks, deliveries, signer, deliveryAlarm, abort }
+}
+
+function toPolicy(settings: Settings): TaskPolicy {
+  const { upstreamTimeoutMs, taskRetentionDays } = settings
+  return {
+    deadlineMs: settings.taskDeadlineMs,
+    pollIntervalMs: settings.pollIntervalMs,
+    reassertMs: settings.reassertMs,
+    imageLifetimeMs: 24 * HOUR_MS,
+    idempotencyKeyLifetimeMs: 24 * HOUR_MS,
+    submitTimeoutMs: upstreamTimeoutMs,
+    answerLeaseMs: ANSWER_LEASE_MS,
+    pollTimeoutMs: Math.min(upstreamTimeoutMs, 10_000),
+    confirmTimeoutMs: 3_000,
+    pollsPerSecond: POLLS_PER_SECOND,
+    confirmCallbacks: settings.callbackConfirm,
+    retentionMs: taskRetentionDays === null ? null : taskRetentionDays * 24 * HOUR_MS,
+  }
+}
+
+/** The secrets that are set; the sandbox generates one and logs it, so that a receiver can be tried out. */
+function toSigningSecrets({ mode, callbackSigningSecrets }: Settings, log: CoreOptions['log']) {
+  if (mode === 'LIVE' || callbackSigningSecrets.length > 0) return callbackSigningSecrets
+  const secret = systemSecrets.newSigningSecret()
+  log.info(`CALLBACK_SIGNING_SECRETS is not set: deliveries are signed with ${secret} until the service ends`)
+  return [{ owner: null, secret }]
+}

@@ -1,0 +1,112 @@
+import type { Backends } from './backends.ts'
+import type { Core } from './core.ts'
+import { createContextFactory } from './graphql/context.ts'
+import { createPrepare } from './graphql/prepare.ts'
+import { createSchema } from './graphql/schema.ts'
+import { createAuthenticate } from './http/authenticate.ts'
+import { createAuthRefusals } from './http/auth-refusals.ts'
+import { createDoor } from './http/authorize.ts'
+import { addCallbackRoute } from './http/callback.ts'
+import { addGraphqlRoute } from './http/graphql.ts'
+import { addHealthRoutes, addMetricsRoute } from './http/health.ts'
+import { createHttpStreams, type HttpStreams } from './http/http-streams.ts'
+import { openGraphqlSocket, type GraphqlSockets } from './http/socket.ts'
+import { addStreamRoute } from './http/sse.ts'
+import { createWatchTokens } from './http/watch-tokens.ts'
+import type { Metrics } from './metrics.ts'
+import { createFetch } from './net/fetch.ts'
+import type { Connector, Outbound } from './net/outbound.ts'
+import type { Servers } from './servers.ts'
+import type { Settings } from './settings.ts'
+import { systemSecrets } from './system.ts'
+import type { Clock, Log } from './tasks/ports.ts'
+import { parseCallback, parseJson } from './upstream/wire.ts'
+
+export interface ServeOptions {
+  readonly settings: Settings
+  readonly servers: Servers
+  readonly core: Core
+  readonly store: Backends['store']
+  readonly metrics: Metrics
+  readonly clock: Clock
+  readonly log: Log
+  isDraining(): boolean
+  /** Opens connections to one dependency. */
+  connect(): Connector
+  /** Connections to routers. */
+  readonly routers: Outbound
+}
+
+/** What serves clients. */
+export interface Transports extends AsyncDisposable {
+  readonly sockets: GraphqlSockets
+  readonly streams: HttpStreams
+}
+
+/** Adds every route to the servers, and GraphQL on each of its transports. */
+export async function serve(options: ServeOptions): Promise<Transports> {
+  const { settings, servers, core, store, metrics, clock, log, isDraining } = options
+  for (const app of new Set([servers.app, servers.callbackApp]))
+    addHealthRoutes(app, { store, log, isDraining })
+  addMetricsRoute(servers.app, metrics.render)
+  const { upstreamWebhookKeys: keys, upstreamWebhookWindowS } = settings
+  addCallbackRoute(servers.callbackApp, {
+    tasks: core.tasks,
+    secrets: systemSecrets,
+    clock,
+    log,
+    signatures: keys.length > 0 ? { keys, windowMs: upstreamWebhookWindowS * 1_000 } : null,
+    onAnswer: metrics.onCallback,
+    parseJson,
+    parseCallback,
+  })
+  return serveGraphql(options)
+}
+
+async function serveGraphql(options: ServeOptions): Promise<Transports> {
+  const { settings, servers, core, metrics, clock, log, isDraining, connect, routers } = options
+  const { app, access } = servers
+  const refusals = createAuthRefusals(log, metrics.onAuthRefusal)
+  const watchTokens = createWatchTokens({
+    secrets: settings.watchTokenSecrets ?? (settings.mode === 'SANDBOX' ? [systemSecrets.newToken()] : []),
+    lifetimeMs: settings.watchTokenTtlS * 1_000,
+    clock,
+    refusals,
+  })
+  const fetchKeys = createFetch(connect().open())
+  const authenticate = createAuthenticate(settings.auth, { log, refusals, fetchKeys })
+  const schema = await createSchema(log)
+  const graphql = {
+    schema,
+    prepare: createPrepare(schema, { introspection: settings.introspection, log }),
+    log,
+    createContext: createContextFactory({
+      tasks: core.tasks,
+      deliveries: core.deliveries,
+      mode: settings.mode,
+      callbackPolicy: { canSign: core.signer.canSign, allowedHosts: settings.callbackAllowHosts },
+      watchTokens,
+    }),
+  }
+  const streams = createHttpStreams(settings.socketOperationLimit)
+  const http = { ...graphql, streams, door: createDoor({ authenticate, refusals, log, isDraining }) }
+  const apollo = await addGraphqlRoute(app, {
+    ...http,
+    graphiql: settings.graphiql,
+    subscriptionCallbackUrls: settings.subscriptionCallbackUrls,
+    routers,
+  })
+  addStreamRoute(app, http)
+  const { ownerSocketLimit, socketOperationLimit, guestSocketLimit, guestSockets } = settings
+  const limits = { ownerSocketLimit, socketOperationLimit, guestSocketLimit }
+  const session = { authenticate, watchTokens, guestSockets, access, clock }
+  const sockets = openGraphqlSocket(app.server, { ...graphql, ...session, ...limits })
+  return {
+    sockets,
+    streams,
+    async [Symbol.asyncDispose]() {
+      await sockets[Symbol.asyncDispose]()
+      await apollo[Symbol.asyncDispose]()
+    },
+  }
+}

@@ -1,0 +1,79 @@
+import type { AddressInfo } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import { createRefusedOriginLog, toAllowedHosts, type AccessPolicy } from './http/access.ts'
+import { createHttpApp, type HttpLimits } from './http/app.ts'
+import type { Settings } from './settings.ts'
+import type { Log } from './tasks/ports.ts'
+
+/** The HTTP servers: one for everything, and a second one for callbacks if CALLBACK_PORT is set. */
+export interface Servers extends AsyncDisposable {
+  readonly app: FastifyInstance
+  /** The same as `app` unless CALLBACK_PORT is set. */
+  readonly callbackApp: FastifyInstance
+  readonly access: AccessPolicy
+  /** Where this machine reaches `app`, e.g. `http://127.0.0.1:4000`; known once it listens. */
+  url(): string
+  callbackUrl(): string
+  /** The base of callback URLs; null: the upstream cannot reach this service. */
+  publicUrl(): string | null
+  listen(): Promise<void>
+  /** Destroys all connections. */
+  cutOff(): void
+}
+
+export interface ServerOptions {
+  readonly log: Log
+  readonly limits?: Partial<HttpLimits> | undefined
+  isDraining(): boolean
+}
+
+export async function openServers(
+  { host, port, callbackPort, publicUrl, keepAliveTimeoutMs, corsOrigins, auth, mode }: Settings,
+  { log, limits, isDraining }: ServerOptions,
+): Promise<Servers> {
+  const access: AccessPolicy = {
+    corsOrigins,
+    hosts: toAllowedHosts(auth.mode !== 'none', host, publicUrl),
+    onRefusedOrigin: createRefusedOriginLog(log),
+  }
+  const options = { access, log, keepAliveMs: keepAliveTimeoutMs, isDraining, ...(limits && { limits }) }
+  const app = await createHttpApp(options)
+  const callbackApp = callbackPort === null ? app : await createHttpApp(options)
+  const apps = [...new Set([app, callbackApp])]
+  /** Kept, because a server that is closing has no address. With PORT=0 the port is chosen at `listen`. */
+  const urls = new Map<FastifyInstance, string>()
+  const toUrl = (server: FastifyInstance) => {
+    const url = urls.get(server)
+    if (url === undefined) throw new Error('The server does not listen yet')
+    return url
+  }
+  return {
+    app,
+    callbackApp,
+    access,
+    url: () => toUrl(app),
+    callbackUrl: () => toUrl(callbackApp),
+    publicUrl: () => publicUrl ?? (mode === 'SANDBOX' ? toUrl(callbackApp) : null),
+    async listen() {
+      for (const each of apps) {
+        await each.listen({ host, port: each === app ? port : (callbackPort ?? 0) })
+        urls.set(each, readUrl(each, host))
+      }
+    },
+    cutOff: () => apps.forEach(({ server }) => server.closeAllConnections()),
+    async [Symbol.asyncDispose]() {
+      await Promise.all(apps.map((each) => each.close()))
+    },
+  }
+}
+
+/** Whether a server listens on all addresses. */
+export function isWildcard(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
+}
+
+function readUrl({ server }: FastifyInstance, host: string): string {
+  const { port } = server.address() as AddressInfo
+  const name = isWildcard(host) ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host
+  return `http://${name}:${port}`
+}

@@ -1,0 +1,58 @@
+/**
+ * Writes the tables of settings, from the schema in src/settings.ts: README has the first sentence of each description,
+ * docs/settings.md all of it. With `--check` it writes nothing and fails where the committed files differ.
+ */
+import { readFile, writeFile } from 'node:fs/promises'
+import { z } from 'zod'
+import { schema, toName } from '../src/settings.ts'
+
+const MARKED = /(<!-- settings -->\n)[^]*(\n<!-- \/settings -->)/
+
+/** The default as one writes it: the `prefault` of the schema. */
+function toDefault(setting: z.ZodType): string {
+  return setting instanceof z.ZodPrefault ? `\`${String(setting.def.defaultValue)}\`` : '–'
+}
+
+function toTable(describe: (description: string) => string): string {
+  const rows = Object.entries(schema.shape).map(([key, setting]) => {
+    const { description } = setting
+    if (description === undefined) throw new Error(`${toName(key)} has no description in src/settings.ts`)
+    return `| \`${toName(key)}\` | ${toDefault(setting)} | ${describe(description)} |`
+  })
+  return ['| name | default | |', '|---|---|---|', ...rows].join('\n')
+}
+
+/** Up to the first full stop that ends a sentence. */
+const toFirstSentence = (text: string) => /^[^]*?[.](?= |$)/.exec(text)?.[0] ?? text
+/** Links in descriptions lead from the project's root. */
+const fromDocs = (text: string) => text.replaceAll('](docs/', '](').replaceAll('](SECURITY', '](../SECURITY')
+
+const page = `# Settings
+
+<!-- Generated from src/settings.ts by \`npm run settings:emit\`. -->
+
+Settings are environment variables, read once and checked before anything starts; one message lists all faults. Names that
+end in \`_MS\` are in milliseconds, \`_S\` in seconds, \`_DAYS\` in days. Switches are \`on\` or \`off\` (\`true\` and \`false\` are
+accepted, too). White space around a value is ignored; quotes around it, line breaks and invisible characters are
+refused. A variable that resembles a setting (\`UPSTREAM_APIKEY\`) causes a warning.
+
+${fromDocs(toTable((text) => text))}
+`
+const readme = await readFile('README.md', 'utf8')
+if (!MARKED.test(readme)) throw new Error('README.md has no <!-- settings --> … <!-- /settings -->')
+const files: Record<string, string> = {
+  'docs/settings.md': page,
+  'README.md': readme.replace(
+    MARKED,
+    (_all, begin: string, end: string) => `${begin}\n${toTable(toFirstSentence)}\n${end}`,
+  ),
+}
+
+const check = process.argv.includes('--check')
+for (const [file, text] of Object.entries(files)) {
+  if (!check) await writeFile(file, text)
+  else if ((await readFile(file, 'utf8').catch(() => '')) !== text) {
+    console.error(`${file} is not what the code says. Run: npm run settings:emit`)
+    process.exitCode = 1
+  }
+}
