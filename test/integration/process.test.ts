@@ -28,7 +28,7 @@ describe('the process', () => {
 
   test('says in what mode it runs, loudly in the sandbox', async () => {
     await using service = await start()
-    expect(service.output()).toMatch(/SANDBOX mode: no UPSTREAM_API_KEY is set/)
+    expect(service.output()).toMatch(/SANDBOX mode: UPSTREAM_API_KEY is not set/)
   })
 
   test('says in live mode what is paid, what is missing, and not the key', async () => {
