@@ -1,6 +1,6 @@
 import type { Backends } from './backends.ts'
 import { createDeliveries, type Deliveries } from './deliveries/deliveries.ts'
-import { createDeliverySender } from './deliveries/sender.ts'
+import { openDeliverySender } from './deliveries/sender.ts'
 import { createDeliverySigner } from './deliveries/signer.ts'
 import type { DeliverySigner } from './deliveries/outbox.ts'
 import { SANDBOX_PREFIX } from './embedded-sandbox.ts'
@@ -13,7 +13,7 @@ import type { Settings } from './settings.ts'
 import { systemSecrets } from './system.ts'
 import type { Clock, Log, TaskPolicy } from './tasks/ports.ts'
 import { createTasks, type Tasks } from './tasks/tasks.ts'
-import { createUpscaler } from './upstream/upscaler.ts'
+import { openUpscaler } from './upstream/upscaler.ts'
 import { createAlarm, type Alarm } from './worker.ts'
 
 const HOUR_MS = 3_600_000
@@ -48,7 +48,7 @@ export function createCore(options: CoreOptions): Core {
   const { settings, backends, servers, metrics, sandboxKey, clock, log, connect } = options
   const { store, outbox, hints, budget, createLimiter } = backends
   const { upstreamUrl, upstreamApiKey } = settings
-  const upscaler = createUpscaler({
+  const upscaler = openUpscaler({
     baseUrl: () => upstreamUrl ?? servers.url() + SANDBOX_PREFIX,
     apiKey: upstreamUrl === null ? sandboxKey : (upstreamApiKey ?? 'sandbox'),
     connector: connect(),
@@ -57,7 +57,7 @@ export function createCore(options: CoreOptions): Core {
     log,
     onAnswer: metrics.onUpstream,
   })
-  const sender = createDeliverySender({
+  const sender = openDeliverySender({
     timeoutMs: 10_000,
     allowedHosts: settings.callbackAllowHosts,
     connector: connect(),
@@ -96,7 +96,7 @@ export function createCore(options: CoreOptions): Core {
     },
   })
   const abort = () => {
-    tasks.cutShort()
+    tasks.abort()
     upscaler[Symbol.dispose]()
     sender[Symbol.dispose]()
   }

@@ -20,7 +20,8 @@ import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import { systemSecrets } from './system.ts'
 import type { Clock, Log } from './tasks/ports.ts'
-import { parseCallback, parseJson } from './upstream/wire.ts'
+import { parseJson } from './upstream/json.ts'
+import { parseCallback } from './upstream/wire.ts'
 
 export interface ServeOptions {
   readonly settings: Settings

@@ -71,7 +71,7 @@ export async function startService(
   await sandbox?.resume()
   const { tasks, deliveries, deliveryAlarm: alarm } = core
   const workers = [
-    opened.use(startWorker({ name: 'polling', round: tasks.reconcile, clock, log })),
+    opened.use(startWorker({ name: 'polling', round: tasks.pollDue, clock, log })),
     opened.use(startWorker({ name: 'delivering', round: deliveries.deliverDue, alarm, clock, log })),
   ]
   announce(settings, servers.url(), servers.publicUrl(), log)
@@ -85,7 +85,7 @@ export async function startService(
         startDraining: () => (draining = true),
         stopWorkers: () => Promise.all(workers.map((worker) => worker.stop())),
         drainClients: (windowMs) => Promise.all([sockets.drain(windowMs), streams.drain()]),
-        drainTasks: tasks.drained,
+        drainTasks: tasks.drain,
         abortWork: core.abort,
         cutOffClients: servers.cutOff,
         dispose: () => rest.disposeAsync(),

@@ -1,10 +1,7 @@
 import { CATALOGUE, toProblem } from '../tasks/failure.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 
-/**
- * What a caller's server is told: the vendor's own shape, so that a receiver written for the vendor works
- * unchanged, with our task beside it.
- */
+/** The body of a delivery: the upstream's own shape, so that a receiver written for the upstream works, plus our task. */
 export function toDeliveryBody({ id, version, status, images, failure }: UpscaleTask): object {
   return {
     code: failure === null ? 200 : toFailureCode(failure.upstreamCode),

@@ -1,15 +1,11 @@
 import { toDeliveryBody } from './body.ts'
-import { createTally } from './running.ts'
-import type { Attempt, Delivery, DeliveryAnswer, Outbox } from './outbox.ts'
+import { ConcurrencyLimits } from './concurrency.ts'
 import type { DeliveryDependencies } from './deliveries.ts'
+import type { Delivery } from './outbox.ts'
+import { isSuccess, nextAttempt } from './schedule.ts'
 
-/** The wait after each failed attempt; later attempts use the last one. */
-const RETRY_AFTER_MS = [5_000, 30_000, 120_000, 600_000, 3_600_000, 21_600_000]
-/** The bounds of a wait that a receiver requests by `Retry-After`. */
-const MIN_WAIT_MS = 1_000
-const MAX_WAIT_MS = 86_400_000
-/** Longer than an attempt can take. */
-const LEASE_MS = 12_000
+/** The lease of an attempt outlasts the sender's timeout by this: time to read the task and to record the answer. */
+const LEASE_MARGIN_MS = 2_000
 const BATCH = 8
 /** Attempts to one host at once (plus a batch at most), so that a slow receiver does not delay others. */
 const MAX_RUNNING_PER_HOST = 16
@@ -17,53 +13,61 @@ const MAX_RUNNING_PER_HOST = 16
 const MAX_RUNNING_PER_OWNER = 100
 const MAX_RUNNING = 1_000
 
-export type DeliverDue = () => Promise<Promise<void>[]>
+/** Starts due deliveries within the limits above, and runs the attempts. */
+export class DeliveryWorker {
+  readonly #deps: DeliveryDependencies
+  readonly #hosts = new ConcurrencyLimits(MAX_RUNNING_PER_HOST)
+  readonly #owners = new ConcurrencyLimits(MAX_RUNNING_PER_OWNER)
+  #running = 0
 
-/**
- * Makes a function that starts every due delivery within the limits above. It resolves to the started attempts, which end
- * by themselves and never reject.
- */
-export function createDeliverDue(deps: DeliveryDependencies): DeliverDue {
-  const { outbox, clock, log, wake } = deps
-  const hosts = createTally(MAX_RUNNING_PER_HOST)
-  const owners = createTally(MAX_RUNNING_PER_OWNER)
-  let running = 0
-
-  const attempt = async (delivery: Delivery) => {
-    const { owner, taskId } = delivery
-    const { host } = new URL(delivery.url)
-    running += 1
-    hosts.add(host)
-    owners.add(owner)
-    try {
-      const status = await deliver(deps, delivery)
-      if (status === 429) hosts.slowDown(host)
-      else if (status !== null && isSuccess(status)) hosts.speedUp(host)
-    } catch (error) {
-      log.warn({ err: error, taskId, host }, 'failed to record a delivery; it is retried when its lease ends')
-    } finally {
-      const wasFull = running >= MAX_RUNNING || hosts.isFull(host) || owners.isFull(owner)
-      running -= 1
-      hosts.remove(host)
-      owners.remove(owner)
-      // Other deliveries may wait for a free place.
-      if (wasFull) wake()
-    }
+  constructor(deps: DeliveryDependencies) {
+    this.#deps = deps
   }
-  return async () => {
+
+  /** Starts every due delivery. Resolves to the started attempts, which end by themselves and never reject. */
+  async deliverDue(): Promise<Promise<void>[]> {
     const started: Promise<void>[] = []
-    const claim = async (limit: number, hostsLeftOut: readonly string[]) => {
-      if (running >= MAX_RUNNING) return false
-      const now = clock.now()
-      const except = { hosts: hostsLeftOut, owners: owners.full() }
-      const claimed = await outbox.claimDue(now, now + LEASE_MS, limit, except)
-      started.push(...claimed.map(attempt))
+    const claim = async (limit: number, exceptHosts: readonly string[]) => {
+      const claimed = await this.#claim(limit, exceptHosts)
+      started.push(...claimed.map((delivery) => this.#attempt(delivery)))
       return claimed.length === limit
     }
-    while (await claim(BATCH, [...hosts.full(), ...hosts.slowed()]));
-    // One by one, because a batch could be more than a slowed host may have.
-    while (hosts.slowed().length > 0 && (await claim(1, hosts.full())));
+    const hosts = this.#hosts
+    while (await claim(BATCH, [...hosts.full, ...hosts.lowered]));
+    // One by one, because a batch could exceed a lowered limit.
+    while (hosts.lowered.length > 0 && (await claim(1, hosts.full)));
     return started
+  }
+
+  async #claim(limit: number, exceptHosts: readonly string[]): Promise<Delivery[]> {
+    if (this.#running >= MAX_RUNNING) return []
+    const { outbox, clock, sender } = this.#deps
+    const now = clock.now()
+    const except = { hosts: exceptHosts, owners: this.#owners.full }
+    return outbox.claimDue(now, now + sender.timeoutMs + LEASE_MARGIN_MS, limit, except)
+  }
+
+  async #attempt(delivery: Delivery): Promise<void> {
+    const { owner, taskId } = delivery
+    const { host } = new URL(delivery.url)
+    this.#running += 1
+    this.#hosts.start(host)
+    this.#owners.start(owner)
+    try {
+      const status = await deliver(this.#deps, delivery)
+      if (status === 429) this.#hosts.lower(host)
+      else if (isSuccess(status)) this.#hosts.raise(host)
+    } catch (error) {
+      const facts = { err: error, taskId, host }
+      this.#deps.log.warn(facts, 'failed to record a delivery; it is retried when its lease ends')
+    } finally {
+      const wasFull = this.#running >= MAX_RUNNING || this.#hosts.isFull(host) || this.#owners.isFull(owner)
+      this.#running -= 1
+      this.#hosts.end(host)
+      this.#owners.end(owner)
+      // Other deliveries may wait for this limit.
+      if (wasFull) this.#deps.wake()
+    }
   }
 }
 
@@ -72,56 +76,23 @@ async function deliver(deps: DeliveryDependencies, delivery: Delivery): Promise<
   const { store, outbox, signer, sender, clock, log, deliverForMs } = deps
   const task = await store.read(delivery.taskId)
   if (task === undefined) return null
-  // The task has moved on since: its latest state is delivered, under that state's own id.
-  if (task.version !== delivery.version) return unrecorded(outbox, delivery)
+  const releaseLease = () => outbox.finish(delivery, delivery).then(() => null)
+  // The task has changed since: its latest state is delivered, under that state's own id.
+  if (task.version !== delivery.version) return releaseLease()
   const body = JSON.stringify(toDeliveryBody(task))
   const headers = signer.sign(task.owner, `${task.id}-${task.version}`, clock.now(), body)
-  const answer: DeliveryAnswer | 'cut short' =
+  const answer =
     headers === undefined
-      ? { kind: 'unanswered', cause: 'there is no signing secret for its owner (any more)' }
+      ? ({ kind: 'unanswered', cause: 'its owner has no signing secret' } as const)
       : await sender.send(delivery.url, headers, body)
-  // The service is stopping, so this is not a failed attempt: the next process may retry at once.
-  if (answer === 'cut short') return unrecorded(outbox, delivery)
-  const result = toAttempt(delivery, answer, clock.now(), deliverForMs)
-  deps.onDelivery?.(result.state.toLowerCase())
+  // The service is stopping, so this is not a failed attempt: another process may retry at once.
+  if (answer === 'aborted') return releaseLease()
+  const attempt = nextAttempt(delivery, answer, { now: clock.now(), deliverForMs, jitter: Math.random() })
+  deps.onDelivery?.(attempt.state.toLowerCase())
   const { host } = new URL(delivery.url)
-  const facts = { taskId: task.id, version: task.version, host, ...result, answer }
-  if (result.state === 'DELIVERED') log.info(facts, 'a callback was delivered')
+  const facts = { taskId: task.id, version: task.version, host, ...attempt, answer }
+  if (attempt.state === 'DELIVERED') log.info(facts, 'a callback was delivered')
   else log.warn(facts, 'a callback was not delivered')
-  await outbox.finish(delivery, result)
-  return result.lastStatusCode
-}
-
-/** Ends the lease without recording an attempt. */
-async function unrecorded(outbox: Outbox, delivery: Delivery): Promise<null> {
-  await outbox.finish(delivery, delivery)
-  return null
-}
-
-/**
- * Turns the answer into the delivery's next state. A wait that the receiver requests does not use up a step of the schedule.
- * Only a 410 gives up before the total time has passed; the last attempt is made at its end.
- */
-function toAttempt(delivery: Delivery, answer: DeliveryAnswer, now: number, deliverForMs: number): Attempt {
-  const attempts = delivery.attempts + 1
-  const lastStatusCode = answer.kind === 'answered' ? answer.status : null
-  const { failures, owedSince } = delivery
-  const facts = { attempts, failures, lastStatusCode }
-  if (lastStatusCode !== null && isSuccess(lastStatusCode))
-    return { ...facts, state: 'DELIVERED', dueAt: null }
-  const leftMs = (owedSince ?? now) + deliverForMs - now
-  // 410 Gone: the receiver wants no more.
-  if (lastStatusCode === 410 || leftMs <= 0) return { ...facts, state: 'GAVE_UP', dueAt: null }
-  const asked = answer.kind === 'answered' && [429, 503].includes(answer.status) ? answer.retryAfterMs : null
-  if (asked !== null) {
-    const wait = Math.min(Math.max(asked, MIN_WAIT_MS), MAX_WAIT_MS)
-    return { ...facts, state: 'PENDING', dueAt: now + wait }
-  }
-  const scheduled = RETRY_AFTER_MS[Math.min(failures, RETRY_AFTER_MS.length - 1)] ?? MAX_WAIT_MS
-  const wait = Math.max(Math.min(scheduled * (0.9 + Math.random() * 0.2), leftMs), MIN_WAIT_MS)
-  return { ...facts, failures: failures + 1, state: 'PENDING', dueAt: Math.round(now + wait) }
-}
-
-function isSuccess(status: number): boolean {
-  return status >= 200 && status < 300
+  await outbox.finish(delivery, attempt)
+  return attempt.lastStatusCode
 }

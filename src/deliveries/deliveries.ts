@@ -1,6 +1,6 @@
-import { isSettled, type UpscaleTask } from '../tasks/task.ts'
 import type { Clock, DeliveryQueue, Log, RateLimits, RateRefusal, TaskStore } from '../tasks/ports.ts'
-import { createDeliverDue } from './deliver.ts'
+import { isSettled, type UpscaleTask } from '../tasks/task.ts'
+import { DeliveryWorker } from './deliver.ts'
 import type { Delivery, DeliverySender, DeliverySigner, Outbox } from './outbox.ts'
 
 /** The operations on deliveries to callers' own servers. */
@@ -16,7 +16,6 @@ export interface Deliveries extends DeliveryQueue {
   deliverDue(): Promise<Promise<void>[]>
 }
 
-/** Everything that deliveries are built from. */
 export interface DeliveryDependencies {
   readonly store: Pick<TaskStore, 'read'>
   readonly outbox: Outbox
@@ -35,6 +34,7 @@ export interface DeliveryDependencies {
 
 export function createDeliveries(deps: DeliveryDependencies): Deliveries {
   const { store, outbox, limits, clock, wake } = deps
+  const worker = new DeliveryWorker(deps)
   return {
     async add(task, url) {
       if (!(await outbox.add(task.id, url, clock.now()))) return false
@@ -52,6 +52,6 @@ export function createDeliveries(deps: DeliveryDependencies): Deliveries {
       wake()
       return task
     },
-    deliverDue: createDeliverDue(deps),
+    deliverDue: () => worker.deliverDue(),
   }
 }

@@ -1,36 +1,33 @@
-/**
- * The news that a caller's own server is owed: how a task ended, posted to its `callBackUrl`. Instants are Unix
- * milliseconds.
- */
+/** Deliveries: how a task ended, posted to the caller's `callBackUrl`. Instants are Unix milliseconds. */
 
-/** PENDING: to be delivered, once the task has settled. DELIVERED: it answered 2xx. GAVE_UP: 410, or no 2xx in the total time. */
+/** PENDING: to be delivered, once the task has settled. DELIVERED: the receiver answered 2xx. GAVE_UP: 410, or no 2xx in time. */
 export const DELIVERY_STATES = ['PENDING', 'DELIVERED', 'GAVE_UP'] as const
 export type DeliveryState = (typeof DELIVERY_STATES)[number]
 
-/** A task has at most so many. */
+/** The maximum per task. */
 export const MAX_DELIVERIES = 5
 
-/** What became of telling one URL about one task: always of the task's latest settled version. */
+/** The delivery of one task to one URL: always of the task's latest settled version. */
 export interface Delivery {
   readonly id: string
   readonly taskId: string
-  /** Who is owed it: the task's owner. */
+  /** The task's owner. */
   readonly owner: string
   readonly url: string
-  /** The version of the task to be told; 0 until it has settled. */
+  /** The version of the task to deliver; 0 until it has settled. */
   readonly version: number
   readonly state: DeliveryState
-  /** How often it was tried with this version. */
+  /** The attempts with this version. */
   readonly attempts: number
   /** How many of these failed without a requested wait: the step of the schedule. */
   readonly failures: number
   /** When this version became due for the first time; null until the task has settled. */
   readonly owedSince: number | null
-  /** What the receiver answered last; null when there was no answer. */
+  /** The status of the last answer; null: none. */
   readonly lastStatusCode: number | null
-  /** When it is tried next; null: not again. */
+  /** When the next attempt is due; null: never. */
   readonly dueAt: number | null
-  /** Until when an attempt holds the lease. */
+  /** When the lease of the running attempt ends. */
   readonly leasedUntil: number | null
 }
 
@@ -38,18 +35,18 @@ export interface Delivery {
 export type Attempt = Pick<Delivery, 'state' | 'attempts' | 'failures' | 'lastStatusCode' | 'dueAt'>
 
 /**
- * Deliveries that outlive the process. The TaskStore writes them in the transaction that settles a task, so
- * that none is lost by a crash, and none is made for a state that was not committed.
+ * Durable deliveries. The TaskStore makes them due in the transaction that settles a task, so that a crash loses none, and
+ * none is made for a state that was not committed.
  */
 export interface Outbox {
-  /** Adds a URL, due at once if the task has settled; does nothing if it exists. False: the task has five others. */
+  /** Adds a URL, due now if the task has settled; no effect if it exists. False: the task has its maximum. */
   add(taskId: string, url: string, now: number): Promise<boolean>
-  /** The deliveries of these tasks, by one question, in the order in which they were added. */
+  /** The deliveries of these tasks, by one query, in the order in which they were added. */
   list(taskIds: readonly string[]): Promise<Delivery[]>
   /**
-   * Takes up to `limit` deliveries that are due and not leased, longest due first, except for some hosts
-   * and owners, and leases them until `leaseUntil`: each is given to one claimer. Tolerates a clock that was set back, as
-   * TaskStore's `claimDue` does.
+   * Claims up to `limit` deliveries that are due and not leased, longest due first, except for some hosts and owners, and
+   * leases them until `leaseUntil`. Of any number of concurrent claims, one gets a delivery. Tolerates a clock that was set
+   * back, as TaskStore's `claimDue` does.
    */
   claimDue(
     now: number,
@@ -57,13 +54,12 @@ export interface Outbox {
     limit: number,
     except: { readonly hosts: readonly string[]; readonly owners: readonly string[] },
   ): Promise<Delivery[]>
-  /** Ends a lease, and records the attempt unless there has been newer news, or a wish to begin anew, since. */
+  /** Ends a lease, and records the attempt unless a newer version or a redelivery is due since the claim. */
   finish(claimed: Delivery, attempt: Attempt): Promise<void>
-  /** Makes everything that there is to tell about a task due once more. */
+  /** Makes all deliveries of a settled task due again, without attempts. */
   redeliver(taskId: string, now: number): Promise<void>
 }
 
-/** What a receiver said. */
 export type DeliveryAnswer =
   | { readonly kind: 'answered'; readonly status: number; readonly retryAfterMs: number | null }
   /** No answer in time, or no connection: `cause` is for the log. */
@@ -71,15 +67,17 @@ export type DeliveryAnswer =
 
 /** Posts to callers' servers, and only to public ones. */
 export interface DeliverySender {
-  /** One POST, one answer; cut short when the service ends meanwhile. Does not throw. */
+  /** `send` resolves within this time. */
+  readonly timeoutMs: number
+  /** One POST, one answer; `aborted` if the service stops before the answer. Does not throw. */
   send(
     url: string,
     headers: Readonly<Record<string, string>>,
     body: string,
-  ): Promise<DeliveryAnswer | 'cut short'>
+  ): Promise<DeliveryAnswer | 'aborted'>
 }
 
-/** Signs after the Standard Webhooks specification. */
+/** Signs by the Standard Webhooks specification. */
 export interface DeliverySigner {
   /** Whether there is a secret for this owner. */
   canSign(owner: string): boolean

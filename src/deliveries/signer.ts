@@ -1,16 +1,13 @@
 import { Webhook } from 'standardwebhooks'
 import type { DeliverySigner } from './outbox.ts'
 
-/** A secret in the form of Standard Webhooks (`whsec_` and Base64); `owner` null: for all who have none of their own. */
+/** A secret in the form of Standard Webhooks (`whsec_` and Base64); `owner` null: for all owners without a secret of their own. */
 export interface SigningSecret {
   readonly owner: string | null
   readonly secret: string
 }
 
-/**
- * Signs after Standard Webhooks with every secret that an owner has: while one is being replaced, receivers
- * find the one they know.
- */
+/** Signs with every secret that an owner has, so that receivers accept deliveries while a secret is being replaced. */
 export function createDeliverySigner(secrets: readonly SigningSecret[]): DeliverySigner {
   const webhooks = Map.groupBy(secrets, ({ owner }) => owner)
   const find = (owner: string) => webhooks.get(owner) ?? webhooks.get(null) ?? []

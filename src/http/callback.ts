@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import type { CallbackNews, Clock, Log, Secrets } from '../tasks/ports.ts'
+import type { Callback, Clock, Log, Secrets } from '../tasks/ports.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import { sendError } from './http-errors.ts'
 import { verifySignature, type SignaturePolicy } from './signature.ts'
@@ -20,7 +20,7 @@ export interface CallbackRoute {
   /** Parses JSON; undefined if the text is not JSON. */
   parseJson(text: string): unknown
   /** Reads a body; undefined when it is not a callback. */
-  parseCallback(body: unknown): CallbackNews | undefined
+  parseCallback(body: unknown): Callback | undefined
 }
 
 /** The path under which the upstream reports completion of a task. */
@@ -95,7 +95,7 @@ export function addCallbackRoute(
   })
 }
 
-function toInconclusive({ upstreamTaskId }: CallbackNews): CallbackNews {
+function toInconclusive({ upstreamTaskId }: Callback): Callback {
   return { upstreamTaskId, outcome: { kind: 'inconclusive' } }
 }
 

@@ -107,16 +107,16 @@ export class SqlTaskStore implements TaskStore {
           .where('version', '=', version)
           .where('upstream_task_id', named ? '=' : 'is', upstreamTaskId),
       )
-      if (numAffectedRows === 0n) return 'beaten'
-      const owed = next.version > version && (await queueDeliveries(run, db, next, this.#queries))
-      return owed ? 'owed' : 'written'
+      if (numAffectedRows === 0n) return 'conflict'
+      const due = next.version > version && (await queueDeliveries(run, db, next, this.#queries))
+      return due ? 'deliveriesDue' : 'updated'
     })
     // Where the commit was not answered, it may have been made all the same.
     const outcome = await written.catch((error: unknown) => {
       this.#hints.announce(next.id)
       throw error
     })
-    if (outcome !== 'beaten') this.#hints.announce(next.id, next)
+    if (outcome !== 'conflict') this.#hints.announce(next.id, next)
     return outcome
   }
 

@@ -1,97 +1,104 @@
+import type { TaskContext } from './context.ts'
+import type { Callback, PollAnswer } from './ports.ts'
+import { namesOtherUpstreamTask, toImages, type UpscaleTask } from './task.ts'
+import { shareCalls } from './timing.ts'
 import type { Report } from './transitions.ts'
-import { toImages } from './images.ts'
-import type { CallbackNews, Lookup, TaskDependencies } from './ports.ts'
-import type { Reporter } from './report.ts'
-import type { SharedLookup } from './shared-lookup.ts'
-import { isOther, type UpscaleTask } from './task.ts'
 
 /**
- * taken: committed, or nothing new. mismatch: the callback is about another upstream task. unconfirmed: it reports a success
- * that record-info does not confirm yet, and the task is no longer polled: the upstream has to repeat the callback.
+ * accepted: committed, or nothing new. mismatch: the callback is about another upstream task. unconfirmed: it reports a
+ * success that record-info does not confirm yet, and the task is no longer polled: the upstream has to repeat the callback.
  */
-export type Receipt = 'taken' | 'mismatch' | 'unconfirmed'
+export type CallbackResult = 'accepted' | 'mismatch' | 'unconfirmed'
 
-/**
- * Processes a callback that arrived at the task's secret URL. Resolves once the new state is committed. Polls record-info
- * first if the callback is not sufficient: for the precise code of a failure, for an inconclusive callback, and, with
- * CALLBACK_CONFIRM, to confirm a success.
- */
-export async function receiveCallback(
-  deps: TaskDependencies,
-  report: Reporter,
-  lookup: SharedLookup,
-  task: UpscaleTask,
-  news: CallbackNews,
-  correlationId: string,
-): Promise<Receipt> {
-  if (isOther(task, news)) return 'mismatch'
-  if (isKnown(task, news)) return 'taken'
-  const { upstreamTaskId } = news
-  const { dropped } = 'dropped' in news.outcome ? news.outcome : {}
-  if (dropped) deps.log.warn({ taskId: task.id, correlationId, dropped }, 'result URLs were dropped')
-  const outcome = await check(deps, lookup, news, correlationId)
-  // The source is POLL if the callback was inconclusive and record-info had the result.
-  const asked = news.outcome.kind === 'inconclusive' && outcome.kind !== 'inconclusive'
-  const facts = { at: deps.clock.now(), source: asked ? 'POLL' : 'CALLBACK', upstreamTaskId } as const
-  const commit = async (next: Report): Promise<Receipt> =>
-    // During the poll the answer to the submit may have named another upstream id.
-    isOther(await report(task, next), facts) ? 'mismatch' : 'taken'
-  switch (outcome.kind) {
-    case 'succeeded': {
-      const images = toImages(outcome.imageUrls, facts.at, deps.policy.imageLifetimeMs)
-      return commit({ ...facts, kind: 'succeeded', images })
-    }
-    case 'failed': {
-      const failure = { ...outcome.failure, correlationId }
-      return commit({ ...facts, kind: 'failed', failure, failedBy: 'UPSTREAM', note: 'the upscale failed' })
-    }
-    case 'inconclusive': {
-      // Any callback proves that the upstream has accepted the task.
-      const receipt = await commit({ ...facts, kind: 'accepted', pollAt: facts.at })
-      if (receipt === 'taken') await deps.store.pollSoon(task.id, facts.at + POLL_SOON_MS)
-      return receipt === 'taken' && news.outcome.kind === 'succeeded' && isFinal(task)
-        ? 'unconfirmed'
-        : receipt
-    }
-    default:
-      return outcome satisfies never
-  }
-}
-
-/** Whether the upstream has reported the failure, so that the task is no longer polled. */
-function isFinal({ failedBy }: UpscaleTask): boolean {
-  return failedBy === 'UPSTREAM'
-}
-
-/** Whether a callback cannot change the task. */
-function isKnown(
-  { status, failedBy, settledAt, upstreamTaskId }: UpscaleTask,
-  { outcome }: CallbackNews,
-): boolean {
-  if (status === 'SUCCEEDED') return true
-  if (outcome.kind === 'failed') return failedBy === 'UPSTREAM'
-  return outcome.kind === 'inconclusive' && settledAt !== null && upstreamTaskId !== null
-}
-
+/** How long the answer to a poll is shared, in milliseconds, so that repeated callbacks do not use up the poll budget. */
+const POLL_SHARED_FOR_MS = 5_000
 /** After an inconclusive callback the task is polled again in this time. More callbacks do not cause more polls. */
 const POLL_SOON_MS = 5_000
 
-type Outcome = CallbackNews['outcome']
+type Outcome = Callback['outcome']
+type PollOnce = (upstreamTaskId: string, correlationId: string) => Promise<PollAnswer>
 
-/** The outcome of a callback, after a poll of record-info if one is needed and the poll budget allows it in time. */
-async function check(
-  { policy }: TaskDependencies,
-  lookup: SharedLookup,
-  { upstreamTaskId, outcome }: CallbackNews,
+/**
+ * Creates the handler of callbacks that arrive at a task's secret URL. It resolves once the new state is committed. It polls
+ * first if the callback is not sufficient: for the precise code of a failure, for an inconclusive callback, and, with
+ * CALLBACK_CONFIRM, to confirm a success.
+ */
+export function createCallbackReceiver(context: TaskContext) {
+  const { clock, log, policy, report, store } = context
+  const poll = shareCalls(clock, POLL_SHARED_FOR_MS, (id, correlationId) =>
+    pollInTime(context, id, correlationId),
+  )
+  return async (task: UpscaleTask, callback: Callback, correlationId: string): Promise<CallbackResult> => {
+    const { upstreamTaskId, outcome: claimed } = callback
+    if (namesOtherUpstreamTask(task, upstreamTaskId)) return 'mismatch'
+    if (!canChange(task, claimed)) return 'accepted'
+    if ('dropped' in claimed) {
+      const { dropped } = claimed
+      log.warn({ taskId: task.id, correlationId, dropped }, 'result URLs were dropped')
+    }
+    const needsPoll = claimed.kind !== 'succeeded' || policy.confirmCallbacks
+    const outcome = needsPoll ? await confirm(poll, callback, correlationId) : claimed
+    const at = clock.now()
+    // The source is POLL if the callback was inconclusive and record-info had the result.
+    const isPolled = claimed.kind === 'inconclusive' && outcome.kind !== 'inconclusive'
+    const facts = { at, source: isPolled ? 'POLL' : 'CALLBACK', upstreamTaskId } as const
+    const current = await report(task, toReport(outcome, facts, correlationId, policy.imageLifetimeMs))
+    // During the poll the answer to the submit may have named another upstream task.
+    if (namesOtherUpstreamTask(current, upstreamTaskId)) return 'mismatch'
+    if (outcome.kind !== 'inconclusive') return 'accepted'
+    await store.pollSoon(task.id, at + POLL_SOON_MS)
+    const isNoLongerPolled = task.failedBy === 'UPSTREAM'
+    return claimed.kind === 'succeeded' && isNoLongerPolled ? 'unconfirmed' : 'accepted'
+  }
+}
+
+/** Whether a callback with this outcome can change the task. */
+function canChange({ status, failedBy, settledAt, upstreamTaskId }: UpscaleTask, { kind }: Outcome): boolean {
+  if (status === 'SUCCEEDED') return false
+  if (kind === 'failed') return failedBy !== 'UPSTREAM'
+  return kind === 'succeeded' || settledAt === null || upstreamTaskId === null
+}
+
+/** The final record of record-info; without one, a failure stands and anything else is inconclusive. */
+async function confirm(
+  poll: PollOnce,
+  { upstreamTaskId, outcome }: Callback,
   correlationId: string,
 ): Promise<Outcome> {
-  if (outcome.kind === 'succeeded' && !policy.confirmCallbacks) return outcome
-  const found = await lookup(upstreamTaskId, correlationId)
-  if (isRecorded(found)) return found
+  const answer = await poll(upstreamTaskId, correlationId)
+  if (answer.kind === 'succeeded' || (answer.kind === 'failed' && answer.recorded)) return answer
   return outcome.kind === 'failed' ? outcome : { kind: 'inconclusive' }
 }
 
-/** Whether record-info returned a final record of the task. */
-function isRecorded(found: Lookup): found is Extract<Lookup, { kind: 'succeeded' | 'failed' }> {
-  return found.kind === 'succeeded' || (found.kind === 'failed' && found.recorded)
+/** Polls within the time that a callback may wait; `unavailable` if the poll budget does not allow it in time. */
+async function pollInTime(
+  { upscaler, policy, clock, budget }: TaskContext,
+  upstreamTaskId: string,
+  correlationId: string,
+): Promise<PollAnswer> {
+  const until = clock.elapsed() + policy.confirmTimeoutMs
+  if (!(await budget.wait(policy.confirmTimeoutMs))) return { kind: 'unavailable' }
+  const timeoutMs = Math.max(1, until - clock.elapsed())
+  return upscaler.poll(upstreamTaskId, { timeoutMs, correlationId })
+}
+
+function toReport(
+  outcome: Outcome,
+  facts: { readonly at: number; readonly source: 'POLL' | 'CALLBACK'; readonly upstreamTaskId: string },
+  correlationId: string,
+  imageLifetimeMs: number,
+): Report {
+  switch (outcome.kind) {
+    case 'succeeded':
+      return { ...facts, kind: 'succeeded', images: toImages(outcome.imageUrls, facts.at, imageLifetimeMs) }
+    case 'failed': {
+      const failure = { ...outcome.failure, correlationId }
+      return { ...facts, kind: 'failed', failure, failedBy: 'UPSTREAM', note: 'the upscale failed' }
+    }
+    case 'inconclusive':
+      // Any callback proves that the upstream has accepted the task.
+      return { ...facts, kind: 'accepted', pollAt: facts.at }
+    default:
+      return outcome satisfies never
+  }
 }

@@ -1,11 +1,10 @@
-import { LATE_POLL_EVERY_MS, toDueAt, type Report } from './transitions.ts'
+import type { TaskContext } from './context.ts'
 import { toFailure } from './failure.ts'
-import { toImages } from './images.ts'
-import type { Lookup, PollBudget, Schedule, TaskDependencies, TaskPolicy } from './ports.ts'
-import type { Reporter } from './report.ts'
-import { isSettled, type UpscaleTask } from './task.ts'
+import type { PollAnswer, Schedule, TaskPolicy } from './ports.ts'
+import { isSettled, toImages, type UpscaleTask } from './task.ts'
+import { LATE_POLL_EVERY_MS, toDueAt, type Report } from './transitions.ts'
 
-/** Right after it has accepted a task the upstream may not know it yet; from then on it should. */
+/** For this time after it accepted a task, the upstream may answer that it does not know it. */
 const GRACE_MS = 60_000
 /** A faulty deploy of the upstream must not fail every polled task: a task is lost only after this many … */
 const MIN_ABSENCES = 4
@@ -23,41 +22,33 @@ const KEY_BATCH = 1_000
 /**
  * One round of polling: deletes a batch of tasks past retention and of expired keys, ends tasks that were never accepted and
  * are past their deadline, and starts as many polls as the budget allows. Resolves to the started polls, which end by
- * themselves and never reject. `cut` aborts them.
+ * themselves and never reject.
  */
-export async function reconcile(
-  deps: TaskDependencies,
-  report: Reporter,
-  budget: PollBudget,
-  cut: AbortSignal,
-): Promise<Promise<void>[]> {
-  const { store, clock, policy, log } = deps
+export async function pollDue(context: TaskContext): Promise<Promise<void>[]> {
+  const { store, clock, policy, log } = context
+  const warn = (facts: object, sentence: string) => (error: unknown) =>
+    log.warn({ err: error, ...facts }, sentence)
   if (policy.retentionMs !== null)
     await store
       .removeSettled(clock.now() - policy.retentionMs, RETENTION_BATCH)
-      .catch((error: unknown) => log.warn({ err: error }, 'failed to delete expired tasks'))
+      .catch(warn({}, 'failed to delete expired tasks'))
   await store
     .removeExpiredKeys(clock.now(), KEY_BATCH)
-    .catch((error: unknown) => log.warn({ err: error }, 'failed to delete expired idempotency keys'))
+    .catch(warn({}, 'failed to delete expired idempotency keys'))
 
   const started: Promise<void>[] = []
   for (;;) {
-    const claimed = await claim(deps, budget).catch((error: unknown) => {
-      log.warn({ err: error }, 'due tasks could not be claimed')
-      return []
-    })
-    for (const task of claimed)
-      started.push(
-        poll(deps, report, task, cut).catch((error: unknown) => {
-          log.warn({ err: error, taskId: task.id }, 'a poll failed; it is repeated when its lease ends')
-        }),
-      )
+    const claimed = (await claim(context).catch(warn({}, 'failed to claim due tasks'))) ?? []
+    for (const task of claimed) {
+      const onError = warn({ taskId: task.id }, 'a poll failed; it is repeated when its lease ends')
+      started.push(poll(context, task).catch(onError))
+    }
     if (claimed.length === 0) return started
   }
 }
 
 /** Claims as many due tasks as may be polled now. */
-async function claim({ store, clock, policy }: TaskDependencies, budget: PollBudget): Promise<UpscaleTask[]> {
+async function claim({ store, clock, policy, budget }: TaskContext): Promise<UpscaleTask[]> {
   const limit = await budget.take(policy.pollsPerSecond)
   if (limit === 0) return []
   const now = clock.now()
@@ -73,40 +64,36 @@ async function claim({ store, clock, policy }: TaskDependencies, budget: PollBud
  * Polls one claimed task and reports the answer. A claim always ends in a reschedule, whatever the answer was, and a
  * task past its deadline always ends: a task is never polled for ever.
  */
-async function poll(
-  deps: TaskDependencies,
-  report: Reporter,
-  task: UpscaleTask,
-  cut: AbortSignal,
-): Promise<void> {
-  const { store, clock, secrets, policy } = deps
+async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
+  const { store, clock, secrets, policy, report, aborting } = context
   const correlationId = secrets.newId()
   const isLast = !isSettled(task) && clock.now() >= task.deadlineAt
-  const lookup = await look(deps, task, isLast, correlationId)
+  const answer = await readAnswer(context, task, isLast, correlationId)
   const at = clock.now()
   // The service is stopping and aborted the poll: another replica may poll at once.
-  if (lookup.kind === 'unavailable' && cut.aborted) return store.reschedule(task, { ...task, dueAt: at })
-  const absence = countAbsence(task, lookup, at)
-  const news =
-    toReport({ ...task, ...absence }, lookup, at, correlationId, policy.imageLifetimeMs) ??
+  if (answer.kind === 'unavailable' && aborting.aborted) return store.reschedule(task, { ...task, dueAt: at })
+  const absence = countAbsence(task, answer, at)
+  const facts = { at, correlationId, imageLifetimeMs: policy.imageLifetimeMs }
+  const found =
+    toReport({ ...task, ...absence }, answer, facts) ??
     (isLast ? ({ kind: 'overdue', at, source: 'DEADLINE', correlationId } as const) : undefined)
-  const current = news === undefined ? task : await report(task.id, news)
-  const wishedAt = task.upstreamTaskId === null ? task.deadlineAt : at + toInterval(task, at, policy)
-  const dueAt = toDueAt(current, wishedAt)
-  await store.reschedule(task, { ...absence, dueAt })
+  const current = found === undefined ? task : await report(task.id, found)
+  const wishedAt =
+    task.upstreamTaskId === null ? task.deadlineAt : at + toInterval(task, at, policy, Math.random())
+  return store.reschedule(task, { ...absence, dueAt: toDueAt(current, wishedAt) })
 }
 
 /** Polls the upstream. A task without an upstream id cannot be polled; a poll that throws counts as no answer. */
-async function look(
-  { upscaler, policy, log }: TaskDependencies,
+async function readAnswer(
+  { upscaler, policy, log }: TaskContext,
   { id, upstreamTaskId }: UpscaleTask,
   isLast: boolean,
   correlationId: string,
-): Promise<Lookup> {
+): Promise<PollAnswer> {
   if (upstreamTaskId === null) return { kind: 'unavailable' }
   const timeoutMs = isLast ? Math.min(LAST_POLL_TIMEOUT_MS, policy.pollTimeoutMs) : policy.pollTimeoutMs
   try {
-    return await upscaler.lookup(upstreamTaskId, { timeoutMs, correlationId })
+    return await upscaler.poll(upstreamTaskId, { timeoutMs, correlationId })
   } catch (error) {
     log.error({ err: error, taskId: id, correlationId }, 'a poll failed unexpectedly')
     return { kind: 'unavailable' }
@@ -116,41 +103,42 @@ async function look(
 /** Counts "unknown task" answers in a row. An answer about the task resets the count; no answer keeps it. */
 function countAbsence(
   task: UpscaleTask,
-  lookup: Lookup,
+  { kind }: PollAnswer,
   at: number,
 ): Pick<Schedule, 'absences' | 'absentSince'> {
   const { absences, absentSince } = task
-  if (lookup.kind === 'unavailable') return { absences, absentSince }
+  if (kind === 'unavailable') return { absences, absentSince }
   const inGrace = at < (task.history.at(-1)?.at ?? 0) + GRACE_MS
-  if (lookup.kind !== 'absent' || inGrace) return { absences: 0, absentSince: null }
+  if (kind !== 'absent' || inGrace) return { absences: 0, absentSince: null }
   return { absences: absences + 1, absentSince: absentSince ?? at }
 }
 
 /** The report that an answer leads to; undefined: none, poll again later. */
 function toReport(
-  task: UpscaleTask,
-  lookup: Lookup,
-  at: number,
-  correlationId: string,
-  imageLifetimeMs: number,
+  { upstreamTaskId, absences, absentSince }: UpscaleTask,
+  answer: PollAnswer,
+  {
+    at,
+    correlationId,
+    imageLifetimeMs,
+  }: { readonly at: number; readonly correlationId: string; readonly imageLifetimeMs: number },
 ): Report | undefined {
-  const { upstreamTaskId, absences, absentSince } = task
   if (upstreamTaskId === null) return undefined
   const facts = { at, source: 'POLL', upstreamTaskId } as const
-  switch (lookup.kind) {
+  switch (answer.kind) {
     case 'succeeded':
-      return { ...facts, kind: 'succeeded', images: toImages(lookup.imageUrls, at, imageLifetimeMs) }
+      return { ...facts, kind: 'succeeded', images: toImages(answer.imageUrls, at, imageLifetimeMs) }
     case 'failed': {
-      const failure = { ...lookup.failure, correlationId }
+      const failure = { ...answer.failure, correlationId }
       // A code without a record may be a fault of the upstream's poll endpoint: a late success still counts.
-      const failedBy = lookup.recorded ? 'UPSTREAM' : 'SILENCE'
+      const failedBy = answer.recorded ? 'UPSTREAM' : 'SILENCE'
       return { ...facts, kind: 'failed', failure, failedBy, note: 'the upscale failed' }
     }
     case 'absent': {
       const absentMs = at - (absentSince ?? at)
       if (absences < MIN_ABSENCES || absentMs < MIN_ABSENT_MS) return undefined
       // 422 means "unknown task" here, not what it means at submit.
-      const upstreamCode = lookup.upstreamCode === 404 ? 404 : null
+      const upstreamCode = answer.upstreamCode === 404 ? 404 : null
       const failure = { ...toFailure('UPSTREAM_NOT_FOUND', upstreamCode), correlationId }
       const minutes = Math.round(absentMs / 60_000)
       const note = `the upscale service did not know the task in ${absences} polls over ${minutes} minutes`
@@ -160,18 +148,17 @@ function toReport(
     case 'unavailable':
       return undefined
     default:
-      return lookup satisfies never
+      return answer satisfies never
   }
 }
 
 /**
- * How long until the next poll: a tenth of the task's age, so that a result is never late by more than that, but at
- * least the interval and at most two minutes; minus jitter, so that tasks that began together spread. Past the
- * deadline: hourly.
+ * The time until the next poll: a tenth of the task's age, so that a result is never late by more than that, between the
+ * configured interval and two minutes. Past the deadline: an hour. `jitter` (0 to 1) spreads tasks that began together.
  */
-function toInterval(task: UpscaleTask, at: number, { pollIntervalMs }: TaskPolicy): number {
+function toInterval(task: UpscaleTask, at: number, { pollIntervalMs }: TaskPolicy, jitter: number): number {
   if (at >= task.deadlineAt) return LATE_POLL_EVERY_MS
   const longest = Math.max(pollIntervalMs, MAX_INTERVAL_MS)
   const interval = Math.min(Math.max((at - task.createdAt) / 10, pollIntervalMs), longest)
-  return Math.round(interval * (0.9 + Math.random() * 0.1))
+  return Math.round(interval * (0.9 + jitter * 0.1))
 }

@@ -1,40 +1,29 @@
-/** The write side of a submit: retries on a failing store. */
-import type { Report } from './transitions.ts'
+/** What keeps the link between a payment and its task when the store fails during a submit. */
+import type { TaskContext } from './context.ts'
 import { toFailure } from './failure.ts'
-import type { TaskDependencies } from './ports.ts'
-import { UnknownTaskError, type Reporter } from './report.ts'
 import type { UpscaleTask } from './task.ts'
+import { wait } from './timing.ts'
+import { UnknownTaskError, type Report } from './transitions.ts'
 
-/** What a submit needs from the process it runs in. */
-export interface SubmitLife {
-  /** Ends a replay's wait for the first answer. */
-  readonly ending: AbortSignal
-  /** Ends the retries on a failing store. */
-  readonly cut: AbortSignal
-  /** Registers work that continues after the submit has been answered. */
-  background(work: Promise<void>): void
-}
+/** How long an unconfirmed commit may take to appear in the store, in milliseconds. */
+const UNCONFIRMED_FOR_MS = 10_000
+/** The first pause between attempts on a failing store; it doubles up to the last one. Milliseconds. */
+const FIRST_PAUSE_MS = 1_000
+const LAST_PAUSE_MS = 30_000
 
-/** One submit: its process, and its start on the monotonic clock. */
-export interface SubmitRun extends SubmitLife {
-  readonly startedAt: number
-}
-
-/** Keeps the lease on the answer to a submit (`answerBy`) while the paid request runs. */
-export async function holdAnswer<T>(
-  { store, clock, policy, log }: TaskDependencies,
+/** Renews the lease on the answer to a submit (`answerBy`) while the paid request runs. */
+export async function holdLease<T>(
+  { store, clock, policy: { answerLeaseMs }, log }: TaskContext,
   taskId: string,
   request: () => Promise<T>,
 ): Promise<T> {
-  const { answerLeaseMs } = policy
-  let timer: Disposable | undefined
   const renew = () => {
     timer = clock.after(answerLeaseMs / 3, renew)
     store.extendAnswer(taskId, clock.now() + answerLeaseMs).catch((error: unknown) => {
       log.warn({ err: error, taskId }, 'failed to renew the lease on the answer to a submit')
     })
   }
-  timer = clock.after(answerLeaseMs / 3, renew)
+  let timer = clock.after(answerLeaseMs / 3, renew)
   try {
     return await request()
   } finally {
@@ -42,85 +31,70 @@ export async function holdAnswer<T>(
   }
 }
 
-/** How long an unconfirmed commit may take to appear in the store. */
-const UNCONFIRMED_FOR_MS = 10_000
-
 /**
  * The insert of a task was not confirmed: the row may exist, or appear shortly. Nothing was sent for it, so it is
  * settled as refused without a charge, which frees its key and picture.
  */
-export async function undoInsert(
-  deps: TaskDependencies,
-  report: Reporter,
-  id: string,
+export async function settleUnconfirmedInsert(
+  context: TaskContext,
+  taskId: string,
   correlationId: string,
-  run: SubmitRun,
+  startedAt: number,
 ): Promise<void> {
-  const { clock, log } = deps
+  const { clock, log, report } = context
   const failure = { ...toFailure('NOT_SENT'), correlationId }
   const note = 'not sent: the gateway could not store the task safely'
-  await repeat(deps, run, async () => {
+  await retry(context, startedAt, async () => {
     try {
-      await report(id, { kind: 'refused', at: clock.now(), source: 'SUBMIT', failure, note })
+      await report(taskId, { kind: 'refused', at: clock.now(), source: 'SUBMIT', failure, note })
       return true
     } catch (error) {
-      if (error instanceof UnknownTaskError) return clock.elapsed() >= run.startedAt + UNCONFIRMED_FOR_MS
-      log.error({ err: error, taskId: id, correlationId }, 'failed to settle a task that was not sent')
+      if (error instanceof UnknownTaskError) return clock.elapsed() >= startedAt + UNCONFIRMED_FOR_MS
+      log.error({ err: error, taskId, correlationId }, 'failed to settle a task that was not sent')
       return false
     }
   })
 }
 
 /**
- * Reports the upstream's answer, and retries on a failing store until the task's deadline, because nothing else links the
+ * Stores the upstream's answer, and retries on a failing store until the task's deadline, because nothing else links the
  * payment to the task. Rejects to the caller after the submit timeout, while the retries continue.
  */
-export function persist(
-  deps: TaskDependencies,
-  report: Reporter,
+export function storeAnswer(
+  context: TaskContext,
   task: UpscaleTask,
   answer: Report,
-  run: SubmitRun,
+  startedAt: number,
 ): Promise<UpscaleTask> {
-  const { clock, log, policy } = deps
-  const { id } = task
+  const { clock, log, policy, report, aborting } = context
   const { promise, resolve, reject } = Promise.withResolvers<UpscaleTask>()
   const attempt = async () => {
     try {
       resolve(await report(task, answer))
       return true
     } catch (error) {
-      const tookMs = clock.elapsed() - run.startedAt
-      const final = error instanceof UnknownTaskError || tookMs >= policy.deadlineMs || run.cut.aborted
-      if (final || tookMs >= policy.submitTimeoutMs) reject(error)
-      if (final) log.error({ err: error, taskId: id, answer }, "the upstream's answer was never stored")
-      else log.error({ err: error, taskId: id }, "failed to store the upstream's answer; trying again")
-      return final
+      const facts = { err: error, taskId: task.id }
+      const tookMs = clock.elapsed() - startedAt
+      const isFinal = error instanceof UnknownTaskError || tookMs >= policy.deadlineMs || aborting.aborted
+      if (isFinal || tookMs >= policy.submitTimeoutMs) reject(error)
+      if (isFinal) log.error({ ...facts, answer }, "the upstream's answer was never stored")
+      else log.error(facts, "failed to store the upstream's answer; retrying")
+      return isFinal
     }
   }
-  run.background(repeat(deps, run, attempt))
+  void context.track(retry(context, startedAt, attempt))
   return promise
 }
 
-/** The first pause between attempts on a failing store; it doubles up to the last one. Milliseconds. */
-const FIRST_PAUSE_MS = 1_000
-const LAST_PAUSE_MS = 30_000
-
-/** Repeats an attempt until it succeeds, the task is past its deadline, or `cut` is aborted. */
-async function repeat(
-  { clock, policy }: Pick<TaskDependencies, 'clock' | 'policy'>,
-  { cut, startedAt }: SubmitRun,
+/** Repeats an attempt until it returns true, the task is past its deadline, or the service aborts retries. */
+async function retry(
+  { clock, policy, aborting }: TaskContext,
+  startedAt: number,
   attempt: () => Promise<boolean>,
 ): Promise<void> {
   let pauseMs = FIRST_PAUSE_MS
-  const isOver = () => cut.aborted || clock.elapsed() >= startedAt + policy.deadlineMs
-  while (!(await attempt()) && !isOver()) {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const end = () => resolve()
-    cut.addEventListener('abort', end, { once: true })
-    using _timer = clock.after(pauseMs, end)
-    await promise
-    cut.removeEventListener('abort', end)
+  while (!(await attempt()) && !aborting.aborted && clock.elapsed() < startedAt + policy.deadlineMs) {
+    await wait(clock, pauseMs, aborting)
     pauseMs = Math.min(pauseMs * 2, LAST_PAUSE_MS)
   }
 }

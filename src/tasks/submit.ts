@@ -1,16 +1,16 @@
-import type { Report } from './transitions.ts'
-import { awaitAnswer } from './await-answer.ts'
+import type { TaskContext } from './context.ts'
 import { toFailure, type Failure } from './failure.ts'
-import { UnconfirmedError, type IdempotencyKey, type SubmitAnswer, type TaskDependencies } from './ports.ts'
-import type { Reporter } from './report.ts'
-import { holdAnswer, persist, undoInsert, type SubmitLife } from './submit-retry.ts'
-import { type Picture, type UpscaleTask } from './task.ts'
+import { UnconfirmedError, type InsertOptions, type RateRefusal, type SubmitAnswer } from './ports.ts'
+import { holdLease, settleUnconfirmedInsert, storeAnswer } from './submit-retry.ts'
+import type { Picture, UpscaleTask } from './task.ts'
+import { wait } from './timing.ts'
+import type { Report } from './transitions.ts'
 
 export interface SubmitInput extends Picture {
   readonly owner: string
-  /** One owner and one key are one task, while the key holds. */
+  /** Until the key expires, requests of one owner with it are one task. */
   readonly idempotencyKey: string | null
-  /** Where the caller wants to be told how the task ends; null: nowhere. */
+  /** Where the end of the task is delivered; null: nowhere. */
   readonly callBackUrl: string | null
   /** Pay again although the same picture is already running or done. */
   readonly force: boolean
@@ -18,8 +18,8 @@ export interface SubmitInput extends Picture {
 }
 
 /**
- * What a submit came to. `task` null: it was refused, and `failure` says why; `failedTaskId` names the
- * record kept of it, where there is one.
+ * The outcome of a submit. `task` null: it was refused, and `failure` says why; `failedTaskId` names the
+ * stored record of the refusal, if there is one.
  */
 export type Submission = { readonly replayed: boolean } & (
   | { readonly task: UpscaleTask; readonly failure: null }
@@ -32,85 +32,117 @@ export class TooManyCallbacksError extends Error {
 }
 
 /**
- * Submits an upscale and pays for it at most once. The row is committed before the upstream is called, so
- * that a crash at any point leaves a task that a callback or the deadline settles; a task whose answer got
- * lost stays SUBMITTED and is never sent again.
+ * Submits an upscale and pays for it at most once. The row is committed before the upstream is called, so that a crash at any
+ * point leaves a task that a callback or the deadline settles. A task whose answer was lost stays SUBMITTED and is never sent
+ * again.
  * @throws TooManyCallbacksError
  */
-export async function submitTask(
-  deps: TaskDependencies,
-  report: Reporter,
-  input: SubmitInput,
-  life: SubmitLife,
-): Promise<Submission> {
-  const { correlationId, force, callBackUrl } = input
-  const token = deps.secrets.newToken()
-  const task = toNewTask(deps, input, deps.secrets.digest(token))
-  const admit = () => deps.limits.take(task.owner)
-  const admitKey = () => deps.limits.takeOwn(task.owner)
-  const key = toKey(deps, input)
-  const run = { ...life, startedAt: deps.clock.elapsed() }
-  const options = { force, key, callBackUrl, admit, admitKey }
-  const insertion = await deps.store.insert(task, options).catch((error: unknown) => {
+export async function submitTask(context: TaskContext, input: SubmitInput): Promise<Submission> {
+  const { store, clock, secrets, policy, upscaler, log } = context
+  const { correlationId } = input
+  const startedAt = clock.elapsed()
+  const token = secrets.newToken()
+  const task = createTask(context, input, token)
+  const insertion = await store.insert(task, toInsertOptions(context, input)).catch((error: unknown) => {
     if (error instanceof UnconfirmedError)
-      life.background(undoInsert(deps, report, task.id, correlationId, run))
+      void context.track(settleUnconfirmedInsert(context, task.id, correlationId, startedAt))
     throw error
   })
-  if ('refusal' in insertion) {
-    const failure = { ...insertion.refusal, correlationId }
-    return { task: null, failure, failedTaskId: null, replayed: false }
-  }
+  if ('refusal' in insertion) return refuse({ ...insertion.refusal, correlationId })
   if (!insertion.inserted) {
-    if (insertion.by === 'key' && !isSamePicture(insertion.existing, task)) {
-      const failure = { ...toFailure('IDEMPOTENCY_KEY_REUSED'), correlationId }
-      return { task: null, failure, failedTaskId: null, replayed: false }
-    }
-    if (callBackUrl !== null && !(await deps.deliveries.add(insertion.existing, callBackUrl)))
-      throw new TooManyCallbacksError('The task has the maximum number of callback URLs')
-    return toSubmission(await awaitAnswer(deps, insertion.existing, life.ending), true)
+    const { by, existing } = insertion
+    return by === 'key' && existing.pictureDigest !== task.pictureDigest
+      ? refuse({ ...toFailure('IDEMPOTENCY_KEY_REUSED'), correlationId })
+      : replay(context, existing, input.callBackUrl)
   }
 
   const { sourceTaskId, imageIndex, waterMark } = task
-  const request = { sourceTaskId, imageIndex, waterMark, callBackUrl: deps.callbackUrl(task.id, token) }
-  const answer = await holdAnswer(deps, task.id, () => deps.upscaler.submit(request, correlationId))
+  const request = { sourceTaskId, imageIndex, waterMark, callBackUrl: context.callbackUrl(task.id, token) }
+  const answer = await holdLease(context, task.id, () => upscaler.submit(request, correlationId))
   // If the store fails now, only this line links the payment to the task.
-  deps.log.info({ taskId: task.id, correlationId, answer }, 'the upstream has answered')
-  return toSubmission(await persist(deps, report, task, toReport(deps, answer, correlationId), run), false)
+  log.info({ taskId: task.id, correlationId, answer }, 'the upstream has answered')
+  const report = toReport(answer, clock.now(), policy.pollIntervalMs, correlationId)
+  return toSubmission(await storeAnswer(context, task, report, startedAt), false)
 }
 
-function toReport({ clock, policy }: TaskDependencies, answer: SubmitAnswer, correlationId: string): Report {
-  const at = clock.now()
-  const source = 'SUBMIT'
+/** A refusal of which no record is kept. */
+function refuse(failure: Failure): Submission {
+  return { task: null, failure, failedTaskId: null, replayed: false }
+}
+
+/** Returns the existing task of a repeated request, and adds its callback URL. */
+async function replay(
+  context: TaskContext,
+  existing: UpscaleTask,
+  callBackUrl: string | null,
+): Promise<Submission> {
+  if (callBackUrl !== null && !(await context.deliveries.add(existing, callBackUrl)))
+    throw new TooManyCallbacksError('The task has the maximum number of callback URLs')
+  return toSubmission(await awaitAnswer(context, existing), true)
+}
+
+/** A hint may be lost, and a timer may fire early: a waiting replay re-reads this often, in milliseconds. */
+const REREAD_EVERY_MS = 1_000
+
+/**
+ * Waits while any process holds the lease on the answer to the task's submit, so that a replay returns the same as the first
+ * request, even if both arrive at once. Also ends when the lease lapses (its holder has died), after the longest possible
+ * wait, and when the service drains: it then returns the task as it is.
+ */
+async function awaitAnswer(context: TaskContext, task: UpscaleTask): Promise<UpscaleTask> {
+  const { store, hints, clock, policy, draining } = context
+  // A second limit, because the lease is an instant: if the clock is set back, it lapses too late.
+  const giveUpAt = clock.elapsed() + policy.submitTimeoutMs + policy.answerLeaseMs
+  const toLeaseMs = ({ status, answerBy }: UpscaleTask) =>
+    status === 'SUBMITTED' && answerBy !== null && clock.elapsed() < giveUpAt ? answerBy - clock.now() : 0
+  if (toLeaseMs(task) <= 0) return task
+  let changed = Promise.withResolvers<void>()
+  using _listener = await hints.listen(task.id, () => changed.resolve())
+  for (;;) {
+    const current = await store.read(task.id)
+    const leaseMs = current === undefined ? 0 : toLeaseMs(current)
+    if (leaseMs <= 0 || draining.aborted) return current ?? task
+    await wait(clock, Math.min(REREAD_EVERY_MS, leaseMs), draining, changed.promise)
+    changed = Promise.withResolvers()
+  }
+}
+
+function toReport(answer: SubmitAnswer, at: number, pollAfterMs: number, correlationId: string): Report {
+  const facts = { at, source: 'SUBMIT' } as const
   switch (answer.kind) {
-    case 'accepted': {
-      const { upstreamTaskId } = answer
-      return { kind: 'accepted', at, source, upstreamTaskId, pollAt: at + policy.pollIntervalMs }
-    }
+    case 'accepted':
+      return { ...facts, ...answer, pollAt: at + pollAfterMs }
     case 'refused':
-      return { kind: 'refused', at, source, failure: { ...answer.failure, correlationId }, note: answer.note }
+      return { ...facts, ...answer, failure: { ...answer.failure, correlationId } }
     case 'unknown':
-      return { kind: 'unanswered', at, source, note: answer.note }
+      return { ...facts, kind: 'unanswered', note: answer.note }
     default:
       return answer satisfies never
   }
 }
 
-// Digests of all parts as JSON: no separator to forge, and a missing watermark is a value like any other.
-function toDigest({ secrets }: TaskDependencies, ...parts: unknown[]): string {
-  return secrets.digest(JSON.stringify(parts))
+function toInsertOptions(
+  { clock, secrets, policy, limits }: TaskContext,
+  { owner, idempotencyKey, force, callBackUrl }: SubmitInput,
+): InsertOptions<RateRefusal> {
+  const options = {
+    force,
+    callBackUrl,
+    admit: () => limits.take(owner),
+    admitKey: () => limits.takeOwn(owner),
+  }
+  if (idempotencyKey === null) return options
+  const claim = secrets.digest(JSON.stringify(['key', owner, idempotencyKey]))
+  return { ...options, key: { claim, until: clock.now() + policy.idempotencyKeyLifetimeMs } }
 }
 
-function toKey(deps: TaskDependencies, { owner, idempotencyKey }: SubmitInput): IdempotencyKey | null {
-  if (idempotencyKey === null) return null
-  const until = deps.clock.now() + deps.policy.idempotencyKeyLifetimeMs
-  return { claim: toDigest(deps, 'key', owner, idempotencyKey), until }
-}
-
-function toNewTask(deps: TaskDependencies, input: SubmitInput, callbackTokenHash: string): UpscaleTask {
-  const { clock, secrets, policy } = deps
+function createTask(
+  { clock, secrets, policy }: TaskContext,
+  { owner, sourceTaskId, imageIndex, ...input }: SubmitInput,
+  callbackToken: string,
+): UpscaleTask {
   const now = clock.now()
   const deadlineAt = now + policy.deadlineMs
-  const { owner, sourceTaskId, imageIndex } = input
   const waterMark = input.waterMark === '' ? null : input.waterMark
   return {
     id: secrets.newId(),
@@ -124,8 +156,9 @@ function toNewTask(deps: TaskDependencies, input: SubmitInput, callbackTokenHash
     failure: null,
     failedBy: null,
     upstreamTaskId: null,
-    callbackTokenHash,
-    pictureDigest: toDigest(deps, 'picture', owner, sourceTaskId, imageIndex, waterMark),
+    callbackTokenHash: secrets.digest(callbackToken),
+    // JSON, so that no separator can be forged, and a missing watermark is a value like any other.
+    pictureDigest: secrets.digest(JSON.stringify(['picture', owner, sourceTaskId, imageIndex, waterMark])),
     imagesExpireAt: null,
     answerBy: now + policy.answerLeaseMs,
     absences: 0,
@@ -141,15 +174,7 @@ function toNewTask(deps: TaskDependencies, input: SubmitInput, callbackTokenHash
   }
 }
 
-function isSamePicture(one: Picture, other: Picture): boolean {
-  return (
-    one.sourceTaskId === other.sourceTaskId &&
-    one.imageIndex === other.imageIndex &&
-    one.waterMark === other.waterMark
-  )
-}
-
-/** Shows what the first answer showed: a task that was refused is never shown as a task. */
+/** A refused task is never shown as a task, whether the submit is the first or a replay. */
 function toSubmission(task: UpscaleTask, replayed: boolean): Submission {
   return task.failedBy === 'REFUSAL' && task.failure !== null
     ? { task: null, failure: task.failure, failedTaskId: task.id, replayed }

@@ -1,6 +1,5 @@
 /**
- * An UpscaleTask is plain data with a version; apply-report.ts decides how it moves on. Instants are Unix
- * milliseconds.
+ * An UpscaleTask is plain data with a version; transitions.ts decides how it changes. Instants are Unix milliseconds.
  *
  * - *Source task*: the Midjourney generation task whose picture is enlarged.
  * - *Upstream task*: the vendor's task that does the work.
@@ -10,7 +9,7 @@
 import { CATALOGUE, type Failure } from './failure.ts'
 
 /**
- * SUBMITTED: stored, acceptance not known (yet). PROCESSING: accepted by the upstream.
+ * SUBMITTED: stored; it is not known whether the upstream accepted it. PROCESSING: accepted by the upstream.
  * SUCCEEDED and FAILED: settled.
  */
 export const TASK_STATUSES = ['SUBMITTED', 'PROCESSING', 'SUCCEEDED', 'FAILED'] as const
@@ -18,9 +17,9 @@ export type TaskStatus = (typeof TASK_STATUSES)[number]
 
 /** One enlarged picture. */
 export interface UpscaledImage {
-  /** Absolute http(s) URL at the vendor's. */
+  /** Absolute http(s) URL on the upstream's server. */
   readonly url: string
-  /** When the vendor is expected to drop it: an estimate. */
+  /** When the upstream is expected to delete it: an estimate. */
   readonly expiresAt: number
 }
 
@@ -41,13 +40,13 @@ export interface TaskEvent {
   /** The status from then on. */
   readonly status: TaskStatus
   readonly source: TaskEventSource
-  /** The vendor's number, where it gave one for a failure. */
+  /** The upstream's code of a failure. */
   readonly upstreamCode: number | null
-  /** What happened, for a person. */
+  /** A readable description. */
   readonly note: string
 }
 
-/** What is to be enlarged: the same three values are the same picture. */
+/** The picture to enlarge: the same three values are the same picture. */
 export interface Picture {
   readonly sourceTaskId: string
   /** 0–3: which of the source task's four pictures. */
@@ -72,19 +71,16 @@ export interface UpscaleTask extends Picture {
   readonly callbackTokenHash: string
   /** A digest of owner and picture: tasks with the same one are for the same picture. */
   readonly pictureDigest: string
-  /** When the first of its images expires; null while there are none. */
+  /** When the first of its images expires; null without images. */
   readonly imagesExpireAt: number | null
-  /**
-   * Lease of the process that waits for the answer to the submit: it renews the lease while the request runs. Null
-   * once the answer came or is lost.
-   */
+  /** When the lease on the answer to the submit ends. The process that waits for it renews it. Null once it came or is lost. */
   readonly answerBy: number | null
   readonly createdAt: number
   readonly updatedAt: number
   readonly settledAt: number | null
-  /** When the gateway stops waiting and calls the task failed. */
+  /** When the gateway stops waiting, and fails the task. */
   readonly deadlineAt: number
-  /** When the upstream is asked about it next; null when there is nothing to ask. */
+  /** When the task is polled next; null: never. */
   readonly dueAt: number | null
   /** How many scheduled polls have been made. */
   readonly polls: number
@@ -92,20 +88,25 @@ export interface UpscaleTask extends Picture {
   readonly absences: number
   /** When the first of those was answered; null when `absences` is 0. */
   readonly absentSince: number | null
-  /** Everything that happened to it, oldest first. Kept with the state, so that the two cannot disagree. */
+  /** Oldest first. Stored with the state, so that the two cannot disagree. */
   readonly history: readonly TaskEvent[]
 }
 
-/** Whether something speaks of another upstream task than this task is known to be. */
-export function isOther(task: UpscaleTask, { upstreamTaskId }: { readonly upstreamTaskId: string }): boolean {
+/** Whether the task is known to be another upstream task than this one. */
+export function namesOtherUpstreamTask(task: UpscaleTask, upstreamTaskId: string): boolean {
   return task.upstreamTaskId !== null && task.upstreamTaskId !== upstreamTaskId
+}
+
+/** Image URLs, each with the estimate of when the upstream deletes it. */
+export function toImages(urls: readonly string[], at: number, lifetimeMs: number): UpscaledImage[] {
+  return urls.map((url) => ({ url, expiresAt: at + lifetimeMs }))
 }
 
 export function isSettled(task: UpscaleTask): boolean {
   return task.status === 'SUCCEEDED' || task.status === 'FAILED'
 }
 
-/** True where a refusal proves that nothing was charged: idempotency keys that name the task are free. */
+/** Whether a refusal proves that nothing was charged: the idempotency keys that name the task are then free. */
 export function isUncharged({ failedBy, failure }: UpscaleTask): boolean {
   if (failedBy !== 'REFUSAL' || failure === null) return false
   return failure.nothingCharged === true || CATALOGUE[failure.code].nothingCharged

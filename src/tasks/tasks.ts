@@ -1,22 +1,20 @@
-import { createCreditsReader } from './credits.ts'
-import type { CallbackNews, RateBudget, TaskDependencies, TaskListQuery } from './ports.ts'
-import { receiveCallback, type Receipt } from './callback.ts'
-import { reconcile } from './poll.ts'
-import { createReporter } from './report.ts'
-import { createSharedLookup } from './shared-lookup.ts'
+import { createCallbackReceiver, type CallbackResult } from './callback.ts'
+import type { TaskContext } from './context.ts'
+import { pollDue } from './poll.ts'
+import type { Callback, RateBudget, TaskDependencies, TaskListQuery } from './ports.ts'
 import { submitTask, type Submission, type SubmitInput } from './submit.ts'
 import type { UpscaleTask } from './task.ts'
+import { shareCalls } from './timing.ts'
+import { createReporter } from './transitions.ts'
 import { watchTask, type Watch, type WatchRequest } from './watch.ts'
 
-/** The core's operations: what GraphQL, the callback handler and the reconciler are allowed to do. */
+/** The operations of the core: the only way for GraphQL, the callback handler and the poll worker to use tasks. */
 export interface Tasks {
   /** Submits an upscale, or returns the existing task of the request. */
   submit(input: SubmitInput): Promise<Submission>
-  /** Any owner's task, for the callback handler and the reconciler; undefined when unknown. */
+  /** Any owner's task, for the callback handler; undefined when unknown. */
   find(id: string): Promise<UpscaleTask | undefined>
-  /** An owner's task; undefined when unknown or another owner's: callers cannot distinguish the two. */
-  get(owner: string, id: string): Promise<UpscaleTask | undefined>
-  /** An owner's tasks among these ids, by one query. */
+  /** An owner's tasks among these ids, by one query. An unknown id and another owner's are both left out. */
   getMany(owner: string, ids: readonly string[]): Promise<UpscaleTask[]>
   /** The upstream account's rate limit; null: no limit. */
   rate(): Promise<RateBudget | null>
@@ -26,54 +24,53 @@ export interface Tasks {
   list(query: TaskListQuery): Promise<UpscaleTask[]>
   /** Follows a task until it settles, or the watch must end. */
   watch(request: WatchRequest): Watch
-  /** Processes a callback that arrived at this task's secret URL. */
-  receive(task: UpscaleTask, news: CallbackNews, correlationId: string): Promise<Receipt>
-  /** One round of deadlines, polls and retention. Resolves to the polls it started. */
-  reconcile(): Promise<Promise<void>[]>
-  /** Resolves when all running submits and callbacks have finished; replays stop waiting at once. */
-  drained(): Promise<void>
+  /** Processes a callback that arrived at this task's secret URL. Resolves once the new state is committed. */
+  receive(task: UpscaleTask, callback: Callback, correlationId: string): Promise<CallbackResult>
+  /** One round of retention, deadlines and polls. Resolves to the polls it started. */
+  pollDue(): Promise<Promise<void>[]>
+  /** Lets replays stop waiting. Resolves when all running submits and callbacks have finished. */
+  drain(): Promise<void>
   /** Aborts retries and polls; they release their leases to other replicas. */
-  cutShort(): void
+  abort(): void
 }
 
+/** How long the credits are shared, in milliseconds: there is one account, and its requests are limited. */
+const CREDITS_SHARED_FOR_MS = 30_000
+
 export function createTasks(deps: TaskDependencies): Tasks {
-  const report = createReporter(deps)
-  const { budget } = deps
-  const lookup = createSharedLookup(deps, budget)
-  const ending = new AbortController()
-  const cut = new AbortController()
+  const { store, limits, clock, upscaler, secrets, policy } = deps
+  const draining = new AbortController()
+  const aborting = new AbortController()
   const running = new Set<Promise<unknown>>()
-  const track = <T>(work: Promise<T>): Promise<T> => {
-    const ended: Promise<unknown> = work.catch(() => undefined).then(() => running.delete(ended))
-    running.add(ended)
-    return work
+  const context: TaskContext = {
+    ...deps,
+    report: createReporter(deps),
+    draining: draining.signal,
+    aborting: aborting.signal,
+    track(work) {
+      const ended: Promise<unknown> = work.catch(() => undefined).then(() => running.delete(ended))
+      running.add(ended)
+      return work
+    },
   }
-  const life = {
-    ending: ending.signal,
-    cut: cut.signal,
-    background: (work: Promise<void>) => void track(work),
-  }
+  const receive = createCallbackReceiver(context)
+  const readCredits = shareCalls(clock, CREDITS_SHARED_FOR_MS, (_key, correlationId) =>
+    upscaler.credits({ timeoutMs: policy.pollTimeoutMs, correlationId }),
+  )
   return {
-    submit: (input) => track(submitTask(deps, report, input, life)),
-    find: (id) => deps.store.read(id),
-    async get(owner, id) {
-      const task = await deps.store.read(id)
-      return task?.owner === owner ? task : undefined
-    },
-    async getMany(owner, ids) {
-      return (await deps.store.readMany(ids)).filter((task) => task.owner === owner)
-    },
-    rate: () => deps.limits.upstream(deps.clock.now()),
-    credits: createCreditsReader(deps),
-    list: (query) => deps.store.list(query),
+    submit: (input) => context.track(submitTask(context, input)),
+    find: (id) => store.read(id),
+    getMany: async (owner, ids) => (await store.readMany(ids)).filter((task) => task.owner === owner),
+    rate: () => limits.upstream(clock.now()),
+    credits: () => readCredits('credits', secrets.newId()),
+    list: (query) => store.list(query),
     watch: (request) => watchTask(deps, request),
-    receive: (task, news, correlationId) =>
-      track(receiveCallback(deps, report, lookup, task, news, correlationId)),
-    reconcile: () => reconcile(deps, report, budget, cut.signal),
-    async drained() {
-      ending.abort()
+    receive: (...args) => context.track(receive(...args)),
+    pollDue: () => pollDue(context),
+    async drain() {
+      draining.abort()
       while (running.size > 0) await Promise.all(running)
     },
-    cutShort: () => cut.abort(),
+    abort: () => aborting.abort(),
   }
 }

@@ -1,9 +1,9 @@
 import { toFailure, type Failure } from './failure.ts'
+import type { TaskDependencies } from './ports.ts'
 import {
-  isOther,
   isSettled,
+  namesOtherUpstreamTask,
   type FailedBy,
-  type TaskEvent,
   type TaskEventSource,
   type UpscaledImage,
   type UpscaleTask,
@@ -27,6 +27,46 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
 )
 
 /**
+ * The only way to change a task. Resolves to the task as it is afterwards. Pass the task instead of its id if it has just
+ * been read: that saves a read.
+ */
+export type Reporter = (task: string | UpscaleTask, report: Report) => Promise<UpscaleTask>
+
+/** Thrown when a report names a task that the store does not have (any more). */
+export class UnknownTaskError extends Error {
+  override name = 'UnknownTaskError'
+}
+
+/**
+ * Reads, applies the report, and writes if the task has not changed since; otherwise retries on the new state. The loop ends,
+ * because each conflict means that another report has changed the task, and a task has few changes.
+ */
+export function createReporter({
+  store,
+  log,
+  deliveries,
+}: Pick<TaskDependencies, 'store' | 'log' | 'deliveries'>): Reporter {
+  return async (taskOrId, report) => {
+    const taskId = typeof taskOrId === 'string' ? taskOrId : taskOrId.id
+    // It may be stale: it must not decide that nothing changes, and an update of it then conflicts.
+    let passed = typeof taskOrId === 'string' ? undefined : taskOrId
+    for (;;) {
+      const task = passed ?? (await store.read(taskId))
+      if (task === undefined) throw new UnknownTaskError(`There is no task ${taskId}`)
+      const next = applyReport(task, report)
+      if (next === undefined && passed === undefined) return task
+      passed = undefined
+      const outcome = next && (await store.update(task, next))
+      if (next === undefined || outcome === 'conflict') continue
+      const { status, version, upstreamTaskId, polls, failure } = next
+      log.info({ taskId, status, version, upstreamTaskId, polls, failure, report: report.kind }, 'task moved')
+      if (outcome === 'deliveriesDue') deliveries.wake()
+      return next
+    }
+  }
+}
+
+/**
  * Applies a report to a task: returns its next state, or undefined if the report changes nothing (stale, doubled, about
  * another upstream task, or about a settled task). Pure. A settled task can change only from FAILED to SUCCEEDED: a paid
  * result is never thrown away.
@@ -38,15 +78,15 @@ export function applyReport(task: UpscaleTask, report: Report): UpscaleTask | un
     case 'unanswered':
       return task.answerBy === null
         ? undefined
-        : { ...task, answerBy: null, history: record(task, report, `the answer was ${report.note}`) }
+        : record(task, report, `the answer was ${report.note}`, { answerBy: null })
     case 'refused':
-      return task.status === 'SUBMITTED'
-        ? fail(task, report, report.failure, 'REFUSAL', report.note)
-        : undefined
-    case 'succeeded':
-      return task.status === 'SUCCEEDED' || isOther(task, report) ? undefined : succeed(task, report)
+      return task.status === 'SUBMITTED' ? fail(task, report, 'REFUSAL', report) : undefined
+    case 'succeeded': {
+      const isStale = task.status === 'SUCCEEDED' || namesOtherUpstreamTask(task, report.upstreamTaskId)
+      return isStale ? undefined : succeed(task, report)
+    }
     case 'failed':
-      return isOther(task, report) ? undefined : failAccepted(task, report)
+      return namesOtherUpstreamTask(task, report.upstreamTaskId) ? undefined : failAccepted(task, report)
     case 'overdue':
       return isSettled(task) ? undefined : expire(task, report)
     default:
@@ -65,94 +105,92 @@ const LATE_POLLS_FOR_MS = 24 * 3_600_000
  */
 export function toDueAt(task: UpscaleTask, wishedAt: number): number | null {
   if (task.settledAt === null) return Math.min(wishedAt, task.deadlineAt)
-  const open = task.status === 'FAILED' && task.failedBy !== 'UPSTREAM' && task.upstreamTaskId !== null
+  const canSucceed = task.status === 'FAILED' && task.failedBy !== 'UPSTREAM' && task.upstreamTaskId !== null
   const until = Math.max(task.settledAt, task.deadlineAt) + LATE_POLLS_FOR_MS
-  return open && wishedAt <= until ? wishedAt : null
+  return canSucceed && wishedAt <= until ? wishedAt : null
 }
 
 type ReportOf<Kind extends Report['kind']> = Extract<Report, { kind: Kind }>
 
 function accept(task: UpscaleTask, report: ReportOf<'accepted'>): UpscaleTask | undefined {
-  const { at, source, upstreamTaskId, pollAt } = report
+  const { source, upstreamTaskId, pollAt } = report
   const note = 'accepted by the upscale service'
   if (task.status === 'SUBMITTED')
-    return {
-      ...task,
-      version: task.version + 1,
+    return advance(task, report, note, {
       status: 'PROCESSING',
       upstreamTaskId,
-      answerBy: null,
-      updatedAt: at,
       dueAt: toDueAt(task, pollAt),
-      history: record({ ...task, status: 'PROCESSING' }, report, note),
-    }
-  // A callback can overtake the answer to the submit. Where the two name different tasks the answer is
-  // right, and what the callback said was said of another task.
-  const corrects = source === 'SUBMIT' && task.status !== 'SUCCEEDED' && isOther(task, report)
+    })
+  // A callback can arrive before the answer to the submit. If they name different tasks, the answer is right.
+  const corrects =
+    source === 'SUBMIT' && task.status !== 'SUCCEEDED' && namesOtherUpstreamTask(task, upstreamTaskId)
   if (task.upstreamTaskId !== null && !corrects) return undefined
-  // However it has failed: it was accepted after all, and may yet succeed.
-  const failedBy: FailedBy | null = task.failedBy === null ? null : 'SILENCE'
-  const known = { ...task, upstreamTaskId, failedBy, history: record(task, report, note) }
-  return { ...known, dueAt: toDueAt(known, pollAt) }
+  // Whatever the task failed by, the upstream has accepted it, so it may still succeed.
+  const failedBy = task.failedBy === null ? null : 'SILENCE'
+  const accepted = record(task, report, note, { upstreamTaskId, failedBy })
+  return { ...accepted, dueAt: toDueAt(accepted, pollAt) }
 }
 
 function succeed(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTask {
-  const { images, upstreamTaskId } = report
-  const note = task.status === 'FAILED' ? 'done after all' : 'done'
-  return {
-    ...settle(
-      { ...task, status: 'SUCCEEDED', upstreamTaskId: task.upstreamTaskId ?? upstreamTaskId },
-      report,
-      note,
-    ),
+  const { at, images, upstreamTaskId } = report
+  return advance(task, report, task.status === 'FAILED' ? 'done after all' : 'done', {
+    status: 'SUCCEEDED',
+    upstreamTaskId: task.upstreamTaskId ?? upstreamTaskId,
+    settledAt: at,
     images,
+    imagesExpireAt: Math.min(...images.map((image) => image.expiresAt)),
     failure: null,
     failedBy: null,
     dueAt: null,
-    imagesExpireAt: Math.min(...images.map((image) => image.expiresAt)),
-  }
+  })
 }
 
 function failAccepted(task: UpscaleTask, report: ReportOf<'failed'>): UpscaleTask | undefined {
-  const { failure, failedBy, note, upstreamTaskId } = report
-  if (!isSettled(task)) return fail(task, report, failure, failedBy, note)
-  // It failed before for another reason, which stands. New is only that no late success will come.
+  const { failedBy, note, upstreamTaskId } = report
+  if (!isSettled(task)) return fail(task, report, failedBy, report)
+  // The first reason of the failure stands. New is only that no late success will come.
   if (failedBy !== 'UPSTREAM' || task.failedBy === null || task.failedBy === 'UPSTREAM') return undefined
-  return { ...task, upstreamTaskId, failedBy, dueAt: null, history: record(task, report, note) }
+  return record(task, report, note, { upstreamTaskId, failedBy, dueAt: null })
 }
 
 function expire(task: UpscaleTask, report: ReportOf<'overdue'>): UpscaleTask {
   const code = task.status === 'SUBMITTED' ? 'UPSTREAM_OUTCOME_UNKNOWN' : 'SETTLEMENT_TIMEOUT'
   const failure = { ...toFailure(code), correlationId: report.correlationId }
-  return fail(task, report, failure, 'SILENCE', 'no result came by the deadline')
+  return fail(task, report, 'SILENCE', { failure, note: 'no result came by the deadline' })
 }
 
 function fail(
   task: UpscaleTask,
   report: Report,
-  failure: Failure,
   failedBy: FailedBy,
-  note: string,
+  { failure, note }: { readonly failure: Failure; readonly note: string },
 ): UpscaleTask {
   const upstreamTaskId = task.upstreamTaskId ?? ('upstreamTaskId' in report ? report.upstreamTaskId : null)
-  const failed = settle({ ...task, status: 'FAILED', failure, failedBy, upstreamTaskId }, report, note)
+  const changes = { status: 'FAILED', failure, failedBy, upstreamTaskId, settledAt: report.at } as const
+  const failed = advance(task, report, note, changes)
   return { ...failed, dueAt: toDueAt(failed, report.at + LATE_POLL_EVERY_MS) }
 }
 
-function settle(task: UpscaleTask, report: Report, note: string): UpscaleTask {
-  return {
-    ...task,
-    version: task.version + 1,
-    answerBy: null,
-    updatedAt: report.at,
-    settledAt: report.at,
-    history: record(task, report, note),
-  }
+/** A change that clients see: the version grows, and the submit is no longer awaited. */
+function advance(
+  task: UpscaleTask,
+  report: Report,
+  note: string,
+  changes: Partial<UpscaleTask>,
+): UpscaleTask {
+  const { at } = report
+  return record(task, report, note, { ...changes, version: task.version + 1, answerBy: null, updatedAt: at })
 }
 
-/** The history with this report at its end; `task` has the status that the report leads to. */
-function record(task: UpscaleTask, { at, source, ...report }: Report, note: string): readonly TaskEvent[] {
-  const failed = task.status === 'FAILED'
-  const upstreamCode = failed && 'failure' in report ? report.failure.upstreamCode : null
-  return [...task.history, { at, status: task.status, source, upstreamCode, note }]
+/** The task with the changes, and with the report at the end of its history. */
+function record(
+  task: UpscaleTask,
+  { at, source, ...report }: Report,
+  note: string,
+  changes: Partial<UpscaleTask>,
+): UpscaleTask {
+  const next = { ...task, ...changes }
+  const { status } = next
+  const upstreamCode = status === 'FAILED' && 'failure' in report ? report.failure.upstreamCode : null
+  return { ...next, history: [...task.history, { at, status, source, upstreamCode, note }] }
 }

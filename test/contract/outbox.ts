@@ -32,7 +32,7 @@ export function describeOutbox(
     const settle = async (task: UpscaleTask, status: 'SUCCEEDED' | 'FAILED' = 'SUCCEEDED', at = 5_000) => {
       const next = { ...task, version: task.version + 1, status, settledAt: at, updatedAt: at }
       const deliveries = await stores.outbox.list([task.id])
-      expect(await stores.store.update(task, next)).toBe(deliveries.length > 0 ? 'owed' : 'written')
+      expect(await stores.store.update(task, next)).toBe(deliveries.length > 0 ? 'deliveriesDue' : 'updated')
       return next
     }
     const claim = (now = 9_000, limit = 100, hosts: string[] = [], owners: string[] = []) =>

@@ -92,7 +92,7 @@ export function describeTaskStore(
       test('replaces the state it was decided on, and announces it', async () => {
         const task = await insert()
         const next: UpscaleTask = { ...task, version: 2, status: 'PROCESSING', upstreamTaskId: 'u', dueAt: 5 }
-        expect(await store.update(task, next)).toBe('written')
+        expect(await store.update(task, next)).toBe('updated')
         expect(await store.read(task.id)).toEqual(next)
         expect(hints.announced).toEqual([task.id])
       })
@@ -101,7 +101,7 @@ export function describeTaskStore(
         const task = await insert()
         const moved: UpscaleTask = { ...task, version: 2, status: 'PROCESSING' }
         await store.update(task, moved)
-        expect(await store.update(task, { ...task, version: 2, status: 'FAILED' })).toBe('beaten')
+        expect(await store.update(task, { ...task, version: 2, status: 'FAILED' })).toBe('conflict')
         expect(await store.read(task.id)).toEqual(moved)
         expect(hints.announced).toEqual([task.id])
       })
@@ -112,13 +112,13 @@ export function describeTaskStore(
           store.update(task, { ...task, version: 2, polls }),
         )
         const outcomes = await Promise.all(moves)
-        expect(outcomes.filter((outcome) => outcome !== 'beaten')).toEqual(['written'])
+        expect(outcomes.filter((outcome) => outcome !== 'conflict')).toEqual(['updated'])
       })
 
       test('changes nothing when the upstream’s id has become another, though the version is the same', async () => {
         const task = await insert({ upstreamTaskId: 'one' })
         await store.update(task, { ...task, upstreamTaskId: 'two' })
-        expect(await store.update(task, { ...task, version: 2, status: 'SUCCEEDED' })).toBe('beaten')
+        expect(await store.update(task, { ...task, version: 2, status: 'SUCCEEDED' })).toBe('conflict')
         expect(await store.read(task.id)).toMatchObject({ version: 1, upstreamTaskId: 'two' })
       })
 
@@ -395,7 +395,7 @@ export function describeTaskStore(
       await store.extendAnswer(task.id, 9)
       expect(await store.read(task.id)).toEqual({ ...task, answerBy: 9 })
       const renewed = { ...task, answerBy: 9 }
-      expect(await store.update(renewed, { ...renewed, answerBy: null })).toBe('written')
+      expect(await store.update(renewed, { ...renewed, answerBy: null })).toBe('updated')
       await store.extendAnswer(task.id, 99)
       expect(await store.read(task.id)).toMatchObject({ answerBy: null })
       expect(hints.announced).toEqual([task.id])

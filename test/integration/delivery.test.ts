@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { Webhook } from 'standardwebhooks'
-import { createDeliverySender } from '../../src/deliveries/sender.ts'
+import { openDeliverySender } from '../../src/deliveries/sender.ts'
 import { createDeliverySigner } from '../../src/deliveries/signer.ts'
 import { createConnector } from '../../src/net/outbound.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
@@ -478,7 +478,7 @@ describe('a private network', () => {
     await using inner = await startReceiver()
     await using receiver = await startReceiver()
     receiver.onCreate = text(307, '', { location: inner.url })
-    using sender = createDeliverySender({
+    using sender = openDeliverySender({
       timeoutMs: 2_000,
       allowedHosts: ['127.0.0.1'],
       connector: createConnector(),
@@ -501,7 +501,7 @@ describe('a private network', () => {
   ])('is not reached by %s, although it stands there', async (base) => {
     await using receiver = await startReceiver()
     const clock = new ManualClock()
-    using sender = createDeliverySender({
+    using sender = openDeliverySender({
       timeoutMs: 2_000,
       allowedHosts: [],
       connector: createConnector(),

@@ -406,7 +406,7 @@ describe('the poll budget', () => {
       const task = await accepted(core)
       const failure = { code: 'UPSTREAM_SERVER_ERROR', upstreamCode: 500, retryAfterMs: 5_000 } as const
       const news = { upstreamTaskId, outcome: { kind: 'failed', failure } } as const
-      expect(await core.tasks.receive(task, news, 'c')).toBe('taken')
+      expect(await core.tasks.receive(task, news, 'c')).toBe('accepted')
       codes.push(codeOf(await core.tasks.find(task.id)))
     }
     expect(codes).toEqual(['UPSTREAM_VALIDATION_FAILED', 'UPSTREAM_SERVER_ERROR'])
@@ -439,7 +439,7 @@ describe('a failed callback', () => {
     const task = await accepted(core)
     core.upstream.onLookup = record({ successFlag: 3, errorCode: 422 })
     const receipts = await Promise.all(Array.from({ length: 20 }, () => core.tasks.receive(task, news, 'c')))
-    expect(receipts).toEqual(Array(20).fill('taken'))
+    expect(receipts).toEqual(Array(20).fill('accepted'))
     expect(core.upstream.received.filter(({ method }) => method === 'GET')).toHaveLength(1)
     expect(await core.tasks.find(task.id)).toMatchObject({
       version: 3,
@@ -456,7 +456,7 @@ describe('a failed callback', () => {
     core.upstream.onLookup = () => undefined
     const receipt = core.tasks.receive(task, news, 'c')
     core.clock.advance(60 * SECOND - 50)
-    expect(await receipt).toBe('taken')
+    expect(await receipt).toBe('accepted')
     expect(codeOf(await core.tasks.find(task.id))).toBe('UPSTREAM_SERVER_ERROR')
   })
 
@@ -533,7 +533,7 @@ describe('an inconclusive callback', () => {
     if (failed?.status !== 'FAILED') throw new Error('It has not failed')
     const before = polls(core)
     for (let replay = 0; replay < 10; replay += 1) {
-      expect(await core.tasks.receive(failed, news, 'c')).toBe('taken')
+      expect(await core.tasks.receive(failed, news, 'c')).toBe('accepted')
       core.clock.advance(SECOND)
       expect(await core.round()).toBe(0)
     }
@@ -581,7 +581,7 @@ describe('CALLBACK_CONFIRM', () => {
     expect(await core.tasks.receive(failed, news, 'c')).toBe('unconfirmed')
     core.upstream.onLookup = success
     core.clock.advance(MINUTE)
-    expect(await core.tasks.receive(failed, news, 'c')).toBe('taken')
+    expect(await core.tasks.receive(failed, news, 'c')).toBe('accepted')
     expect(await core.tasks.find(id)).toMatchObject({ status: 'SUCCEEDED' })
   })
 
@@ -745,7 +745,7 @@ describe('two requests for the same', () => {
     const answer = await answering.promise
     const replay = core.submit({ force: false })
     await new Promise(setImmediate)
-    const drained = core.tasks.drained()
+    const drained = core.tasks.drain()
     expect(await replay).toMatchObject({ replayed: true, task: { status: 'SUBMITTED' } })
     answer()
     await drained
@@ -794,7 +794,7 @@ describe('what counts as failed, and turns out to be accepted', () => {
     await using core = await openCore({ confirmCallbacks })
     const task = await refused(core, text(404, '<html>'))
     core.upstream.onLookup = text(502, '<html>')
-    expect(await core.tasks.receive(task, news, 'c')).toBe('taken')
+    expect(await core.tasks.receive(task, news, 'c')).toBe('accepted')
     await core.round()
     expect(await core.tasks.find(task.id)).toMatchObject({ status: 'FAILED' })
     core.upstream.onLookup = success
@@ -924,7 +924,7 @@ describe("the upstream's answer", () => {
     }
     await expect(core.submit()).rejects.toThrow(/no such table|does not exist/)
     await core.database.mendTables()
-    const drained = core.tasks.drained()
+    const drained = core.tasks.drain()
     core.clock.advance(SECOND)
     await drained
     const [task] = await core.tasks.list({ owner: 'owner', status: null, after: null, limit: 1 })
@@ -940,6 +940,6 @@ describe("the upstream's answer", () => {
         .then(() => json(200, { code: 200, data: { taskId: 'upstream-1' } })(response, request))
     }
     await expect(core.submit()).rejects.toThrow(/no such table|does not exist/)
-    await core.tasks.drained()
+    await core.tasks.drain()
   })
 })

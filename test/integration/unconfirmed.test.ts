@@ -13,7 +13,7 @@ describe('a task whose insert was not confirmed', () => {
     const request = { force: false, idempotencyKey: 'key' }
     unconfirmed.loseNext()
     await expect(core.submit(request)).rejects.toThrow()
-    await core.tasks.drained()
+    await core.tasks.drain()
     const [task] = await core.tasks.list(ALL)
     expect(task).toMatchObject({
       status: 'FAILED',
@@ -35,7 +35,7 @@ describe('a task whose insert was not confirmed', () => {
     await expect(core.submit()).rejects.toThrow()
     await waitFor(() => core.clock.pending > 0)
     await core.database.mendTables()
-    const drained = core.tasks.drained()
+    const drained = core.tasks.drain()
     core.clock.advance(SECOND)
     await drained
     expect(await core.tasks.list(ALL)).toMatchObject([{ status: 'FAILED', failure: { code: 'NOT_SENT' } }])
@@ -47,7 +47,7 @@ describe('a task whose insert was not confirmed', () => {
     unconfirmed.loseNext(() => core.database.deleteTasks())
     await expect(core.submit()).rejects.toThrow()
     let over = false
-    const drained = core.tasks.drained().then(() => (over = true))
+    const drained = core.tasks.drain().then(() => (over = true))
     for (let second = 0; second < 20; second += 1) {
       await waitFor(() => over || core.clock.pending > 0)
       core.clock.advance(SECOND)
@@ -61,7 +61,7 @@ describe('a task whose insert was not confirmed', () => {
     await using core = await openCore()
     await core.database.breakTables()
     await expect(core.submit()).rejects.toThrow()
-    await core.tasks.drained()
+    await core.tasks.drain()
     expect(core.clock.pending).toBe(0)
     await core.database.mendTables()
   })

@@ -81,7 +81,7 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
     /** Commits the next version. */
     async move(move: Partial<UpscaleTask> = {}) {
       const next = { ...task, version: task.version + 1, ...move }
-      expect(await store.update(task, next)).toBe('written')
+      expect(await store.update(task, next)).toBe('updated')
       task = next
     },
     [Symbol.asyncDispose]: () => rest.disposeAsync(),

@@ -1,5 +1,5 @@
 import { createDeliveries } from '../../src/deliveries/deliveries.ts'
-import { createDeliverySender } from '../../src/deliveries/sender.ts'
+import { openDeliverySender } from '../../src/deliveries/sender.ts'
 import { createDeliverySigner } from '../../src/deliveries/signer.ts'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
@@ -11,7 +11,7 @@ import type { TaskHints, TaskPolicy } from '../../src/tasks/ports.ts'
 import { createPollBudget } from '../../src/replicas/poll-budget.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
 import type { SubmitInput } from '../../src/tasks/submit.ts'
-import { createUpscaler } from '../../src/upstream/upscaler.ts'
+import { openUpscaler } from '../../src/upstream/upscaler.ts'
 import { ManualClock } from './clock.ts'
 import { POLICY } from './policy.ts'
 import { startScriptedUpstream } from './scripted-upstream.ts'
@@ -41,7 +41,7 @@ export async function openCore(
   const { store, outbox } = opened.use(await (open ? open(database, hints) : database.open(hints)))
   const clock = new ManualClock()
   const upscaler = opened.use(
-    createUpscaler({
+    openUpscaler({
       baseUrl: () => upstream.url,
       apiKey: 'key',
       timeoutMs: 2_000,
@@ -52,7 +52,7 @@ export async function openCore(
   )
   const allowedHosts = ['127.0.0.1', 'localhost']
   const sender = opened.use(
-    createDeliverySender({
+    openDeliverySender({
       timeoutMs: deliveryTimeoutMs,
       allowedHosts,
       connector: createConnector(),
@@ -115,7 +115,7 @@ export async function openCore(
     },
     /** One round of the reconciler, to the end of the polls it started; says how many there were. */
     async round() {
-      const polls = await tasks.reconcile()
+      const polls = await tasks.pollDue()
       await Promise.all(polls)
       return polls.length
     },

@@ -7,14 +7,14 @@ import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { systemClock, systemSecrets } from '../../src/system.ts'
 import { createPollBudget } from '../../src/replicas/poll-budget.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
-import { createUpscaler } from '../../src/upstream/upscaler.ts'
+import { openUpscaler } from '../../src/upstream/upscaler.ts'
 import { POLICY } from './policy.ts'
 
 const [file = '', url = '', times = ''] = process.argv.slice(2)
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
 const hints = createLocalHints()
 await using stores = await openSqlite(file, hints)
-using upscaler = createUpscaler({
+using upscaler = openUpscaler({
   baseUrl: () => url,
   apiKey: 'key',
   connector: createConnector(),

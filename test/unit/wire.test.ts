@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { describe, expect, test } from '@jest/globals'
-import { parseCallback, parseJson, parseLookup, parseSubmitAnswer } from '../../src/upstream/wire.ts'
+import { parseJson } from '../../src/upstream/json.ts'
+import { parseSubmitAnswer } from '../../src/upstream/submit-answer.ts'
+import { parseCallback, parsePollAnswer } from '../../src/upstream/wire.ts'
 import { parseRetryAfter } from '../../src/net/retry-after.ts'
 
 /** The vendor's numbers: code of ours, wait in milliseconds. */
@@ -302,7 +304,7 @@ describe('the answer of record-info', () => {
     ['an object', { successFlag: {} }],
     ['0, whatever else it says', { errorCode: 500, resultInfoJson: { resultUrls: [URL_A] } }],
   ])('with successFlag %s means to keep waiting', (_name, facts) => {
-    expect(parseLookup(record(facts))).toEqual({ kind: 'pending' })
+    expect(parsePollAnswer(record(facts))).toEqual({ kind: 'pending' })
   })
 
   test.each<[string, unknown, string[]]>([
@@ -316,7 +318,7 @@ describe('the answer of record-info', () => {
     ['JSON text with result_urls', JSON.stringify({ result_urls: [URL_A] }), [URL_A]],
     ['object with resultUrls null beside result_urls', { resultUrls: null, result_urls: [URL_A] }, [URL_A]],
   ])('with successFlag 1 and resultInfoJson as %s is success', (_name, resultInfoJson, imageUrls) => {
-    expect(parseLookup(result(resultInfoJson))).toEqual({ kind: 'succeeded', imageUrls })
+    expect(parsePollAnswer(result(resultInfoJson))).toEqual({ kind: 'succeeded', imageUrls })
   })
 
   test.each<[string, unknown]>([
@@ -343,7 +345,7 @@ describe('the answer of record-info', () => {
       { code: 200, data: { successFlag: 1, resultInfoJson: { resultUrls: [URL_A] } } },
     ],
   ])('is success although %s', (_name, body) => {
-    expect(parseLookup(body)).toEqual({ kind: 'succeeded', imageUrls: [URL_A] })
+    expect(parsePollAnswer(body)).toEqual({ kind: 'succeeded', imageUrls: [URL_A] })
   })
 
   test.each<[string, unknown]>([
@@ -363,33 +365,33 @@ describe('the answer of record-info', () => {
     ['a URL of another kind', { resultUrls: ['ftp://cdn.example/a.png', 'data:image/png;base64,AA=='] }],
     ['a script', { resultUrls: [{ resultUrl: 'javascript:alert(1)' }] }],
   ])('with successFlag 1 but no URL (%s) means to keep waiting', (_name, resultInfoJson) => {
-    expect(parseLookup(result(resultInfoJson))).toMatchObject({ kind: 'pending' })
+    expect(parsePollAnswer(result(resultInfoJson))).toMatchObject({ kind: 'pending' })
   })
 
   test('drops what is not an absolute http(s) URL and keeps the rest', () => {
     const resultUrls = ['file:///etc/passwd', URL_A, 'b.png', 17, null, [], { resultUrl: URL_B }]
     const imageUrls = [URL_A, URL_B]
-    expect(parseLookup(result({ resultUrls }))).toEqual({ kind: 'succeeded', imageUrls, dropped: 2 })
+    expect(parsePollAnswer(result({ resultUrls }))).toEqual({ kind: 'succeeded', imageUrls, dropped: 2 })
   })
 
   test('nested beyond all reason is no reason to throw', () => {
     let nested: unknown = [URL_A]
     for (let depth = 0; depth < 60_000; depth += 1) nested = { resultUrls: nested }
-    expect(['pending', 'succeeded', 'unavailable']).toContain(parseLookup(result(nested)).kind)
+    expect(['pending', 'succeeded', 'unavailable']).toContain(parsePollAnswer(result(nested)).kind)
   })
 
   describe.each([2, 3, '2', '3'])('with successFlag %p', (successFlag) => {
     test.each(CODES)('and errorCode %i is the failure %s', (number, code, retryAfterMs) => {
       const failure = { code, upstreamCode: number, retryAfterMs }
       const failed = { kind: 'failed', failure, recorded: true }
-      expect(parseLookup(record({ successFlag, errorCode: number }))).toEqual(failed)
-      expect(parseLookup(record({ successFlag, errorCode: String(number) }))).toEqual(failed)
+      expect(parsePollAnswer(record({ successFlag, errorCode: number }))).toEqual(failed)
+      expect(parsePollAnswer(record({ successFlag, errorCode: String(number) }))).toEqual(failed)
     })
 
     test.each([null, undefined, '', 'E_FAILED', 4.5, true, {}, []])(
       'and %p as errorCode is GENERATION_FAILED without a number',
       (errorCode) => {
-        expect(parseLookup(record({ successFlag, errorCode, errorMessage: 'no' }))).toEqual({
+        expect(parsePollAnswer(record({ successFlag, errorCode, errorMessage: 'no' }))).toEqual({
           kind: 'failed',
           failure: { code: 'GENERATION_FAILED', upstreamCode: null, retryAfterMs: 0 },
           recorded: true,
@@ -398,7 +400,7 @@ describe('the answer of record-info', () => {
     )
 
     test.each(UNKNOWN_CODES)('and the unknown errorCode %i is a protocol error', (errorCode) => {
-      expect(parseLookup(record({ successFlag, errorCode }))).toEqual({
+      expect(parsePollAnswer(record({ successFlag, errorCode }))).toEqual({
         kind: 'failed',
         failure: { code: 'UPSTREAM_PROTOCOL_ERROR', upstreamCode: errorCode, retryAfterMs: null },
         recorded: true,
@@ -407,7 +409,7 @@ describe('the answer of record-info', () => {
   })
 
   test.each(BEYOND_INT)('with errorCode %s is a failure whose number fits GraphQL’s Int', (errorCode) => {
-    const lookup = parseLookup(record({ successFlag: 2, errorCode }))
+    const lookup = parsePollAnswer(record({ successFlag: 2, errorCode }))
     expect(lookup.kind).toBe('failed')
     expectInts(lookup)
   })
@@ -419,7 +421,7 @@ describe('the answer of record-info', () => {
     ['404 with data null', 404, { code: 404, msg: 'Not Found', data: null }],
     ['404 without data', 404, { code: 404 }],
   ])('says with %s that the task is not known', (_name, upstreamCode, body) => {
-    expect(parseLookup(body)).toEqual({ kind: 'absent', upstreamCode })
+    expect(parsePollAnswer(body)).toEqual({ kind: 'absent', upstreamCode })
   })
 
   test.each<[string, unknown]>([
@@ -435,7 +437,7 @@ describe('the answer of record-info', () => {
     ['code 200 with a list as data', { code: 200, data: [{ successFlag: 1 }] }],
     ...NOT_ENVELOPES,
   ])('says nothing of the task: %s', (_name, body) => {
-    expect(parseLookup(body)).toEqual({ kind: 'unavailable' })
+    expect(parsePollAnswer(body)).toEqual({ kind: 'unavailable' })
   })
 })
 
@@ -453,15 +455,15 @@ describe('record-info with a failure as the code of its envelope', () => {
   ] as const
 
   test.each(CASES)('%i is the failure %s, with or without a record', (code, ours, retryAfterMs) => {
-    expect(parseLookup({ code, msg: 'no', data: null })).toEqual(failed(ours, code, retryAfterMs, false))
-    expect(parseLookup({ code, msg: 'no' })).toEqual(failed(ours, code, retryAfterMs, false))
+    expect(parsePollAnswer({ code, msg: 'no', data: null })).toEqual(failed(ours, code, retryAfterMs, false))
+    expect(parsePollAnswer({ code, msg: 'no' })).toEqual(failed(ours, code, retryAfterMs, false))
     const generating = { code, data: { taskId: 'up-1', successFlag: 0 } }
-    expect(parseLookup(generating)).toEqual(failed(ours, code, retryAfterMs, true))
+    expect(parsePollAnswer(generating)).toEqual(failed(ours, code, retryAfterMs, true))
   })
 
   test('takes the precise code of the record before the coarse one of the envelope', () => {
     const body = { code: 500, data: { successFlag: 2, errorCode: 422 } }
-    expect(parseLookup(body)).toEqual(failed('UPSTREAM_VALIDATION_FAILED', 422, null, true))
+    expect(parsePollAnswer(body)).toEqual(failed('UPSTREAM_VALIDATION_FAILED', 422, null, true))
   })
 })
 
@@ -659,7 +661,7 @@ describe('whatever JSON comes in', () => {
   })
 
   test('no answer of record-info makes the parser throw', () => {
-    const kinds = new Set(bodies.map((body) => parseLookup(body)).map(check))
+    const kinds = new Set(bodies.map((body) => parsePollAnswer(body)).map(check))
     // The generator is worth something only if it gets to every branch.
     expect([...kinds].sort()).toEqual(['absent', 'failed', 'pending', 'succeeded', 'unavailable'])
   })

@@ -1,0 +1,13 @@
+import type { TaskDependencies } from './ports.ts'
+import type { Reporter } from './transitions.ts'
+
+/** What every operation of the core needs: its dependencies, the one way to change a task, and the signals of shutdown. */
+export interface TaskContext extends TaskDependencies {
+  readonly report: Reporter
+  /** Aborted when the drain begins: replays stop waiting. */
+  readonly draining: AbortSignal
+  /** Aborted when the drain ends: polls and retries stop. */
+  readonly aborting: AbortSignal
+  /** Makes the drain wait for this work. */
+  track<T>(work: Promise<T>): Promise<T>
+}

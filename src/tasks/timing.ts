@@ -1,0 +1,40 @@
+import type { Clock } from './ports.ts'
+
+/** Resolves after `ms` milliseconds, or earlier when `signal` is aborted or `event` resolves. */
+export async function wait(
+  clock: Clock,
+  ms: number,
+  signal: AbortSignal,
+  event?: Promise<void>,
+): Promise<void> {
+  if (signal.aborted) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const wake = () => resolve()
+  void event?.then(wake)
+  using _timer = clock.after(ms, wake)
+  signal.addEventListener('abort', wake)
+  await promise
+  signal.removeEventListener('abort', wake)
+}
+
+/** Makes calls with the same key share one call, and its result for `ms` milliseconds after it began. */
+export function shareCalls<T>(
+  clock: Clock,
+  ms: number,
+  call: (key: string, correlationId: string) => Promise<T>,
+): typeof call {
+  // In the order in which the calls began.
+  const shared = new Map<string, { readonly result: Promise<T>; readonly expiresAt: number }>()
+  return (key, correlationId) => {
+    const now = clock.elapsed()
+    for (const [each, { expiresAt }] of shared) {
+      if (now < expiresAt) break
+      shared.delete(each)
+    }
+    const known = shared.get(key)
+    if (known !== undefined) return known.result
+    const result = call(key, correlationId)
+    shared.set(key, { result, expiresAt: now + ms })
+    return result
+  }
+}
