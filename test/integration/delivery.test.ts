@@ -517,6 +517,21 @@ describe('a private network', () => {
 const callbacksOf = async (gateway: Gateway, id: string) =>
   (await gateway.run('HTTP', GetCallbacksDocument, { id })).data?.upscaleTask?.callbacks
 
+test('the lease of an attempt is longer than its timeout, so that no other process repeats a running attempt', async () => {
+  const deliveryTimeoutMs = 20 * SECOND
+  await using core = await openCore({}, {}, { deliveryTimeoutMs })
+  await using receiver = await startReceiver()
+  const asked = Promise.withResolvers<void>()
+  receiver.onCreate = () => asked.resolve()
+  const task = await settled(core, receiver.url)
+  const startedAt = core.clock.now()
+  const attempts = await core.deliveries.deliverDue()
+  await asked.promise
+  expect((await stateOf(core, task))?.leasedUntil).toBeGreaterThan(startedAt + deliveryTimeoutMs)
+  core.endDeliveries()
+  await Promise.all(attempts)
+})
+
 test('a delivery that is cut short because the service ends counts for nothing, and may be tried at once', async () => {
   await using core = await openCore()
   await using receiver = await startReceiver()

@@ -83,6 +83,15 @@ describe('what the upstream answers to a submit', () => {
     expect(gateway.log()).not.toContain(callBackUrl.split('/').at(-1))
   })
 
+  test('may quote the token of the callback URL alone, and the log does not hold it', async () => {
+    upstream.onCreate = (response, request) => {
+      const { callBackUrl } = JSON.parse(request.body) as { callBackUrl: string }
+      json(200, { code: 422, msg: `bad token ${callBackUrl.split('/').at(-1) ?? ''}.` })(response, request)
+    }
+    await submit()
+    expect(gateway.log()).toContain('bad token [redacted].')
+  })
+
   test('that quotes our key where the log cuts it leaves no part of the key in the log', async () => {
     for (let length = 490; length < 505; length += 1) {
       upstream.onCreate = json(200, { code: 422, msg: 'x'.repeat(length) + API_KEY })
