@@ -58,8 +58,8 @@ function newTask(settled) {
     deadlineAt: now + DAY_MS,
     dueAt: settled ? null : now + DAY_MS,
     polls: 0,
-    absences: 0,
-    absentSince: null,
+    notFoundCount: 0,
+    notFoundSince: null,
     history: [event],
   }
   return {

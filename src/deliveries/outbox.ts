@@ -22,7 +22,7 @@ export interface Delivery {
   /** How many of these failed without a requested wait: the step of the schedule. */
   readonly failures: number
   /** When this version became due for the first time; null until the task has settled. */
-  readonly owedSince: number | null
+  readonly dueSince: number | null
   /** The status of the last answer; null: none. */
   readonly lastStatusCode: number | null
   /** When the next attempt is due; null: never. */

@@ -15,11 +15,11 @@ export function nextAttempt(
   answer: DeliveryAnswer,
   { now, deliverForMs, jitter }: { now: number; deliverForMs: number; jitter: number },
 ): Attempt {
-  const { failures, owedSince } = delivery
+  const { failures, dueSince } = delivery
   const status = answer.kind === 'answered' ? answer.status : null
   const facts = { attempts: delivery.attempts + 1, failures, lastStatusCode: status }
   if (isSuccess(status)) return { ...facts, state: 'DELIVERED', dueAt: null }
-  const leftMs = (owedSince ?? now) + deliverForMs - now
+  const leftMs = (dueSince ?? now) + deliverForMs - now
   // 410 Gone: the receiver wants no more.
   if (status === 410 || leftMs <= 0) return { ...facts, state: 'GAVE_UP', dueAt: null }
   const requestedMs =

@@ -181,7 +181,7 @@ function toDelivery(row: DeliveryRow): Delivery {
     state: row.state,
     attempts: row.attempts,
     failures: row.failures,
-    owedSince: row.owed_since,
+    dueSince: row.owed_since,
     lastStatusCode: row.last_status_code,
     dueAt: row.due_at,
     leasedUntil: row.leased_until,

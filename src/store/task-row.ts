@@ -26,8 +26,8 @@ const COLUMNS: Readonly<Record<keyof UpscaleTask, keyof TaskRow>> = {
   deadlineAt: 'deadline_at',
   dueAt: 'due_at',
   polls: 'polls',
-  absences: 'absences',
-  absentSince: 'absent_since',
+  notFoundCount: 'absences',
+  notFoundSince: 'absent_since',
   history: 'history',
 }
 const FIELDS = Object.keys(COLUMNS) as (keyof UpscaleTask)[]
@@ -57,8 +57,8 @@ export function toRow(task: UpscaleTask): TaskRow {
     due_at: task.dueAt,
     scheduled_at: task.createdAt,
     polls: task.polls,
-    absences: task.absences,
-    absent_since: task.absentSince,
+    absences: task.notFoundCount,
+    absent_since: task.notFoundSince,
     history: JSON.stringify(task.history),
   }
 }
@@ -105,8 +105,8 @@ export function toTask(row: Selectable<TaskRow>): UpscaleTask {
     deadlineAt: row.deadline_at,
     dueAt: row.due_at,
     polls: row.polls,
-    absences: row.absences,
-    absentSince: row.absent_since,
+    notFoundCount: row.absences,
+    notFoundSince: row.absent_since,
     history: JSON.parse(row.history) as TaskEvent[],
   }
 }

@@ -172,10 +172,10 @@ export class SqlTaskStore implements TaskStore {
       .execute()
   }
 
-  async reschedule(claimed: UpscaleTask, { dueAt, absences, absentSince }: Schedule): Promise<void> {
+  async reschedule(claimed: UpscaleTask, { dueAt, notFoundCount, notFoundSince }: Schedule): Promise<void> {
     await this.#sql.db
       .updateTable('task')
-      .set({ due_at: dueAt, polls: claimed.polls + 1, absences, absent_since: absentSince })
+      .set({ due_at: dueAt, polls: claimed.polls + 1, absences: notFoundCount, absent_since: notFoundSince })
       .where('id', '=', claimed.id)
       .where('version', '=', claimed.version)
       .where('due_at', '=', claimed.dueAt)

@@ -1,18 +1,18 @@
 /**
- * Every way an upscale can fail. The catalogue below is the only place that gives a code its meaning: the GraphQL
- * error, `problem`, the delivery and the documentation all read it.
+ * Every way an upscale can fail. A new upstream code is one entry in CATALOGUE: parsing, the GraphQL error, `problem` and the
+ * delivery read it; `npm run schema:emit` adds it to the schema and the documentation.
  */
 
 interface CatalogueEntry {
-  /** The upstream's code; null where the gateway itself detects the failure. */
+  /** The upstream's code; null if the gateway itself detects the failure. */
   readonly upstreamCode: number | null
-  /** For a person: what happened, and what helps. */
+  /** For people: what happened, and the remedy. */
   readonly description: string
   /** Whether the same request may succeed later without being charged twice. */
   readonly retryable: boolean
-  /** How long to wait before that, in milliseconds; null where waiting does not help. */
+  /** How long to wait before a retry, in milliseconds; null if a retry does not help. */
   readonly retryAfterMs: number | null
-  /** True where a refusal with this code at submit proves that nothing was charged. */
+  /** Whether a refusal with this code at submit proves that nothing was charged. */
   readonly nothingCharged: boolean
 }
 
@@ -20,7 +20,7 @@ const entry = (
   upstreamCode: number | null,
   description: string,
   retryAfterMs: number | null = null,
-  nothingCharged = false,
+  nothingCharged = retryAfterMs !== null,
 ): CatalogueEntry => ({
   upstreamCode,
   description,
@@ -29,9 +29,7 @@ const entry = (
   nothingCharged,
 })
 
-const FREED = true
-
-/** The error catalogue. Codes are compared one by one: 455, 501 and 505 are not HTTP's, so no range rule holds. */
+/** Each code has its own entry, because 455, 501 and 505 do not have the meanings of HTTP, so no rule for a range holds. */
 export const CATALOGUE = {
   UPSTREAM_BAD_REQUEST: entry(400, 'The upscale service says that the request has invalid parameters.'),
   UPSTREAM_UNAUTHORIZED: entry(
@@ -54,38 +52,21 @@ export const CATALOGUE = {
     429,
     'The upscale service is taking no more requests at the moment. Try again shortly.',
     10_000,
-    FREED,
   ),
-  UPSTREAM_MAINTENANCE: entry(
-    455,
-    'The upscale service is down for maintenance. Try again later.',
-    60_000,
-    FREED,
-  ),
-  UPSTREAM_SERVER_ERROR: entry(
-    500,
-    'The upscale service had an internal error. Try again shortly.',
-    5_000,
-    FREED,
-  ),
-  GENERATION_FAILED: entry(
-    501,
-    'The picture could not be upscaled. It can be tried as a new task.',
-    0,
-    FREED,
-  ),
+  UPSTREAM_MAINTENANCE: entry(455, 'The upscale service is down for maintenance. Try again later.', 60_000),
+  UPSTREAM_SERVER_ERROR: entry(500, 'The upscale service had an internal error. Try again shortly.', 5_000),
+  GENERATION_FAILED: entry(501, 'The picture could not be upscaled. It can be tried as a new task.', 0),
   FEATURE_DISABLED: entry(505, 'Upscaling is switched off for this account or by the vendor.'),
   UPSTREAM_TIMEOUT: entry(
     408,
     'The upscale service found no result within its own time limit. It can be tried as a new task.',
     0,
-    FREED,
   ),
   KEY_QUOTA_EXCEEDED: entry(
     433,
     "The quota of the gateway's own API key is used up. The operator has to raise it.",
     null,
-    FREED,
+    true,
   ),
   UPSTREAM_PROTOCOL_ERROR: entry(
     null,
@@ -95,13 +76,11 @@ export const CATALOGUE = {
     null,
     'The upscale service could not be reached; nothing was sent. Try again shortly.',
     5_000,
-    FREED,
   ),
   NOT_SENT: entry(
     null,
     'The gateway could not store the task safely, so it sent nothing. Try again shortly.',
     5_000,
-    FREED,
   ),
   UPSTREAM_OUTCOME_UNKNOWN: entry(
     null,
@@ -115,7 +94,7 @@ export const CATALOGUE = {
     null,
     'This idempotency key was used with other arguments before. Use a new key for a new request.',
   ),
-  RATE_LIMITED: entry(null, 'You have sent too many requests. Try again shortly.', 10_000, FREED),
+  RATE_LIMITED: entry(null, 'You have sent too many requests. Try again shortly.', 10_000),
 } as const satisfies Record<string, CatalogueEntry>
 
 /** The stable code of a failure, the same on every transport. */
@@ -124,20 +103,19 @@ export type UpscaleErrorCode = keyof typeof CATALOGUE
 /** All codes, in the catalogue's order. */
 export const UPSCALE_ERROR_CODES = Object.keys(CATALOGUE) as readonly UpscaleErrorCode[]
 
-/** A failure as it is stored on a task: the code and what the catalogue cannot know. */
+/** A failure as it is stored on a task: the code, and the facts that the catalogue does not have. */
 export interface Failure {
   readonly code: UpscaleErrorCode
-  /** The vendor's raw number, when there was one. */
+  /** The code that the upstream sent; null: none. */
   readonly upstreamCode: number | null
-  /** Milliseconds to wait before a retry: the upstream's own word, else the catalogue's. */
+  /** Milliseconds to wait before a retry: the upstream's own value, else the catalogue's. */
   readonly retryAfterMs: number | null
   /** Set if the answer proves that nothing was charged, although the code alone does not. */
   readonly nothingCharged?: true
-  /** Finds the cause in the log. */
+  /** The id of the request in the log. */
   readonly correlationId: string
 }
 
-/** A failure without the id of the request in which it occurred. */
 export type FailureCause = Omit<Failure, 'correlationId'>
 
 /** A failure that the gateway itself detects. */
@@ -145,19 +123,19 @@ export function toFailure(code: UpscaleErrorCode, upstreamCode: number | null = 
   return { code, upstreamCode, retryAfterMs: CATALOGUE[code].retryAfterMs }
 }
 
-const codeByNumber = new Map<number, UpscaleErrorCode>(
+const codeByUpstreamCode: ReadonlyMap<number, UpscaleErrorCode> = new Map(
   UPSCALE_ERROR_CODES.flatMap((code) => {
     const { upstreamCode } = CATALOGUE[code]
     return upstreamCode === null ? [] : [[upstreamCode, code] as const]
   }),
 )
 
-/** The meaning of a number the vendor gave. A number outside the catalogue is a protocol error that keeps it. */
+/** The failure of an upstream code. A code outside the catalogue is a protocol error that keeps it. */
 export function toUpstreamFailure(upstreamCode: number): FailureCause {
-  return toFailure(codeByNumber.get(upstreamCode) ?? 'UPSTREAM_PROTOCOL_ERROR', upstreamCode)
+  return toFailure(codeByUpstreamCode.get(upstreamCode) ?? 'UPSTREAM_PROTOCOL_ERROR', upstreamCode)
 }
 
-/** A failure as clients see it: the same keys in `problem`, in the typed GraphQL error, and in a callback. */
+/** A failure as clients see it: the same keys in `problem`, in the typed GraphQL error, and in a delivery. */
 export interface Problem {
   readonly code: UpscaleErrorCode
   readonly message: string

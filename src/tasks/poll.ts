@@ -7,9 +7,9 @@ import { LATE_POLL_EVERY_MS, toDueAt, type Report } from './transitions.ts'
 /** For this time after it accepted a task, the upstream may answer that it does not know it. */
 const GRACE_MS = 60_000
 /** A faulty deploy of the upstream must not fail every polled task: a task is lost only after this many … */
-const MIN_ABSENCES = 4
+const MIN_NOT_FOUND_COUNT = 4
 /** … "unknown task" answers in a row, over at least this time. */
-const MIN_ABSENT_MS = 180_000
+const MIN_NOT_FOUND_MS = 180_000
 /** The time between polls of one task grows up to this. */
 const MAX_INTERVAL_MS = 120_000
 /** A poll's lease outlasts the poll by this. */
@@ -72,15 +72,15 @@ async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
   const at = clock.now()
   // The service is stopping and aborted the poll: another replica may poll at once.
   if (answer.kind === 'unavailable' && aborting.aborted) return store.reschedule(task, { ...task, dueAt: at })
-  const absence = countAbsence(task, answer, at)
+  const notFound = countNotFound(task, answer, at)
   const facts = { at, correlationId, imageLifetimeMs: policy.imageLifetimeMs }
   const found =
-    toReport({ ...task, ...absence }, answer, facts) ??
+    toReport({ ...task, ...notFound }, answer, facts) ??
     (isLast ? ({ kind: 'overdue', at, source: 'DEADLINE', correlationId } as const) : undefined)
   const current = found === undefined ? task : await report(task.id, found)
   const wishedAt =
     task.upstreamTaskId === null ? task.deadlineAt : at + toInterval(task, at, policy, Math.random())
-  return store.reschedule(task, { ...absence, dueAt: toDueAt(current, wishedAt) })
+  return store.reschedule(task, { ...notFound, dueAt: toDueAt(current, wishedAt) })
 }
 
 /** Polls the upstream. A task without an upstream id cannot be polled; a poll that throws counts as no answer. */
@@ -101,21 +101,21 @@ async function readAnswer(
 }
 
 /** Counts "unknown task" answers in a row. An answer about the task resets the count; no answer keeps it. */
-function countAbsence(
+function countNotFound(
   task: UpscaleTask,
   { kind }: PollAnswer,
   at: number,
-): Pick<Schedule, 'absences' | 'absentSince'> {
-  const { absences, absentSince } = task
-  if (kind === 'unavailable') return { absences, absentSince }
+): Pick<Schedule, 'notFoundCount' | 'notFoundSince'> {
+  const { notFoundCount, notFoundSince } = task
+  if (kind === 'unavailable') return { notFoundCount, notFoundSince }
   const inGrace = at < (task.history.at(-1)?.at ?? 0) + GRACE_MS
-  if (kind !== 'absent' || inGrace) return { absences: 0, absentSince: null }
-  return { absences: absences + 1, absentSince: absentSince ?? at }
+  if (kind !== 'notFound' || inGrace) return { notFoundCount: 0, notFoundSince: null }
+  return { notFoundCount: notFoundCount + 1, notFoundSince: notFoundSince ?? at }
 }
 
 /** The report that an answer leads to; undefined: none, poll again later. */
 function toReport(
-  { upstreamTaskId, absences, absentSince }: UpscaleTask,
+  { upstreamTaskId, notFoundCount, notFoundSince }: UpscaleTask,
   answer: PollAnswer,
   {
     at,
@@ -134,14 +134,14 @@ function toReport(
       const failedBy = answer.recorded ? 'UPSTREAM' : 'SILENCE'
       return { ...facts, kind: 'failed', failure, failedBy, note: 'the upscale failed' }
     }
-    case 'absent': {
-      const absentMs = at - (absentSince ?? at)
-      if (absences < MIN_ABSENCES || absentMs < MIN_ABSENT_MS) return undefined
+    case 'notFound': {
+      const notFoundMs = at - (notFoundSince ?? at)
+      if (notFoundCount < MIN_NOT_FOUND_COUNT || notFoundMs < MIN_NOT_FOUND_MS) return undefined
       // 422 means "unknown task" here, not what it means at submit.
       const upstreamCode = answer.upstreamCode === 404 ? 404 : null
       const failure = { ...toFailure('UPSTREAM_NOT_FOUND', upstreamCode), correlationId }
-      const minutes = Math.round(absentMs / 60_000)
-      const note = `the upscale service did not know the task in ${absences} polls over ${minutes} minutes`
+      const minutes = Math.round(notFoundMs / 60_000)
+      const note = `the upscale service did not know the task in ${notFoundCount} polls over ${minutes} minutes`
       return { ...facts, kind: 'failed', failure, failedBy: 'SILENCE', note }
     }
     case 'pending':

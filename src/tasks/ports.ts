@@ -76,7 +76,7 @@ export interface TaskStore {
 }
 
 /** When a task is polled next, and the number of polls in a row that did not find it. */
-export type Schedule = Pick<UpscaleTask, 'dueAt' | 'absences' | 'absentSince'>
+export type Schedule = Pick<UpscaleTask, 'dueAt' | 'notFoundCount' | 'notFoundSince'>
 
 /** conflict: another writer was first; nothing has changed. updated: committed. deliveriesDue: committed, with deliveries due. */
 export type UpdateOutcome = 'conflict' | 'updated' | 'deliveriesDue'
@@ -145,14 +145,14 @@ export interface Result extends Dropped {
 
 /**
  * The upstream's answer to a poll. failed: `recorded` is false if the failure code came without a record of the task.
- * pending: not finished. absent: the upstream does not know the task (normal in the first minute). unavailable: the request
+ * pending: not finished. notFound: the upstream does not know the task (normal in the first minute). unavailable: the request
  * failed, which says nothing about the task.
  */
 export type PollAnswer =
   | ({ readonly kind: 'succeeded' } & Result)
   | { readonly kind: 'failed'; readonly failure: FailureCause; readonly recorded: boolean }
   | ({ readonly kind: 'pending' } & Dropped)
-  | { readonly kind: 'absent'; readonly upstreamCode: number }
+  | { readonly kind: 'notFound'; readonly upstreamCode: number }
   | { readonly kind: 'unavailable' }
 
 /** The content of a callback. An inconclusive callback reports neither success nor failure, and causes a poll. */

@@ -85,9 +85,9 @@ export interface UpscaleTask extends Picture {
   /** How many scheduled polls have been made. */
   readonly polls: number
   /** How many polls in a row the upstream has answered with "unknown task", after the grace period. */
-  readonly absences: number
-  /** When the first of those was answered; null when `absences` is 0. */
-  readonly absentSince: number | null
+  readonly notFoundCount: number
+  /** When the first of those was answered; null when `notFoundCount` is 0. */
+  readonly notFoundSince: number | null
   /** Oldest first. Stored with the state, so that the two cannot disagree. */
   readonly history: readonly TaskEvent[]
 }

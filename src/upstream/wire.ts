@@ -76,7 +76,7 @@ export function parsePollAnswer(body: unknown): PollAnswer {
   if (!answer.success) return { kind: 'unavailable' }
   const { code, data } = answer.data
   if ((code === 422 || code === 404) && (data === null || data === undefined))
-    return { kind: 'absent', upstreamCode: code }
+    return { kind: 'notFound', upstreamCode: code }
   const isFailure = TASK_FAILURES.includes(code)
   if (code !== 200 && !isFailure) return { kind: 'unavailable' }
   const record = recordInfo.safeParse(data)

@@ -53,7 +53,7 @@ export function describeOutbox(
         state: 'PENDING',
         attempts: 0,
         failures: 0,
-        owedSince: null,
+        dueSince: null,
         lastStatusCode: null,
         dueAt: null,
         leasedUntil: null,

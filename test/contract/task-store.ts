@@ -342,7 +342,7 @@ export function describeTaskStore(
         expect(claimed).toHaveLength(500)
       })
 
-      const next = { absences: 2, absentSince: 7 }
+      const next = { notFoundCount: 2, notFoundSince: 7 }
 
       test('rescheduling ends the lease, records the poll, and announces nothing', async () => {
         await insert({ dueAt: 10 })

@@ -158,7 +158,7 @@ describe('a task that nobody calls back about', () => {
       const { id } = await accepted(core)
       core.upstream.onLookup = answer
       await pollAt(core, [30, 100, 160, 220, 279])
-      expect(await core.tasks.find(id)).toMatchObject({ status: 'PROCESSING', absences: 4 })
+      expect(await core.tasks.find(id)).toMatchObject({ status: 'PROCESSING', notFoundCount: 4 })
       await pollAt(core, [60])
       const failed = await core.tasks.find(id)
       expect(failed).toMatchObject({
@@ -183,13 +183,13 @@ describe('a task that nobody calls back about', () => {
     await pollAt(core, [100, 160, 220])
     core.upstream.onLookup = text(502, '<html>')
     await pollAt(core, [60])
-    expect(await core.tasks.find(id)).toMatchObject({ absences: 3 })
+    expect(await core.tasks.find(id)).toMatchObject({ notFoundCount: 3 })
     core.upstream.onLookup = generating
     await pollAt(core, [60])
-    expect(await core.tasks.find(id)).toMatchObject({ absences: 0, absentSince: null })
+    expect(await core.tasks.find(id)).toMatchObject({ notFoundCount: 0, notFoundSince: null })
     core.upstream.onLookup = unknown
     await pollAt(core, [90, 180, 270])
-    expect(await core.tasks.find(id)).toMatchObject({ status: 'PROCESSING', absences: 3 })
+    expect(await core.tasks.find(id)).toMatchObject({ status: 'PROCESSING', notFoundCount: 3 })
   })
 
   test.each([

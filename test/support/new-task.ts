@@ -26,8 +26,8 @@ export function newTask(changes: Partial<UpscaleTask> = {}): UpscaleTask {
     deadlineAt: 1_801_000,
     dueAt: null,
     polls: 0,
-    absences: 0,
-    absentSince: null,
+    notFoundCount: 0,
+    notFoundSince: null,
     history: [],
     ...changes,
   }

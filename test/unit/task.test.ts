@@ -59,8 +59,8 @@ function taskIn(status: TaskStatus, facts: Partial<UpscaleTask> = {}): UpscaleTa
     answerBy: CREATED + 90_000,
     dueAt: null,
     polls: 0,
-    absences: 0,
-    absentSince: null,
+    notFoundCount: 0,
+    notFoundSince: null,
     history: [{ at: CREATED, status: 'SUBMITTED', source: 'SUBMIT', upstreamCode: null, note: 'submitted' }],
   }
   const accepted = { upstreamTaskId: 'up-1', updatedAt: CREATED + 1_000, answerBy: null }

@@ -421,7 +421,7 @@ describe('the answer of record-info', () => {
     ['404 with data null', 404, { code: 404, msg: 'Not Found', data: null }],
     ['404 without data', 404, { code: 404 }],
   ])('says with %s that the task is not known', (_name, upstreamCode, body) => {
-    expect(parsePollAnswer(body)).toEqual({ kind: 'absent', upstreamCode })
+    expect(parsePollAnswer(body)).toEqual({ kind: 'notFound', upstreamCode })
   })
 
   test.each<[string, unknown]>([
@@ -663,7 +663,7 @@ describe('whatever JSON comes in', () => {
   test('no answer of record-info makes the parser throw', () => {
     const kinds = new Set(bodies.map((body) => parsePollAnswer(body)).map(check))
     // The generator is worth something only if it gets to every branch.
-    expect([...kinds].sort()).toEqual(['absent', 'failed', 'pending', 'succeeded', 'unavailable'])
+    expect([...kinds].sort()).toEqual(['failed', 'notFound', 'pending', 'succeeded', 'unavailable'])
   })
 
   test('no callback makes the parser throw', () => {
