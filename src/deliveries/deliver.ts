@@ -91,8 +91,8 @@ async function deliver(deps: DeliveryDependencies, delivery: Delivery): Promise<
   deps.onDelivery?.(attempt.state.toLowerCase())
   const { host } = new URL(delivery.url)
   const facts = { taskId: task.id, version: task.version, host, ...attempt, answer }
-  if (attempt.state === 'DELIVERED') log.info(facts, 'a callback was delivered')
-  else log.warn(facts, 'a callback was not delivered')
+  if (attempt.state === 'DELIVERED') log.info(facts, 'a delivery succeeded')
+  else log.warn(facts, 'a delivery failed')
   await outbox.finish(delivery, attempt)
   return attempt.lastStatusCode
 }

@@ -16,6 +16,7 @@ interface CatalogueEntry {
   readonly nothingCharged: boolean
 }
 
+// A retry must not be charged twice: where one helps, nothing was charged.
 const entry = (
   upstreamCode: number | null,
   description: string,

@@ -1,6 +1,6 @@
 import type { TaskContext } from './context.ts'
 import { toFailure } from './failure.ts'
-import type { PollAnswer, Schedule, TaskPolicy } from './ports.ts'
+import type { PollAnswer, TaskPolicy } from './ports.ts'
 import { isSettled, toImages, type UpscaleTask } from './task.ts'
 import { LATE_POLL_EVERY_MS, toDueAt, type Report } from './transitions.ts'
 
@@ -65,10 +65,14 @@ async function claim({ store, clock, policy, budget }: TaskContext): Promise<Ups
  * task past its deadline always ends: a task is never polled for ever.
  */
 async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
-  const { store, clock, secrets, policy, report, aborting } = context
+  const { store, clock, secrets, policy, upscaler, report, aborting } = context
   const correlationId = secrets.newId()
   const isLast = !isSettled(task) && clock.now() >= task.deadlineAt
-  const answer = await readAnswer(context, task, isLast, correlationId)
+  const timeoutMs = isLast ? Math.min(LAST_POLL_TIMEOUT_MS, policy.pollTimeoutMs) : policy.pollTimeoutMs
+  const answer: PollAnswer =
+    task.upstreamTaskId === null
+      ? { kind: 'unavailable' }
+      : await upscaler.poll(task.upstreamTaskId, { timeoutMs, correlationId })
   const at = clock.now()
   // The service is stopping and aborted the poll: another replica may poll at once.
   if (answer.kind === 'unavailable' && aborting.aborted) return store.reschedule(task, { ...task, dueAt: at })
@@ -83,32 +87,14 @@ async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
   return store.reschedule(task, { ...notFound, dueAt: toDueAt(current, wishedAt) })
 }
 
-/** Polls the upstream. A task without an upstream id cannot be polled; a poll that throws counts as no answer. */
-async function readAnswer(
-  { upscaler, policy, log }: TaskContext,
-  { id, upstreamTaskId }: UpscaleTask,
-  isLast: boolean,
-  correlationId: string,
-): Promise<PollAnswer> {
-  if (upstreamTaskId === null) return { kind: 'unavailable' }
-  const timeoutMs = isLast ? Math.min(LAST_POLL_TIMEOUT_MS, policy.pollTimeoutMs) : policy.pollTimeoutMs
-  try {
-    return await upscaler.poll(upstreamTaskId, { timeoutMs, correlationId })
-  } catch (error) {
-    log.error({ err: error, taskId: id, correlationId }, 'a poll failed unexpectedly')
-    return { kind: 'unavailable' }
-  }
-}
-
 /** Counts "unknown task" answers in a row. An answer about the task resets the count; no answer keeps it. */
 function countNotFound(
-  task: UpscaleTask,
+  { notFoundCount, notFoundSince, history }: UpscaleTask,
   { kind }: PollAnswer,
   at: number,
-): Pick<Schedule, 'notFoundCount' | 'notFoundSince'> {
-  const { notFoundCount, notFoundSince } = task
+) {
   if (kind === 'unavailable') return { notFoundCount, notFoundSince }
-  const inGrace = at < (task.history.at(-1)?.at ?? 0) + GRACE_MS
+  const inGrace = at < (history.at(-1)?.at ?? 0) + GRACE_MS
   if (kind !== 'notFound' || inGrace) return { notFoundCount: 0, notFoundSince: null }
   return { notFoundCount: notFoundCount + 1, notFoundSince: notFoundSince ?? at }
 }

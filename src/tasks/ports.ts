@@ -2,7 +2,7 @@
 import type { FailureCause } from './failure.ts'
 import type { Picture, TaskStatus, UpscaleTask } from './task.ts'
 
-/** How far the clocks of replicas may differ. A row that was scheduled later than now plus this was scheduled by a clock that has been set back. */
+/** How far the clocks of replicas may differ. A row that was scheduled later than this after now proves a clock was set back. */
 export const CLOCK_TOLERANCE_MS = 300_000
 
 /** A position in a list of tasks, newest first: the task at that position. */
@@ -133,14 +133,14 @@ export type SubmitAnswer =
   | { readonly kind: 'refused'; readonly failure: FailureCause; readonly note: string }
   | { readonly kind: 'unknown'; readonly note: string }
 
-/** How many URLs of a result were dropped as unusable or too many; absent: none. */
-export interface Dropped {
-  readonly dropped?: number
+export interface Result extends Dropped {
+  /** Absolute http(s) URLs, each once. */
+  readonly imageUrls: readonly string[]
 }
 
-/** The images of a result: absolute http(s) URLs, each once. */
-export interface Result extends Dropped {
-  readonly imageUrls: readonly string[]
+interface Dropped {
+  /** How many other URLs were unusable or too many; missing if none. */
+  readonly dropped?: number
 }
 
 /**
@@ -169,9 +169,14 @@ export interface Upscaler {
   /** Sends the paid request exactly once. */
   submit(request: SubmitRequest, correlationId: string): Promise<SubmitAnswer>
   /** Reads the state of an accepted task; free of charge. */
-  poll(upstreamTaskId: string, options: { timeoutMs: number; correlationId: string }): Promise<PollAnswer>
+  poll(upstreamTaskId: string, options: ReadOptions): Promise<PollAnswer>
   /** The credits that the account has left; null if the upstream does not send them. */
-  credits(options: { timeoutMs: number; correlationId: string }): Promise<number | null>
+  credits(options: ReadOptions): Promise<number | null>
+}
+
+export interface ReadOptions {
+  readonly timeoutMs: number
+  readonly correlationId: string
 }
 
 export interface Clock {

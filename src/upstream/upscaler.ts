@@ -1,7 +1,15 @@
 import type { Connector, Outbound } from '../net/outbound.ts'
 import { parseRetryAfter } from '../net/retry-after.ts'
 import { toFailure } from '../tasks/failure.ts'
-import type { Clock, Log, PollAnswer, SubmitAnswer, SubmitRequest, Upscaler } from '../tasks/ports.ts'
+import type {
+  Clock,
+  Log,
+  PollAnswer,
+  ReadOptions,
+  SubmitAnswer,
+  SubmitRequest,
+  Upscaler,
+} from '../tasks/ports.ts'
 import { UpstreamClient, type Outcome, type UpstreamRequest } from './http.ts'
 import { redact } from './redact.ts'
 import { parseSubmitAnswer } from './submit-answer.ts'
@@ -60,28 +68,16 @@ class HttpUpscaler implements Upscaler, Disposable {
     this.#submits = connector.open({ tunnelTimeoutMs })
   }
 
-  submit(request: SubmitRequest, correlationId: string): Promise<SubmitAnswer> {
-    const unread = { kind: 'unknown', note: 'lost: the gateway could not read it' } as const
-    return this.#guard(this.#submit(request, correlationId), unread, correlationId)
-  }
-
-  poll(upstreamTaskId: string, options: PollOptions): Promise<PollAnswer> {
-    return this.#guard(this.#poll(upstreamTaskId, options), { kind: 'unavailable' }, options.correlationId)
-  }
-
-  credits(options: PollOptions): Promise<number | null> {
-    return this.#guard(this.#credits(options), null, options.correlationId)
-  }
-
   [Symbol.dispose](): void {
     this.#disposed = true
     for (const each of [this.#client, this.#polls, this.#submits]) each[Symbol.dispose]()
   }
 
-  async #submit(request: SubmitRequest, correlationId: string): Promise<SubmitAnswer> {
+  async submit(request: SubmitRequest, correlationId: string): Promise<SubmitAnswer> {
     const { timeoutMs, clock, log } = this.#options
     const body = JSON.stringify(toBody(request))
-    const outcome = await this.#send('submit', { method: 'POST', outbound: this.#submits, body, timeoutMs })
+    const post = { method: 'POST', outbound: this.#submits, body, timeoutMs } as const
+    const outcome = await this.#send('submit', correlationId, post)
     const facts = { correlationId, sourceTaskId: request.sourceTaskId }
     if (outcome.kind === 'unreachable') {
       log.warn({ ...facts, cause: outcome.cause }, 'the upstream could not be reached; nothing was sent')
@@ -106,10 +102,11 @@ class HttpUpscaler implements Upscaler, Disposable {
     return answer
   }
 
-  async #poll(upstreamTaskId: string, { timeoutMs, correlationId }: PollOptions): Promise<PollAnswer> {
+  async poll(upstreamTaskId: string, { timeoutMs, correlationId }: ReadOptions): Promise<PollAnswer> {
     const { log } = this.#options
     const query = `?taskId=${encodeURIComponent(upstreamTaskId)}`
-    const outcome = await this.#send('lookup', { method: 'GET', outbound: this.#polls, timeoutMs }, query)
+    const get = { method: 'GET', outbound: this.#polls, timeoutMs } as const
+    const outcome = await this.#send('lookup', correlationId, get, query)
     if (outcome.kind !== 'answer') {
       log.warn({ correlationId, upstreamTaskId, cause: outcome.cause }, 'a poll got no answer')
       return { kind: 'unavailable' }
@@ -122,29 +119,33 @@ class HttpUpscaler implements Upscaler, Disposable {
     return answer
   }
 
-  async #credits({ timeoutMs, correlationId }: PollOptions): Promise<number | null> {
-    const outcome = await this.#send('credits', { method: 'GET', outbound: this.#polls, timeoutMs })
+  async credits({ timeoutMs, correlationId }: ReadOptions): Promise<number | null> {
+    const get = { method: 'GET', outbound: this.#polls, timeoutMs } as const
+    const outcome = await this.#send('credits', correlationId, get)
     if (outcome.kind === 'answer') return parseCredits(outcome.body)
     this.#options.log.warn({ correlationId, cause: outcome.cause }, 'the credits could not be read')
     return null
   }
 
-  async #send(operation: Operation, request: UpstreamRequest, query = ''): Promise<Outcome> {
+  /** The port promises not to throw: a request that fails unexpectedly may have been sent, so its answer counts as lost. */
+  async #send(
+    operation: Operation,
+    correlationId: string,
+    request: UpstreamRequest,
+    query = '',
+  ): Promise<Outcome> {
     // Do not start paid work whose answer could not be stored.
     if (this.#disposed) return { kind: 'unreachable', cause: 'not sent: the service is stopping' }
-    const { baseUrl, onAnswer } = this.#options
+    const { baseUrl, log, onAnswer } = this.#options
     const startedAt = performance.now()
-    const outcome = await this.#client.send(baseUrl() + PATHS[operation] + query, request)
-    onAnswer?.(operation, toLabel(outcome), performance.now() - startedAt)
-    return outcome
-  }
-
-  /** The port promises not to throw. A request that failed unexpectedly may have been sent. */
-  #guard<T>(work: Promise<T>, instead: T, correlationId: string): Promise<T> {
-    return work.catch((error: unknown) => {
-      this.#options.log.error({ err: error, correlationId }, 'an upstream request failed unexpectedly')
-      return instead
-    })
+    try {
+      const outcome = await this.#client.send(baseUrl() + PATHS[operation] + query, request)
+      onAnswer?.(operation, toLabel(outcome), performance.now() - startedAt)
+      return outcome
+    } catch (error) {
+      log.error({ err: error, correlationId }, 'an upstream request failed unexpectedly')
+      return { kind: 'lost', head: { status: 0, retryAfter: undefined }, cause: String(error) }
+    }
   }
 
   /** The upstream's message for the log. It may quote the request with our API key and the token in the callback URL. */
@@ -155,11 +156,6 @@ class HttpUpscaler implements Upscaler, Disposable {
     // Truncate last: a truncated secret would not be found.
     return message && redact(message, secrets).slice(0, MAX_SAID_LENGTH)
   }
-}
-
-interface PollOptions {
-  readonly timeoutMs: number
-  readonly correlationId: string
 }
 
 function toBody({ sourceTaskId, imageIndex, waterMark, callBackUrl }: SubmitRequest) {

@@ -464,7 +464,7 @@ describe('a private network', () => {
     address = '127.0.0.1'
     const { data } = await gateway.run('HTTP', UpscaleImageDocument, { input })
     const id = data?.upscaleImage?.problem?.taskId ?? ''
-    while (!gateway.log().includes('a callback was not delivered')) await turn()
+    while (!gateway.log().includes('a delivery failed')) await turn()
     expect(gateway.log()).toMatch(/127\.0\.0\.1.{0,80}is not allowed/)
     expect(receiver.received).toHaveLength(0)
     // It is logged before it is recorded.
