@@ -7,7 +7,7 @@ import { parseRetryAfter } from '../net/retry-after.ts'
 import type { Clock } from '../tasks/ports.ts'
 import type { DeliverySender } from './outbox.ts'
 
-export interface DeliverySenderOptions {
+interface DeliverySenderOptions {
   /** How long one attempt may take. */
   readonly timeoutMs: number
   /** Hosts that may be private: names or addresses, exactly. */

@@ -1,6 +1,7 @@
 /**
  * Every way an upscale can fail. A new upstream code is one entry in CATALOGUE: parsing, the GraphQL error, `problem` and the
  * delivery read it; `npm run schema:emit` adds it to the schema and the documentation.
+ * Only a code with which record-info itself reports the end of a task is also listed in TASK_FAILURES (upstream/wire.ts).
  */
 
 interface CatalogueEntry {

@@ -2,7 +2,7 @@
  * An UpscaleTask is plain data with a version; transitions.ts decides how it changes. Instants are Unix milliseconds.
  *
  * - *Source task*: the Midjourney generation task whose picture is enlarged.
- * - *Upstream task*: the vendor's task that does the work.
+ * - *Upstream task*: the upstream's task that does the work.
  * - *Settle*: to reach SUCCEEDED or FAILED.
  * - *Owner*: the authenticated subject a task belongs to.
  */
@@ -31,8 +31,7 @@ export type TaskEventSource = (typeof TASK_EVENT_SOURCES)[number]
  * Why a task has failed. REFUSAL: the answer to the submit refused it. UPSTREAM: the upstream reported the failure of an
  * accepted task; this is final. SILENCE: no result came; it may still succeed.
  */
-export const FAILED_BY = ['REFUSAL', 'UPSTREAM', 'SILENCE'] as const
-export type FailedBy = (typeof FAILED_BY)[number]
+export type FailedBy = 'REFUSAL' | 'UPSTREAM' | 'SILENCE'
 
 /** An entry of a task's history: the status, its time and source. */
 export interface TaskEvent {

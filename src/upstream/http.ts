@@ -8,7 +8,7 @@ import { parseJson } from './json.ts'
 const MAX_ANSWER_LENGTH = 1024 * 1024
 
 /** The part of an answer before the body. Status 0: nothing was received. */
-export interface Head {
+interface Head {
   readonly status: number
   readonly retryAfter: string | undefined
 }

@@ -15,7 +15,7 @@ import { redact } from './redact.ts'
 import { parseSubmitAnswer } from './submit-answer.ts'
 import { parseCredits, parsePollAnswer } from './wire.ts'
 
-export interface UpscalerOptions {
+interface UpscalerOptions {
   /** The base of the upstream's paths. Called for each request, because the embedded sandbox knows its URL late. */
   readonly baseUrl: () => string
   readonly apiKey: string

@@ -47,11 +47,11 @@ export const callbackBody = z
   .looseObject({
     code: integerLike.describe('200: done. Any other number: a coarse failure code.'),
     msg: z.unknown().optional().describe('For people; not read.'),
-    taskId: upstreamId.nullish().describe("The vendor's task id, when it is not in `data`."),
+    taskId: upstreamId.nullish().describe("The upstream's task id, when it is not in `data`."),
     data: z
       .looseObject({
-        taskId: upstreamId.nullish().describe("The vendor's task id."),
-        task_id: upstreamId.nullish().describe("The vendor's task id, in its other spelling."),
+        taskId: upstreamId.nullish().describe("The upstream's task id."),
+        task_id: upstreamId.nullish().describe("The upstream's task id, in its other spelling."),
         promptJson: z.unknown().optional().describe('An echo of the request; not read.'),
         resultUrls,
         info: z
