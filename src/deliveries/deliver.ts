@@ -1,7 +1,6 @@
 import { toDeliveryBody } from './body.ts'
 import { ConcurrencyLimits } from './concurrency.ts'
-import type { DeliveryDependencies } from './deliveries.ts'
-import type { Delivery } from './outbox.ts'
+import type { Delivery, DeliveryDependencies } from './outbox.ts'
 import { isSuccess, nextAttempt } from './schedule.ts'
 
 /** The lease of an attempt outlasts the sender's timeout by this: time to read the task and to record the answer. */

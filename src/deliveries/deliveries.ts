@@ -1,7 +1,7 @@
-import type { Clock, DeliveryQueue, Log, RateLimits, RateRefusal, TaskStore } from '../tasks/ports.ts'
+import type { DeliveryQueue, RateRefusal } from '../tasks/ports.ts'
 import { isSettled, type UpscaleTask } from '../tasks/task.ts'
 import { DeliveryWorker } from './deliver.ts'
-import type { Delivery, DeliverySender, DeliverySigner, Outbox } from './outbox.ts'
+import type { Delivery, DeliveryDependencies } from './outbox.ts'
 
 /** The operations on deliveries to callers' own servers. */
 export interface Deliveries extends DeliveryQueue {
@@ -14,22 +14,6 @@ export interface Deliveries extends DeliveryQueue {
   redeliver(owner: string, id: string): Promise<UpscaleTask | RateRefusal | undefined>
   /** Starts due deliveries. Resolves to the attempts it started, which never reject. */
   deliverDue(): Promise<Promise<void>[]>
-}
-
-export interface DeliveryDependencies {
-  readonly store: Pick<TaskStore, 'read'>
-  readonly outbox: Outbox
-  readonly signer: DeliverySigner
-  readonly sender: DeliverySender
-  readonly limits: Pick<RateLimits, 'takeOwn'>
-  readonly clock: Clock
-  readonly log: Log
-  /** How long a delivery is retried before it is given up, in milliseconds. */
-  readonly deliverForMs: number
-  /** Wakes the worker that calls `deliverDue`. */
-  readonly wake: () => void
-  /** Called with the outcome of each attempt, for metrics. */
-  readonly onDelivery?: (outcome: string) => void
 }
 
 export function createDeliveries(deps: DeliveryDependencies): Deliveries {

@@ -1,4 +1,5 @@
 /** Deliveries: how a task ended, posted to the caller's `callBackUrl`. Instants are Unix milliseconds. */
+import type { Clock, Log, RateLimits, TaskStore } from '../tasks/ports.ts'
 
 /** PENDING: to be delivered, once the task has settled. DELIVERED: the receiver answered 2xx. GAVE_UP: 410, or no 2xx in time. */
 export const DELIVERY_STATES = ['PENDING', 'DELIVERED', 'GAVE_UP'] as const
@@ -83,4 +84,20 @@ export interface DeliverySigner {
   canSign(owner: string): boolean
   /** The headers `webhook-id`, `webhook-timestamp` and `webhook-signature`; undefined without a secret. */
   sign(owner: string, id: string, at: number, body: string): Record<string, string> | undefined
+}
+
+export interface DeliveryDependencies {
+  readonly store: Pick<TaskStore, 'read'>
+  readonly outbox: Outbox
+  readonly signer: DeliverySigner
+  readonly sender: DeliverySender
+  readonly limits: Pick<RateLimits, 'takeOwn'>
+  readonly clock: Clock
+  readonly log: Log
+  /** How long a delivery is retried before it is given up, in milliseconds. */
+  readonly deliverForMs: number
+  /** Wakes the worker that calls `deliverDue`. */
+  readonly wake: () => void
+  /** Called with the outcome of each attempt, for metrics. */
+  readonly onDelivery?: (outcome: string) => void
 }

@@ -113,7 +113,7 @@ export async function openCore(
       await Promise.all(attempts)
       return attempts.length
     },
-    /** One round of the reconciler, to the end of the polls it started; says how many there were. */
+    /** One round of polls, to the end of those it started; resolves to their number. */
     async round() {
       const polls = await tasks.pollDue()
       await Promise.all(polls)
