@@ -160,7 +160,7 @@ async function openRedisLimiters(
 ): Promise<CreateLimiter> {
   // Limits are asked while a transaction is open: a Redis that hangs must not hold it up.
   const options = { enableOfflineQueue: false, commandTimeout: 200 }
-  const { redis } = opened.use(
+  const redis = opened.use(
     await openRedisClient(url, options, (reason) =>
       log.warn({}, `Redis: ${reason}. Until then each replica counts rate limits for itself`),
     ),

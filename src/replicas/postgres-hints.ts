@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Log, TaskHints } from '../tasks/ports.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
-import { createLocalHints } from './local-hints.ts'
+import { LocalHints } from './local-hints.ts'
 import { PostgresLink } from './postgres-link.ts'
 
 export interface PostgresHintsOptions {
@@ -40,110 +40,91 @@ export async function openPostgresHints(options: PostgresHintsOptions): Promise<
   return hints
 }
 
-class PostgresHints implements TaskHints, AsyncDisposable {
+class PostgresHints extends LocalHints implements AsyncDisposable {
   readonly #options: PostgresHintsOptions
-  readonly #local = createLocalHints()
   readonly #unsent = new Set<string>()
   readonly #ended = new AbortController()
-  #link: PostgresLink | undefined
-  #sending: Promise<void> | undefined
+  /** Ends the wait for a hint. */
+  #wakeSender: () => void = () => undefined
   #polling: NodeJS.Timeout | undefined
   #running = Promise.resolve()
 
   constructor(options: PostgresHintsOptions) {
+    super()
     this.#options = options
   }
 
   async open(): Promise<void> {
-    const { log, pollMs = POLL_MS } = this.#options
-    const link = await this.#connect()
+    const { url, log, pollMs = POLL_MS } = this.#options
+    const link = new PostgresLink(url)
+    await link.listen()
     const isDirect = await link.probe().catch(async (error: unknown) => {
       await link.close()
       throw error
     })
     if (!isDirect) {
       log.warn({ everyMs: pollMs }, POOLED)
-      this.#polling = setInterval(() => this.#local.announceAll(), pollMs)
+      this.#polling = setInterval(() => this.announceAll(), pollMs)
     }
     this.#running = this.#run(link)
   }
 
-  listen(taskId: string, wake: (state?: UpscaleTask) => void): Promise<Disposable> {
-    return this.#local.listen(taskId, wake)
-  }
-
-  announce(taskId: string, state?: UpscaleTask): void {
-    this.#local.announce(taskId, state)
+  override announce(taskId: string, state?: UpscaleTask): void {
+    super.announce(taskId, state)
     if (this.#unsent.size < MAX_UNSENT) this.#unsent.add(taskId)
-    this.#send()
+    this.#wakeSender()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ended.abort()
+    this.#wakeSender()
     clearInterval(this.#polling)
     await this.#running
   }
 
-  async #connect(): Promise<PostgresLink> {
-    this.#link = await PostgresLink.open(this.#options.url, (payload) => {
-      const [sentAt, ...ids] = payload.split(' ')
-      this.#options.onHint?.(Date.now() - Number(sentAt))
-      for (const id of ids) this.#local.announce(id)
-    })
-    return this.#link
-  }
-
   async #run(first: PostgresLink): Promise<void> {
     for (let link: PostgresLink | undefined = first; link !== undefined; link = await this.#reconnect()) {
-      await this.#keepAlive(link)
-      await this.#sending
-      this.#link = undefined
+      link.receive((payload) => this.#onPayload(payload))
+      link.lost.addEventListener('abort', () => this.#wakeSender())
+      await this.#send(link)
+      const err: unknown = link.lost.reason
+      if (link.lost.aborted)
+        this.#options.log.warn({ err }, 'the connection for hints of other replicas was lost')
       await link.close()
     }
   }
 
-  /** Resolves when the link is lost or the hints are disposed of. */
-  async #keepAlive(link: PostgresLink): Promise<void> {
-    const signal = AbortSignal.any([link.lost, this.#ended.signal])
-    while (await sleep(HEARTBEAT_MS, signal)) await link.check()
-    const err: unknown = link.lost.reason
-    if (link.lost.aborted)
-      this.#options.log.warn({ err }, 'the connection for hints of other replicas was lost')
+  #onPayload(payload: string): void {
+    const [sentAt, ...ids] = payload.split(' ')
+    this.#options.onHint?.(Date.now() - Number(sentAt))
+    for (const id of ids) super.announce(id)
   }
 
-  async #reconnect(): Promise<PostgresLink | undefined> {
-    const { log } = this.#options
-    for (let backOffMs = MIN_BACK_OFF_MS; !this.#ended.signal.aborted; backOffMs *= 2) {
-      try {
-        const link = await this.#connect()
-        log.info({}, 'the connection for hints of other replicas is open again')
-        this.#local.announceAll()
-        this.#send()
-        return link
-      } catch (error) {
-        log.warn({ err: error }, 'no connection for hints of other replicas; trying again')
-        await sleep(Math.min(backOffMs, MAX_BACK_OFF_MS) * (0.5 + Math.random() / 2), this.#ended.signal)
-      }
+  /** Sends hints, and a heartbeat when there are none, until the link is lost or the hints are disposed of. */
+  async #send(link: PostgresLink): Promise<void> {
+    while (await this.#waitForHint(link.lost)) {
+      await sleep(BATCH_MS, this.#ended.signal)
+      // A batch that is lost needs no retry: the other replicas re-read when they reconnect, or on a timer.
+      if (!(await link.send(this.#takePayload()))) return
     }
-    return undefined
   }
 
-  #send(): void {
-    if (this.#link === undefined || this.#unsent.size === 0) return
-    this.#sending ??= this.#sendBatches().finally(() => {
-      this.#sending = undefined
-      if (!this.#ended.signal.aborted) this.#send()
-    })
+  /** Resolves when there is something to send, which is a heartbeat if there is no hint; false: there will be nothing. */
+  async #waitForHint(lost: AbortSignal): Promise<boolean> {
+    const isOver = () => lost.aborted || this.#ended.signal.aborted
+    if (this.#unsent.size === 0 && !isOver()) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const timer = setTimeout(resolve, HEARTBEAT_MS)
+      this.#wakeSender = resolve
+      await promise
+      clearTimeout(timer)
+    }
+    return !lost.aborted && (this.#unsent.size > 0 || !isOver())
   }
 
-  async #sendBatches(): Promise<void> {
-    await sleep(BATCH_MS, this.#ended.signal)
-    // Hints that are lost with the link need no retry: the other replicas re-read when they reconnect, or on a timer.
-    while (this.#unsent.size > 0 && this.#link !== undefined)
-      if (!(await this.#link.notify(this.#takePayload()))) return
-  }
-
-  #takePayload(): string {
+  /** Undefined if there is no hint to send. */
+  #takePayload(): string | undefined {
+    if (this.#unsent.size === 0) return undefined
     let payload = String(Date.now())
     for (const id of this.#unsent) {
       if (payload.length + id.length >= MAX_PAYLOAD_BYTES) break
@@ -152,9 +133,26 @@ class PostgresHints implements TaskHints, AsyncDisposable {
     }
     return payload
   }
+
+  async #reconnect(): Promise<PostgresLink | undefined> {
+    const { url, log } = this.#options
+    for (let backOffMs = MIN_BACK_OFF_MS; !this.#ended.signal.aborted; backOffMs *= 2) {
+      try {
+        const link = new PostgresLink(url)
+        await link.listen()
+        log.info({}, 'the connection for hints of other replicas is open again')
+        this.announceAll()
+        return link
+      } catch (err) {
+        log.warn({ err }, 'no connection for hints of other replicas; trying again')
+        await sleep(Math.min(backOffMs, MAX_BACK_OFF_MS) * (0.5 + Math.random() / 2), this.#ended.signal)
+      }
+    }
+    return undefined
+  }
 }
 
-/** False: the signal has ended the sleep early. */
-function sleep(ms: number, signal: AbortSignal): Promise<boolean> {
-  return pause(ms, true, { signal }).catch(() => false)
+/** Sleeps until the time is over or the signal is aborted. */
+async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  await pause(ms, undefined, { signal }).catch(() => undefined)
 }

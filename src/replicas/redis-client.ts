@@ -8,25 +8,8 @@ const MAX_BACK_OFF_MS = 2_000
 const REPORT_EVERY_MS = 60_000
 const MAX_REASONS = 20
 const CLOSED = 'the server closed the connection without an answer'
-
-/** Reports every error reply, even if the caller ignores the command's promise. */
-class ReportingRedis extends Redis {
-  readonly #onReplyError: (error: Error) => void
-
-  constructor(url: string, options: ReturnType<typeof toOptions>, onReplyError: (error: Error) => void) {
-    super(url, options)
-    this.#onReplyError = onReplyError
-  }
-
-  override sendCommand(...[command, stream]: Parameters<Redis['sendCommand']>): unknown {
-    command.promise.catch((error: unknown) => {
-      // NOSCRIPT is not an error: ioredis then sends the whole script.
-      const isReply = error instanceof Error && error.name === 'ReplyError'
-      if (isReply && !error.message.startsWith('NOSCRIPT')) this.#onReplyError(error)
-    })
-    return super.sendCommand(command, stream)
-  }
-}
+/** Handles a rejection whose error the client has reported. */
+export const IS_REPORTED = (): void => undefined
 
 /** The options of ioredis in which our clients differ. */
 interface RedisClientOptions {
@@ -35,66 +18,73 @@ interface RedisClientOptions {
   readonly commandTimeout?: number
 }
 
-/** Disposing disconnects. */
-export interface RedisClient extends Disposable {
-  readonly redis: Redis
+/** A client of Redis (or Valkey) that reports every fault once a minute, and reconnects if the server does not answer. */
+class MonitoredRedis extends Redis implements Disposable {
+  readonly #onFault: (reason: string) => void
+  readonly #reported = new LRUCache<string, true>({ max: MAX_REASONS, ttl: REPORT_EVERY_MS })
+  readonly #pinging: NodeJS.Timeout
+  #isUnanswered = false
+
+  constructor(url: string, options: RedisClientOptions, onFault: (reason: string) => void) {
+    super(url, {
+      lazyConnect: true,
+      connectTimeout: ANSWER_TIMEOUT_MS,
+      // Without it, ioredis waits for an answer for ever.
+      socketTimeout: ANSWER_TIMEOUT_MS,
+      maxRetriesPerRequest: null,
+      // Older servers do not know the command, and reply with an error.
+      disableClientInfo: true,
+      retryStrategy: (times: number) => Math.min(times * 100, MAX_BACK_OFF_MS),
+      // After a failover the host name may lead to the new primary.
+      reconnectOnError: ({ message }) => message.startsWith('READONLY'),
+      ...options,
+    })
+    this.#onFault = onFault
+    this.on('error', (error: Error) => this.#report(error))
+    // A server that requires TLS, or is not Redis, closes without a reason, and ioredis does not report that as an error.
+    this.on('connect', () => (this.#isUnanswered = true))
+    this.on('ready', () => (this.#isUnanswered = false))
+    this.on('close', () => {
+      if (this.#isUnanswered) this.#report(Object.assign(new Error(CLOSED), { code: 'ECONNRESET' }))
+    })
+    this.#pinging = setInterval(() => {
+      if (this.status === 'ready') this.ping().catch(IS_REPORTED)
+    }, PING_EVERY_MS)
+  }
+
+  /** Reports every error reply, even if the caller ignores the command's promise. */
+  override sendCommand(...[command, stream]: Parameters<Redis['sendCommand']>): unknown {
+    command.promise.catch((error: unknown) => {
+      // NOSCRIPT is not an error: ioredis then sends the whole script.
+      const isReply = error instanceof Error && error.name === 'ReplyError'
+      if (isReply && !error.message.startsWith('NOSCRIPT')) this.#report(error)
+    })
+    return super.sendCommand(command, stream)
+  }
+
+  #report(error: Error): void {
+    this.#isUnanswered = false
+    const reason = explainRedisError(error)
+    if (this.#reported.has(reason)) return
+    this.#reported.set(reason, true)
+    this.#onFault(reason)
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#pinging)
+    this.#isUnanswered = false
+    this.disconnect()
+  }
 }
 
-/**
- * A client of Redis (or Valkey) that reconnects when the server does not answer. Resolves once connected, or when the
- * first attempt has failed: the service starts and runs without Redis. `onFault` gets each kind of fault, with reason
- * and remedy, at most once a minute.
- */
+/** Resolves once connected, or when the first attempt has failed: the service starts and runs without Redis. */
 export async function openRedisClient(
   url: string,
   options: RedisClientOptions,
+  /** Gets each kind of fault, with reason and remedy, at most once a minute. */
   onFault: (reason: string) => void,
-): Promise<RedisClient> {
-  const reported = new LRUCache<string, true>({ max: MAX_REASONS, ttl: REPORT_EVERY_MS })
-  let isUnanswered = false
-  const onError = (error: Error) => {
-    isUnanswered = false
-    const reason = explainRedisError(error)
-    if (reported.has(reason)) return
-    reported.set(reason, true)
-    onFault(reason)
-  }
-  const redis = new ReportingRedis(url, toOptions(options), onError)
-  redis.on('error', onError)
-  // A server that requires TLS, or is not Redis, closes without a reason, and ioredis does not report that as an error.
-  redis.on('connect', () => (isUnanswered = true))
-  redis.on('ready', () => (isUnanswered = false))
-  const onClose = () => {
-    if (isUnanswered) onError(Object.assign(new Error(CLOSED), { code: 'ECONNRESET' }))
-  }
-  redis.on('close', onClose)
-  // The answer, or `socketTimeout`, shows whether the server is there; both are reported as errors of the client.
-  const pinging = setInterval(() => {
-    if (redis.status === 'ready') redis.ping().catch(() => undefined)
-  }, PING_EVERY_MS)
-  await redis.connect().catch(() => undefined)
-  return {
-    redis,
-    [Symbol.dispose]() {
-      clearInterval(pinging)
-      redis.off('close', onClose)
-      redis.disconnect()
-    },
-  }
-}
-
-function toOptions(options: RedisClientOptions) {
-  return {
-    lazyConnect: true,
-    connectTimeout: ANSWER_TIMEOUT_MS,
-    // Without it, ioredis waits for an answer for ever.
-    socketTimeout: ANSWER_TIMEOUT_MS,
-    maxRetriesPerRequest: null,
-    // Older servers do not know the command, and reply with an error.
-    disableClientInfo: true,
-    retryStrategy: (times: number) => Math.min(times * 100, MAX_BACK_OFF_MS),
-    // After a failover the host name may lead to the new primary.
-    reconnectOnError: ({ message }: Error) => message.startsWith('READONLY'),
-    ...options,
-  }
+): Promise<Redis & Disposable> {
+  const redis = new MonitoredRedis(url, options, onFault)
+  await redis.connect().catch(IS_REPORTED)
+  return redis
 }

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
 import type { Log, TaskHints } from '../tasks/ports.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
-import { createLocalHints } from './local-hints.ts'
-import { openRedisClient, type RedisClient } from './redis-client.ts'
+import { LocalHints } from './local-hints.ts'
+import { IS_REPORTED, openRedisClient } from './redis-client.ts'
 
 export interface RedisHintsOptions {
   readonly url: string
@@ -15,8 +16,6 @@ export interface RedisHintsOptions {
 const PREFIX = 'upscale:task:'
 /** How long a listener waits for its subscription; until it is confirmed, the watcher re-reads its task. */
 const SUBSCRIBE_TIMEOUT_MS = 1_000
-/** The client reports its faults itself. */
-const REPORTED = () => undefined
 
 /**
  * Hints over Redis (or Valkey) publish/subscribe, for fleets so large that not every replica can receive every hint:
@@ -39,33 +38,37 @@ interface Channel {
   readonly subscribed: Promise<unknown>
 }
 
-class RedisHints implements TaskHints, AsyncDisposable {
-  readonly #local = createLocalHints()
+class RedisHints extends LocalHints implements AsyncDisposable {
   readonly #self = randomUUID()
   readonly #channels = new Map<string, Channel>()
-  readonly #subscriber: RedisClient
-  readonly #publisher: RedisClient
+  readonly #subscriber: Redis & Disposable
+  readonly #publisher: Redis & Disposable
 
-  constructor(subscriber: RedisClient, publisher: RedisClient, onHint: RedisHintsOptions['onHint']) {
+  constructor(
+    subscriber: Redis & Disposable,
+    publisher: Redis & Disposable,
+    onHint: RedisHintsOptions['onHint'],
+  ) {
+    super()
     this.#subscriber = subscriber
     this.#publisher = publisher
-    subscriber.redis.on('message', (channel: string, message: string) => {
+    subscriber.on('message', (channel: string, message: string) => {
       const [sender, sentAt] = message.split(' ')
       if (sender === this.#self) return
       onHint?.(Date.now() - Number(sentAt))
-      this.#local.announce(channel.slice(PREFIX.length))
+      super.announce(channel.slice(PREFIX.length))
     })
-    subscriber.redis.on('ready', () => this.#resubscribe())
+    subscriber.on('ready', () => this.#resubscribe())
   }
 
-  announce(taskId: string, state?: UpscaleTask): void {
-    this.#local.announce(taskId, state)
-    this.#publisher.redis.publish(PREFIX + taskId, `${this.#self} ${Date.now()}`).catch(REPORTED)
+  override announce(taskId: string, state?: UpscaleTask): void {
+    super.announce(taskId, state)
+    this.#publisher.publish(PREFIX + taskId, `${this.#self} ${Date.now()}`).catch(IS_REPORTED)
   }
 
-  async listen(taskId: string, wake: (state?: UpscaleTask) => void): Promise<Disposable> {
+  override async listen(taskId: string, wake: (state?: UpscaleTask) => void): Promise<Disposable> {
     const listening = new DisposableStack()
-    listening.use(await this.#local.listen(taskId, wake))
+    listening.use(await super.listen(taskId, wake))
     const { subscribed } = listening.adopt(this.#join(taskId), (channel) => this.#leave(taskId, channel))
     const timeout = new AbortController()
     const late = pause(SUBSCRIBE_TIMEOUT_MS, true, { signal: timeout.signal }).catch(() => false)
@@ -85,7 +88,7 @@ class RedisHints implements TaskHints, AsyncDisposable {
   #join(taskId: string): Channel {
     const channel = this.#channels.get(taskId) ?? {
       listeners: 0,
-      subscribed: this.#subscriber.redis.subscribe(PREFIX + taskId).catch(REPORTED),
+      subscribed: this.#subscriber.subscribe(PREFIX + taskId).catch(IS_REPORTED),
     }
     channel.listeners += 1
     this.#channels.set(taskId, channel)
@@ -96,13 +99,13 @@ class RedisHints implements TaskHints, AsyncDisposable {
     channel.listeners -= 1
     if (channel.listeners > 0) return
     this.#channels.delete(taskId)
-    this.#subscriber.redis.unsubscribe(PREFIX + taskId).catch(REPORTED)
+    this.#subscriber.unsubscribe(PREFIX + taskId).catch(IS_REPORTED)
   }
 
   /** After a reconnect: hints may have been missed until the subscriptions are confirmed. */
   #resubscribe(): void {
     const names = [...this.#channels.keys()].map((taskId) => PREFIX + taskId)
     if (names.length === 0) return
-    this.#subscriber.redis.subscribe(...names).then(() => this.#local.announceAll(), REPORTED)
+    this.#subscriber.subscribe(...names).then(() => this.announceAll(), IS_REPORTED)
   }
 }
