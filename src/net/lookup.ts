@@ -27,7 +27,7 @@ export type Resolve = (hostname: string) => Promise<readonly LookupAddress[]>
  * resolv.conf. `getaddrinfo` runs in a few threads that the whole process shares, so that a hanging name would block
  * all other names. Disposing cancels pending queries.
  */
-export function createResolve(options: ResolverOptions = {}): Resolve & Disposable {
+export function openResolver(options: ResolverOptions = {}): Resolve & Disposable {
   const { servers = [], resolvConf = '/etc/resolv.conf', hosts = '/etc/hosts' } = options
   let resolver = new promises.Resolver()
   const readHosts = createFileReader(hosts, parseHosts)

@@ -1,6 +1,6 @@
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
-import { createResolve, toLookup, type Resolve, type ResolverOptions } from './lookup.ts'
+import { openResolver, toLookup, type Resolve, type ResolverOptions } from './lookup.ts'
 import { findProxy, NO_PROXIES, type Proxies } from './proxies.ts'
 import { ProxiedHttpAgent, TunnelAgent } from './proxy-agents.ts'
 import { onlyPublic } from './public-address.ts'
@@ -33,15 +33,15 @@ export interface Outbound extends Disposable {
 }
 
 /** Disposing cancels pending DNS queries. */
-export function createConnector(proxies: Proxies = NO_PROXIES, options: ResolverOptions = {}): Connector {
-  const resolve = createResolve(options)
+export function openConnector(proxies: Proxies = NO_PROXIES, options: ResolverOptions = {}): Connector {
+  const resolve = openResolver(options)
   return {
-    open: (options = {}) => createOutbound(resolve, proxies, options),
+    open: (options = {}) => openOutbound(resolve, proxies, options),
     [Symbol.dispose]: () => resolve[Symbol.dispose](),
   }
 }
 
-function createOutbound(
+function openOutbound(
   resolve: Resolve,
   proxies: Proxies,
   { keepAlive = false, guarded = false, tunnelTimeoutMs = TUNNEL_TIMEOUT_MS }: OutboundOptions,

@@ -21,7 +21,7 @@ export function createPollBudget(clock: Clock, perSecond: number): PollBudget {
     counted = counted.filter((at) => at > clock.elapsed() - WINDOW_MS)
     return perSecond - counted.length
   }
-  return toBudget(clock, {
+  return createBudget(clock, {
     free,
     count(polls) {
       if (free() < polls) return (counted[0] ?? 0) + WINDOW_MS - clock.elapsed()
@@ -44,7 +44,7 @@ export function createSharedPollBudget(
   const giveBack = async (polls: number) => {
     if (clock.elapsed() < windowEndsAt) await limiter.reward(KEY, polls)
   }
-  return toBudget(clock, {
+  return createBudget(clock, {
     free: async () => (await limiter.get(KEY))?.remainingPoints ?? perSecond,
     async count(polls) {
       const startedAt = clock.elapsed()
@@ -63,7 +63,7 @@ export function createSharedPollBudget(
   })
 }
 
-function toBudget(clock: Clock, counter: Counter): PollBudget {
+function createBudget(clock: Clock, counter: Counter): PollBudget {
   let waiting = 0
   return {
     async take(wanted) {

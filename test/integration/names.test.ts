@@ -2,7 +2,7 @@ import { lookup as systemLookup } from 'node:dns/promises'
 import { writeFile } from 'node:fs/promises'
 import { describe, expect, test } from '@jest/globals'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
-import { createResolve, toLookup, type ResolverOptions } from '../../src/net/lookup.ts'
+import { openResolver, toLookup, type ResolverOptions } from '../../src/net/lookup.ts'
 import { startDnsServer, type DnsAnswer } from '../support/dns-server.ts'
 import { startGateway } from '../support/gateway.ts'
 import { json, startScriptedUpstream, text } from '../support/scripted-upstream.ts'
@@ -69,7 +69,7 @@ test('an upstream whose name hangs in DNS holds up no keys, no callbacks and no 
 
 describe('a lookup', () => {
   const resolve = async (options: ResolverOptions, hostname: string, all = true) => {
-    using resolver = createResolve(options)
+    using resolver = openResolver(options)
     const lookup = toLookup(resolver)
     return await new Promise((done) =>
       lookup(hostname, { all }, (error, found) => done(error === null ? found : error.code)),
@@ -98,7 +98,7 @@ describe('a lookup', () => {
     await using dns = await startNames({ 'other.test': '192.0.2.9' })
     const hosts = `${dir.path}/hosts`
     await writeFile(hosts, '# none\n192.0.2.1 db.Test db # ours\n2001:db8::1 db.test\nnonsense x\n')
-    using resolver = createResolve({ hosts, servers: [dns.address] })
+    using resolver = openResolver({ hosts, servers: [dns.address] })
     const lookup = toLookup(resolver)
     const find = (name: string) =>
       new Promise((done) => lookup(name, { all: true }, (error, found) => done(error?.code ?? found)))
@@ -135,7 +135,7 @@ describe('a lookup', () => {
     const write = ({ address }: { address: string }, rest: string) =>
       writeFile(resolvConf, `; comment\nnameserver ${address.replace(/(.*):/, '[$1]:')}\n${rest}`)
     await write(first, 'search a.test svc.test.\noptions timeout:1 ndots:2\n')
-    using resolver = createResolve({ hosts: '/nowhere', resolvConf })
+    using resolver = openResolver({ hosts: '/nowhere', resolvConf })
     const lookup = toLookup(resolver)
     const find = (name: string) =>
       new Promise((done) => lookup(name, {}, (error, found) => done(error?.code ?? found)))
