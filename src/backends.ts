@@ -11,13 +11,12 @@ import {
   createRedisLimiter,
   type CreateLimiter,
 } from './replicas/limiters.ts'
-import { createSharedPollBudget } from './replicas/shared-poll-budget.ts'
 import { openPostgres } from './store/postgres.ts'
 import { DatabaseInUseError, lockService } from './store/sqlite/service-lock.ts'
 import { openSqlite } from './store/sqlite/open.ts'
 import type { Stores } from './store/stores.ts'
 import { StartError, toStartError } from './start-error.ts'
-import { createPollBudget } from './replicas/poll-budget.ts'
+import { createPollBudget, createSharedPollBudget } from './replicas/poll-budget.ts'
 import type { Clock, Log, PollBudget, TaskHints } from './tasks/ports.ts'
 
 /** Connections that rate limits may take up at once. */
@@ -161,7 +160,7 @@ async function openRedisLimiters(
 ): Promise<CreateLimiter> {
   // Limits are asked while a transaction is open: a Redis that hangs must not hold it up.
   const options = { enableOfflineQueue: false, commandTimeout: 200 }
-  const { redis } = opened.use(
+  const redis = opened.use(
     await openRedisClient(url, options, (reason) =>
       log.warn({}, `Redis: ${reason}. Until then each replica counts rate limits for itself`),
     ),

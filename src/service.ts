@@ -5,7 +5,7 @@ import { createCore, POLLS_PER_SECOND } from './core.ts'
 import { addEmbeddedSandbox } from './embedded-sandbox.ts'
 import type { HttpLimits } from './http/app.ts'
 import { createMetrics } from './metrics.ts'
-import { createConnector } from './net/outbound.ts'
+import { openConnector } from './net/outbound.ts'
 import type { LocalHints } from './replicas/local-hints.ts'
 import { serve } from './serve.ts'
 import { openServers } from './servers.ts'
@@ -49,7 +49,7 @@ export async function startService(
   const backendOptions = { pollsPerSecond: POLLS_PER_SECOND, clock, log, onHint: metrics.onHint, hints }
   const backends = opened.use(await openBackends(settings, backendOptions))
   const servers = opened.use(await openServers(settings, { log, limits, isDraining }))
-  const openConnector = () => createConnector(settings.proxies, { servers: nameServers })
+  const openConnector = () => openConnector(settings.proxies, { servers: nameServers })
   const connect = () => opened.use(openConnector())
   // Not disposed of: the last messages to routers leave while everything else is being closed.
   const routers = openConnector().open()

@@ -7,7 +7,7 @@ export type Fetch = (
   options: { readonly headers: Headers; readonly signal: AbortSignal },
 ) => Promise<Response>
 
-/** GETs through these agents. The global `fetch` would use `getaddrinfo`, and no proxy. */
+/** A fetch that uses these agents. The global `fetch` uses `getaddrinfo`, and no proxy. */
 export function createFetch(outbound: Outbound): Fetch {
   return async (url, { headers, signal }) => {
     const request = got(url, {
@@ -26,10 +26,10 @@ export function createFetch(outbound: Outbound): Fetch {
   }
 }
 
-/** An error of got carries its request, with credentials, which must not be logged: only its cause is kept. */
+/** Throws only the cause of an error of got: the error itself holds the request with its credentials, and errors are logged. */
 export function throwBare(error: unknown): never {
   if (!(error instanceof RequestError)) throw error
   const { code, cause } = error
-  // Time limits and aborts have no cause.
+  // Timeouts and aborts have no cause.
   throw new Error('fetch failed', { cause: cause ?? Object.assign(new Error(error.message), { code }) })
 }

@@ -1,6 +1,8 @@
-import { NODATA, NOTFOUND, Resolver, SERVFAIL, type LookupAddress } from 'node:dns'
-import { isIP, type LookupFunction } from 'node:net'
-import { createFileReader, parseHosts, parseResolvConf, type ResolvConf } from './name-files.ts'
+import { NODATA, NOTFOUND, promises, SERVFAIL, type LookupAddress } from 'node:dns'
+import { isIPv4, type LookupFunction } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
+import { callbackify } from 'node:util'
+import { createFileReader, parseHosts, parseResolvConf } from './name-files.ts'
 
 /** How long a name server has for the first try, in milliseconds; the next try takes twice as long. */
 const TIMEOUT_MS = 2_000
@@ -8,123 +10,92 @@ const TRIES = 2
 /** How long to wait for the second address family once the first has an answer. */
 const GRACE_MS = 50
 /** After these answers the next search domain is tried. */
-const GO_ON: readonly string[] = [NOTFOUND, NODATA, SERVFAIL]
+const NO_ADDRESS: readonly string[] = [NOTFOUND, NODATA, SERVFAIL]
 
-const LOOPBACK: readonly LookupAddress[] = [
-  { address: '127.0.0.1', family: 4 },
-  { address: '::1', family: 6 },
-]
-
-export interface LookupOptions {
+export interface ResolverOptions {
   /** Name servers to use instead of those of resolv.conf. */
   readonly servers?: readonly string[]
   readonly resolvConf?: string
   readonly hosts?: string
 }
 
-/** Resolves names; disposing cancels pending lookups. */
-export type Lookup = LookupFunction & Disposable
-
-type Answer = LookupAddress[] | NodeJS.ErrnoException
+/** The IPv4 and IPv6 addresses of a name, at least one. */
+export type Resolve = (hostname: string) => Promise<readonly LookupAddress[]>
 
 /**
- * Makes the lookup of one dependency: the hosts file, then the name servers of resolv.conf with its search domains.
- * It does not use `getaddrinfo`, which runs in a few threads that the whole process shares: lookups that hang there block all
- * others. Each dependency has its own lookup, so a hanging name delays no other dependency.
+ * Resolves the names of one dependency: with the hosts file, then with the name servers and search domains of
+ * resolv.conf. `getaddrinfo` runs in a few threads that the whole process shares, so that a hanging name would block
+ * all other names. Disposing cancels pending queries.
  */
-export function createLookup({
-  servers = [],
-  resolvConf = '/etc/resolv.conf',
-  hosts = '/etc/hosts',
-}: LookupOptions = {}): Lookup {
-  const readConf = createFileReader(resolvConf, parseResolvConf)
+export function openResolver(options: ResolverOptions = {}): Resolve & Disposable {
+  const { servers = [], resolvConf = '/etc/resolv.conf', hosts = '/etc/hosts' } = options
+  let resolver = new promises.Resolver()
   const readHosts = createFileReader(hosts, parseHosts)
-  let conf: ResolvConf | undefined
-  let resolver: Resolver | undefined
-  const toResolver = (current: ResolvConf) => {
-    if (resolver !== undefined && current === conf) return resolver
-    conf = current
-    resolver = new Resolver({ timeout: TIMEOUT_MS, tries: TRIES })
-    const own = servers.length > 0 ? servers : current.servers
-    if (own.length > 0) resolver.setServers(own)
-    return resolver
-  }
-  const find = async (hostname: string, families: readonly (4 | 6)[]): Promise<Answer> => {
+  const readConf = createFileReader(resolvConf, (text) => {
+    const conf = parseResolvConf(text)
+    resolver = new promises.Resolver({ timeout: TIMEOUT_MS, tries: TRIES })
+    const used = servers.length > 0 ? servers : conf.servers
+    if (used.length > 0) resolver.setServers(used)
+    return conf
+  })
+  const resolve: Resolve = async (hostname) => {
     const name = hostname.toLowerCase().replace(/\.$/, '')
-    const isLocal = name === 'localhost' || name.endsWith('.localhost')
-    const listed = readHosts().get(name) ?? (isLocal ? LOOPBACK : [])
-    const wanted = listed.filter(({ family }) => families.some((each) => each === family))
-    if (wanted.length > 0) return wanted
-    const current = readConf()
-    return search(toResolver(current), toCandidates(hostname, current), families)
+    const listed = readHosts().get(name) ?? (/(^|\.)localhost$/.test(name) ? LOOPBACK : undefined)
+    if (listed !== undefined) return listed
+    const { search, ndots } = readConf()
+    if (hostname.endsWith('.')) return query(resolver, [name])
+    const searched = search.map((domain) => `${name}.${domain}`)
+    return query(resolver, name.split('.').length > ndots ? [name, ...searched] : [...searched, name])
   }
-  const lookup: LookupFunction = (hostname, options, callback) => {
-    const done = (answer: Answer) => {
-      const [first] = Array.isArray(answer) ? answer : []
-      if (!Array.isArray(answer) || first === undefined) callback(toError(answer), [])
-      else if (options.all) callback(null, answer)
-      else callback(null, first.address, first.family)
+  return Object.assign(resolve, { [Symbol.dispose]: () => resolver.cancel() })
+}
+
+const LOOPBACK: readonly LookupAddress[] = [
+  { address: '127.0.0.1', family: 4 },
+  { address: '::1', family: 6 },
+]
+
+/** The addresses of the first of these names that has any. */
+async function query(resolver: promises.Resolver, names: readonly string[]): Promise<LookupAddress[]> {
+  let failure: unknown
+  for (const name of names) {
+    try {
+      return await queryBoth(resolver, name)
+    } catch (error) {
+      failure = error
+      if (!NO_ADDRESS.includes(toCode(error))) break
     }
-    const family = isIP(hostname)
-    if (family !== 0) done([{ address: hostname, family }])
-    else find(hostname, toFamilies(options.family)).then(done, done)
   }
-  return Object.assign(lookup, { [Symbol.dispose]: () => resolver?.cancel() })
+  throw failure
 }
 
-function toFamilies(family: number | string | undefined): readonly (4 | 6)[] {
-  if (family === 4 || family === 'IPv4') return [4]
-  return family === 6 || family === 'IPv6' ? [6] : [4, 6]
-}
-
-/** The full names that a name may stand for, in the order in which they are tried. */
-function toCandidates(hostname: string, { search, ndots }: ResolvConf): readonly string[] {
-  if (hostname.endsWith('.')) return [hostname.slice(0, -1)]
-  const searched = search.map((domain) => `${hostname}.${domain}`)
-  return hostname.split('.').length > ndots ? [hostname, ...searched] : [...searched, hostname]
-}
-
-/** The addresses of the first candidate that has any; else the first answer other than "not found". */
-async function search(resolver: Resolver, candidates: readonly string[], families: readonly (4 | 6)[]) {
-  let failure: Answer = []
-  for (const candidate of candidates) {
-    const answer = await resolveAll(resolver, candidate, families)
-    if (Array.isArray(answer) && answer.length > 0) return answer
-    failure = answer
-    if (!Array.isArray(answer) && !GO_ON.includes(answer.code ?? '')) break
+/** Queries both address families at once. Once one has an answer, the other has a short grace period. */
+async function queryBoth(resolver: promises.Resolver, name: string): Promise<LookupAddress[]> {
+  const found: string[][] = []
+  const queries = [resolver.resolve4(name), resolver.resolve6(name)].map(async (addresses, index) => {
+    found[index] = await addresses
+  })
+  try {
+    await Promise.any(queries)
+  } catch (error) {
+    const errors: unknown[] = error instanceof AggregateError ? error.errors : [error]
+    throw errors.find((each) => toCode(each) !== NODATA) ?? errors[0]
   }
-  return failure
+  await Promise.race([Promise.allSettled(queries), pause(GRACE_MS)])
+  return found.flat().map((address) => ({ address, family: isIPv4(address) ? 4 : 6 }))
 }
 
-/** Queries both address families at once; once one has addresses, the other gets a short grace period. */
-async function resolveAll(resolver: Resolver, name: string, families: readonly (4 | 6)[]): Promise<Answer> {
-  const answers: Answer[] = []
-  const grace = Promise.withResolvers<void>()
-  let timer: NodeJS.Timeout | undefined
-  const all = families.map(async (family, index) => {
-    const answer = await resolve(resolver, name, family)
-    answers[index] = answer
-    if (Array.isArray(answer)) timer ??= setTimeout(grace.resolve, GRACE_MS)
-  })
-  await Promise.race([Promise.all(all), grace.promise])
-  clearTimeout(timer)
-  const found = answers.filter((answer) => Array.isArray(answer)).flat()
-  if (found.length > 0) return found
-  const errors = answers.flatMap((answer) => (Array.isArray(answer) ? [] : [answer]))
-  return errors.find(({ code }) => code !== NODATA) ?? errors[0] ?? []
+function toCode(error: unknown): string {
+  return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : ''
 }
 
-function resolve(resolver: Resolver, name: string, family: 4 | 6): Promise<Answer> {
-  return new Promise((done) => {
-    const answer = (error: NodeJS.ErrnoException | null, addresses: string[]) =>
-      done(error ?? addresses.map((address) => ({ address, family })))
-    if (family === 4) resolver.resolve4(name, answer)
-    else resolver.resolve6(name, answer)
-  })
-}
-
-function toError(answer: Answer): NodeJS.ErrnoException {
-  return Array.isArray(answer)
-    ? Object.assign(new Error('The name has no address'), { code: NODATA })
-    : answer
+/** The form that Node's agents take. */
+export function toLookup(resolve: Resolve): LookupFunction {
+  const lookupAll = callbackify(resolve)
+  return (hostname, { all }, callback) =>
+    lookupAll(hostname, (error: NodeJS.ErrnoException | null, addresses) => {
+      if (error !== null) callback(error, [])
+      else if (all) callback(null, [...addresses])
+      else callback(null, addresses[0]?.address ?? '', addresses[0]?.family)
+    })
 }

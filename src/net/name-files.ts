@@ -14,7 +14,7 @@ export interface ResolvConf {
 /** The addresses of each name in a hosts file. */
 export type Hosts = ReadonlyMap<string, readonly LookupAddress[]>
 
-/** Makes a function that returns the parsed file, and re-reads it when it has changed. A missing file counts as empty. */
+/** Returns a function that returns the parsed file, and parses it again when it has changed. A missing file counts as empty. */
 export function createFileReader<T>(path: string, parse: (text: string) => T): () => T {
   let seen = ''
   let value = parse('')

@@ -1,10 +1,9 @@
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
-import type { LookupFunction } from 'node:net'
-import { guardLookup } from './guard.ts'
-import { createLookup, type LookupOptions } from './lookup.ts'
+import { openResolver, toLookup, type Resolve, type ResolverOptions } from './lookup.ts'
 import { findProxy, NO_PROXIES, type Proxies } from './proxies.ts'
 import { ProxiedHttpAgent, TunnelAgent } from './proxy-agents.ts'
+import { onlyPublic } from './public-address.ts'
 
 const TUNNEL_TIMEOUT_MS = 5_000
 
@@ -13,7 +12,7 @@ export interface Agents {
   readonly https: HttpsAgent
 }
 
-/** Opens connections to one dependency. It has its own DNS lookup, so a hanging name delays no other dependency. */
+/** Opens connections to one dependency. Its names are resolved apart, so a hanging name delays no other dependency. */
 export interface Connector extends Disposable {
   open(options?: OutboundOptions): Outbound
 }
@@ -33,44 +32,35 @@ export interface Outbound extends Disposable {
   agentsFor(url: string): Agents
 }
 
-/** Disposing cancels lookups that are under way. */
-export function createConnector(proxies: Proxies = NO_PROXIES, options: LookupOptions = {}): Connector {
-  const lookup = createLookup(options)
+/** Disposing cancels pending DNS queries. */
+export function openConnector(proxies: Proxies = NO_PROXIES, options: ResolverOptions = {}): Connector {
+  const resolve = openResolver(options)
   return {
-    open: (options = {}) => createOutbound(lookup, proxies, options),
-    [Symbol.dispose]: () => lookup[Symbol.dispose](),
+    open: (options = {}) => openOutbound(resolve, proxies, options),
+    [Symbol.dispose]: () => resolve[Symbol.dispose](),
   }
 }
 
-function createOutbound(
-  lookup: LookupFunction,
+function openOutbound(
+  resolve: Resolve,
   proxies: Proxies,
   { keepAlive = false, guarded = false, tunnelTimeoutMs = TUNNEL_TIMEOUT_MS }: OutboundOptions,
 ): Outbound {
-  const direct = toDirect({ keepAlive, lookup: guarded ? guardLookup(lookup) : lookup })
-  // One pair for each proxy: at most two.
-  const proxied = new Map<string, Agents>()
+  const lookup = toLookup(guarded ? onlyPublic(resolve) : resolve)
+  const direct = { http: new HttpAgent({ keepAlive, lookup }), https: new HttpsAgent({ keepAlive, lookup }) }
+  const forProxy = { lookup: toLookup(resolve), keepAlive, tunnelTimeoutMs }
+  const { http, https } = proxies
+  const proxied = {
+    http: http === null ? direct.http : new ProxiedHttpAgent({ ...forProxy, proxy: new URL(http) }),
+    https: https === null ? direct.https : new TunnelAgent({ ...forProxy, proxy: new URL(https) }),
+  }
   return {
-    agentsFor(url) {
-      const proxy = findProxy(proxies, new URL(url))
-      if (proxy === undefined) return direct
-      let agents = proxied.get(proxy.href)
-      if (agents === undefined) {
-        const each = { proxy, lookup, keepAlive, tunnelTimeoutMs }
-        agents = { http: new ProxiedHttpAgent(each), https: new TunnelAgent(each) }
-        proxied.set(proxy.href, agents)
-      }
-      return agents
-    },
+    agentsFor: (url) => (findProxy(proxies, new URL(url)) === undefined ? direct : proxied),
     [Symbol.dispose]() {
-      for (const { http, https } of [direct, ...proxied.values()]) {
+      for (const { http, https } of [direct, proxied]) {
         http.destroy()
         https.destroy()
       }
     },
   }
-}
-
-function toDirect(options: { keepAlive: boolean; lookup: LookupFunction }): Agents {
-  return { http: new HttpAgent(options), https: new HttpsAgent(options) }
 }

@@ -10,21 +10,21 @@ export interface Proxies {
 
 export const NO_PROXIES: Proxies = { http: null, https: null, noProxy: [] }
 
-/** The proxy for a URL; undefined if it is reached directly; loopback always is. */
+/** The proxy for a URL, or undefined if it is reached directly. Loopback is always reached directly. */
 export function findProxy({ http, https, noProxy }: Proxies, url: URL): URL | undefined {
   const proxy = url.protocol === 'https:' ? https : http
   const host = url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '')
   const port = url.port || (url.protocol === 'https:' ? '443' : '80')
-  if (proxy === null || isThisMachine(host)) return undefined
+  if (proxy === null || isLoopback(host)) return undefined
   return noProxy.some((entry) => matches(entry.toLowerCase(), host, port)) ? undefined : new URL(proxy)
 }
 
-function isThisMachine(host: string): boolean {
+function isLoopback(host: string): boolean {
   if (ipaddr.isValid(host)) return ipaddr.process(host).range() === 'loopback'
   return host === 'localhost' || host.endsWith('.localhost')
 }
 
-/** `*`, a domain with all below it, an address, or a range of addresses; all but `*` also with a port. */
+/** An entry is `*`, a domain (with its subdomains), an address, or a range of addresses; all but `*` may have a port. */
 function matches(entry: string, host: string, port: string): boolean {
   if (entry === '*') return true
   const [, name = '', entryPort] = /^(\[.*\]|[^:]*):(\d+)$/.exec(entry) ?? [entry, entry]

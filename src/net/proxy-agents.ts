@@ -1,42 +1,40 @@
-import { Agent as HttpAgent, request as httpRequest, type ClientRequestArgs } from 'node:http'
+import { Agent as HttpAgent, request as httpRequest, type ClientRequest } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https'
-import { connect, type LookupFunction, type Socket } from 'node:net'
+import { connect, isIP, type LookupFunction, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { connect as connectTls, TLSSocket } from 'node:tls'
+import { urlToHttpOptions } from 'node:url'
 
 export interface ProxyAgentOptions {
   /** With credentials. */
   readonly proxy: URL
-  /** Resolves the proxy's name; names of targets are resolved by the proxy. */
+  /** Resolves the proxy's name; the proxy resolves the names of targets. */
   readonly lookup: LookupFunction
   readonly keepAlive: boolean
-  /** How long a proxy has to open a tunnel, and then the target for the TLS handshake: a request cannot end before. */
+  /** How long the proxy has to open a tunnel, and then the target for the TLS handshake. */
   readonly tunnelTimeoutMs: number
+}
+
+/** Sends http requests to a proxy. Node's agent formats them for the proxy, but resolves names with `getaddrinfo`. */
+export class ProxiedHttpAgent extends HttpAgent {
+  readonly #options: ProxyAgentOptions
+
+  constructor(options: ProxyAgentOptions) {
+    super({ keepAlive: options.keepAlive, proxyEnv: { HTTP_PROXY: options.proxy.href } })
+    this.#options = options
+  }
+
+  override createConnection(): Duplex {
+    const address = toAddress(this.#options)
+    return this.#options.proxy.protocol === 'https:' ? connectTls(address) : connect(address)
+  }
 }
 
 type OnConnection = (error: Error | null, connection: Duplex) => void
 
-/** Sends http requests to a proxy. Node's agent formats them for the proxy; this one resolves the proxy's name. */
-export class ProxiedHttpAgent extends HttpAgent {
-  readonly #proxy: URL
-  readonly #lookup: LookupFunction
-
-  constructor({ proxy, lookup, keepAlive }: Omit<ProxyAgentOptions, 'tunnelTimeoutMs'>) {
-    super({ keepAlive, proxyEnv: { HTTP_PROXY: proxy.href } })
-    this.#proxy = proxy
-    this.#lookup = lookup
-  }
-
-  override createConnection(): Duplex {
-    const target = { ...toAddress(this.#proxy), lookup: this.#lookup }
-    if (this.#proxy.protocol === 'http:') return connect(target)
-    return connectTls({ ...target, servername: toServerName(target.host) })
-  }
-}
-
 /**
- * Sends https requests through a tunnel that a proxy opens (CONNECT). The request gets its connection only after the TLS
- * handshake with the target: until then, nothing of it was sent.
+ * Sends https requests through a tunnel that a proxy opens (CONNECT). A request gets its connection only after the TLS
+ * handshake with the target: if it gets none, nothing was sent.
  */
 export class TunnelAgent extends HttpsAgent {
   readonly #options: ProxyAgentOptions
@@ -49,69 +47,63 @@ export class TunnelAgent extends HttpsAgent {
   override createConnection(options: RequestOptions, callback?: OnConnection): undefined {
     // Node's types require a connection beside the error; there is none.
     const onError = (error: Error) => (callback as ((error: Error) => void) | undefined)?.(error)
-    openTunnel(this.#options, options, onError, (socket) => {
-      // As for a direct connection, but over an existing socket.
-      const secure = super.createConnection(Object.assign({}, options, { socket }))
-      if (!(secure instanceof TLSSocket)) return
-      const onTimeout = () => secure.destroy(new Error('The TLS handshake through the proxy took too long'))
-      secure.setTimeout(this.#options.tunnelTimeoutMs, onTimeout)
-      secure.once('error', onError)
-      secure.once('secureConnect', () => {
-        secure.off('error', onError)
-        secure.setTimeout(0)
-        secure.off('timeout', onTimeout)
-        callback?.(null, secure)
-      })
+    const request = requestTunnel(this.#options, `${toUrlHost(options.host ?? '')}:${options.port ?? 443}`)
+    request.once('error', onError)
+    request.once('connect', ({ statusCode = 0 }, socket: Socket) => {
+      socket.setTimeout(0)
+      if (statusCode >= 200 && statusCode < 300) {
+        this.#startTls({ ...options, socket }, onError, callback)
+        return
+      }
+      socket.destroy()
+      const reason = `refused a tunnel to ${request.path}: status ${statusCode}`
+      onError(new Error(`The proxy ${this.#options.proxy.host} ${reason}`))
+    })
+  }
+
+  #startTls(
+    options: RequestOptions & { readonly socket: Socket },
+    onError: (error: Error) => void,
+    callback?: OnConnection,
+  ): void {
+    const secure = super.createConnection(options)
+    if (!(secure instanceof TLSSocket)) return
+    const onTimeout = () => secure.destroy(new Error('The TLS handshake through the proxy took too long'))
+    secure.setTimeout(this.#options.tunnelTimeoutMs, onTimeout)
+    secure.once('error', onError)
+    secure.once('secureConnect', () => {
+      secure.off('error', onError)
+      secure.setTimeout(0)
+      secure.off('timeout', onTimeout)
+      callback?.(null, secure)
     })
   }
 }
 
-function openTunnel(
-  { proxy, lookup, tunnelTimeoutMs }: ProxyAgentOptions,
-  { host, port }: ClientRequestArgs,
-  fail: (error: Error) => void,
-  open: (socket: Socket) => void,
-): void {
-  const target = `${host?.includes(':') ? `[${host}]` : host}:${port ?? 443}`
-  const request = proxy.protocol === 'https:' ? httpsRequest : httpRequest
-  const address = toAddress(proxy)
-  const connecting = request({
-    ...address,
-    servername: toServerName(address.host),
-    lookup,
+function requestTunnel(options: ProxyAgentOptions, target: string): ClientRequest {
+  const { proxy, tunnelTimeoutMs } = options
+  const { auth } = urlToHttpOptions(proxy)
+  const credentials = auth && { 'proxy-authorization': `Basic ${Buffer.from(auth).toString('base64')}` }
+  const request = (proxy.protocol === 'https:' ? httpsRequest : httpRequest)({
+    ...toAddress(options),
     method: 'CONNECT',
     path: target,
     agent: false,
-    headers: { host: target, ...toAuthorization(proxy) },
+    headers: { host: target, ...credentials },
   })
-  connecting.setTimeout(tunnelTimeoutMs, () =>
-    connecting.destroy(new Error(`The proxy ${proxy.host} opened no tunnel in time`)),
+  request.setTimeout(tunnelTimeoutMs, () =>
+    request.destroy(new Error(`The proxy ${proxy.host} opened no tunnel in time`)),
   )
-  connecting.once('error', fail)
-  connecting.once('connect', ({ statusCode = 0 }, socket: Socket) => {
-    socket.setTimeout(0)
-    if (statusCode >= 200 && statusCode < 300) {
-      open(socket)
-      return
-    }
-    socket.destroy()
-    fail(new Error(`The proxy ${proxy.host} refused a tunnel to ${target}: status ${statusCode}`))
-  })
-  connecting.end()
+  return request.end()
 }
 
-function toAddress({ protocol, hostname, port }: URL): { host: string; port: number } {
+function toAddress({ proxy: { hostname, port, protocol }, lookup }: ProxyAgentOptions) {
   const host = hostname.replace(/^\[|\]$/g, '')
-  return { host, port: Number(port || (protocol === 'https:' ? 443 : 80)) }
+  // An IP address is not a valid server name (RFC 6066 §3).
+  const servername = isIP(host) === 0 ? host : ''
+  return { host, port: Number(port || (protocol === 'https:' ? 443 : 80)), servername, lookup }
 }
 
-/** An IP address is not a valid server name (RFC 6066 §3). */
-function toServerName(host: string): string {
-  return /^[\d.]+$|:/.test(host) ? '' : host
-}
-
-function toAuthorization({ username, password }: URL): Record<string, string> {
-  if (username === '' && password === '') return {}
-  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
-  return { 'proxy-authorization': `Basic ${Buffer.from(credentials).toString('base64')}` }
+function toUrlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
 }

@@ -8,13 +8,13 @@ import {
   type RateLimiterAbstract,
 } from 'rate-limiter-flexible'
 
-/** So many in so much time. */
+/** A limit for each window of `perMs` milliseconds. */
 export interface Rate {
   readonly limit: number
   readonly perMs: number
 }
 
-/** Makes a limiter; those of one name share their counts. */
+/** Creates a limiter. Limiters of one name share their counts. */
 export type CreateLimiter = (name: string, rate: Rate) => RateLimiterAbstract
 
 const toOptions = (name: string, { limit, perMs }: Rate) => ({
@@ -23,16 +23,16 @@ const toOptions = (name: string, { limit, perMs }: Rate) => ({
   duration: perMs / 1_000,
 })
 
-/** Counts of this process alone. */
+/** Counts for this process alone. */
 export const createMemoryLimiter: CreateLimiter = (name, rate) => new RateLimiterMemory(toOptions(name, rate))
 
-/** Counts that all replicas share in Redis; while it is away each replica counts for itself. */
+/** Counts that all replicas share in Redis. While Redis is down, each replica counts for itself. */
 export function createRedisLimiter(redis: Redis): CreateLimiter {
   return (name, rate) => {
     const own = createMemoryLimiter(name, rate)
     const consume = own.consume.bind(own)
     own.consume = (...args) => {
-      // After a timeout Redis is not used again before it answers.
+      // After a timeout: without a connection, further commands fail at once instead of waiting for their timeout.
       if (redis.status === 'ready') redis.disconnect(true)
       return consume(...args)
     }
@@ -48,7 +48,7 @@ export function createRedisLimiter(redis: Redis): CreateLimiter {
 /** How far the clocks of replicas may differ for shared windows. */
 const CLOCK_TOLERANCE_MS = 60_000
 
-/** Windows end by the wall clock. A window that ends too late was begun before the clock was set back: it is restarted. */
+/** Windows end by the wall clock. After the clock was set back, a window would end too late: it is restarted. */
 class PostgresLimiter extends RateLimiterPostgres {
   override async consume(...args: Parameters<RateLimiterPostgres['consume']>): Promise<RateLimiterRes> {
     try {

@@ -1,32 +1,35 @@
 import type { TaskHints } from '../tasks/ports.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 
-/** Hints within one process, which other kinds of hints are built on. */
-export interface LocalHints extends TaskHints {
-  /** Wakes every listener: after a time in which hints may have been lost. */
-  announceAll(): void
+type Wake = (state?: UpscaleTask) => void
+
+/** Hints within one process. The hints of replicas extend them. */
+export class LocalHints implements TaskHints {
+  readonly #listeners = new Map<string, Set<Wake>>()
+
+  announce(taskId: string, state?: UpscaleTask): void {
+    for (const wake of this.#listeners.get(taskId) ?? []) wake(state)
+  }
+
+  /** Wakes every listener, after a time in which hints may have been lost. */
+  announceAll(): void {
+    for (const set of this.#listeners.values()) for (const wake of set) wake()
+  }
+
+  listen(taskId: string, wake: Wake): Promise<Disposable> {
+    // Wrapped, so that one function that listens twice counts twice.
+    const listener: Wake = (state) => wake(state)
+    const set = this.#listeners.get(taskId) ?? new Set()
+    this.#listeners.set(taskId, set.add(listener))
+    return Promise.resolve({
+      [Symbol.dispose]: () => {
+        set.delete(listener)
+        if (set.size === 0 && this.#listeners.get(taskId) === set) this.#listeners.delete(taskId)
+      },
+    })
+  }
 }
 
 export function createLocalHints(): LocalHints {
-  const listeners = new Map<string, Set<(state?: UpscaleTask) => void>>()
-  return {
-    announce(taskId, state) {
-      for (const wake of listeners.get(taskId) ?? []) wake(state)
-    },
-    announceAll() {
-      for (const set of listeners.values()) for (const wake of set) wake()
-    },
-    listen(taskId, wake) {
-      // Wrapped, so that one function listening twice counts twice.
-      const listener = (state?: UpscaleTask) => wake(state)
-      const set = listeners.get(taskId) ?? new Set()
-      listeners.set(taskId, set.add(listener))
-      return Promise.resolve({
-        [Symbol.dispose]() {
-          set.delete(listener)
-          if (set.size === 0 && listeners.get(taskId) === set) listeners.delete(taskId)
-        },
-      })
-    },
-  }
+  return new LocalHints()
 }

@@ -1,36 +1,88 @@
+import { RateLimiterRes } from 'rate-limiter-flexible'
 import type { Clock, PollBudget } from '../tasks/ports.ts'
+import type { CreateLimiter } from './limiters.ts'
 
-/** The budget of one process: so many in any second, to the millisecond. */
+const WINDOW_MS = 1_000
+const KEY = 'polls'
+
+interface Counter {
+  /** How many polls are free now. */
+  free(): number | Promise<number>
+  /** Counts all of these polls and returns null, or counts none and returns how long to wait. */
+  count(polls: number): number | null | Promise<number | null>
+  giveBack(polls: number): void | Promise<void>
+}
+
+/** The budget of one process: so many polls in any second, to the millisecond. */
 export function createPollBudget(clock: Clock, perSecond: number): PollBudget {
-  /** When the questions of the last second were taken. */
-  let taken: number[] = []
-  let waiting = 0
+  /** When the polls of the last second were counted. */
+  let counted: number[] = []
   const free = () => {
-    const now = clock.elapsed()
-    taken = taken.filter((at) => at > now - 1_000)
-    return perSecond - taken.length
+    counted = counted.filter((at) => at > clock.elapsed() - WINDOW_MS)
+    return perSecond - counted.length
   }
-  const spend = (count: number) => {
-    for (let n = 0; n < count; n += 1) taken.push(clock.elapsed())
-    return count
+  return createBudget(clock, {
+    free,
+    count(polls) {
+      if (free() < polls) return (counted[0] ?? 0) + WINDOW_MS - clock.elapsed()
+      counted.push(...Array<number>(polls).fill(clock.elapsed()))
+      return null
+    },
+    giveBack: (polls) => void (counted = counted.slice(0, -polls)),
+  })
+}
+
+/** The budget that all replicas share: so many polls in each window of a second. */
+export function createSharedPollBudget(
+  createLimiter: CreateLimiter,
+  perSecond: number,
+  clock: Clock,
+): PollBudget {
+  const limiter = createLimiter('poll', { limit: perSecond, perMs: WINDOW_MS })
+  let windowEndsAt = -Infinity
+  /** Polls belong to the window in which they were counted; in the next one they would be too many. */
+  const giveBack = async (polls: number) => {
+    if (clock.elapsed() < windowEndsAt) await limiter.reward(KEY, polls)
   }
+  return createBudget(clock, {
+    free: async () => (await limiter.get(KEY))?.remainingPoints ?? perSecond,
+    async count(polls) {
+      const startedAt = clock.elapsed()
+      try {
+        windowEndsAt = startedAt + (await limiter.consume(KEY, polls)).msBeforeNext
+        return null
+      } catch (refusal) {
+        if (!(refusal instanceof RateLimiterRes)) throw refusal
+        windowEndsAt = startedAt + refusal.msBeforeNext
+        // The limiter counts refused polls, too.
+        await giveBack(polls)
+        return Math.max(1, refusal.msBeforeNext)
+      }
+    },
+    giveBack,
+  })
+}
+
+function createBudget(clock: Clock, counter: Counter): PollBudget {
+  let waiting = 0
   return {
-    take: (wanted) => Promise.resolve(spend(Math.max(0, Math.min(wanted, free() - waiting)))),
-    giveBack(count) {
-      if (count > 0) taken = taken.slice(0, -count)
-      return Promise.resolve()
+    async take(wanted) {
+      const polls = Math.max(0, Math.min(wanted, (await counter.free()) - waiting))
+      return polls > 0 && (await counter.count(polls)) === null ? polls : 0
+    },
+    async giveBack(polls) {
+      if (polls > 0) await counter.giveBack(polls)
     },
     async wait(timeoutMs) {
       const until = clock.elapsed() + timeoutMs
       waiting += 1
       try {
-        while (free() < 1) {
-          const freeAt = (taken[0] ?? 0) + 1_000
-          if (freeAt > until) return false
-          await new Promise<void>((resolve) => clock.after(freeAt - clock.elapsed(), resolve))
+        for (;;) {
+          const waitMs = await counter.count(1)
+          if (waitMs === null) return true
+          if (clock.elapsed() + waitMs > until) return false
+          await new Promise<void>((resolve) => clock.after(waitMs, resolve))
         }
-        spend(1)
-        return true
       } finally {
         waiting -= 1
       }

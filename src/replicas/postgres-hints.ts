@@ -1,23 +1,24 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Log, TaskHints } from '../tasks/ports.ts'
-import { createLocalHints } from './local-hints.ts'
-import { openPostgresLink, type PostgresLink } from './postgres-link.ts'
+import type { UpscaleTask } from '../tasks/task.ts'
+import { LocalHints } from './local-hints.ts'
+import { PostgresLink } from './postgres-link.ts'
 
 export interface PostgresHintsOptions {
   readonly url: string
   readonly log: Log
-  /** Told how old a hint of another replica was when it came, in milliseconds by both machines' clocks. */
+  /** Gets the age of each hint of another replica, in milliseconds by both machines' clocks. */
   readonly onHint?: (lagMs: number) => void
   /** How often all watched tasks are re-read if notifications do not arrive; default 2 s. */
   readonly pollMs?: number
 }
 
-/** Hints are sent at most this often; what comes up meanwhile goes together. */
-const SEND_EVERY_MS = 10
-/** PostgreSQL takes payloads of less than 8,000 bytes. */
+/** Hints that are announced within this time share a notification. */
+const BATCH_MS = 10
+/** PostgreSQL accepts payloads of less than 8,000 bytes. */
 const MAX_PAYLOAD_BYTES = 7_900
-/** While there is no connection, so many ids are kept for the next one. */
-const MAX_KEPT = 10_000
+/** How many hints are kept for the next connection. */
+const MAX_UNSENT = 10_000
 const HEARTBEAT_MS = 5_000
 const MIN_BACK_OFF_MS = 100
 const MAX_BACK_OFF_MS = 2_000
@@ -29,104 +30,129 @@ const POOLED =
   'the database, or REDIS_URL'
 
 /**
- * Hints over LISTEN and NOTIFY, on a connection of their own: a NOTIFY within every commit would take a lock of
- * the whole database. All replicas receive all hints. A lost connection is replaced, and then every listener is woken,
- * because hints may have been missed. Until then each watcher re-reads at every re-assertion.
+ * Hints over LISTEN and NOTIFY: every replica receives every hint. They have their own connection, because a NOTIFY in
+ * a commit takes a lock of the whole database. A lost connection is replaced; then every listener is woken, because
+ * hints may have been missed. Until then each watcher re-reads its task at every re-assertion.
  */
 export async function openPostgresHints(options: PostgresHintsOptions): Promise<TaskHints & AsyncDisposable> {
-  const { url, log, onHint, pollMs = POLL_MS } = options
-  const local = createLocalHints()
-  const unsent = new Set<string>()
-  const ended = new AbortController()
-  const isEnded = () => ended.signal.aborted
-  const rest = (ms: number) => pause(ms, undefined, { signal: ended.signal }).catch(() => undefined)
-  let link: PostgresLink | undefined
-  /** What is being sent, or waits for its turn; nothing is begun beside it. */
-  let sending: Promise<void> | undefined
+  const hints = new PostgresHints(options)
+  await hints.open()
+  return hints
+}
 
-  const connect = async (): Promise<PostgresLink> => {
-    const opened = await openPostgresLink(url, (payload) => {
-      const [sentAt = '', ...ids] = payload.split(' ')
-      onHint?.(Date.now() - Number(sentAt))
-      for (const id of ids) local.announce(id)
+class PostgresHints extends LocalHints implements AsyncDisposable {
+  readonly #options: PostgresHintsOptions
+  readonly #unsent = new Set<string>()
+  readonly #ended = new AbortController()
+  /** Ends the wait for a hint. */
+  #wakeSender: () => void = () => undefined
+  #polling: NodeJS.Timeout | undefined
+  #running = Promise.resolve()
+
+  constructor(options: PostgresHintsOptions) {
+    super()
+    this.#options = options
+  }
+
+  async open(): Promise<void> {
+    const { url, log, pollMs = POLL_MS } = this.#options
+    const link = new PostgresLink(url)
+    await link.listen()
+    const isDirect = await link.probe().catch(async (error: unknown) => {
+      await link.close()
+      throw error
     })
-    link = opened
-    return opened
+    if (!isDirect) {
+      log.warn({ everyMs: pollMs }, POOLED)
+      this.#polling = setInterval(() => this.announceAll(), pollMs)
+    }
+    this.#running = this.#run(link)
   }
 
-  /** Until the link is lost. A server that gives no sign of life counts as gone. */
-  const follow = async (current: PostgresLink): Promise<void> => {
-    const over = current.lost.then(() => true)
-    while (!isEnded() && !(await Promise.race([over, rest(HEARTBEAT_MS).then(() => false)])))
-      if (!isEnded()) await Promise.race([over, current.check()])
+  override announce(taskId: string, state?: UpscaleTask): void {
+    super.announce(taskId, state)
+    if (this.#unsent.size < MAX_UNSENT) this.#unsent.add(taskId)
+    this.#wakeSender()
   }
 
-  const toPayload = (): string => {
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended.abort()
+    this.#wakeSender()
+    clearInterval(this.#polling)
+    await this.#running
+  }
+
+  async #run(first: PostgresLink): Promise<void> {
+    for (let link: PostgresLink | undefined = first; link !== undefined; link = await this.#reconnect()) {
+      link.receive((payload) => this.#onPayload(payload))
+      link.lost.addEventListener('abort', () => this.#wakeSender())
+      await this.#send(link)
+      const err: unknown = link.lost.reason
+      if (link.lost.aborted)
+        this.#options.log.warn({ err }, 'the connection for hints of other replicas was lost')
+      await link.close()
+    }
+  }
+
+  #onPayload(payload: string): void {
+    const [sentAt, ...ids] = payload.split(' ')
+    this.#options.onHint?.(Date.now() - Number(sentAt))
+    for (const id of ids) super.announce(id)
+  }
+
+  /** Sends hints, and a heartbeat when there are none, until the link is lost or the hints are disposed of. */
+  async #send(link: PostgresLink): Promise<void> {
+    while (await this.#waitForHint(link.lost)) {
+      await sleep(BATCH_MS, this.#ended.signal)
+      // A batch that is lost needs no retry: the other replicas re-read when they reconnect, or on a timer.
+      if (!(await link.send(this.#takePayload()))) return
+    }
+  }
+
+  /** Resolves when there is something to send, which is a heartbeat if there is no hint; false: there will be nothing. */
+  async #waitForHint(lost: AbortSignal): Promise<boolean> {
+    const isOver = () => lost.aborted || this.#ended.signal.aborted
+    if (this.#unsent.size === 0 && !isOver()) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const timer = setTimeout(resolve, HEARTBEAT_MS)
+      this.#wakeSender = resolve
+      await promise
+      clearTimeout(timer)
+    }
+    return !lost.aborted && (this.#unsent.size > 0 || !isOver())
+  }
+
+  /** Undefined if there is no hint to send. */
+  #takePayload(): string | undefined {
+    if (this.#unsent.size === 0) return undefined
     let payload = String(Date.now())
-    for (const id of unsent) {
+    for (const id of this.#unsent) {
       if (payload.length + id.length >= MAX_PAYLOAD_BYTES) break
       payload += ` ${id}`
-      unsent.delete(id)
+      this.#unsent.delete(id)
     }
     return payload
   }
-  const sendAll = async () => {
-    // What is lost with the link is not missed: the others wake everyone, or look for themselves.
-    while (unsent.size > 0 && link !== undefined) if (!(await link.notify(toPayload()))) return
-  }
-  const send = () => {
-    sending ??= rest(SEND_EVERY_MS)
-      .then(sendAll)
-      .finally(() => {
-        sending = undefined
-        // What came up while the last was on its way.
-        if (unsent.size > 0 && link !== undefined && !isEnded()) send()
-      })
-  }
 
-  const stayConnected = async (first: PostgresLink): Promise<void> => {
-    let current = first
-    while (!isEnded()) {
-      await follow(current)
-      await sending
-      link = undefined
-      await current.close()
-      for (let backOff = MIN_BACK_OFF_MS; !isEnded(); backOff *= 2) {
-        try {
-          current = await connect()
-          log.info({}, 'the connection for hints of other replicas is open again')
-          local.announceAll()
-          send()
-          break
-        } catch (error) {
-          log.warn({ err: error }, 'no connection for hints of other replicas; trying again')
-          await rest(Math.min(backOff, MAX_BACK_OFF_MS) * (0.5 + Math.random() / 2))
-        }
+  async #reconnect(): Promise<PostgresLink | undefined> {
+    const { url, log } = this.#options
+    for (let backOffMs = MIN_BACK_OFF_MS; !this.#ended.signal.aborted; backOffMs *= 2) {
+      try {
+        const link = new PostgresLink(url)
+        await link.listen()
+        log.info({}, 'the connection for hints of other replicas is open again')
+        this.announceAll()
+        return link
+      } catch (err) {
+        log.warn({ err }, 'no connection for hints of other replicas; trying again')
+        await sleep(Math.min(backOffMs, MAX_BACK_OFF_MS) * (0.5 + Math.random() / 2), this.#ended.signal)
       }
     }
-    await link?.close()
+    return undefined
   }
+}
 
-  const first = await connect()
-  const hears = await first.hears().catch(async (error: unknown) => {
-    await first.close()
-    throw error
-  })
-  const polling = hears ? undefined : setInterval(() => local.announceAll(), pollMs)
-  if (!hears) log.warn({ everyMs: pollMs }, POOLED)
-  const running = stayConnected(first)
-  return {
-    listen: (taskId, wake) => local.listen(taskId, wake),
-    announce(taskId, state) {
-      local.announce(taskId, state)
-      if (unsent.size >= MAX_KEPT) return
-      unsent.add(taskId)
-      if (link !== undefined) send()
-    },
-    async [Symbol.asyncDispose]() {
-      ended.abort()
-      clearInterval(polling)
-      await running
-    },
-  }
+/** Sleeps until the time is over or the signal is aborted. */
+async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  await pause(ms, undefined, { signal }).catch(() => undefined)
 }

@@ -3,16 +3,16 @@ import type { RateBudget, RateLimits, RateRefusal } from '../tasks/ports.ts'
 import type { CreateLimiter, Rate } from './limiters.ts'
 
 export interface RatePolicy {
-  /** New submits of all owners together, as the upstream's account allows; null: no limit. */
+  /** New submits of all owners together, as the upstream allows them to its account; null: no limit. */
   readonly upstream: Rate | null
   /** New submits of one owner; null: no limit. */
   readonly owner: Rate | null
 }
 
-/** All owners draw on one account. */
+/** All owners share one account. */
 const ACCOUNT = 'account'
 
-/** Rate limits in fixed windows that begin with the first submit, kept where the limiters keep their counts. */
+/** Rate limits in fixed windows, each of which begins with its first submit. */
 export function createRateLimits(policy: RatePolicy, createLimiter: CreateLimiter): RateLimits {
   const owners = policy.owner && createLimiter('owner', policy.owner)
   const account = policy.upstream && createLimiter('upstream', policy.upstream)
@@ -30,13 +30,12 @@ export function createRateLimits(policy: RatePolicy, createLimiter: CreateLimite
       return own === null ? null : refuse('RATE_LIMITED', own)
     },
     async upstream(now) {
-      if (account === null || policy.upstream === null) return null
-      return toBudget(policy.upstream.limit, await account.get(ACCOUNT), now)
+      return account && toBudget(account.points, await account.get(ACCOUNT), now)
     },
   }
 }
 
-/** Null where there is room; else how long to wait. */
+/** Counts one submit and returns null, or returns how long to wait. */
 async function consume(limiter: RateLimiterAbstract | null, key: string): Promise<number | null> {
   try {
     await limiter?.consume(key)

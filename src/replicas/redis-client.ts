@@ -1,98 +1,90 @@
 import { Redis } from 'ioredis'
+import { LRUCache } from 'lru-cache'
 import { explainRedisError } from './redis-errors.ts'
 
-const CHECK_EVERY_MS = 2_000
+const PING_EVERY_MS = 2_000
 const ANSWER_TIMEOUT_MS = 1_000
 const MAX_BACK_OFF_MS = 2_000
 const REPORT_EVERY_MS = 60_000
 const MAX_REASONS = 20
 const CLOSED = 'the server closed the connection without an answer'
+/** Handles a rejection whose error the client has reported. */
+export const IS_REPORTED = (): void => undefined
 
-/** Those of ioredis's options in which our clients differ. */
-export interface RedisClientOptions {
+/** The options of ioredis in which our clients differ. */
+interface RedisClientOptions {
   readonly autoResubscribe?: boolean
   readonly enableOfflineQueue?: boolean
   readonly commandTimeout?: number
 }
 
-/** Reports every error reply, even if the caller ignores the command's promise. */
-class ReportingRedis extends Redis {
-  readonly #onReplyError: (error: Error) => void
+/** A client of Redis (or Valkey) that reports every fault once a minute, and reconnects if the server does not answer. */
+class MonitoredRedis extends Redis implements Disposable {
+  readonly #onFault: (reason: string) => void
+  readonly #reported = new LRUCache<string, true>({ max: MAX_REASONS, ttl: REPORT_EVERY_MS })
+  readonly #pinging: NodeJS.Timeout
+  #isUnanswered = false
 
-  constructor(url: string, options: RedisClientOptions, onReplyError: (error: Error) => void) {
+  constructor(url: string, options: RedisClientOptions, onFault: (reason: string) => void) {
     super(url, {
       lazyConnect: true,
       connectTimeout: ANSWER_TIMEOUT_MS,
+      // Without it, ioredis waits for an answer for ever.
+      socketTimeout: ANSWER_TIMEOUT_MS,
       maxRetriesPerRequest: null,
-      // Older servers answer it with an error.
+      // Older servers do not know the command, and reply with an error.
       disableClientInfo: true,
       retryStrategy: (times: number) => Math.min(times * 100, MAX_BACK_OFF_MS),
       // After a failover the host name may lead to the new primary.
       reconnectOnError: ({ message }) => message.startsWith('READONLY'),
       ...options,
     })
-    this.#onReplyError = onReplyError
+    this.#onFault = onFault
+    this.on('error', (error: Error) => this.#report(error))
+    // A server that requires TLS, or is not Redis, closes without a reason, and ioredis does not report that as an error.
+    this.on('connect', () => (this.#isUnanswered = true))
+    this.on('ready', () => (this.#isUnanswered = false))
+    this.on('close', () => {
+      if (this.#isUnanswered) this.#report(Object.assign(new Error(CLOSED), { code: 'ECONNRESET' }))
+    })
+    this.#pinging = setInterval(() => {
+      if (this.status === 'ready') this.ping().catch(IS_REPORTED)
+    }, PING_EVERY_MS)
   }
 
+  /** Reports every error reply, even if the caller ignores the command's promise. */
   override sendCommand(...[command, stream]: Parameters<Redis['sendCommand']>): unknown {
     command.promise.catch((error: unknown) => {
-      // Not an error: ioredis sends the whole script then.
+      // NOSCRIPT is not an error: ioredis then sends the whole script.
       const isReply = error instanceof Error && error.name === 'ReplyError'
-      if (isReply && !error.message.startsWith('NOSCRIPT')) this.#onReplyError(error)
+      if (isReply && !error.message.startsWith('NOSCRIPT')) this.#report(error)
     })
     return super.sendCommand(command, stream)
   }
+
+  #report(error: Error): void {
+    this.#isUnanswered = false
+    const reason = explainRedisError(error)
+    if (this.#reported.has(reason)) return
+    this.#reported.set(reason, true)
+    this.#onFault(reason)
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#pinging)
+    this.#isUnanswered = false
+    this.disconnect()
+  }
 }
 
-/**
- * A client of Redis (or Valkey) that reconnects when the server does not answer; ioredis alone would wait for ever. Resolves
- * once connected, or when the first attempt has failed. `onFault` gets each kind of fault, with reason and remedy, at most
- * once a minute.
- */
+/** Resolves once connected, or when the first attempt has failed: the service starts and runs without Redis. */
 export async function openRedisClient(
   url: string,
   options: RedisClientOptions,
+  /** Gets each kind of fault, with reason and remedy, at most once a minute. */
   onFault: (reason: string) => void,
-): Promise<{ readonly redis: Redis } & Disposable> {
-  const reported = new Map<string, number>()
-  let isUnanswered = false
-  const onError = (error: Error) => {
-    isUnanswered = false
-    const reason = explainRedisError(error)
-    const now = performance.now()
-    if (now - (reported.get(reason) ?? -Infinity) < REPORT_EVERY_MS) return
-    if (reported.size >= MAX_REASONS) reported.clear()
-    reported.set(reason, now)
-    onFault(reason)
-  }
-  const redis = new ReportingRedis(url, options, onError)
-  redis.on('error', onError)
-  // A server that wants TLS, or that is not Redis, closes without a reason, which ioredis does not treat as an error.
-  redis.on('connect', () => (isUnanswered = true))
-  redis.on('ready', () => (isUnanswered = false))
-  const onClose = () => {
-    if (isUnanswered) onError(Object.assign(new Error(CLOSED), { code: 'ECONNRESET' }))
-  }
-  redis.on('close', onClose)
-  const watchdog = setInterval(() => {
-    if (redis.status !== 'ready') return
-    const deadline = setTimeout(() => {
-      onError(new Error('it does not answer'))
-      redis.disconnect(true)
-    }, ANSWER_TIMEOUT_MS)
-    redis.ping().then(
-      () => clearTimeout(deadline),
-      () => clearTimeout(deadline),
-    )
-  }, CHECK_EVERY_MS)
-  // The service starts without Redis, as it continues without it.
-  await redis.connect().catch(() => undefined)
-  return {
-    redis,
-    [Symbol.dispose]() {
-      clearInterval(watchdog)
-      redis.off('close', onClose)
-      redis.disconnect()
-    },
-  }
+): Promise<Redis & Disposable> {
+  const redis = new MonitoredRedis(url, options, onFault)
+  await redis.connect().catch(IS_REPORTED)
+  return redis
 }

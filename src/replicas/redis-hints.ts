@@ -1,94 +1,111 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
 import type { Log, TaskHints } from '../tasks/ports.ts'
-import { createLocalHints } from './local-hints.ts'
-import { openRedisClient } from './redis-client.ts'
+import type { UpscaleTask } from '../tasks/task.ts'
+import { LocalHints } from './local-hints.ts'
+import { IS_REPORTED, openRedisClient } from './redis-client.ts'
 
 export interface RedisHintsOptions {
   readonly url: string
   readonly log: Log
-  /** Told how old a hint of another replica was when it came, in milliseconds by both machines' clocks. */
+  /** Gets the age of each hint of another replica, in milliseconds by both machines' clocks. */
   readonly onHint?: (lagMs: number) => void
 }
 
 const PREFIX = 'upscale:task:'
-/** A watcher waits for its subscription no longer than this: until it stands, it looks for itself. */
+/** How long a listener waits for its subscription; until it is confirmed, the watcher re-reads its task. */
 const SUBSCRIBE_TIMEOUT_MS = 1_000
 
 /**
- * Hints over Redis (or Valkey) publish/subscribe, for fleets so large that not every replica can hear every hint:
- * each task has a channel of its own, and a replica subscribes to those that its clients watch. After a
- * reconnect everything is subscribed anew, and then everyone is woken.
+ * Hints over Redis (or Valkey) publish/subscribe, for fleets so large that not every replica can receive every hint:
+ * each task has its own channel, and a replica subscribes to the tasks that its clients watch.
  */
-export async function openRedisHints({
-  url,
-  log,
-  onHint,
-}: RedisHintsOptions): Promise<TaskHints & AsyncDisposable> {
-  const local = createLocalHints()
-  const self = randomUUID()
+export async function openRedisHints(options: RedisHintsOptions): Promise<TaskHints & AsyncDisposable> {
+  const { url, log, onHint } = options
   const onFault = (reason: string) =>
     log.warn({}, `Redis: ${reason}. Until then hints of other replicas get lost`)
-  // Subscriptions are made anew by hand: everyone is to be woken after that.
-  const subscribing = await openRedisClient(url, { autoResubscribe: false }, onFault)
+  // RedisHints resubscribes itself: after that it wakes all listeners.
+  const subscriber = await openRedisClient(url, { autoResubscribe: false }, onFault)
   // A hint that cannot be sent now is dropped: stale hints are useless.
-  const publishing = await openRedisClient(url, { enableOfflineQueue: false }, onFault)
-  const [subscriber, publisher] = [subscribing.redis, publishing.redis]
-  /** How many listen to each task, and the subscription they share. */
-  const channels = new Map<string, { count: number; readonly subscribed: Promise<unknown> }>()
+  const publisher = await openRedisClient(url, { enableOfflineQueue: false }, onFault)
+  return new RedisHints(subscriber, publisher, onHint)
+}
 
-  subscriber.on('message', (channel: string, message: string) => {
-    const [sender, sentAt] = message.split(' ')
-    if (sender === self) return
-    onHint?.(Date.now() - Number(sentAt))
-    local.announce(channel.slice(PREFIX.length))
-  })
-  subscriber.on('ready', () => {
-    const names = [...channels.keys()].map((taskId) => PREFIX + taskId)
+/** A subscription that all listeners of a task share. */
+interface Channel {
+  listeners: number
+  readonly subscribed: Promise<unknown>
+}
+
+class RedisHints extends LocalHints implements AsyncDisposable {
+  readonly #self = randomUUID()
+  readonly #channels = new Map<string, Channel>()
+  readonly #subscriber: Redis & Disposable
+  readonly #publisher: Redis & Disposable
+
+  constructor(
+    subscriber: Redis & Disposable,
+    publisher: Redis & Disposable,
+    onHint: RedisHintsOptions['onHint'],
+  ) {
+    super()
+    this.#subscriber = subscriber
+    this.#publisher = publisher
+    subscriber.on('message', (channel: string, message: string) => {
+      const [sender, sentAt] = message.split(' ')
+      if (sender === this.#self) return
+      onHint?.(Date.now() - Number(sentAt))
+      super.announce(channel.slice(PREFIX.length))
+    })
+    subscriber.on('ready', () => this.#resubscribe())
+  }
+
+  override announce(taskId: string, state?: UpscaleTask): void {
+    super.announce(taskId, state)
+    this.#publisher.publish(PREFIX + taskId, `${this.#self} ${Date.now()}`).catch(IS_REPORTED)
+  }
+
+  override async listen(taskId: string, wake: (state?: UpscaleTask) => void): Promise<Disposable> {
+    const listening = new DisposableStack()
+    listening.use(await super.listen(taskId, wake))
+    const { subscribed } = listening.adopt(this.#join(taskId), (channel) => this.#leave(taskId, channel))
+    const timeout = new AbortController()
+    const late = pause(SUBSCRIBE_TIMEOUT_MS, true, { signal: timeout.signal }).catch(() => false)
+    const isLate = await Promise.race([subscribed.then(() => false), late])
+    timeout.abort()
+    // Hints may have been missed until then.
+    if (isLate) void subscribed.then(() => listening.disposed || wake())
+    return listening
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#subscriber[Symbol.dispose]()
+    this.#publisher[Symbol.dispose]()
+    return Promise.resolve()
+  }
+
+  #join(taskId: string): Channel {
+    const channel = this.#channels.get(taskId) ?? {
+      listeners: 0,
+      subscribed: this.#subscriber.subscribe(PREFIX + taskId).catch(IS_REPORTED),
+    }
+    channel.listeners += 1
+    this.#channels.set(taskId, channel)
+    return channel
+  }
+
+  #leave(taskId: string, channel: Channel): void {
+    channel.listeners -= 1
+    if (channel.listeners > 0) return
+    this.#channels.delete(taskId)
+    this.#subscriber.unsubscribe(PREFIX + taskId).catch(IS_REPORTED)
+  }
+
+  /** After a reconnect: hints may have been missed until the subscriptions are confirmed. */
+  #resubscribe(): void {
+    const names = [...this.#channels.keys()].map((taskId) => PREFIX + taskId)
     if (names.length === 0) return
-    // Everyone is woken only once the subscriptions stand again.
-    subscriber.subscribe(...names).then(
-      () => local.announceAll(),
-      () => undefined,
-    )
-  })
-
-  return {
-    announce(taskId, state) {
-      local.announce(taskId, state)
-      publisher.publish(PREFIX + taskId, `${self} ${Date.now()}`).catch(() => undefined)
-    },
-    async listen(taskId, wake) {
-      const listener = await local.listen(taskId, wake)
-      const channel = channels.get(taskId) ?? {
-        count: 0,
-        subscribed: subscriber.subscribe(PREFIX + taskId).catch(() => undefined),
-      }
-      channel.count += 1
-      channels.set(taskId, channel)
-      let disposed = false
-      const timeout = new AbortController()
-      const late = pause(SUBSCRIBE_TIMEOUT_MS, true, { signal: timeout.signal }).catch(() => false)
-      const isLate = await Promise.race([channel.subscribed.then(() => false), late])
-      timeout.abort()
-      // Hints may have been missed until then.
-      if (isLate) void channel.subscribed.then(() => disposed || wake())
-      return {
-        [Symbol.dispose]() {
-          listener[Symbol.dispose]()
-          if (disposed) return
-          disposed = true
-          channel.count -= 1
-          if (channel.count > 0) return
-          channels.delete(taskId)
-          subscriber.unsubscribe(PREFIX + taskId).catch(() => undefined)
-        },
-      }
-    },
-    [Symbol.asyncDispose]() {
-      subscribing[Symbol.dispose]()
-      publishing[Symbol.dispose]()
-      return Promise.resolve()
-    },
+    this.#subscriber.subscribe(...names).then(() => this.announceAll(), IS_REPORTED)
   }
 }

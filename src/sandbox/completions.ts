@@ -1,13 +1,13 @@
 import { createHmac } from 'node:crypto'
-import got from 'got'
+import got, { RequestError } from 'got'
 import type { KeptTasks, SandboxTask } from './kept-tasks.ts'
 import { toMessage } from './messages.ts'
-import { toScenario } from './scenario.ts'
+import { toScenario, type Scenario } from './scenario.ts'
 
 export interface CompletionOptions {
   /** How long an upscale takes, unless its source task id says otherwise. */
   readonly completeAfterMs?: number
-  /** Signs callbacks, as the vendor does for accounts that have switched it on. */
+  /** Signs callbacks, as the upstream does for accounts that have switched it on. */
   readonly webhookKey?: string
   /** Callbacks go to URLs under this base only. Absent: to any URL. */
   readonly callbackBase?: () => string
@@ -15,79 +15,77 @@ export interface CompletionOptions {
 }
 
 /** Completes tasks and sends their callbacks. */
-export interface Completions {
-  toScenario(sourceTaskId: string): ReturnType<typeof toScenario>
+export class Completions {
+  readonly #tasks: KeptTasks
+  readonly #options: CompletionOptions
+  readonly #timers = new Set<NodeJS.Timeout>()
+  #stopped = false
+
+  constructor(tasks: KeptTasks, options: CompletionOptions) {
+    this.#tasks = tasks
+    this.#options = options
+  }
+
+  toScenario(sourceTaskId: string): Scenario {
+    return toScenario(sourceTaskId, this.#options.completeAfterMs ?? 2_000)
+  }
+
   /** Completes a task and resolves when its callbacks have been sent. Logs what fails. */
-  complete(task: SandboxTask): Promise<void>
-  /** The same, after this many milliseconds. */
-  completeLater(task: SandboxTask, ms: number): void
-  /** Resumes the tasks that were pending when the last process ended. */
-  resume(): Promise<void>
-  /** Completes no further tasks. */
-  stop(): void
-}
-
-export function createCompletions(tasks: KeptTasks, options: CompletionOptions): Completions {
-  const { log, callbackBase } = options
-  const timers = new Set<NodeJS.Timeout>()
-  let stopped = false
-  const scenarioOf = (sourceTaskId: string) => toScenario(sourceTaskId, options.completeAfterMs ?? 2_000)
-  const isAllowed = (url: string) => callbackBase === undefined || isUnder(url, callbackBase())
-
-  const complete = async (task: SandboxTask): Promise<void> => {
-    if (stopped) return
-    const { id, request } = task
+  async complete(task: SandboxTask): Promise<void> {
+    if (this.#stopped) return
+    const { log, callbackBase } = this.#options
+    const facts = { upstreamTaskId: task.id }
     try {
-      if (!(await tasks.complete(id, Date.now()))) return
+      if (!(await this.#tasks.complete(task.id, Date.now()))) return
     } catch (err) {
-      log.warn({ err, upstreamTaskId: id }, 'sandbox: storing a completion failed; record-info tells it')
+      log.warn({ ...facts, err }, 'sandbox: failed to store a completion; record-info reports it')
       return
     }
-    const { callbacks, completionCode } = scenarioOf(request.taskId)
-    if (request.callBackUrl === null) return
-    if (!isAllowed(request.callBackUrl)) {
-      const sentence = `sandbox: callback not sent: its URL is not under ${callbackBase?.() ?? ''}`
-      log.warn({ upstreamTaskId: id }, sentence)
+    const { callBackUrl, taskId } = task.request
+    const { callbacks, completionCode } = this.toScenario(taskId)
+    if (callBackUrl === null) return
+    if (!this.#isAllowed(callBackUrl)) {
+      log.warn(facts, `sandbox: callback not sent: its URL is not under ${callbackBase?.() ?? ''}`)
       return
     }
-    for (let copy = 0; copy < callbacks; copy += 1)
-      await callBack(request.callBackUrl, task, completionCode, options)
+    for (let n = 0; n < callbacks; n += 1)
+      await sendCallback(callBackUrl, task, completionCode, this.#options)
   }
 
-  const completeLater = (task: SandboxTask, ms: number): void => {
-    if (stopped) return
+  /** Completes a task after this many milliseconds. */
+  completeLater(task: SandboxTask, ms: number): void {
+    if (this.#stopped) return
     const timer = setTimeout(() => {
-      timers.delete(timer)
-      void complete(task)
+      this.#timers.delete(timer)
+      void this.complete(task)
     }, ms)
-    timers.add(timer)
+    this.#timers.add(timer)
   }
 
-  return {
-    toScenario: scenarioOf,
-    complete,
-    completeLater,
-    async resume() {
-      for (const task of await tasks.pending()) {
-        const { callBackUrl } = task.request
-        // Tasks of another replica: it completes them itself, and `dueAt` does if it is gone.
-        if (callBackUrl !== null && !isAllowed(callBackUrl)) continue
-        completeLater(task, Math.max(0, task.dueAt - Date.now()))
-      }
-    },
-    stop() {
-      stopped = true
-      for (const timer of timers) clearTimeout(timer)
-    },
+  /** Resumes the tasks that were pending when the last process ended. */
+  async resume(): Promise<void> {
+    for (const task of await this.#tasks.pending()) {
+      const { callBackUrl } = task.request
+      // Another replica's task: that replica completes it, or `dueAt` does if the replica is gone.
+      if (callBackUrl !== null && !this.#isAllowed(callBackUrl)) continue
+      this.completeLater(task, Math.max(0, task.dueAt - Date.now()))
+    }
   }
-}
 
-function isUnder(url: string, base: string): boolean {
-  return URL.canParse(url) && new URL(url).href.startsWith(new URL(base).href)
+  /** Completes no further tasks. */
+  stop(): void {
+    this.#stopped = true
+    for (const timer of this.#timers) clearTimeout(timer)
+  }
+
+  #isAllowed(url: string): boolean {
+    const base = this.#options.callbackBase?.()
+    return base === undefined || (URL.canParse(url) && new URL(url).href.startsWith(new URL(base).href))
+  }
 }
 
 /** Posts completion once; the upstream's retries after 1, 5 and 15 minutes are not simulated. */
-async function callBack(
+async function sendCallback(
   url: string,
   { id, request, resultUrl }: SandboxTask,
   code: number,
@@ -98,23 +96,23 @@ async function callBack(
   try {
     const { statusCode } = await got.post(url, {
       json: { code, msg: toMessage(code), data },
-      headers: webhookKey === undefined ? {} : sign(webhookKey, id),
+      headers: webhookKey === undefined ? {} : sign(webhookKey, id, Date.now()),
       retry: { limit: 0 },
       followRedirect: false,
       throwHttpErrors: false,
       timeout: { request: 15_000 },
     })
     if (statusCode < 200 || statusCode > 299)
-      log.warn({ upstreamTaskId: id, status: statusCode }, 'sandbox: a callback was not taken')
+      log.warn({ upstreamTaskId: id, status: statusCode }, 'sandbox: a callback was not accepted')
   } catch (error) {
-    // Not the message: it holds the URL, and the URL the token.
-    const { code } = error as { code?: string }
-    log.warn({ upstreamTaskId: id, code }, 'sandbox: a callback was not taken')
+    // Only the code: the message holds the URL, and the URL the token.
+    const code = error instanceof RequestError ? error.code : undefined
+    log.warn({ upstreamTaskId: id, code }, 'sandbox: a callback was not accepted')
   }
 }
 
-function sign(key: string, taskId: string): Record<string, string> {
-  const timestamp = String(Math.floor(Date.now() / 1_000))
+function sign(key: string, taskId: string, now: number): Record<string, string> {
+  const timestamp = String(Math.floor(now / 1_000))
   const signature = createHmac('sha256', key).update(`${taskId}.${timestamp}`).digest('base64')
   return { 'x-webhook-timestamp': timestamp, 'x-webhook-signature': signature }
 }

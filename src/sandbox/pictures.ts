@@ -6,19 +6,19 @@ import { StartError, toOneLine } from '../start-error.ts'
 
 /** Edge of a source picture in pixels; pictures from a folder are fitted into it. */
 const SOURCE_SIZE = 256
-/** What an upscale multiplies it by. */
+/** An upscale multiplies the edges by this. */
 const FACTOR = 4
 
-/** The sandbox's pictures: made anew at each request, so that their URLs outlive a restart. PNG throughout. */
+/** The sandbox's pictures, as PNG. Each request makes them again, so their URLs outlive a restart. */
 export interface Pictures {
   /** One of the four pictures of a source task. */
   source(sourceTaskId: string, imageIndex: number): Promise<Buffer>
-  /** The same, four times as wide and high, with the watermark drawn in. */
+  /** The same, four times as wide and high, with the watermark. */
   upscaled(sourceTaskId: string, imageIndex: number, waterMark: string | null): Promise<Buffer>
 }
 
-/** Pictures drawn from the task's id, or picked by it from a folder of image files. */
-export async function createPictures(folder: string | null): Promise<Pictures> {
+/** The source task id determines each picture: it is drawn, or chosen from the image files of the folder. */
+export async function readPictures(folder: string | null): Promise<Pictures> {
   const files = folder === null ? [] : await listImages(folder)
   const open = (sourceTaskId: string, imageIndex: number): Sharp => {
     const seed = createHash('sha256').update(`${sourceTaskId}/${imageIndex}`).digest()
@@ -60,7 +60,7 @@ async function listImages(folder: string): Promise<string[]> {
   return files.sort().map((name) => join(folder, name))
 }
 
-/** A landscape out of 32 random bytes: a sky, a sun, three ridges. */
+/** A landscape from 32 random bytes: a sky, a sun, three ridges. */
 function draw(seed: Buffer): string {
   const byte = (index: number) => seed[index] ?? 0
   const hue = (byte(0) * 360) / 256
@@ -79,7 +79,7 @@ function draw(seed: Buffer): string {
   </svg>`
 }
 
-/** A bar with the watermark in it, for the foot of a picture of this size. */
+/** A bar with the watermark, for the lower edge of a picture of this size. */
 function drawMark(text: string, width: number, pictureHeight: number): string {
   const height = Math.min(pictureHeight, Math.max(16, Math.round(width / 16)))
   const printable = text.toWellFormed().replace(/[\p{C}\ufffe\uffff]/gu, ' ')

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { createCompletions, type CompletionOptions, type Completions } from './completions.ts'
+import { z } from 'zod'
+import { Completions, type CompletionOptions } from './completions.ts'
 import {
   openKeptTasks,
   type CreateRequest,
@@ -9,11 +10,11 @@ import {
   type SandboxTask,
 } from './kept-tasks.ts'
 import { toMessage } from './messages.ts'
-import { createPictures, type Pictures } from './pictures.ts'
-import { toScenario, type CreateAnswer } from './scenario.ts'
+import { readPictures, type Pictures } from './pictures.ts'
+import { toScenario, type Scenario } from './scenario.ts'
 
 export interface SandboxOptions extends CompletionOptions {
-  /** Folder of pictures; null: they are drawn. */
+  /** A folder of pictures; null: they are drawn. */
   readonly images: string | null
   readonly database: SandboxDatabase
   /** The only bearer that is accepted. Absent: any. */
@@ -30,34 +31,34 @@ export interface Sandbox {
 const FIRST_CREDITS = 1_000
 
 /**
- * The vendor's API, played: create, record-info, credit, callbacks, result pictures. It does real work on
- * real pictures and takes nothing for it. Register it under any prefix.
+ * Simulates the upstream's API: create, record-info, credit, callbacks, result pictures. It enlarges real pictures and
+ * charges nothing. Register it under any prefix.
  */
 export async function addSandbox(app: FastifyInstance, options: SandboxOptions): Promise<Sandbox> {
-  const pictures = await createPictures(options.images)
+  const pictures = await readPictures(options.images)
   const tasks = await openKeptTasks(options.database, options.log)
-  const completions = createCompletions(tasks, options)
+  const completions = new Completions(tasks, options)
   app.addHook('preClose', (done) => {
     completions.stop()
     done()
   })
   app.addHook('onClose', () => tasks[Symbol.asyncDispose]())
-  const toBase = (incoming: FastifyRequest) =>
-    (options.publicBase?.() ?? `${incoming.protocol}://${incoming.host}`) + app.prefix
-  await app.register(async (api) => {
-    // In a scope of its own: a check of the URL's text would miss other spellings of the same path.
+  // A scope of its own, not a test of the URL: that would miss other spellings of the same path.
+  await app.register((api, _options, done) => {
     api.addHook('onRequest', async ({ headers: { authorization = '' } }, reply) => {
       const { apiKey } = options
-      const known =
+      const isKnown =
         apiKey === undefined ? /^Bearer .+/.test(authorization) : authorization === `Bearer ${apiKey}`
-      return known ? undefined : reply.send(envelope(401))
+      return isKnown ? undefined : reply.send(toEnvelope(401))
     })
+    const toBase = ({ protocol, host }: FastifyRequest) =>
+      (options.publicBase?.() ?? `${protocol}://${host}`) + app.prefix
     addCreate(api, tasks, completions, toBase)
     addReads(api, tasks)
-    return Promise.resolve()
+    done()
   })
   addPictures(app, pictures)
-  return { resume: () => completions.resume() }
+  return completions
 }
 
 function addCreate(
@@ -66,55 +67,60 @@ function addCreate(
   completions: Completions,
   toBase: (incoming: FastifyRequest) => string,
 ): void {
-  const accept = async (request: CreateRequest, base: string): Promise<SandboxTask> => {
-    const { taskId: source, imageIndex, waterMark } = request
-    const query = new URLSearchParams({ source, ...(waterMark !== null && { waterMark }) })
-    const resultUrl = `${base}/upscaled/${imageIndex}.png?${query.toString()}`
-    const id = randomUUID().replaceAll('-', '')
-    const createdAt = Date.now()
-    const dueAt = createdAt + completions.toScenario(source).completeAfterMs
-    const task = { id, request, resultUrl, createdAt, dueAt }
-    await tasks.add(task)
-    return { ...task, completedAt: null }
-  }
-
   api.post('/api/v1/mj/generateUpscale', async (incoming, reply) => {
-    const request = parseCreateRequest(incoming.body)
-    if (request === undefined) return envelope(422)
-    const { create, early, completeAfterMs } = completions.toScenario(request.taskId)
-    if (create.kind === 'refuse')
-      return reply.code(toSendable(create.httpStatus, 400)).send(envelope(create.code))
-    if (create.kind === 'proxy' && !create.accepted) return answerAsProxy(reply, create)
-    const task = await accept(request, toBase(incoming))
-    if (create.kind === 'hang') {
-      // Work begins when the client has given up, so that the lost answer can be seen before the result.
+    const request = CREATE_REQUEST.safeParse(incoming.body).data
+    if (request === undefined) return toEnvelope(422)
+    const scenario = completions.toScenario(request.taskId)
+    const { create, early, completeAfterMs } = scenario
+    if (create.kind === 'refuse' || (create.kind === 'proxy' && !create.accepted))
+      return answer(reply, scenario, '')
+    const createdAt = Date.now()
+    const task: SandboxTask = {
+      id: randomUUID().replaceAll('-', ''),
+      request,
+      resultUrl: toResultUrl(request, toBase(incoming)),
+      createdAt,
+      dueAt: createdAt + completeAfterMs,
+      completedAt: null,
+    }
+    await tasks.add(task)
+    // Without an answer, work begins when the client has given up: so the lost answer is seen before the result.
+    if (create.kind === 'hang')
       incoming.raw.socket.once('close', () => completions.completeLater(task, completeAfterMs))
-      return reply.hijack()
-    }
-    if (early) await completions.complete(task)
+    else if (early) await completions.complete(task)
     else completions.completeLater(task, completeAfterMs)
-    switch (create.kind) {
-      case 'reset':
-        incoming.raw.socket.destroy()
-        return reply.hijack()
-      case 'proxy':
-        return answerAsProxy(reply, create)
-      case 'no-id':
-        return envelope(200, {})
-      case 'accept':
-        return envelope(200, { taskId: task.id })
-      default:
-        return create satisfies never
-    }
+    return answer(reply, scenario, task.id)
   })
+}
+
+function answer(reply: FastifyReply, { create }: Scenario, taskId: string): FastifyReply {
+  switch (create.kind) {
+    case 'refuse':
+      return reply.code(toSendable(create.httpStatus, 400)).send(toEnvelope(create.code))
+    case 'proxy':
+      return answerAsProxy(reply, toSendable(create.httpStatus, 502), create.body)
+    case 'hang':
+      return reply.hijack()
+    case 'reset':
+      reply.raw.destroy()
+      return reply.hijack()
+    case 'no-id':
+      return reply.send(toEnvelope(200, {}))
+    case 'accept':
+      return reply.send(toEnvelope(200, { taskId }))
+    default:
+      return create satisfies never
+  }
 }
 
 function addReads(api: FastifyInstance, tasks: KeptTasks): void {
   api.get<{ Querystring: { taskId?: string } }>('/api/v1/mj/record-info', async ({ query }) => {
     const task = await tasks.find(query.taskId ?? '')
-    return task ? envelope(200, toRecord(task)) : { code: 422, msg: 'recordInfo is null', data: null }
+    return task
+      ? toEnvelope(200, toRecord(task, Date.now()))
+      : { code: 422, msg: 'recordInfo is null', data: null }
   })
-  api.get('/api/v1/chat/credit', async () => envelope(200, FIRST_CREDITS - (await tasks.count())))
+  api.get('/api/v1/chat/credit', async () => toEnvelope(200, FIRST_CREDITS - (await tasks.count())))
 }
 
 function addPictures(app: FastifyInstance, pictures: Pictures): void {
@@ -131,7 +137,7 @@ function addPictures(app: FastifyInstance, pictures: Pictures): void {
   })
 }
 
-function envelope(code: number, data: unknown = null) {
+function toEnvelope(code: number, data: unknown = null) {
   return { code, msg: toMessage(code), data }
 }
 
@@ -141,11 +147,7 @@ function toSendable(httpStatus: number, otherwise: number): number {
 }
 
 /** The answer of a proxy or CDN in place of the upstream's. */
-function answerAsProxy(
-  reply: FastifyReply,
-  { httpStatus, body }: Extract<CreateAnswer, { kind: 'proxy' }>,
-): FastifyReply {
-  const status = toSendable(httpStatus, 502)
+function answerAsProxy(reply: FastifyReply, status: number, body: 'html' | 'empty'): FastifyReply {
   if (status === 429 || status === 503) reply.header('retry-after', '20')
   const page = `<html><head><title>${status}</title></head><body><h1>Error ${status}</h1></body></html>`
   return reply
@@ -154,22 +156,21 @@ function answerAsProxy(
     .send(body === 'html' ? page : '')
 }
 
-function parseCreateRequest(body: unknown): CreateRequest | undefined {
-  if (typeof body !== 'object' || body === null) return undefined
-  const { taskId, imageIndex, waterMark, callBackUrl } = body as Record<string, unknown>
-  if (typeof taskId !== 'string' || taskId === '' || typeof imageIndex !== 'number') return undefined
-  if (!Number.isInteger(imageIndex) || imageIndex < 0 || imageIndex > 3) return undefined
-  return {
-    taskId,
-    imageIndex,
-    waterMark: typeof waterMark === 'string' && waterMark !== '' ? waterMark : null,
-    callBackUrl: typeof callBackUrl === 'string' ? callBackUrl : null,
-  }
+const CREATE_REQUEST = z.object({
+  taskId: z.string().min(1),
+  imageIndex: z.int().min(0).max(3),
+  waterMark: z.string().min(1).nullable().catch(null),
+  callBackUrl: z.string().nullable().catch(null),
+})
+
+function toResultUrl({ taskId: source, imageIndex, waterMark }: CreateRequest, base: string): string {
+  const query = new URLSearchParams({ source, ...(waterMark !== null && { waterMark }) })
+  return `${base}/upscaled/${imageIndex}.png?${query.toString()}`
 }
 
-function toRecord({ id, request, resultUrl, createdAt, dueAt, completedAt }: SandboxTask) {
+function toRecord({ id, request, resultUrl, createdAt, dueAt, completedAt }: SandboxTask, now: number) {
   // The task may be due although no process was running to complete it.
-  const at = completedAt ?? (dueAt <= Date.now() ? dueAt : null)
+  const at = completedAt ?? (dueAt <= now ? dueAt : null)
   const code = toScenario(request.taskId, 0).completionCode
   const failed = at !== null && code !== 200
   return {

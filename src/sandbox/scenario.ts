@@ -1,8 +1,3 @@
-/**
- * Source task ids script what the sandbox does, as test cards do in payment sandboxes: every screen of a
- * frontend can be built without a credit.
- */
-
 /** How the create request is answered. */
 export type CreateAnswer =
   | { readonly kind: 'accept' }
@@ -24,10 +19,9 @@ export type CreateAnswer =
 
 export interface Scenario {
   readonly create: CreateAnswer
-  /** The code that completion is reported with. */
+  /** The code of the callback and of record-info. */
   readonly completionCode: number
   readonly completeAfterMs: number
-  /** How many callbacks are sent. */
   readonly callbacks: number
   /** True: the callback comes before the create request is answered. */
   readonly early: boolean
@@ -40,7 +34,7 @@ const DEFAULT: Omit<Scenario, 'completeAfterMs'> = {
   early: false,
 }
 
-/** Ids that script one thing each. */
+/** Fixed source task ids. */
 const NAMED: Record<string, Partial<Scenario>> = {
   'sandbox-lost': { callbacks: 0 },
   'sandbox-duplicate': { callbacks: 3 },
@@ -53,7 +47,7 @@ const NAMED: Record<string, Partial<Scenario>> = {
   'sandbox-html': { create: { kind: 'proxy', httpStatus: 502, body: 'html', accepted: false } },
 }
 
-/** Ids that end in a number. */
+/** Source task ids that end in a number, such as `sandbox-late-60`. */
 const NUMBERED: Record<string, (number: number) => Partial<Scenario>> = {
   code: (code) => ({ create: toAnswer(200, code) }),
   http: (code) => ({ create: toAnswer(code, code) }),
@@ -67,7 +61,7 @@ function toAnswer(httpStatus: number, code: number): CreateAnswer {
   return code === 200 ? { kind: 'accept' } : { kind: 'refuse', httpStatus, code }
 }
 
-/** 5xx of a CDN or proxy that has not passed the request on; see Cloudflare's error codes for 521 to 530. */
+/** Statuses of a CDN or proxy that has not forwarded the request; for 521 to 530 see Cloudflare's error codes. */
 const ORIGIN_NOT_REACHED = [503, 511, 521, 522, 523, 525, 526, 530]
 
 function toProxyAnswer(httpStatus: number, body: 'html' | 'empty'): CreateAnswer {
@@ -77,7 +71,10 @@ function toProxyAnswer(httpStatus: number, body: 'html' | 'empty'): CreateAnswer
 
 const WITH_NUMBER = new RegExp(`^sandbox-(${Object.keys(NUMBERED).join('|')})-(\\d{1,5})$`)
 
-/** What the sandbox does with a source task id; any id it has no script for succeeds after `completeAfterMs`. */
+/**
+ * What the sandbox does with a source task id, as test cards do in payment sandboxes. All other ids succeed after
+ * `completeAfterMs`.
+ */
 export function toScenario(sourceTaskId: string, completeAfterMs: number): Scenario {
   const [, kind = '', number = ''] = WITH_NUMBER.exec(sourceTaskId) ?? []
   return { ...DEFAULT, completeAfterMs, ...NAMED[sourceTaskId], ...NUMBERED[kind]?.(Number(number)) }

@@ -250,6 +250,6 @@ test('a callback that nobody takes leaves no token in the log, in the sandbox ei
   await using gateway = await startGateway({ PUBLIC_URL: refuser.url })
   await gateway.run('HTTP', UpscaleImageDocument, { input: { taskId: 'source', imageIndex: 0 } })
   const token = (await refused.promise).split('/').at(-1) ?? ''
-  while (!gateway.log().includes('a callback was not taken')) await new Promise(setImmediate)
+  while (!gateway.log().includes('a callback was not accepted')) await new Promise(setImmediate)
   expect(gateway.log()).not.toContain(token)
 })

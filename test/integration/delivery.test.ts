@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals'
 import { Webhook } from 'standardwebhooks'
 import { openDeliverySender } from '../../src/deliveries/sender.ts'
 import { createDeliverySigner } from '../../src/deliveries/signer.ts'
-import { createConnector } from '../../src/net/outbound.ts'
+import { openConnector } from '../../src/net/outbound.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import {
   GetCallbacksDocument,
@@ -481,7 +481,7 @@ describe('a private network', () => {
     using sender = openDeliverySender({
       timeoutMs: 2_000,
       allowedHosts: ['127.0.0.1'],
-      connector: createConnector(),
+      connector: openConnector(),
       clock: new ManualClock(),
     })
     expect(await sender.send(receiver.url, {}, '{}')).toMatchObject({ kind: 'answered', status: 307 })
@@ -504,7 +504,7 @@ describe('a private network', () => {
     using sender = openDeliverySender({
       timeoutMs: 2_000,
       allowedHosts: [],
-      connector: createConnector(),
+      connector: openConnector(),
       clock,
     })
 

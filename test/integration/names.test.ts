@@ -2,7 +2,7 @@ import { lookup as systemLookup } from 'node:dns/promises'
 import { writeFile } from 'node:fs/promises'
 import { describe, expect, test } from '@jest/globals'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
-import { createLookup, type LookupOptions } from '../../src/net/lookup.ts'
+import { openResolver, toLookup, type ResolverOptions } from '../../src/net/lookup.ts'
 import { startDnsServer, type DnsAnswer } from '../support/dns-server.ts'
 import { startGateway } from '../support/gateway.ts'
 import { json, startScriptedUpstream, text } from '../support/scripted-upstream.ts'
@@ -68,8 +68,9 @@ test('an upstream whose name hangs in DNS holds up no keys, no callbacks and no 
 })
 
 describe('a lookup', () => {
-  const resolve = async (options: LookupOptions, hostname: string, all = true) => {
-    using lookup = createLookup(options)
+  const resolve = async (options: ResolverOptions, hostname: string, all = true) => {
+    using resolver = openResolver(options)
+    const lookup = toLookup(resolver)
     return await new Promise((done) =>
       lookup(hostname, { all }, (error, found) => done(error === null ? found : error.code)),
     )
@@ -92,12 +93,13 @@ describe('a lookup', () => {
     expect(await resolve(options, 'both.test', false)).toBe('192.0.2.1')
   })
 
-  test('looks in the hosts file first, and again when it has changed', async () => {
+  test('reads the hosts file first, and again when it has changed', async () => {
     await using dir = await openTempDir()
     await using dns = await startNames({ 'other.test': '192.0.2.9' })
     const hosts = `${dir.path}/hosts`
     await writeFile(hosts, '# none\n192.0.2.1 db.Test db # ours\n2001:db8::1 db.test\nnonsense x\n')
-    using lookup = createLookup({ hosts, servers: [dns.address] })
+    using resolver = openResolver({ hosts, servers: [dns.address] })
+    const lookup = toLookup(resolver)
     const find = (name: string) =>
       new Promise((done) => lookup(name, { all: true }, (error, found) => done(error?.code ?? found)))
     const [four, six] = [
@@ -113,7 +115,7 @@ describe('a lookup', () => {
   })
 
   test.each(['localhost', 'LOCALHOST', 'localhost.', 'app.localhost'])(
-    'knows %s without asking',
+    'knows %s without a query',
     async (name) => {
       await using dns = await startNames({})
       const found = await resolve({ hosts: '/nowhere', servers: [dns.address] }, name)
@@ -125,7 +127,7 @@ describe('a lookup', () => {
     },
   )
 
-  test('notices that resolv.conf names other servers, and goes through its search domains', async () => {
+  test('notices that resolv.conf names other servers, and tries its search domains', async () => {
     await using dir = await openTempDir()
     await using first = await startNames({ 'api.one.svc.test': '192.0.2.1', 'api.one': '192.0.2.100' })
     await using second = await startNames({ 'api.svc.test': '192.0.2.2', 'deep.name.test': '192.0.2.3' })
@@ -133,7 +135,8 @@ describe('a lookup', () => {
     const write = ({ address }: { address: string }, rest: string) =>
       writeFile(resolvConf, `; comment\nnameserver ${address.replace(/(.*):/, '[$1]:')}\n${rest}`)
     await write(first, 'search a.test svc.test.\noptions timeout:1 ndots:2\n')
-    using lookup = createLookup({ hosts: '/nowhere', resolvConf })
+    using resolver = openResolver({ hosts: '/nowhere', resolvConf })
+    const lookup = toLookup(resolver)
     const find = (name: string) =>
       new Promise((done) => lookup(name, {}, (error, found) => done(error?.code ?? found)))
     // One dot is fewer than two: the search domains come first.

@@ -11,7 +11,7 @@ test('a server that closes connections without an answer is reported with the se
   const { promise: reason, resolve } = Promise.withResolvers<string>()
   using _client = await openRedisClient(`redis://127.0.0.1:${port}`, {}, resolve)
   expect(await reason).toBe(
-    'the server closed the connection without an answer; check the port in REDIS_URL, and whether the server wants TLS (rediss://)',
+    'the server closed the connection without an answer; check the port in REDIS_URL, and whether the server requires TLS (rediss://)',
   )
   server.close()
 })

@@ -103,7 +103,7 @@ test('each kind of fault is said once, not with each command', async () => {
 
 test.each([
   ['a wrong password', 'wrong', /^Redis: WRONGPASS .*; check user name and password in REDIS_URL/],
-  ['no password', '', /^Redis: NOAUTH .*; it wants a password/],
+  ['no password', '', /^Redis: NOAUTH .*; it requires a password/],
 ])('%s', async (_name, password, expected) => {
   await using server = await startRedis('--requirepass', 'secret')
   await using on = await openOn(as(server.url, '', password))

@@ -3,7 +3,7 @@ import { openDeliverySender } from '../../src/deliveries/sender.ts'
 import { createDeliverySigner } from '../../src/deliveries/signer.ts'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
-import { createConnector } from '../../src/net/outbound.ts'
+import { openConnector } from '../../src/net/outbound.ts'
 import { createRateLimits, type RatePolicy } from '../../src/replicas/rate-limits.ts'
 import { systemSecrets } from '../../src/system.ts'
 import type { Stores } from '../../src/store/stores.ts'
@@ -45,7 +45,7 @@ export async function openCore(
       baseUrl: () => upstream.url,
       apiKey: 'key',
       timeoutMs: 2_000,
-      connector: createConnector(),
+      connector: openConnector(),
       clock,
       log: silent,
     }),
@@ -55,7 +55,7 @@ export async function openCore(
     openDeliverySender({
       timeoutMs: deliveryTimeoutMs,
       allowedHosts,
-      connector: createConnector(),
+      connector: openConnector(),
       clock,
     }),
   )

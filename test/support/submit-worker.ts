@@ -1,7 +1,7 @@
 /** Opens a store in a process of its own and submits the same request many times at once: see two-processes.test.ts. */
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
-import { createConnector } from '../../src/net/outbound.ts'
+import { openConnector } from '../../src/net/outbound.ts'
 import { createRateLimits } from '../../src/replicas/rate-limits.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { systemClock, systemSecrets } from '../../src/system.ts'
@@ -17,7 +17,7 @@ await using stores = await openSqlite(file, hints)
 using upscaler = openUpscaler({
   baseUrl: () => url,
   apiKey: 'key',
-  connector: createConnector(),
+  connector: openConnector(),
   timeoutMs: 10_000,
   clock: systemClock,
   log,
