@@ -13,9 +13,9 @@ import {
 } from './replicas/limiters.ts'
 import { createSharedPollBudget } from './replicas/shared-poll-budget.ts'
 import { openPostgres } from './store/postgres.ts'
-import { DatabaseInUseError, lockService } from './store/sqlite/service-lock.ts'
+import type { Stores } from './store/sql.ts'
+import { DatabaseInUseError } from './store/sqlite/locks.ts'
 import { openSqlite } from './store/sqlite/open.ts'
-import type { Stores } from './store/stores.ts'
 import { StartError, toStartError } from './start-error.ts'
 import { createPollBudget } from './replicas/poll-budget.ts'
 import type { Clock, Log, PollBudget, TaskHints } from './tasks/ports.ts'
@@ -57,10 +57,9 @@ async function openAlone(
   { clock, pollsPerSecond, hints = createLocalHints() }: BackendOptions,
 ): Promise<Backends> {
   await using opened = new AsyncDisposableStack()
-  const { store, outbox } = await explained(`DATABASE_URL: ${resolve(file)}`, async () => {
-    opened.use(await lockService(file))
-    return opened.use(await openSqlite(file, hints))
-  })
+  const { store, outbox } = await explained(`DATABASE_URL: ${resolve(file)}`, async () =>
+    opened.use(await openSqlite(file, hints, { exclusive: true })),
+  )
   const rest = opened.move()
   return {
     store,
