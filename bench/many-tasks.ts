@@ -31,8 +31,8 @@ function multiply(path: string): void {
   const varied: Record<string, string> = {
     id: `'copy-' || n`,
     status: `iif(n % 10000 = 0, 'FAILED', status)`,
-    created_at: 'created_at - n',
-    picture_digest: `'copy-' || n`,
+    createdAt: 'createdAt - n',
+    pictureDigest: `'copy-' || n`,
   }
   sqlite.exec(`
     with recursive numbers(n) as (select 1 union all select n + 1 from numbers where n < ${TASKS})

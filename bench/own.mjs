@@ -11,7 +11,7 @@ import { createLocalHints } from '../dist/replicas/local-hints.js'
 import { openPostgresHints } from '../dist/replicas/postgres-hints.js'
 import { createLogger } from '../dist/log.js'
 import { startService } from '../dist/service.js'
-import { toRow } from '../dist/store/task-row.js'
+import { toRow } from '../dist/store/schema.js'
 import { systemSecrets } from '../dist/system.js'
 
 const settings = parseSettings(process.env)

@@ -12,9 +12,9 @@ import {
   type CreateLimiter,
 } from './replicas/limiters.ts'
 import { openPostgres } from './store/postgres.ts'
-import { DatabaseInUseError, lockService } from './store/sqlite/service-lock.ts'
+import type { Stores } from './store/sql.ts'
+import { DatabaseInUseError } from './store/sqlite/locks.ts'
 import { openSqlite } from './store/sqlite/open.ts'
-import type { Stores } from './store/stores.ts'
 import { StartError, toStartError } from './start-error.ts'
 import { createPollBudget, createSharedPollBudget } from './replicas/poll-budget.ts'
 import type { Clock, Log, PollBudget, TaskHints } from './tasks/ports.ts'
@@ -56,10 +56,9 @@ async function openAlone(
   { clock, pollsPerSecond, hints = createLocalHints() }: BackendOptions,
 ): Promise<Backends> {
   await using opened = new AsyncDisposableStack()
-  const { store, outbox } = await explained(`DATABASE_URL: ${resolve(file)}`, async () => {
-    opened.use(await lockService(file))
-    return opened.use(await openSqlite(file, hints))
-  })
+  const { store, outbox } = await explained(`DATABASE_URL: ${resolve(file)}`, async () =>
+    opened.use(await openSqlite(file, hints, { exclusive: true })),
+  )
   const rest = opened.move()
   return {
     store,

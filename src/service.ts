@@ -49,10 +49,10 @@ export async function startService(
   const backendOptions = { pollsPerSecond: POLLS_PER_SECOND, clock, log, onHint: metrics.onHint, hints }
   const backends = opened.use(await openBackends(settings, backendOptions))
   const servers = opened.use(await openServers(settings, { log, limits, isDraining }))
-  const openConnector = () => openConnector(settings.proxies, { servers: nameServers })
-  const connect = () => opened.use(openConnector())
+  const open = () => openConnector(settings.proxies, { servers: nameServers })
+  const connect = () => opened.use(open())
   // Not disposed of: the last messages to routers leave while everything else is being closed.
-  const routers = openConnector().open()
+  const routers = open().open()
   // Random for each process: the embedded sandbox serves only its own gateway.
   const sandboxKey = systemSecrets.newToken()
   const parts = { settings, servers, metrics, clock, log, connect, isDraining }

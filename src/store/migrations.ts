@@ -1,150 +1,65 @@
-import { sql, type Expression, type Kysely } from 'kysely'
+import { sql, type Kysely } from 'kysely'
 import { Migrator, type Migration } from 'kysely/migration'
 import type { Database } from './schema.ts'
 
-/** What differs between dialects. */
+/** What differs between the dialects. */
 export interface MigrationDialect {
-  /** Type of a text that is compared byte by byte, as JavaScript does. */
-  readonly id: Expression<unknown>
+  /** The type of an id: a text that is compared byte by byte, as JavaScript does. */
+  readonly id: string
   /** Whether triggers keep the number of tasks per status. With a single writer they block no other transaction. */
   readonly keepsCounts: boolean
-  /** The schema that all is in; undefined where there are none. Others in the same database may use Kysely, too. */
+  /** The schema that all is in; absent where there are none. Others in the same database may use Kysely, too. */
   readonly schema?: string
 }
 
+const toTables = (id: string): readonly string[] => [
+  `create table task (
+    id ${id} primary key not null, version integer not null, owner text not null, status text not null,
+    "sourceTaskId" text not null, "imageIndex" integer not null, "waterMark" text,
+    images text, failure text, "failedBy" text, "upstreamTaskId" text,
+    "callbackTokenHash" text not null, "pictureDigest" text not null, "imagesExpireAt" bigint, "answerBy" bigint,
+    "createdAt" bigint not null, "updatedAt" bigint not null, "settledAt" bigint, "deadlineAt" bigint not null,
+    "dueAt" bigint, "scheduledAt" bigint not null, polls integer not null,
+    "notFoundCount" integer not null, "notFoundSince" bigint, history text not null)`,
+  'create index "taskByOwner" on task (owner, "createdAt", id)',
+  'create index "taskByOwnerStatus" on task (owner, status, "createdAt", id)',
+  'create index "taskByPicture" on task ("pictureDigest", "createdAt")',
+  // For due rows, and for rows that were scheduled before a clock was set back.
+  'create index "taskBySchedule" on task ("dueAt", "scheduledAt")',
+  'create index "taskBySettled" on task ("settledAt")',
+  `create table "idempotencyKey" (
+    claim text primary key not null, "taskId" ${id} not null references task (id) on delete cascade, until bigint not null)`,
+  'create index "idempotencyKeyByTask" on "idempotencyKey" ("taskId")',
+  'create index "idempotencyKeyByUntil" on "idempotencyKey" (until)',
+  `create table delivery (
+    id ${id} primary key not null, "taskId" ${id} not null references task (id) on delete cascade,
+    owner text not null, url text not null, host text not null, version integer not null, state text not null,
+    attempts integer not null, failures integer not null, "dueSince" bigint, "lastStatusCode" integer,
+    "dueAt" bigint, "leasedUntil" bigint, "scheduledAt" bigint not null, unique ("taskId", url))`,
+  'create index "deliveryBySchedule" on delivery ("dueAt", "scheduledAt")',
+  'create table rate_limit (key text primary key not null, points integer not null default 0, expire bigint)',
+]
+
+const ADD = 'insert into "taskCount" values (new.status, 1) on conflict do update set count = count + 1;'
+const SUBTRACT = 'update "taskCount" set count = count - 1 where status = old.status;'
+/** Keeps the number of tasks per status in a table: reading it does not depend on how many tasks there are. */
+const COUNTS = [
+  'create table "taskCount" (status text primary key not null, count integer not null)',
+  `create trigger "taskInserted" after insert on task begin ${ADD} end`,
+  `create trigger "taskDeleted" after delete on task begin ${SUBTRACT} end`,
+  `create trigger "taskMoved" after update of status on task when old.status <> new.status
+    begin ${SUBTRACT} ${ADD} end`,
+]
+
 /** Every schema change ever released, in order. A released migration is never edited: add the next one. */
 const toMigrations = ({ id, keepsCounts }: MigrationDialect): Record<string, Migration> => ({
-  '001-task': {
+  '001-tables': {
     async up(db: Kysely<unknown>) {
-      await db.schema
-        .createTable('task')
-        .addColumn('id', id, (column) => column.primaryKey().notNull())
-        .addColumn('version', 'integer', (column) => column.notNull())
-        .addColumn('owner', 'text', (column) => column.notNull())
-        .addColumn('status', 'text', (column) => column.notNull())
-        .addColumn('source_task_id', 'text', (column) => column.notNull())
-        .addColumn('image_index', 'integer', (column) => column.notNull())
-        .addColumn('water_mark', 'text')
-        .addColumn('images', 'text')
-        .addColumn('failure', 'text')
-        .addColumn('failed_by', 'text')
-        .addColumn('upstream_task_id', 'text')
-        .addColumn('callback_token_hash', 'text', (column) => column.notNull())
-        .addColumn('picture_digest', 'text', (column) => column.notNull())
-        .addColumn('images_expire_at', 'bigint')
-        .addColumn('answer_by', 'bigint')
-        .addColumn('created_at', 'bigint', (column) => column.notNull())
-        .addColumn('updated_at', 'bigint', (column) => column.notNull())
-        .addColumn('settled_at', 'bigint')
-        .addColumn('deadline_at', 'bigint', (column) => column.notNull())
-        .addColumn('due_at', 'bigint')
-        .addColumn('polls', 'integer', (column) => column.notNull())
-        .addColumn('history', 'text', (column) => column.notNull())
-        .execute()
-      await db.schema.createIndex('task_by_owner').on('task').columns(['owner', 'created_at', 'id']).execute()
-      await db.schema
-        .createIndex('task_by_picture')
-        .on('task')
-        .columns(['picture_digest', 'created_at'])
-        .execute()
-      await db.schema.createIndex('task_by_due').on('task').column('due_at').execute()
-      await db.schema.createIndex('task_by_settled').on('task').column('settled_at').execute()
-      await db.schema
-        .createTable('idempotency_key')
-        .addColumn('claim', 'text', (column) => column.primaryKey().notNull())
-        .addColumn('task_id', id, (column) => column.notNull().references('task.id').onDelete('cascade'))
-        .addColumn('until', 'bigint', (column) => column.notNull())
-        .execute()
-      await db.schema.createIndex('idempotency_key_by_task').on('idempotency_key').column('task_id').execute()
-      await db.schema
-        .createTable('delivery')
-        .addColumn('id', id, (column) => column.primaryKey().notNull())
-        .addColumn('task_id', id, (column) => column.notNull().references('task.id').onDelete('cascade'))
-        .addColumn('owner', 'text', (column) => column.notNull())
-        .addColumn('url', 'text', (column) => column.notNull())
-        .addColumn('host', 'text', (column) => column.notNull())
-        .addColumn('version', 'integer', (column) => column.notNull())
-        .addColumn('state', 'text', (column) => column.notNull())
-        .addColumn('attempts', 'integer', (column) => column.notNull())
-        .addColumn('last_status_code', 'integer')
-        .addColumn('due_at', 'bigint')
-        .addColumn('leased_until', 'bigint')
-        .addUniqueConstraint('delivery_once', ['task_id', 'url'])
-        .execute()
-      await db.schema.createIndex('delivery_by_due').on('delivery').column('due_at').execute()
-      // As rate-limiter-flexible wants it.
-      await db.schema
-        .createTable('rate_limit')
-        .addColumn('key', 'text', (column) => column.primaryKey().notNull())
-        .addColumn('points', 'integer', (column) => column.notNull().defaultTo(0))
-        .addColumn('expire', 'bigint')
-        .execute()
-    },
-  },
-  '002-counts': {
-    async up(db: Kysely<unknown>) {
-      // A filtered page reads only its own rows.
-      await db.schema
-        .createIndex('task_by_owner_status')
-        .on('task')
-        .columns(['owner', 'status', 'created_at', 'id'])
-        .execute()
-      await db.schema.createIndex('idempotency_key_by_until').on('idempotency_key').column('until').execute()
-      if (keepsCounts) await keepCounts(db)
-    },
-  },
-  '003-schedule': {
-    async up(db: Kysely<unknown>) {
-      for (const table of ['task', 'delivery']) {
-        await db.schema
-          .alterTable(table)
-          .addColumn('scheduled_at', 'bigint', (column) => column.notNull().defaultTo(0))
-          .execute()
-        // One index for due rows and for rows that were scheduled before a clock was set back.
-        await db.schema.dropIndex(`${table}_by_due`).execute()
-        await db.schema
-          .createIndex(`${table}_by_schedule`)
-          .on(table)
-          .columns(['due_at', 'scheduled_at'])
-          .execute()
-      }
-      await db.schema
-        .alterTable('delivery')
-        .addColumn('failures', 'integer', (column) => column.notNull().defaultTo(0))
-        .execute()
-      await db.schema.alterTable('delivery').addColumn('owed_since', 'bigint').execute()
-      // Pending deliveries keep their place in the schedule; their total time begins now.
-      await sql`update delivery set failures = attempts, owed_since = due_at where due_at is not null`.execute(
-        db,
-      )
-    },
-  },
-  '004-absences': {
-    async up(db: Kysely<unknown>) {
-      await db.schema
-        .alterTable('task')
-        .addColumn('absences', 'integer', (column) => column.notNull().defaultTo(0))
-        .execute()
-      await db.schema.alterTable('task').addColumn('absent_since', 'bigint').execute()
+      for (const statement of [...toTables(id), ...(keepsCounts ? COUNTS : [])])
+        await sql.raw(statement).execute(db)
     },
   },
 })
-
-/** Keeps the number of tasks per status in a table, by triggers: reading it does not depend on how many tasks there are. */
-async function keepCounts(db: Kysely<unknown>): Promise<void> {
-  await db.schema
-    .createTable('task_count')
-    .addColumn('status', 'text', (column) => column.primaryKey().notNull())
-    .addColumn('count', 'integer', (column) => column.notNull())
-    .execute()
-  await sql`insert into task_count select status, count(*) from task group by status`.execute(db)
-  const add = sql`insert into task_count values (new.status, 1) on conflict do update set count = count + 1;`
-  const subtract = sql`update task_count set count = count - 1 where status = old.status;`
-  await sql`create trigger task_inserted after insert on task begin ${add} end`.execute(db)
-  await sql`create trigger task_deleted after delete on task begin ${subtract} end`.execute(db)
-  await sql`create trigger task_moved after update of status on task when old.status <> new.status
-    begin ${subtract} ${add} end`.execute(db)
-}
 
 /** Brings the schema up to this version. */
 export async function migrate(db: Kysely<Database>, dialect: MigrationDialect): Promise<void> {

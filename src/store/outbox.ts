@@ -1,51 +1,50 @@
-import type { Kysely } from 'kysely'
+import { sql } from 'kysely'
 import { MAX_DELIVERIES, type Attempt, type Delivery, type Outbox } from '../deliveries/outbox.ts'
-import { isSettled, type UpscaleTask } from '../tasks/task.ts'
 import { CLOCK_TOLERANCE_MS } from '../tasks/ports.ts'
-import type { Locking } from './locking.ts'
-import { createScheduleCheck } from './schedule-check.ts'
-import type { Database, DeliveryRow } from './schema.ts'
-import type { CompiledQueries, Run, Sql } from './sql.ts'
-
-/** A delivery without attempts. */
-const ANEW = { state: 'PENDING', attempts: 0, failures: 0, last_status_code: null } as const
+import { isSettled, type UpscaleTask } from '../tasks/task.ts'
+import { toDelivery, type DeliveryRow } from './schema.ts'
+import { createScheduleCheck, type Run, type Sql } from './sql.ts'
 
 /** The Outbox in SQL, in the same database as the tasks. */
 export class SqlOutbox implements Outbox {
   readonly #sql: Sql
-  readonly #locking: Locking
   readonly #isCheckDue = createScheduleCheck()
 
-  constructor(sql: Sql, locking: Locking) {
+  constructor(sql: Sql) {
     this.#sql = sql
-    this.#locking = locking
   }
 
   add(taskId: string, url: string, now: number): Promise<boolean> {
-    const { db } = this.#sql
+    const { db, locksRows } = this.#sql
     return this.#sql.transact(async (run) => {
       // The row lock keeps the task from settling meanwhile: a settlement makes due only what the outbox holds then.
-      const ofTask = db
-        .selectFrom('task')
-        .select(['version', 'owner', 'settled_at'])
-        .where('id', '=', taskId)
-        .$if(this.#locking.rows, (query) => query.forUpdate())
-      const [task] = (await run(ofTask.compile())).rows
-      const ofUrls = db.selectFrom('delivery').select('url').where('task_id', '=', taskId)
-      const { rows: urls } = await run(ofUrls.compile())
+      const { rows: tasks } = await run(
+        db
+          .selectFrom('task')
+          .select(['version', 'owner', 'settledAt'])
+          .where('id', '=', taskId)
+          .$if(locksRows, (query) => query.forUpdate()),
+      )
+      const { rows: urls } = await run(db.selectFrom('delivery').select('url').where('taskId', '=', taskId))
+      const [task] = tasks
       if (task === undefined || urls.some((each) => each.url === url)) return true
       if (urls.length >= MAX_DELIVERIES) return false
-      const { owner } = task
-      const settled = task.settled_at !== null
-      await insertDelivery(run, db, { id: taskId, owner }, url, urls.length, now, settled ? task.version : 0)
+      const version = task.settledAt === null ? 0 : task.version
+      const row = toNewDelivery({ id: taskId, owner: task.owner }, url, {
+        position: urls.length,
+        now,
+        version,
+      })
+      await run(db.insertInto('delivery').values(row))
       return true
     })
   }
 
   async list(taskIds: readonly string[]): Promise<Delivery[]> {
     if (taskIds.length === 0) return []
-    const query = this.#sql.db.selectFrom('delivery').selectAll().where('task_id', 'in', taskIds)
-    return (await query.orderBy('id').execute()).map(toDelivery)
+    const { db, run } = this.#sql
+    const query = db.selectFrom('delivery').selectAll().where('taskId', 'in', taskIds).orderBy('id')
+    return (await run(query)).rows.map(toDelivery)
   }
 
   async claimDue(
@@ -54,136 +53,105 @@ export class SqlOutbox implements Outbox {
     limit: number,
     { hosts, owners }: { readonly hosts: readonly string[]; readonly owners: readonly string[] },
   ): Promise<Delivery[]> {
+    const { db, run, locksRows } = this.#sql
     if (this.#isCheckDue(now)) await this.#reviseSchedule(now)
-    const rows = await this.#sql.db
-      .with('due', (db) =>
-        db
-          .selectFrom('delivery')
-          .select('id as due_id')
-          .where('due_at', '<=', now)
-          .where((where) => where.or([where('leased_until', 'is', null), where('leased_until', '<=', now)]))
-          .$if(hosts.length > 0, (query) => query.where('host', 'not in', hosts))
-          .$if(owners.length > 0, (query) => query.where('owner', 'not in', owners))
-          .orderBy('due_at')
-          .limit(limit)
-          .$if(this.#locking.rows, (query) => query.forUpdate().skipLocked()),
-      )
+    const due = db
+      .selectFrom('delivery')
+      .select('id')
+      .where('dueAt', '<=', now)
+      .where((where) => where.or([where('leasedUntil', 'is', null), where('leasedUntil', '<=', now)]))
+      .$if(hosts.length > 0, (query) => query.where('host', 'not in', hosts))
+      .$if(owners.length > 0, (query) => query.where('owner', 'not in', owners))
+      .orderBy('dueAt')
+      .limit(limit)
+      .$if(locksRows, (query) => query.forUpdate().skipLocked())
+    const claim = db
+      .with('due', () => due)
       .updateTable('delivery')
-      .from('due')
-      .set({ leased_until: leaseUntil, scheduled_at: now })
-      .whereRef('id', '=', 'due_id')
+      .set({ leasedUntil: leaseUntil, scheduledAt: now })
+      .where('id', 'in', (from) => from.selectFrom('due').select('due.id'))
       .returningAll()
-      .execute()
-    return rows.map(toDelivery)
+    return (await run(claim)).rows.map(toDelivery)
   }
 
-  /** Makes what was scheduled before the clock was set back due now, and ends its leases. */
+  /** Makes rows due now that were scheduled before the clock was set back, and ends their leases. */
   async #reviseSchedule(now: number): Promise<void> {
-    await this.#sql.db
-      .updateTable('delivery')
-      .set((set) => ({
-        due_at: now,
-        leased_until: null,
-        scheduled_at: now,
-        owed_since: set.case().when('owed_since', '>', now).then(now).else(set.ref('owed_since')).end(),
-      }))
-      .where('due_at', 'is not', null)
-      .where('scheduled_at', '>', now + CLOCK_TOLERANCE_MS)
-      .execute()
+    const { db, run } = this.#sql
+    await run(
+      db
+        .updateTable('delivery')
+        .set((set) => ({
+          dueAt: now,
+          leasedUntil: null,
+          scheduledAt: now,
+          dueSince: set.case().when('dueSince', '>', now).then(now).else(set.ref('dueSince')).end(),
+        }))
+        .where('dueAt', 'is not', null)
+        .where('scheduledAt', '>', now + CLOCK_TOLERANCE_MS),
+    )
   }
 
-  async finish(
-    claimed: Delivery,
-    { state, attempts, failures, lastStatusCode, dueAt }: Attempt,
-  ): Promise<void> {
-    const update = this.#sql.db
+  async finish(claimed: Delivery, attempt: Attempt): Promise<void> {
+    const { db, run } = this.#sql
+    const release = db
       .updateTable('delivery')
-      .set({ leased_until: null })
+      .set({ leasedUntil: null })
       .where('id', '=', claimed.id)
-      .where('leased_until', '=', claimed.leasedUntil)
-    const { numUpdatedRows } = await update
-      .set({ state, attempts, failures, last_status_code: lastStatusCode, due_at: dueAt })
-      .where('version', '=', claimed.version)
-      .where('attempts', '=', claimed.attempts)
-      .where('due_at', '=', claimed.dueAt)
-      .executeTakeFirstOrThrow()
-    if (numUpdatedRows === 0n) await update.execute()
+      .where('leasedUntil', '=', claimed.leasedUntil)
+    const { state, attempts, failures, lastStatusCode, dueAt } = attempt
+    const { numAffectedRows } = await run(
+      release
+        .set({ state, attempts, failures, lastStatusCode, dueAt })
+        .where('version', '=', claimed.version)
+        .where('attempts', '=', claimed.attempts)
+        .where('dueAt', '=', claimed.dueAt),
+    )
+    if (numAffectedRows === 0n) await run(release)
   }
 
   async redeliver(taskId: string, now: number): Promise<void> {
-    await this.#sql.db
-      .updateTable('delivery')
-      .set({ ...ANEW, owed_since: now, due_at: now, scheduled_at: now })
-      .where('task_id', '=', taskId)
-      .where('version', '>', 0)
-      .execute()
+    const { db, run } = this.#sql
+    await run(
+      db
+        .updateTable('delivery')
+        .set({ ...NO_ATTEMPTS, dueSince: now, dueAt: now, scheduledAt: now })
+        .where('taskId', '=', taskId)
+        .where('version', '>', 0),
+    )
   }
 }
 
-/** Makes everything in a task's outbox due when it settles: told is its latest state, and only that. Whether there is anything. */
-export async function queueDeliveries(
-  run: Run,
-  db: Kysely<Database>,
-  task: UpscaleTask,
-  queries: CompiledQueries,
-): Promise<boolean> {
+const NO_ATTEMPTS = { state: 'PENDING', attempts: 0, failures: 0, lastStatusCode: null } as const
+
+/** Makes the deliveries of a task due when it settles, with its latest version. Returns whether there are any. */
+export async function queueDeliveries(run: Run, task: UpscaleTask): Promise<boolean> {
   if (!isSettled(task)) return false
   const { id, version, updatedAt } = task
-  const values = [version, ...Object.values(ANEW), updatedAt, updatedAt, updatedAt, id]
-  const { numAffectedRows } = await queries.run(run, 'queue', values, () =>
-    db
-      .updateTable('delivery')
-      .set({
-        version,
-        ...ANEW,
-        owed_since: updatedAt,
-        due_at: updatedAt,
-        scheduled_at: updatedAt,
-      })
-      .where('task_id', '=', id),
-  )
+  // Hot path: text takes Kysely a third of the time that its builder does.
+  const { numAffectedRows } = await run(sql`
+    update delivery set version = ${version}, state = 'PENDING', attempts = 0, failures = 0, "lastStatusCode" = null,
+      "dueSince" = ${updatedAt}, "dueAt" = ${updatedAt}, "scheduledAt" = ${updatedAt} where "taskId" = ${id}`)
   return numAffectedRows !== 0n
 }
 
-/** Adds a URL to a task's outbox; `version` is the settled version to deliver, 0 while there is none. */
-export async function insertDelivery(
-  run: Run,
-  db: Kysely<Database>,
+/** A delivery without attempts. `version`: the settled version to deliver; 0 while the task has not settled. */
+export function toNewDelivery(
   { id: taskId, owner }: Pick<UpscaleTask, 'id' | 'owner'>,
   url: string,
-  position: number,
-  now: number,
-  version: number,
-): Promise<void> {
-  const row: DeliveryRow = {
+  { position, now, version }: { readonly position: number; readonly now: number; readonly version: number },
+): DeliveryRow {
+  const dueAt = version > 0 ? now : null
+  return {
     id: `${taskId}-${position}`,
-    task_id: taskId,
+    taskId,
     owner,
     url,
     host: new URL(url).host,
     version,
-    ...ANEW,
-    owed_since: version > 0 ? now : null,
-    due_at: version > 0 ? now : null,
-    leased_until: null,
-    scheduled_at: now,
-  }
-  await run(db.insertInto('delivery').values(row).compile())
-}
-
-function toDelivery(row: DeliveryRow): Delivery {
-  return {
-    id: row.id,
-    taskId: row.task_id,
-    owner: row.owner,
-    url: row.url,
-    version: row.version,
-    state: row.state,
-    attempts: row.attempts,
-    failures: row.failures,
-    dueSince: row.owed_since,
-    lastStatusCode: row.last_status_code,
-    dueAt: row.due_at,
-    leasedUntil: row.leased_until,
+    ...NO_ATTEMPTS,
+    dueSince: dueAt,
+    dueAt,
+    leasedUntil: null,
+    scheduledAt: now,
   }
 }

@@ -1,79 +1,68 @@
-import type { DeliveryState } from '../deliveries/outbox.ts'
-import type { FailedBy, TaskStatus } from '../tasks/task.ts'
+import type { Delivery } from '../deliveries/outbox.ts'
+import type { Failure } from '../tasks/failure.ts'
+import type { TaskEvent, TaskStatus, UpscaledImage, UpscaleTask } from '../tasks/task.ts'
 
-/** The tables as Kysely sees them. Instants are Unix milliseconds; `images`, `failure` and `history` are JSON texts. */
+/** The tables. Columns have the names of the fields that they hold; instants are Unix milliseconds. */
 export interface Database {
   task: TaskRow
-  idempotency_key: IdempotencyKeyRow
+  /** Which task an owner's idempotency key names. */
+  idempotencyKey: { claim: string; taskId: string; until: number }
   delivery: DeliveryRow
-  rate_limit: RateLimitRow
-  task_count: TaskCountRow
+  /** How many tasks have a status; on SQLite only, written by triggers. */
+  taskCount: { status: TaskStatus; count: number }
+  /** Counts of rate-limiter-flexible (on PostgreSQL), which fixes these names; and the row of the write probe. */
+  rate_limit: { key: string; points: number; expire: number | null }
 }
 
-/** How many tasks have a status; on SQLite only, written by triggers. */
-export interface TaskCountRow {
-  status: TaskStatus
-  count: number
-}
-
-/** A count of rate-limiter-flexible (on PostgreSQL); and the row that the write probe writes. */
-export interface RateLimitRow {
-  key: string
-  points: number
-  expire: number | null
-}
-
-/** What a caller's server is owed, and what became of it. */
-export interface DeliveryRow {
-  id: string
-  task_id: string
-  owner: string
-  url: string
-  host: string
-  version: number
-  state: DeliveryState
-  attempts: number
-  failures: number
-  owed_since: number | null
-  last_status_code: number | null
-  due_at: number | null
-  leased_until: number | null
-  /** When `due_at` and `leased_until` were written. */
-  scheduled_at: number
-}
-
-/** Which task an owner's idempotency key names. */
-export interface IdempotencyKeyRow {
-  claim: string
-  task_id: string
-  until: number
-}
-
-export interface TaskRow {
-  id: string
-  version: number
-  owner: string
-  status: TaskStatus
-  source_task_id: string
-  image_index: number
-  water_mark: string | null
+/** A task; what is not a plain value is JSON text. */
+export interface TaskRow extends Omit<UpscaleTask, 'images' | 'failure' | 'history'> {
   images: string | null
   failure: string | null
-  failed_by: FailedBy | null
-  upstream_task_id: string | null
-  callback_token_hash: string
-  picture_digest: string
-  images_expire_at: number | null
-  answer_by: number | null
-  created_at: number
-  updated_at: number
-  settled_at: number | null
-  deadline_at: number
-  due_at: number | null
-  /** When `due_at` was written. */
-  scheduled_at: number
-  polls: number
-  absences: number
-  absent_since: number | null
   history: string
+  /** When `dueAt` was written. */
+  scheduledAt: number
+}
+
+export interface DeliveryRow extends Delivery {
+  host: string
+  /** When `dueAt` and `leasedUntil` were written. */
+  scheduledAt: number
+}
+
+const toJson = (value: object | null) => value && JSON.stringify(value)
+
+export function toRow(task: UpscaleTask): TaskRow {
+  const { images, failure, history } = task
+  return {
+    ...task,
+    images: toJson(images),
+    failure: toJson(failure),
+    history: JSON.stringify(history),
+    scheduledAt: task.createdAt,
+  }
+}
+
+export function toTask({ scheduledAt: _, images, failure, history, ...task }: TaskRow): UpscaleTask {
+  return {
+    ...task,
+    images: images === null ? null : (JSON.parse(images) as UpscaledImage[]),
+    failure: failure === null ? null : (JSON.parse(failure) as Failure),
+    history: JSON.parse(history) as TaskEvent[],
+  }
+}
+
+/** The columns, with their values, in which two states of a task differ. */
+export function toChanges(previous: UpscaleTask, next: UpscaleTask): [column: string, value: unknown][] {
+  const changes: [string, unknown][] = []
+  for (const [field, value] of Object.entries(next) as [keyof UpscaleTask, unknown][])
+    if (value !== previous[field])
+      changes.push([field, typeof value === 'object' && value !== null ? JSON.stringify(value) : value])
+  // Every status change adds to the history.
+  if (next.dueAt !== previous.dueAt && next.dueAt !== null)
+    changes.push(['scheduledAt', next.history.at(-1)?.at ?? next.updatedAt])
+  return changes
+}
+
+export function toDelivery({ host: _, scheduledAt: __, ...delivery }: DeliveryRow): Delivery {
+  return delivery
 }

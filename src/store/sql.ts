@@ -1,51 +1,63 @@
-import type { Compilable, CompiledQuery, Expression, Kysely, QueryResult, SqlBool } from 'kysely'
+import { sql, type CompiledQuery, type Expression, type Kysely, type QueryResult, type SqlBool } from 'kysely'
+import type { Outbox } from '../deliveries/outbox.ts'
+import type { TaskStore } from '../tasks/ports.ts'
 import type { Database } from './schema.ts'
 
-/** Runs a statement. */
-export type Run = <Row>(query: CompiledQuery<Row>) => Promise<QueryResult<Row>>
+/** Tasks and deliveries in one database. */
+export interface Stores extends AsyncDisposable {
+  readonly store: TaskStore
+  readonly outbox: Outbox
+}
 
-/**
- * A database: Kysely builds the statements of both, and each runs them in its own way. (Kysely's own transactions cost more
- * than what is done in them on SQLite.)
- */
-export interface Sql {
-  /** Builds statements, and runs those that are seldom run. */
+/** A statement that Kysely can compile. */
+interface Statement<Row> {
+  compile(executor: Kysely<Database>): CompiledQuery<Row>
+}
+
+/** Runs a statement. */
+export type Run = <Row>(statement: Statement<Row>) => Promise<QueryResult<Row>>
+
+/** A database: Kysely builds the statements; each dialect runs them in its own way. */
+export interface Sql extends AsyncDisposable {
+  /** Builds statements, and runs none. */
   readonly db: Kysely<Database>
-  /** Runs a statement by itself. */
+  /** Runs one statement by itself. */
   readonly run: Run
   /**
    * Everything that `work` runs by its `run` is one transaction: it commits as a whole or not at all. If this rejects because
    * the commit was not confirmed, the transaction may have committed.
    */
   transact<T>(work: (run: Run) => Promise<T>): Promise<T>
+  /** Whether rows can be locked one by one. If not, a transaction holds the only write lock from its start. */
+  readonly locksRows: boolean
+  /** Whether `id` is one of these, as one value, so that lists of any length are one prepared statement. */
+  isOneOf(ids: readonly string[]): Expression<SqlBool>
   /** After the disk was full: rejects until a file can grow again. (A write that needs no new page could succeed before.) */
   readonly checkSpace?: () => Promise<void>
   /** Rejects once the open file is no longer the one at its path: a restart would lose the data. */
   readonly checkFile?: () => Promise<void>
-  /** Lists as one value of a statement, so that one statement serves lists of any length. */
-  readonly lists: {
-    toValue(list: readonly string[]): unknown
-    /** Whether `id` is in the list. */
-    haveId(list: readonly string[]): Expression<SqlBool>
-  }
 }
 
-/** Statements of the ways that are gone most, built and compiled once for each shape; what differs then are their values. */
-export class CompiledQueries {
-  readonly #kept = new Map<string, CompiledQuery>()
+/** Other transactions that lock one of these names wait until this one ends. */
+export async function lockNames({ locksRows }: Sql, run: Run, names: readonly string[]): Promise<void> {
+  if (!locksRows) return
+  // Always in the same order, so that no two transactions wait for one another.
+  for (const name of [...names].sort())
+    await run(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`)
+}
 
-  /** `values` stand in the order in which the statement names them, as `build` would have put them there. */
-  run<Row>(
-    run: Run,
-    shape: string,
-    values: readonly unknown[],
-    build: () => Compilable<Row>,
-  ): Promise<QueryResult<Row>> {
-    let query = this.#kept.get(shape) as CompiledQuery<Row> | undefined
-    if (query === undefined) {
-      query = build().compile()
-      this.#kept.set(shape, query)
-    }
-    return run({ ...query, parameters: values })
+/** How often a process looks for rows that another process scheduled before its clock was set back. */
+const CHECK_EVERY_MS = 60_000
+
+/**
+ * Makes a function that returns whether to check the schedule in the database: at the first call, after the clock of this
+ * process was set back, and once a minute.
+ */
+export function createScheduleCheck(): (now: number) => boolean {
+  let checkedAt = Infinity
+  return (now) => {
+    if (now >= checkedAt && now < checkedAt + CHECK_EVERY_MS) return false
+    checkedAt = now
+    return true
   }
 }

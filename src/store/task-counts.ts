@@ -10,29 +10,24 @@ const CACHE_MS = 15_000
 const FAILURE_PAUSE = 10
 
 /** SQLite: the counts that triggers keep. Needs the task table, too: without it there is nothing to count. */
-export async function readKeptCounts({ db }: Sql): Promise<TaskCounts> {
-  const rows = await db
-    .selectFrom('task_count')
+export async function readKeptCounts({ db, run }: Sql): Promise<TaskCounts> {
+  const counts = db
+    .selectFrom('taskCount')
     .select(['status', 'count'])
     .where(({ exists, selectFrom }) => exists(selectFrom('task').select('id')))
-    .execute()
-  return toCounts(rows)
+  return toCounts((await run(counts)).rows)
 }
 
 /**
  * PostgreSQL: counts the rows, because writers of one shared counter would wait for each other. One query at a time; the
  * counts of many tasks are kept for a while.
  */
-export function createCachedCounts({ db }: Sql): () => Promise<TaskCounts> {
+export function createCachedCounts({ db, run }: Sql): () => Promise<TaskCounts> {
   let counts: Promise<TaskCounts> | undefined
   let until = Infinity
   const count = async () => {
-    const rows = await db
-      .selectFrom('task')
-      .select(({ fn }) => ['status', fn.countAll().as('count')])
-      .groupBy('status')
-      .execute()
-    return toCounts(rows)
+    const counts = db.selectFrom('task').select(({ fn }) => ['status', fn.countAll().as('count')])
+    return toCounts((await run(counts.groupBy('status'))).rows)
   }
   return () => {
     const startedAt = performance.now()

@@ -16,7 +16,6 @@ export function createWriteProbe({ db, run, checkSpace, checkFile }: Sql): () =>
     .insertInto('rate_limit')
     .values(ROW)
     .onConflict((conflict) => conflict.column('key').doUpdateSet(ROW))
-    .compile()
   let running: Promise<unknown> | undefined
   let startedAt = -Infinity
   let ended = true

@@ -4,15 +4,14 @@ import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { constants, DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
-import type { Kysely } from 'kysely'
-import type { Database } from '../../src/store/schema.ts'
+import type { Sql } from '../../src/store/sql.ts'
 import { createSqlite } from '../../src/store/sqlite/dialect.ts'
 
 let folder: string
 let reader: DatabaseSync
 let sync: () => Promise<void>
 let writer: DatabaseSync
-let db: Kysely<Database & { mark: { id: number } }>
+let sqlite: Sql
 
 beforeEach(async () => {
   sync = () => Promise.resolve()
@@ -21,16 +20,16 @@ beforeEach(async () => {
   writer = new DatabaseSync(file)
   writer.exec('PRAGMA journal_mode = WAL; CREATE TABLE mark (id INTEGER PRIMARY KEY)')
   reader = new DatabaseSync(file)
-  db = openDb(0)
+  sqlite = openSqlite(0)
 })
 
-const openDb = (lockTimeoutMs: number) =>
-  createSqlite(writer, reader, { sync: () => sync(), lockTimeoutMs }).db.$extendTables<{
-    mark: { id: number }
-  }>()
+const openSqlite = (lockTimeoutMs: number) =>
+  createSqlite(writer, reader, { sync: () => sync(), lockTimeoutMs })
+const build = () => sqlite.db.$extendTables<{ mark: { id: number } }>()
+const read = async () => (await sqlite.run(build().selectFrom('mark').selectAll())).rows
 
 afterEach(async () => {
-  await db.destroy()
+  await sqlite[Symbol.asyncDispose]()
   await rm(folder, { recursive: true })
 })
 
@@ -42,11 +41,11 @@ const committed = () =>
     .map(({ id }) => id)
 
 const mark = (...ids: number[]) =>
-  db.transaction().execute(async (trx) => {
-    for (const id of ids) await trx.insertInto('mark').values({ id }).execute()
+  sqlite.transact(async (run) => {
+    for (const id of ids) await run(build().insertInto('mark').values({ id }))
   })
 
-test('what comes together is on the disk together, and nobody is told before', async () => {
+test('transactions that arrive together are committed together, and none is answered before', async () => {
   const seen: unknown[] = []
   await Promise.all(
     [1, 2, 3].map(async (id) => {
@@ -61,7 +60,7 @@ test('what comes together is on the disk together, and nobody is told before', a
   ])
 })
 
-test('a transaction that fails takes back what it did, and nothing of the others', async () => {
+test('a transaction that fails rolls back its own changes only', async () => {
   const ends = await Promise.allSettled([mark(1), mark(2, 1), mark(3), mark(3), mark(4)])
   expect(ends.map(({ status }) => status)).toEqual([
     'fulfilled',
@@ -73,17 +72,17 @@ test('a transaction that fails takes back what it did, and nothing of the others
   expect(committed()).toEqual([1, 3, 4])
 })
 
-test('a transaction sees what it has written, others outside see it when it is committed', async () => {
-  const seen = await db.transaction().execute(async (trx) => {
-    await trx.insertInto('mark').values({ id: 1 }).execute()
-    return [await trx.selectFrom('mark').selectAll().execute(), committed()]
+test('a transaction sees its own changes; others see them once they are committed', async () => {
+  const seen = await sqlite.transact(async (run) => {
+    await run(build().insertInto('mark').values({ id: 1 }))
+    return [(await run(build().selectFrom('mark').selectAll())).rows, committed()]
   })
   expect(seen).toEqual([[{ id: 1 }], []])
-  expect(await db.selectFrom('mark').selectAll().execute()).toEqual([{ id: 1 }])
+  expect(await read()).toEqual([{ id: 1 }])
 })
 
-test('transactions wait for the lock of another process without blocking the event loop, and each for its own time', async () => {
-  db = openDb(600_000)
+test('transactions wait for the lock of another process without blocking the event loop, each for its own timeout', async () => {
+  sqlite = openSqlite(600_000)
   const blocker = new DatabaseSync(join(folder, 'test.db'))
   blocker.exec('BEGIN IMMEDIATE')
   let begun = 0
@@ -93,14 +92,14 @@ test('transactions wait for the lock of another process without blocking the eve
   })
   const writing = mark(1)
   while (begun < 3) await nextTurn()
-  expect(await db.selectFrom('mark').selectAll().execute()).toEqual([])
+  expect(await read()).toEqual([])
   blocker.exec('INSERT INTO mark VALUES (9); COMMIT')
   blocker.close()
   await writing
   expect(committed()).toEqual([1, 9])
 })
 
-test('a lock that is held for too long is an error that says what holds up whom', async () => {
+test('a lock that is held for too long is an error with the reason and the remedy', async () => {
   const blocker = new DatabaseSync(join(folder, 'test.db'))
   blocker.exec('BEGIN IMMEDIATE')
   await expect(mark(1)).rejects.toThrow(
@@ -112,7 +111,7 @@ test('a lock that is held for too long is an error that says what holds up whom'
   expect(committed()).toEqual([2])
 })
 
-test('a rollback that fails rejects the transactions and no more; the next one goes on', async () => {
+test('a rollback that fails rejects its transactions and is no uncaught exception; the next transaction commits', async () => {
   writer.setAuthorizer((action, operation) =>
     action === constants.SQLITE_TRANSACTION && operation !== 'BEGIN'
       ? constants.SQLITE_DENY
@@ -125,7 +124,7 @@ test('a rollback that fails rejects the transactions and no more; the next one g
   expect(committed()).toEqual([3])
 })
 
-test('when the whole group is lost, everyone in it and waiting for it is told so', async () => {
+test('when a group is rolled back, every transaction in it and waiting for it rejects', async () => {
   const blocker = new DatabaseSync(join(folder, 'test.db'))
   blocker.exec('BEGIN IMMEDIATE')
   const ends = await Promise.allSettled([mark(1), mark(2)])
@@ -136,16 +135,13 @@ test('when the whole group is lost, everyone in it and waiting for it is told so
   expect(committed()).toEqual([3])
 })
 
-test('when SQLite gives up half way, those whose turn was over are told so too', async () => {
+test('when SQLite rolls back a group half way, its finished transactions reject, too', async () => {
   const first = mark(1)
   // As SQLite does by itself when the disk is full.
-  const second = db.transaction().execute(async (trx) => {
-    await trx
-      .insertInto('mark')
-      .values({ id: 2 })
-      .onConflict((conflict) => conflict.doNothing())
-      .execute()
-    await trx.insertInto('mark').orRollback().values({ id: 2 }).execute()
+  const second = sqlite.transact(async (run) => {
+    const insert = build().insertInto('mark').values({ id: 2 })
+    await run(insert.onConflict((conflict) => conflict.doNothing()))
+    await run(insert.orRollback())
   })
   const ends = await Promise.allSettled([first, second, mark(3)])
   expect(ends.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
@@ -153,7 +149,7 @@ test('when SQLite gives up half way, those whose turn was over are told so too',
   expect(committed()).toEqual([4])
 })
 
-test('nobody is told before the disk has it, those who come meanwhile are committed together after it, and then it is asked once', async () => {
+test('no transaction is answered before the sync; those that arrive meanwhile share the next commit and sync', async () => {
   const asked: PromiseWithResolvers<void>[] = []
   sync = () => {
     const disk = Promise.withResolvers<void>()
@@ -176,7 +172,7 @@ test('nobody is told before the disk has it, those who come meanwhile are commit
   expect([told, asked.length]).toEqual([[1, 2, 3], 2])
 })
 
-test('when the disk does not take it, everyone in the group is told so, and the next one is asked for anew', async () => {
+test('when a sync fails, every transaction of its group rejects, and the next group syncs again', async () => {
   sync = () => Promise.reject(new Error('the disk is gone'))
   const ends = await Promise.allSettled([mark(1), mark(2)])
   expect(ends.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
@@ -184,7 +180,7 @@ test('when the disk does not take it, everyone in the group is told so, and the 
   await expect(mark(3)).resolves.toBeUndefined()
 })
 
-test('once the disk has refused, the log is brought into the database before anybody is told of success', async () => {
+test('after a failed sync, the log is checkpointed before a transaction is answered', async () => {
   sync = () => Promise.reject(new Error('the disk is gone'))
   await expect(mark(1)).rejects.toThrow('the disk is gone')
   sync = () => Promise.resolve()
@@ -197,8 +193,8 @@ test('once the disk has refused, the log is brought into the database before any
   expect((await stat(join(folder, 'test.db-wal'))).size).toBe(0)
 })
 
-test('what has changed nothing does not wait for the disk', async () => {
+test('a transaction without changes does not wait for a sync', async () => {
   sync = () => Promise.reject(new Error('the disk was asked'))
-  await db.deleteFrom('mark').where('id', '=', 1).execute()
+  await sqlite.run(build().deleteFrom('mark').where('id', '=', 1))
   await expect(mark(2)).rejects.toThrow('the disk was asked')
 })

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { Kysely, SqliteAdapter, DummyDriver, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
-import { toListQuery } from '../../src/store/list-query.ts'
+import { toListQuery } from '../../src/store/tasks.ts'
 import type { Database } from '../../src/store/schema.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { newTask } from '../support/new-task.ts'
@@ -44,20 +44,6 @@ test('a database is opened under a name that only points to it', async () => {
   expect(await stores.store.insert(newTask(), {})).toEqual({ inserted: true })
 })
 
-test('a database of the first release is migrated, and its tasks are counted', async () => {
-  await using dir = await openTempDir()
-  const file = `${dir.path}/tasks.db`
-  {
-    using old = new DatabaseSync(file)
-    old.exec(await readFile('test/support/first-release.sql', 'utf8'))
-  }
-  await using stores = await openSqlite(file, createLocalHints())
-  const { store } = stores
-  expect(await store.countByStatus()).toEqual({ PROCESSING: 1, FAILED: 2 })
-  expect(await store.removeSettled(3, 10)).toBe(1)
-  expect(await store.countByStatus()).toEqual({ PROCESSING: 1, FAILED: 1 })
-})
-
 describe('with 300,000 tasks', () => {
   const builder = new Kysely<Database>({
     dialect: {
@@ -92,10 +78,10 @@ describe('with 300,000 tasks', () => {
 
     const after = { createdAt: 1_000, id: 'one-5' }
     for (const [query, index] of [
-      [{ status: null, after: null }, 'task_by_owner (owner=?)'],
-      [{ status: null, after }, 'task_by_owner (owner=? AND (created_at,id)<(?,?))'],
-      [{ status: 'FAILED', after: null }, 'task_by_owner_status (owner=? AND status=?)'],
-      [{ status: 'FAILED', after }, 'task_by_owner_status (owner=? AND status=? AND (created_at,id)<(?,?))'],
+      [{ status: null, after: null }, 'taskByOwner (owner=?)'],
+      [{ status: null, after }, 'taskByOwner (owner=? AND (createdAt,id)<(?,?))'],
+      [{ status: 'FAILED', after: null }, 'taskByOwnerStatus (owner=? AND status=?)'],
+      [{ status: 'FAILED', after }, 'taskByOwnerStatus (owner=? AND status=? AND (createdAt,id)<(?,?))'],
     ] as const) {
       const { sql, parameters } = toListQuery(builder, { owner: 'owner', limit: 21, ...query }).compile()
       const plan = sqlite.prepare(`explain query plan ${sql}`).all(...(parameters as string[]))
@@ -116,7 +102,7 @@ test.each([
     other.exec(`CREATE TABLE theirs (id INTEGER); ${lock}`)
     const opening = openSqlite(`${dir.path}/tasks.db`, createLocalHints(), { lockTimeoutMs: 600_000 })
     // Its first file: what follows is tried in the same turn.
-    while (!existsSync(`${dir.path}/tasks.db-open`)) await nextTurn()
+    while (!existsSync(`${dir.path}/tasks.db-lock`)) await nextTurn()
     other.exec('COMMIT')
     other.close()
     await using stores = await opening

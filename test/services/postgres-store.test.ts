@@ -2,9 +2,9 @@ import { describe, expect, test } from '@jest/globals'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import pg from 'pg'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
-import { toListQuery } from '../../src/store/list-query.ts'
+import { toListQuery } from '../../src/store/tasks.ts'
 import type { Database } from '../../src/store/schema.ts'
-import type { Stores } from '../../src/store/stores.ts'
+import type { Stores } from '../../src/store/sql.ts'
 import { newTask } from '../support/new-task.ts'
 import { describeOutbox } from '../contract/outbox.ts'
 import { describeTaskStore } from '../contract/task-store.ts'
@@ -28,7 +28,7 @@ async function multiply(
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   const { rows } = await client.query<{ name: string }>(
-    `SELECT column_name AS name FROM information_schema.columns
+    `SELECT quote_ident(column_name) AS name FROM information_schema.columns
      WHERE table_schema = current_schema() AND table_name = $1`,
     [table],
   )
@@ -114,10 +114,10 @@ test('with 100,000 tasks a page of a list reads its own rows, wherever it begins
   await using db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
   const after = { createdAt: 1_000, id: 'one-5' }
   for (const [query, index] of [
-    [{ status: null, after: null }, 'task_by_owner'],
-    [{ status: null, after }, 'task_by_owner'],
-    [{ status: 'FAILED', after: null }, 'task_by_owner_status'],
-    [{ status: 'FAILED', after }, 'task_by_owner_status'],
+    [{ status: null, after: null }, 'taskByOwner'],
+    [{ status: null, after }, 'taskByOwner'],
+    [{ status: 'FAILED', after: null }, 'taskByOwnerStatus'],
+    [{ status: 'FAILED', after }, 'taskByOwnerStatus'],
   ] as const) {
     const rows = await toListQuery(db, { owner: 'owner', limit: 21, ...query }).explain<{
       'QUERY PLAN': [{ Plan: PlanStep }]

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import { UpscaleImageDocument } from '../generated/operations.ts'
-import { openPool } from '../../src/store/postgres.ts'
+import { openPool } from '../../src/store/postgres-pool.ts'
 import { createPostgresLimiter, createRedisLimiter, type CreateLimiter } from '../../src/replicas/limiters.ts'
 import { createSharedPollBudget } from '../../src/replicas/poll-budget.ts'
 import { createRateLimits } from '../../src/replicas/rate-limits.ts'

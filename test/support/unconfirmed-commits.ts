@@ -1,14 +1,13 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo } from 'node:net'
 import { DatabaseSync } from 'node:sqlite'
-import { WRITE_LOCKED } from '../../src/store/locking.ts'
 import { openPostgres } from '../../src/store/postgres.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { createSqlite } from '../../src/store/sqlite/dialect.ts'
 import { SqlOutbox } from '../../src/store/outbox.ts'
 import { SqlTaskStore } from '../../src/store/tasks.ts'
 import { readKeptCounts } from '../../src/store/task-counts.ts'
-import type { Stores } from '../../src/store/stores.ts'
+import type { Stores } from '../../src/store/sql.ts'
 import type { TaskHints } from '../../src/tasks/ports.ts'
 import type { TestDatabase } from './database.ts'
 
@@ -48,9 +47,9 @@ async function openOnRefusingDisk(
   }
   const sql = createSqlite(new DatabaseSync(file), new DatabaseSync(file), { sync, lockTimeoutMs: 5_000 })
   return {
-    store: new SqlTaskStore(sql, hints, WRITE_LOCKED, () => readKeptCounts(sql)),
-    outbox: new SqlOutbox(sql, WRITE_LOCKED),
-    [Symbol.asyncDispose]: () => sql.db.destroy(),
+    store: new SqlTaskStore(sql, hints, () => readKeptCounts(sql)),
+    outbox: new SqlOutbox(sql),
+    [Symbol.asyncDispose]: () => sql[Symbol.asyncDispose](),
   }
 }
 

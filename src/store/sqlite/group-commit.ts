@@ -1,6 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
-import { DatabaseLockedError, isBusy, RETRY_MS } from './busy.ts'
+import { DatabaseLockedError, isBusy, RETRY_MS } from './locks.ts'
 
 export interface GroupCommitOptions {
   /** Resolves when everything that was committed before is on the disk. */

@@ -1,40 +1,40 @@
-import { mkdir, open as openFile, realpath, stat, type FileHandle } from 'node:fs/promises'
+import { open as openFile, realpath, stat, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { sql } from 'kysely'
 import type { TaskHints } from '../../tasks/ports.ts'
-import { WRITE_LOCKED } from '../locking.ts'
-import { lockFile } from './lock-file.ts'
 import { migrate } from '../migrations.ts'
-import type { Sql } from '../sql.ts'
-import { retryBusy } from './busy.ts'
-import { createSqlite } from './dialect.ts'
-import type { Stores } from '../stores.ts'
 import { SqlOutbox } from '../outbox.ts'
-import { SqlTaskStore } from '../tasks.ts'
+import type { Sql, Stores } from '../sql.ts'
 import { readKeptCounts } from '../task-counts.ts'
+import { SqlTaskStore } from '../tasks.ts'
+import { createSqlite, openMigrations } from './dialect.ts'
+import { lockFile, retryBusy } from './locks.ts'
 
 /** How long a transaction waits for another process's lock. */
 const LOCK_TIMEOUT_MS = 5_000
-
-/** For each connection: the pages of the indexes that a busy service goes through. SQLite's own 2 MiB hold 20,000 tasks' worth. */
+/** A process that is just ending still serves the file. */
+const END_MS = 500
+/** For each connection: the pages of the indexes that a busy service uses. SQLite's own 2 MiB hold 20,000 tasks' worth. */
 const CACHE_KIB = 16_384
 
 export interface SqliteOptions {
   /** How long a transaction, and each step of opening, waits for another process's lock; default 5 s. */
   readonly lockTimeoutMs?: number
+  /** Keeps other processes from opening the file until this one disposes; default false. */
+  readonly exclusive?: boolean
 }
 
-/** Opens (and creates, and migrates) one SQLite file; its folder is made when missing. */
+/**
+ * Opens (and creates, and migrates) one SQLite file; its folder is made when missing.
+ * @throws DatabaseInUseError when another process serves the file.
+ */
 export async function openSqlite(
   file: string,
   hints: TaskHints,
-  { lockTimeoutMs = LOCK_TIMEOUT_MS }: SqliteOptions = {},
+  { lockTimeoutMs = LOCK_TIMEOUT_MS, exclusive = false }: SqliteOptions = {},
 ): Promise<Stores> {
-  await mkdir(dirname(file), { recursive: true })
   await using opened = new AsyncDisposableStack()
-  // Switching to WAL and migrating do not queue as statements do: one process at a time.
-  using _turn = await lockFile(`${file}-open`, 2 * lockTimeoutMs)
+  const lock = opened.use(await lockFile(file, exclusive ? END_MS : 2 * lockTimeoutMs))
   const writer = open(opened, file)
   await switchToWal(writer, lockTimeoutMs)
   const reader = open(opened, file)
@@ -42,22 +42,25 @@ export async function openSqlite(
   writer.exec('PRAGMA synchronous = NORMAL')
   for (const each of [writer, reader]) each.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
   const log = opened.use(await openLog(file, reader, lockTimeoutMs))
+  const dialect = { id: 'text', keepsCounts: true }
+  await retryBusy(() => migrate(openMigrations(writer), dialect), lockTimeoutMs)
+  await log.datasync()
   const sqlite: Sql = {
     ...createSqlite(writer, reader, { sync: () => log.datasync(), lockTimeoutMs }),
     checkFile: await createFileCheck(file),
   }
   // The connections first: a commit would fail without its log.
-  opened.defer(() => sqlite.db.destroy())
-  await migrate(sqlite.db, { id: sql`text`, keepsCounts: true })
+  opened.use(sqlite)
+  if (!exclusive) lock[Symbol.dispose]()
   const rest = opened.move()
   return {
-    store: new SqlTaskStore(sqlite, hints, WRITE_LOCKED, () => readKeptCounts(sqlite)),
-    outbox: new SqlOutbox(sqlite, WRITE_LOCKED),
+    store: new SqlTaskStore(sqlite, hints, () => readKeptCounts(sqlite)),
+    outbox: new SqlOutbox(sqlite),
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
 }
 
-/** A connection without a busy time-out, which would block the event loop: BUSY is retried instead. */
+/** A connection without a busy timeout, which would block the event loop: BUSY is retried instead. */
 function open(opened: AsyncDisposableStack, file: string): DatabaseSync {
   return opened.adopt(new DatabaseSync(file, { timeout: 0 }), (db) => {
     if (db.isOpen) db.close()
