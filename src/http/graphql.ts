@@ -20,8 +20,8 @@ import { requestError, toHttpStatus, toPublicError, withCode } from '../graphql/
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Outbound } from '../net/outbound.ts'
 import type { Log } from '../tasks/ports.ts'
-import type { Door } from './authorize.ts'
 import { PAGE_POLICY, renderPage } from './graphiql-page.ts'
+import type { HttpAuthorization } from './http-authorization.ts'
 import type { HttpStreams } from './http-streams.ts'
 import { createSubscriptionCallbacks, type SubscriptionCallbacks } from './router-callbacks.ts'
 
@@ -31,7 +31,7 @@ export interface GraphqlRoute {
   readonly log: Log
   readonly graphiql: boolean
   readonly createContext: CreateContext
-  readonly door: Door
+  readonly authorization: HttpAuthorization
   readonly streams: HttpStreams
   /** Where routers take the events of subscriptions; none: nowhere. */
   readonly subscriptionCallbackUrls: readonly string[]
@@ -48,7 +48,7 @@ export async function addGraphqlRoute(
     log,
     graphiql,
     createContext,
-    door,
+    authorization,
     streams,
     subscriptionCallbackUrls,
     routers,
@@ -66,7 +66,7 @@ export async function addGraphqlRoute(
     nodeEnv: 'production',
     formatError: (_formatted, error) => formatError(error, log),
     plugins: [
-      usePrepare(prepare, callbacks, door, log),
+      usePrepare(prepare, callbacks, authorization, log),
       callbacks.plugin,
       ApolloServerPluginLandingPageDisabled(),
       ApolloServerPluginCacheControlDisabled(),
@@ -77,7 +77,7 @@ export async function addGraphqlRoute(
   await apollo.start()
   const handle = fastifyApolloHandler(apollo, {
     context(request) {
-      const identity = door.identity(request)
+      const identity = authorization.identity(request)
       const { owner, operator } = identity
       const stream = streams.transport(identity)
       return Promise.resolve(createContext({ owner, operator, stream }, request.id))
@@ -85,12 +85,12 @@ export async function addGraphqlRoute(
   })
   let page: Promise<Buffer> | undefined
   // A router that posts events back may bring no token of its own: then the operation must bring one.
-  const enter = subscriptionCallbackUrls.length > 0 ? door.enterAsGuest : door.enter
+  const enter = subscriptionCallbackUrls.length > 0 ? authorization.allowGuests : authorization.requireToken
   app.post('/graphql', { onRequest: enter }, handle)
   // The page is for everyone: what it then asks is not.
   const wantsPage = ({ headers }: FastifyRequest) => graphiql && headers.accept?.includes('text/html')
   const identifyUnlessPage = (request: FastifyRequest, reply: FastifyReply) =>
-    wantsPage(request) ? Promise.resolve(undefined) : door.enter(request, reply)
+    wantsPage(request) ? Promise.resolve(undefined) : authorization.requireToken(request, reply)
   app.get('/graphql', { onRequest: identifyUnlessPage }, function (request, reply) {
     if (!wantsPage(request)) return handle.call(this, request, reply)
     // One shared buffer: the page has megabytes, and a string would be encoded again for each answer.
@@ -111,7 +111,7 @@ const REFUSED = parse('{ __typename }')
 function usePrepare(
   prepare: Prepare,
   callbacks: SubscriptionCallbacks,
-  door: Door,
+  authorization: HttpAuthorization,
   log: Log,
 ): ApolloServerPlugin<OperationContext> {
   return {
@@ -142,7 +142,8 @@ function usePrepare(
         responseForOperation({ contextValue: { correlationId, owner } }) {
           const [refusal] = refusals
           if (refusal === undefined) return Promise.resolve(null)
-          if (owner === null && refusal.extensions.code === 'UNAUTHENTICATED') door.reportGuest(correlationId)
+          if (owner === null && refusal.extensions.code === 'UNAUTHENTICATED')
+            authorization.reportGuest(correlationId)
           const errors = refusals.map((error) => toPublicError(error, correlationId, log))
           return Promise.resolve({
             http: { status: toHttpStatus(refusal) ?? 400, headers: new HeaderMap() },

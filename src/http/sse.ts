@@ -6,8 +6,8 @@ import type { CreateContext, StreamTransport } from '../graphql/context.ts'
 import { toPublicError } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
-import type { Identity } from './authenticate.ts'
-import type { Door } from './authorize.ts'
+import type { Identity } from './authorize.ts'
+import type { HttpAuthorization } from './http-authorization.ts'
 import { sendError } from './http-errors.ts'
 import type { HttpStreams } from './http-streams.ts'
 
@@ -18,7 +18,7 @@ export interface StreamRoute {
   readonly schema: GraphQLSchema
   readonly prepare: Prepare
   readonly createContext: CreateContext
-  readonly door: Door
+  readonly authorization: HttpAuthorization
   readonly streams: HttpStreams
   readonly log: Log
 }
@@ -29,7 +29,7 @@ export interface StreamRoute {
  * last one as `Last-Event-ID` when it connects again, goes on where it was.
  */
 export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
-  const { door, log } = route
+  const { authorization, log } = route
   const handle = createEventStreamHandler(route)
   const answer = async (request: FastifyRequest, reply: FastifyReply) => {
     // Names of media types are case-insensitive; the library compares them as they are.
@@ -38,7 +38,7 @@ export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
     // Parsed by Fastify, whom no page of another origin can have sent JSON without asking (CORS).
     if (request.method === 'POST' && typeof request.body !== 'object')
       return sendError(request, reply, 415, 'The body must be application/json.', log)
-    const stream = new EventStream(door.identity(request), route.streams, request, reply)
+    const stream = new EventStream(authorization.identity(request), route.streams, request, reply)
     const [body, { status }] = await handle({
       method: request.method,
       url: request.url,
@@ -49,7 +49,7 @@ export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
       raw: request,
       context: stream,
     })
-    if (stream.refused) return door.refuse(request, reply)
+    if (stream.refused) return authorization.refuseGuest(request, reply)
     if (status !== 200 || body === null || typeof body === 'string')
       return sendError(request, reply, status, toMessage(body), log)
     stream.endWithConnection(body)
@@ -62,8 +62,8 @@ export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
         .send(Readable.from(stream.toFrames(body), { objectMode: false, highWaterMark: 1 }))
     )
   }
-  app.get(PATH, { onRequest: door.enterAsGuest }, answer)
-  app.post(PATH, { onRequest: door.enterAsGuest }, answer)
+  app.get(PATH, { onRequest: authorization.allowGuests }, answer)
+  app.post(PATH, { onRequest: authorization.allowGuests }, answer)
 }
 
 function createEventStreamHandler({ schema, prepare, createContext, log }: StreamRoute) {
