@@ -3,12 +3,12 @@ import type { Core } from './core.ts'
 import { createContextFactory } from './graphql/context.ts'
 import { createPrepare } from './graphql/prepare.ts'
 import { createSchema } from './graphql/schema.ts'
-import { createAuthenticate } from './http/authenticate.ts'
 import { createAuthRefusals } from './http/auth-refusals.ts'
-import { createDoor } from './http/authorize.ts'
+import { createAuthorize } from './http/authorize.ts'
 import { addCallbackRoute } from './http/callback.ts'
 import { addGraphqlRoute } from './http/graphql.ts'
 import { addHealthRoutes, addMetricsRoute } from './http/health.ts'
+import { HttpAuthorization } from './http/http-authorization.ts'
 import { createHttpStreams, type HttpStreams } from './http/http-streams.ts'
 import { openGraphqlSocket, type GraphqlSockets } from './http/socket.ts'
 import { addStreamRoute } from './http/sse.ts'
@@ -75,7 +75,7 @@ async function serveGraphql(options: ServeOptions): Promise<Transports> {
     refusals,
   })
   const fetchKeys = createFetch(connect().open())
-  const authenticate = createAuthenticate(settings.auth, { log, refusals, fetchKeys })
+  const authorize = createAuthorize(settings.auth, { watchTokens, refusals, log, fetchKeys })
   const schema = await createSchema(log)
   const graphql = {
     schema,
@@ -90,7 +90,8 @@ async function serveGraphql(options: ServeOptions): Promise<Transports> {
     }),
   }
   const streams = createHttpStreams(settings.socketOperationLimit)
-  const http = { ...graphql, streams, door: createDoor({ authenticate, refusals, log, isDraining }) }
+  const authorization = new HttpAuthorization({ authorize, refusals, log, isDraining })
+  const http = { ...graphql, streams, authorization }
   const apollo = await addGraphqlRoute(app, {
     ...http,
     graphiql: settings.graphiql,
@@ -100,7 +101,7 @@ async function serveGraphql(options: ServeOptions): Promise<Transports> {
   addStreamRoute(app, http)
   const { ownerSocketLimit, socketOperationLimit, guestSocketLimit, guestSockets } = settings
   const limits = { ownerSocketLimit, socketOperationLimit, guestSocketLimit }
-  const session = { authenticate, watchTokens, guestSockets, access, clock }
+  const session = { authorize, guestSockets, access, clock }
   const sockets = openGraphqlSocket(app.server, { ...graphql, ...session, ...limits })
   return {
     sockets,

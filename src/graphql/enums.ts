@@ -1,10 +1,10 @@
-/** The GraphQL enums; their values are the core's own. */
+/** The GraphQL enums, with the values of the core. */
 import { registerEnumType } from 'type-graphql'
 import { DELIVERY_STATES } from '../deliveries/outbox.ts'
 import { CATALOGUE, UPSCALE_ERROR_CODES } from '../tasks/failure.ts'
 import { TASK_EVENT_SOURCES, TASK_STATUSES } from '../tasks/task.ts'
 
-/** Enum objects for TypeGraphQL: name and value are the same. */
+/** An enum object, as TypeGraphQL needs it. */
 function toEnum<T extends string>(names: readonly T[]): { readonly [K in T]: K } {
   return Object.fromEntries(names.map((name) => [name, name])) as { [K in T]: K }
 }
@@ -14,17 +14,17 @@ registerEnumType(UpscaleTaskStatus, {
   name: 'UpscaleTaskStatus',
   description: 'The status of a task. SUCCEEDED is final; FAILED is final unless a late result arrives.',
   valuesConfig: {
-    SUBMITTED: { description: 'Stored; it is not known yet whether the upscale service has accepted it.' },
-    PROCESSING: { description: 'Accepted by the upscale service, which is at work.' },
-    SUCCEEDED: { description: 'Done: `images` holds the result.' },
-    FAILED: { description: 'Failed: `problem` holds the reason.' },
+    SUBMITTED: { description: 'Stored. Whether the upscale service has accepted it is unknown.' },
+    PROCESSING: { description: 'Accepted by the upscale service, which is working on it.' },
+    SUCCEEDED: { description: 'Done: `images` has the result.' },
+    FAILED: { description: 'Failed: `problem` has the reason.' },
   },
 })
 
 export const UpscaleErrorCodeEnum = toEnum(UPSCALE_ERROR_CODES)
 registerEnumType(UpscaleErrorCodeEnum, {
   name: 'UpscaleErrorCode',
-  description: 'Why an upscale failed. The typed GraphQL errors have the same codes in `extensions.code`.',
+  description: 'Why an upscale failed. Typed GraphQL errors have the same codes in `extensions.code`.',
   valuesConfig: Object.fromEntries(
     UPSCALE_ERROR_CODES.map((code) => [code, { description: CATALOGUE[code].description }]),
   ),
@@ -35,7 +35,7 @@ registerEnumType(UpscaleTaskEventSource, {
   name: 'UpscaleTaskEventSource',
   description: 'The source of a status change.',
   valuesConfig: {
-    SUBMIT: { description: 'The answer to the submit, or its absence.' },
+    SUBMIT: { description: 'The response to the submit, or its absence.' },
     CALLBACK: { description: "The upscale service's callback." },
     POLL: { description: 'A poll of the upscale service by the gateway.' },
     DEADLINE: { description: 'The deadline passed.' },
@@ -47,11 +47,11 @@ registerEnumType(CallbackDeliveryState, {
   name: 'CallbackDeliveryState',
   description: 'The state of a delivery.',
   valuesConfig: {
-    PENDING: { description: 'The task has not settled, or the receiver has not answered 2xx yet.' },
-    DELIVERED: { description: 'The receiver answered 2xx.' },
+    PENDING: { description: 'The task has not settled, or the receiver has not responded with 2xx.' },
+    DELIVERED: { description: 'The receiver responded with 2xx.' },
     GAVE_UP: {
       description:
-        'The receiver answered 410, or did not answer 2xx within CALLBACK_RETRY_FOR_S (a day by default).',
+        'The receiver responded with 410, or not with 2xx within CALLBACK_RETRY_FOR_S (a day by default).',
     },
   },
 })
@@ -61,7 +61,7 @@ registerEnumType(UpscaleServiceMode, {
   name: 'UpscaleServiceMode',
   description: 'Which upscale service the gateway uses.',
   valuesConfig: {
-    LIVE: { description: 'The real upscale service: every new task costs credits.' },
-    SANDBOX: { description: 'The built-in sandbox: no task costs credits.' },
+    LIVE: { description: 'The real upscale service: each new task costs credits.' },
+    SANDBOX: { description: 'The built-in sandbox: tasks cost nothing.' },
   },
 })

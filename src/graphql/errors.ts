@@ -1,8 +1,8 @@
-import { GraphQLError, isValueNode, Kind, type GraphQLFormattedError } from 'graphql'
+import { GraphQLError, isValueNode, type ASTNode, type GraphQLFormattedError } from 'graphql'
 import type { Problem, UpscaleErrorCode } from '../tasks/failure.ts'
 import type { Log } from '../tasks/ports.ts'
 
-/** Codes of faults that lie in the request or in us: always GraphQL errors, never a `problem`. */
+/** Codes of request errors and internal errors. They are always GraphQL errors, never a `problem`. */
 export type RequestErrorCode =
   | 'BAD_USER_INPUT'
   | 'BAD_REQUEST'
@@ -21,7 +21,7 @@ export type RequestErrorCode =
   | 'OPERATION_RESOLUTION_FAILURE'
   | 'INTERNAL_SERVER_ERROR'
 
-/** `extensions` of every error, flat: the same keys as the fields of `UpscaleProblem`. */
+/** `extensions` of every error, with the keys of `UpscaleProblem`. */
 export interface ErrorExtensions {
   readonly code: UpscaleErrorCode | RequestErrorCode
   readonly retryable: boolean
@@ -33,7 +33,7 @@ export interface ErrorExtensions {
   readonly field?: string
 }
 
-/** All keys of `extensions`: what a router has to let through. */
+/** All keys of `extensions`. A router has to forward them. */
 export const ERROR_EXTENSION_KEYS = [
   'code',
   'retryable',
@@ -44,12 +44,11 @@ export const ERROR_EXTENSION_KEYS = [
   'field',
 ] as const satisfies readonly (keyof ErrorExtensions)[]
 
-/** The typed GraphQL error of a task failure. */
 export function toProblemError({ message, ...extensions }: Problem): GraphQLError {
   return new GraphQLError(message, { extensions: { ...extensions } })
 }
 
-/** A fault of the request; the transport adds the keys that all errors share. */
+/** An error in the request. `toPublicError` adds the keys that all errors have. */
 export function requestError(
   code: RequestErrorCode,
   message: string,
@@ -58,77 +57,62 @@ export function requestError(
   return new GraphQLError(message, { extensions: { ...extensions, code } })
 }
 
-export function badUserInput(field: string, message: string): GraphQLError {
-  return requestError('BAD_USER_INPUT', message, { field })
+/** `field`: the argument or input field at fault. `nodes`: its place in the document. */
+export function badUserInput(field: string, message: string, nodes?: ASTNode): GraphQLError {
+  const extensions = { code: 'BAD_USER_INPUT', field: truncate(field, MAX_FIELD_LENGTH) }
+  return new GraphQLError(message, { nodes: nodes ?? null, extensions })
 }
 
-/** The task is unknown or someone else's: the two cannot be told apart. */
+/** Does not disclose whether a task of another owner has this id. */
 export function taskNotFound(taskId: string): GraphQLError {
   return requestError('TASK_NOT_FOUND', 'No task of yours has this id.', { taskId })
 }
 
-/** An error that graphql-js made itself (syntax, validation) with the code of the stage it comes from. */
+/** Adds a code to an error of graphql-js about the syntax or validity of a document. */
 export function withCode(code: RequestErrorCode, error: GraphQLError): GraphQLError {
   const { message, source = null, positions = null, extensions } = error
   return new GraphQLError(message, { source, positions, extensions: { ...extensions, code } })
 }
 
-/** Hides whatever went wrong unexpectedly and logs it beside the id that the client is shown. */
+/** Logs an unexpected error, and returns one that contains no details. */
 export function maskError(error: unknown, correlationId: string, log: Log): GraphQLError {
   log.error({ err: error, correlationId }, 'an operation failed unexpectedly')
   return requestError('INTERNAL_SERVER_ERROR', 'Internal server error', { correlationId })
 }
 
-/**
- * The one shape in which an error leaves, on every transport. An error without a code of ours was not
- * foreseen: it is masked.
- */
+/** Formats errors for all transports. An error without a code is unexpected: it is masked. */
 export function toPublicError(error: GraphQLError, correlationId: string, log: Log): GraphQLFormattedError {
-  const coded = toVariableError(error) ?? (typeof error.extensions.code === 'string' ? error : undefined)
+  const coded = toArgumentError(error) ?? (typeof error.extensions.code === 'string' ? error : undefined)
   const { message, extensions } = coded ?? maskError(error, correlationId, log)
-  // Apollo Server's note to itself: the HTTP status and headers.
+  // `http` is for Apollo Server.
   const { http: _, ...facts } = extensions
   const { locations, path } = error
   const shared = { retryable: false, retryAfterMs: null, upstreamCode: null, taskId: null, correlationId }
   return {
-    message: cut(message, MAX_MESSAGE_LENGTH),
+    message: truncate(message, MAX_MESSAGE_LENGTH),
     ...(locations && { locations }),
     ...(path && { path }),
     extensions: { ...shared, ...facts },
   }
 }
 
-/** graphql-js quotes a refused value in full, whatever its length. */
+/** graphql-js quotes invalid values in full. */
 const MAX_MESSAGE_LENGTH = 500
 const MAX_FIELD_LENGTH = 100
 
-function cut(text: string, length: number): string {
+function truncate(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length).toWellFormed()}…`
 }
 
-/** What graphql-js says of the value of a variable or argument, as the caller's fault with the field named; undefined for any other. */
-function toVariableError({ message, nodes, extensions }: GraphQLError): GraphQLError | undefined {
-  const [node] = nodes ?? []
-  const { code = 'BAD_USER_INPUT' } = extensions
-  if (node === undefined || code !== 'BAD_USER_INPUT') return undefined
-  const variable = node.kind === Kind.VARIABLE_DEFINITION
-  if (!variable && !isValueNode(node)) return undefined
-  const field = variable
-    ? toField(message, node.variable.name.value)
-    : (/[Aa]rgument "([^"]+)"/.exec(message)?.[1] ?? toField(message, 'variables'))
-  return new GraphQLError(message, {
-    extensions: { ...extensions, code, field: cut(field, MAX_FIELD_LENGTH) },
-  })
+/** An error of graphql-js about the value of an argument, such as a null variable. Undefined for any other error. */
+function toArgumentError({ message, nodes, extensions }: GraphQLError): GraphQLError | undefined {
+  const [value] = nodes ?? []
+  if (value === undefined || !isValueNode(value) || extensions.code !== undefined) return undefined
+  // In the document, the name and a colon come before the value.
+  return badUserInput(value.loc?.startToken.prev?.prev?.value ?? 'variables', message)
 }
 
-/** The innermost name that a variable error of graphql-js is about: it tells the path in its message only. */
-function toField(message: string, variable: string): string {
-  const missing = /Field "([^"]+)" (?:of required type|is not defined)/.exec(message)?.[1]
-  const path = / at "([^"]+)"/.exec(message)?.[1]
-  return missing ?? path?.split('.').at(-1) ?? variable
-}
-
-/** The HTTP status that an error asks for, in Apollo Server's way. */
+/** The HTTP status of an error, as Apollo Server reads it. */
 export function toHttpStatus({ extensions: { http } }: GraphQLError): number | undefined {
   const status = typeof http === 'object' && http !== null && 'status' in http ? http.status : undefined
   return typeof status === 'number' ? status : undefined

@@ -10,8 +10,8 @@ import type { OperationContext } from './context.ts'
 import { maskError } from './errors.ts'
 
 /**
- * Wraps every resolver of the schema, so that whatever it throws without having meant to is masked at its
- * source: no transport, present or future, gets to see it. What it meant to throw is given the operation's id.
+ * Wraps all resolvers of the schema: masks unexpected errors, so that no transport can disclose them, and adds the
+ * correlation id to GraphQL errors.
  */
 export function maskUnexpected(schema: GraphQLSchema, log: Log): GraphQLSchema {
   for (const type of Object.values(schema.getTypeMap())) {

@@ -3,13 +3,13 @@ import {
   getOperationAST,
   getVariableValues,
   GraphQLError,
+  Kind,
   MaxIntrospectionDepthRule,
   NoSchemaIntrospectionCustomRule,
+  OperationTypeNode,
   parse,
   specifiedRules,
   validate,
-  Kind,
-  OperationTypeNode,
   type DocumentNode,
   type FragmentDefinitionNode,
   type GraphQLSchema,
@@ -17,25 +17,25 @@ import {
 } from 'graphql'
 import { collectFields } from 'graphql/execution/collectFields.js'
 import { LRUCache } from 'lru-cache'
-import { unauthenticated, type Caller } from './context.ts'
 import type { Log } from '../tasks/ports.ts'
-import { badUserInput, requestError, withCode } from './errors.ts'
-import { LIMITS, limitsRule, measureCost } from './limits.ts'
+import { unauthenticated, type Caller } from './context.ts'
+import { OperationCosts, type Fragments } from './cost.ts'
+import { requestError, withCode } from './errors.ts'
+import { LIMITS, limitsRule } from './limits.ts'
+import { toVariableErrors } from './variables.ts'
 
-/** Documents kept parsed and validated. */
+/** The number of parsed and validated documents in the cache. */
 const MAX_CACHED_DOCUMENTS = 500
+const INVALID = 'GRAPHQL_VALIDATION_FAILED'
 
 export type Prepared<T> =
   { readonly ok: true; readonly value: T } | { readonly ok: false; readonly errors: GraphQLError[] }
 
-/**
- * What every operation goes through before it is executed, whichever transport brought it: so that no
- * limit holds on one and not on the other.
- */
+/** Checks every operation before it is executed. All transports use it, so that all have the same limits. */
 export interface Prepare {
-  /** Parses and validates a document, once: it is kept. */
+  /** Parses and validates a document. Valid documents are cached. Does not throw. */
   document(source: string): Prepared<DocumentNode>
-  /** Picks the operation to run and checks the variables against it, and that the caller may run such a thing at all. */
+  /** Selects the operation, and checks its variables, its cost and whether the caller may run it. Does not throw. */
   operation(
     document: DocumentNode,
     operationName: string | null | undefined,
@@ -49,80 +49,79 @@ export interface PrepareOptions {
   readonly log: Log
 }
 
-/** Neither method throws, for any document and variables. */
 export function createPrepare(schema: GraphQLSchema, { introspection, log }: PrepareOptions): Prepare {
-  const rules = [
-    ...specifiedRules,
-    limitsRule,
-    introspection ? MaxIntrospectionDepthRule : NoSchemaIntrospectionCustomRule,
-  ]
-  // graphql-js adds one error to say that there were more. Suggestions would tell what introspection does not.
-  const options = { maxErrors: LIMITS.errors - 1, hideSuggestions: !introspection }
   const documents = new LRUCache<string, DocumentNode>({ max: MAX_CACHED_DOCUMENTS })
-
+  const costs = new OperationCosts(schema)
+  const introspectionRule = introspection ? MaxIntrospectionDepthRule : NoSchemaIntrospectionCustomRule
+  const rules = [...specifiedRules, limitsRule, introspectionRule]
+  // Suggestions would disclose names of the schema.
+  const hideSuggestions = !introspection
+  const attempt = <T>(check: () => Prepared<T>): Prepared<T> => {
+    try {
+      return check()
+    } catch (error) {
+      return refuse(toRefusal(error, log))
+    }
+  }
   const checkDocument = (source: string): Prepared<DocumentNode> => {
+    const known = documents.get(source)
+    if (known) return accept(known)
     const document = parseDocument(source)
     if (document instanceof GraphQLError) return refuse(document)
-    const errors = validate(schema, document, rules, options)
+    // graphql-js adds an error that says that there are more.
+    const errors = validate(schema, document, rules, { maxErrors: LIMITS.errors - 1, hideSuggestions })
     if (errors.length > 0) return refuse(...errors.map((error) => withCode(INVALID, error)))
     documents.set(source, document)
-    return { ok: true, value: document }
+    return accept(document)
   }
   const checkOperation: Prepare['operation'] = (document, operationName, variables, { owner }) => {
     const operation = getOperationAST(document, operationName)
-    if (!operation) {
-      const message = operationName
-        ? `Unknown operation named "${operationName}".`
-        : 'Must provide operation name if query contains multiple operations.'
-      return refuse(requestError('OPERATION_RESOLUTION_FAILURE', message))
-    }
+    if (!operation) return refuse(toSelectionError(operationName))
     if (owner === null && operation.operation !== OperationTypeNode.SUBSCRIPTION)
       return refuse(unauthenticated())
-    const definitions = operation.variableDefinitions ?? []
-    const limits = { ...options, maxErrors: LIMITS.variableErrors - 1 }
-    const { errors, coerced } = getVariableValues(schema, definitions, variables ?? {}, limits)
-    if (errors) return refuse(...errors.map(toInputError))
-    const fault = findRootFault(schema, document, operation, coerced)
+    const given = variables ?? {}
+    const { errors, coerced } = getVariableValues(schema, operation.variableDefinitions ?? [], given, {
+      maxErrors: LIMITS.variableErrors - 1,
+      hideSuggestions,
+    })
+    if (errors) return refuse(...toVariableErrors(schema, errors, given))
+    const fragments = toFragments(document)
+    const fault = findRootFault(schema, fragments, operation, coerced)
     if (fault) return refuse(fault)
-    const cost = measureCost(schema, document, operation, coerced)
-    if (cost <= LIMITS.cost) return { ok: true, value: operation }
-    const message = `The operation costs ${cost}; the limit is ${LIMITS.cost}. Ask for fewer tasks at once.`
+    const cost = costs.measure(operation, fragments, coerced)
+    if (cost <= LIMITS.cost) return accept(operation)
+    const message = `The operation costs ${cost}; the limit is ${LIMITS.cost}. Request fewer tasks at once.`
     return refuse(requestError(INVALID, message))
   }
   return {
-    document(source) {
-      const known = documents.get(source)
-      if (known) return { ok: true, value: known }
-      try {
-        return checkDocument(source)
-      } catch (error) {
-        return refuse(toRefusal(error, log))
-      }
-    },
-    operation(...request) {
-      try {
-        return checkOperation(...request)
-      } catch (error) {
-        return refuse(toRefusal(error, log))
-      }
-    },
+    document: (source) => attempt(() => checkDocument(source)),
+    operation: (...request) => attempt(() => checkOperation(...request)),
   }
 }
 
-const INVALID = 'GRAPHQL_VALIDATION_FAILED'
+function accept<T>(value: T): Prepared<T> {
+  return { ok: true, value }
+}
 
 function refuse(...errors: GraphQLError[]): Prepared<never> {
   return { ok: false, errors }
 }
 
-/** graphql-js throws for some invalid documents during validation; any other error is a bug, or too deep a recursion. */
+/** graphql-js throws for some invalid documents during validation. Other errors are bugs, or too deep recursion. */
 function toRefusal(error: unknown, log: Log): GraphQLError {
   if (error instanceof GraphQLError) return withCode(INVALID, error)
-  log.error({ err: error }, 'a document could not be checked, and is refused')
+  log.error({ err: error }, 'failed to check a document; it is refused')
   return requestError(INVALID, 'The document or its variables cannot be checked: simplify them.')
 }
 
-/** The document, or what is wrong with its syntax. */
+function toSelectionError(operationName: string | null | undefined): GraphQLError {
+  const message = operationName
+    ? `Unknown operation named "${operationName}".`
+    : 'Must provide operation name if query contains multiple operations.'
+  return requestError('OPERATION_RESOLUTION_FAILURE', message)
+}
+
+/** The document, or its syntax error. */
 function parseDocument(source: string): DocumentNode | GraphQLError {
   try {
     return parse(source, { maxTokens: LIMITS.tokens })
@@ -132,26 +131,24 @@ function parseDocument(source: string): DocumentNode | GraphQLError {
   }
 }
 
-/** "Too many errors" refers to no particular variable. */
-function toInputError(error: GraphQLError): GraphQLError {
-  return error.nodes ? error : badUserInput('variables', error.message)
+function toFragments(document: DocumentNode): Fragments {
+  const fragments = Object.create(null) as Record<string, FragmentDefinitionNode>
+  for (const node of document.definitions)
+    if (node.kind === Kind.FRAGMENT_DEFINITION) fragments[node.name.value] = node
+  return fragments
 }
 
 /**
- * What graphql-js would only find out at the start of execution: a root selection that cannot be made, or of
- * a subscription one with nothing left in it, or arguments that variables do not fit. There it would throw, and that
- * would end a whole socket, or be told in another way on each transport.
+ * Finds the faults of a root selection for which graphql-js would throw when execution starts. That would close a socket,
+ * and each transport would report them differently.
  */
 function findRootFault(
   schema: GraphQLSchema,
-  document: DocumentNode,
+  fragments: Fragments,
   operation: OperationDefinitionNode,
   variables: Record<string, unknown>,
 ): GraphQLError | undefined {
   const root = schema.getRootType(operation.operation)
-  const fragments = Object.create(null) as Record<string, FragmentDefinitionNode>
-  for (const node of document.definitions)
-    if (node.kind === Kind.FRAGMENT_DEFINITION) fragments[node.name.value] = node
   if (!root) return undefined
   try {
     const fields = collectFields(schema, fragments, variables, root, operation.selectionSet)

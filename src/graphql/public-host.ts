@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { isPublicAddress } from '../net/public-address.ts'
 
-/** Names that never lead to the public internet (RFC 6761, RFC 6762, RFC 8375, and common private use). */
+/** Domains that are never public (RFC 6761, RFC 6762, RFC 8375, and common private use). */
 const PRIVATE_SUFFIXES = [
   'localhost',
   'local',
@@ -17,8 +17,8 @@ const PRIVATE_SUFFIXES = [
 ]
 
 /**
- * Whether a host, as WHATWG URL parsing leaves it (so that decimal, octal and hex spellings have become
- * what they mean), may be on the public internet. Names are resolved and checked when a connection is made (net/guard.ts).
+ * Whether the `hostname` of a URL may be public. The URL parser has normalized other spellings of addresses. Names are
+ * resolved and checked when a connection is opened (net/guard.ts).
  */
 export function isPublicHost(hostname: string): boolean {
   const host = hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '')

@@ -5,11 +5,11 @@ import type { TaskPosition } from '../tasks/ports.ts'
 import type { Submission } from '../tasks/submit.ts'
 import type { TaskStatus, UpscaleTask } from '../tasks/task.ts'
 import { badUserInput } from './errors.ts'
+import type { UpscaleErrorInfoType } from './service-types.ts'
 import type {
   CallbackDeliveryType,
   MidjourneyTaskType,
   UpscaledImageType,
-  UpscaleErrorInfoType,
   UpscaleImagePayloadType,
   UpscaleTaskConnectionType,
   UpscaleTaskEventType,

@@ -11,59 +11,51 @@ import { Url } from './url.ts'
 export class UpscaleImageInput {
   @Field(() => ID, {
     description:
-      'The Midjourney generation task: 1–128 printable characters, without spaces around them and without invisible ones.',
+      'The id of the Midjourney generation task: 1–128 printable characters, without leading or trailing spaces and without invisible characters.',
   })
   taskId!: string
 
   @Field(() => Int, { description: "Which of the task's four pictures: 0–3." })
   imageIndex!: number
 
-  @Field(() => String, { nullable: true, description: 'A watermark to draw in: at most 256 characters.' })
+  @Field(() => String, { nullable: true, description: 'A watermark to draw: at most 256 characters.' })
   waterMark?: string | null
 
   @Field(() => Url, {
     nullable: true,
     description:
-      'Where to deliver the final state, signed (Standard Webhooks): an absolute http(s) URL of a public host, without user info. A replay may add a URL to its task, up to five.',
+      'The URL to which the final state is delivered, signed (Standard Webhooks): an absolute http(s) URL of a public host, without user info. Each replay may add a URL to its task; a task has at most five.',
   })
   callBackUrl?: URL | null
 
   @Field(() => String, {
     nullable: true,
-    description: 'The same key gives the same task for 24 hours: 1–128 characters of your choice.',
+    description:
+      'Submits with the same key return the same task for 24 hours: 1–128 characters of your choice.',
   })
   idempotencyKey?: string | null
 
   @Field(() => Boolean, {
     nullable: true,
     defaultValue: false,
-    description: 'Pay again, even if the same picture is already being upscaled or done.',
+    description: 'Submit and pay again, even if a task for the same picture is running or has succeeded.',
   })
   force?: boolean | null
 }
 
 const MAX_URL_LENGTH = 2_048
 
-/** Letters, digits, marks, punctuation, symbols, and the plain space between them. */
+/** Letters, digits, marks, punctuation, symbols, and spaces between them. */
 const PRINTABLE = /^(?! )[\p{L}\p{M}\p{N}\p{P}\p{S} ]+(?<! )$/u
-/**
- * Invisible characters of those classes (such as U+3164, U+034F, U+FE0F), and the blanks of Braille, musical notation,
- * Khitan and hieroglyphs.
- */
+/** Invisible characters of those classes (such as U+3164, U+034F, U+FE0F), and blanks of four scripts. */
 const INVISIBLE = /[\p{Default_Ignorable_Code_Point}\u2800\u{1D159}\u{16FE4}\u{13441}\u{13442}]/u
 
-/**
- * Whether an id is 1 to 128 characters that print, in normal form C. Otherwise ids that look the same would be different
- * pictures, and each would be paid for.
- */
+/** Ids that look the same must be equal: otherwise they are different pictures, and each is paid for. */
 function isPrintable(id: string): boolean {
   return id.length <= 128 && PRINTABLE.test(id) && !INVISIBLE.test(id) && id === id.normalize()
 }
 
-/**
- * Checks an input before anything is stored or sent.
- * @throws BAD_USER_INPUT naming the first field at fault.
- */
+/** @throws BAD_USER_INPUT that names the first invalid field. */
 export function parseUpscaleImageInput(
   input: UpscaleImageInput,
   owner: string,
@@ -73,7 +65,7 @@ export function parseUpscaleImageInput(
   if (!isPrintable(taskId))
     throw badUserInput(
       'taskId',
-      'taskId must have 1 to 128 printable characters, without spaces around them, without invisible ones, in Unicode normal form C.',
+      'taskId must have 1 to 128 printable characters in Unicode normal form C, without leading or trailing spaces and without invisible characters.',
     )
   if (imageIndex < 0 || imageIndex > 3) throw badUserInput('imageIndex', 'imageIndex must be 0, 1, 2 or 3.')
   if (waterMark && waterMark.length > 256)
@@ -107,6 +99,6 @@ function checkCallBackUrl(url: URL, owner: string, { canSign, allowedHosts }: Ca
   if (!canSign(owner))
     throw badUserInput(
       'callBackUrl',
-      'callBackUrl is not taken: the operator has set no secret to sign callbacks with (CALLBACK_SIGNING_SECRETS).',
+      'callBackUrl is not supported: CALLBACK_SIGNING_SECRETS has no secret to sign deliveries to you with.',
     )
 }

@@ -19,9 +19,10 @@ import { toProblem } from '../tasks/failure.ts'
 import { TooManyCallbacksError } from '../tasks/submit.ts'
 import type { TaskStatus } from '../tasks/task.ts'
 import { requireOwner, type OperationContext } from './context.ts'
-import { badUserInput, requestError, taskNotFound, toProblemError } from './errors.ts'
-import { reportOnField, reportOnPayload } from './one-rule.ts'
 import { UpscaleTaskStatus } from './enums.ts'
+import { badUserInput, requestError, taskNotFound, toProblemError } from './errors.ts'
+import { reportOnField, reportOnPayload } from './report-failure.ts'
+import { UpscaleErrorInfoType, UpscaleServiceType, type UpscaleRateType } from './service-types.ts'
 import {
   parseCursor,
   toConnectionShape,
@@ -30,12 +31,9 @@ import {
   toPayloadShape,
   toTaskShape,
 } from './to-shape.ts'
-import type { UpscaleRateType } from './types.ts'
 import {
   CallbackDeliveryType,
-  UpscaleErrorInfoType,
   UpscaleImagePayloadType,
-  UpscaleServiceType,
   UpscaleTaskConnectionType,
   UpscaleTaskType,
 } from './types.ts'
@@ -46,7 +44,11 @@ const DEFAULT_PAGE = 20
 
 @ArgsType()
 class UpscaleTasksArgs {
-  @Field(() => Int, { nullable: true, defaultValue: DEFAULT_PAGE, description: 'How many: 1–100.' })
+  @Field(() => Int, {
+    nullable: true,
+    defaultValue: DEFAULT_PAGE,
+    description: 'The size of the page: 1–100.',
+  })
   first?: number | null
 
   @Field(() => String, { nullable: true, description: 'Only tasks after this cursor.' })
@@ -63,7 +65,7 @@ export class UpscaleTaskResolver {
     description: 'A task by its id; null when it is unknown or belongs to another owner.',
   })
   upscaleTask(
-    @Arg('id', () => ID, { description: 'Our id of the task.' }) id: string,
+    @Arg('id', () => ID, { description: "The gateway's id of the task." }) id: string,
     @Ctx() context: OperationContext,
   ): Promise<UpscaleTaskType | null> {
     return resolveTaskReference({ id }, context)
@@ -107,7 +109,7 @@ export class UpscaleTaskResolver {
   @Mutation(() => UpscaleImagePayloadType, {
     nullable: true,
     description:
-      'Upscales one picture of a Midjourney generation. Answers as soon as the upscale service has accepted the task; follow it with taskUpdated. Never pays twice for the same request.',
+      'Upscales one picture of a Midjourney generation. Returns when the upscale service has accepted the task; follow it with taskUpdated. Never pays twice for the same request.',
   })
   async upscaleImage(
     @Arg('input', () => UpscaleImageInput, { description: 'What to upscale.' }) input: UpscaleImageInput,
@@ -119,7 +121,7 @@ export class UpscaleTaskResolver {
     const payload = toPayloadShape(
       await tasks.submit({ ...request, correlationId }).catch((error: unknown) => {
         throw error instanceof TooManyCallbacksError
-          ? badUserInput('callBackUrl', 'This task has five callback URLs already.')
+          ? badUserInput('callBackUrl', 'This task already has five callback URLs.')
           : error
       }),
     )
@@ -131,10 +133,10 @@ export class UpscaleTaskResolver {
   @Mutation(() => UpscaleTaskType, {
     nullable: true,
     description:
-      'Restarts the deliveries to all callback URLs of your task. Does nothing before the task has settled.',
+      'Restarts the deliveries to all callback URLs of your task. Has no effect before the task has settled.',
   })
   async redeliverCallbacks(
-    @Arg('id', () => ID, { description: 'Our id of the task.' }) id: string,
+    @Arg('id', () => ID, { description: "The gateway's id of the task." }) id: string,
     @Ctx() context: OperationContext,
   ): Promise<UpscaleTaskType> {
     const { deliveries, correlationId } = context
@@ -158,7 +160,7 @@ export class UpscaleTaskResolver {
     @Ctx() context: OperationContext,
   ): Promise<CallbackDeliveryType[]> {
     if (task.owner !== context.owner)
-      throw requestError('FORBIDDEN', 'Only the owner of a task may see its callbacks.')
+      throw requestError('FORBIDDEN', 'Only the owner of a task may read its callbacks.')
     return (await context.loadDeliveries(task.id)).map(toDeliveryShape)
   }
 }
@@ -173,7 +175,7 @@ export class UpscaleImagePayloadResolver {
   @FieldResolver(() => String, {
     nullable: true,
     description:
-      'A token with which another caller can follow this task with taskUpdated, such as a shared page, or a router that forwards no headers. Valid for an hour by default. Null when there is no task, or watch tokens are not configured.',
+      'A token that allows another caller to follow this task with taskUpdated, such as a shared page, or a router that forwards no headers. Valid for an hour by default. Null when there is no task, or watch tokens are not configured.',
   })
   watchToken(
     @Root() { task }: UpscaleImagePayloadType,
@@ -188,7 +190,7 @@ export class UpscaleServiceResolver {
   @FieldResolver()
   credits(@Ctx() { tasks, operator }: OperationContext): Promise<number | null> {
     if (!operator)
-      throw requestError('FORBIDDEN', 'Only operators may see the credits (scope upscale:operate).')
+      throw requestError('FORBIDDEN', 'Only operators may read the credits (scope upscale:operate).')
     return tasks.credits()
   }
 
@@ -199,7 +201,7 @@ export class UpscaleServiceResolver {
   }
 }
 
-/** How another subgraph's reference to a task becomes the task; null when it is unknown or belongs to another owner. */
+/** Resolves a reference from another subgraph. Null if the task is unknown or belongs to another owner. */
 export async function resolveTaskReference(
   { id }: { readonly id: string },
   context: OperationContext,

@@ -1,7 +1,7 @@
 import { errors } from 'jose'
 import type { Log } from '../tasks/ports.ts'
 
-/** Why a token is refused: labels of a metric, so they are few and fixed. */
+/** Why a token is refused. The labels of a metric: few and fixed. */
 export type RefusalReason =
   | 'missing_token'
   | 'malformed'
@@ -19,7 +19,7 @@ export type RefusalReason =
   | 'wrong_subject'
   | 'keys_unavailable'
 
-/** The token is missing or invalid. Clients do not get the reason. */
+/** The token is missing or invalid. The reason is logged, but not sent to the client. */
 export class UnauthenticatedError extends Error {
   override name = 'UnauthenticatedError'
   readonly reason: RefusalReason
@@ -30,60 +30,79 @@ export class UnauthenticatedError extends Error {
   }
 }
 
+/** Tokens cannot be verified, because the keys are not available. */
+export class AuthUnavailableError extends Error {
+  override name = 'AuthUnavailableError'
+
+  constructor(cause: unknown) {
+    super('The keys are not available', { cause })
+  }
+}
+
 /** Counts and logs refused tokens. */
 export interface AuthRefusals {
-  report(refusal: Refusal): void
+  report(refusal: {
+    readonly credential: 'bearer' | 'watch'
+    readonly reason: RefusalReason
+    readonly correlationId?: string | undefined
+  }): void
+  /** `host`: the host of the key set. */
+  reportOutage(outage: {
+    readonly error: unknown
+    readonly host: string | null
+    readonly correlationId?: string | undefined
+  }): void
 }
 
-export interface Refusal {
-  readonly credential: 'bearer' | 'watch'
-  readonly reason: RefusalReason
-  readonly correlationId?: string | undefined
-  /** The fault on the operator's side; absent if the caller is at fault. */
-  readonly outage?: { readonly err: unknown; readonly cause: string; readonly host: string | null }
-}
-
-/** Lines logged per reason and second, so that bad tokens cannot flood the log. The metric counts all. */
+/** For each reason, so that invalid tokens cannot flood the log. The metric counts all refusals. */
 const LINES_PER_SECOND = 50
 
 export function createAuthRefusals(log: Log, count: (reason: RefusalReason) => void): AuthRefusals {
   const windows = new Map<RefusalReason, { endsAt: number; lines: number; unlogged: number }>()
+  /** Counts a refusal, and returns what its log line adds; undefined if it is not logged. */
+  const take = (reason: RefusalReason): { unlogged?: number } | undefined => {
+    count(reason)
+    const now = performance.now()
+    const last = windows.get(reason)
+    if (last && now < last.endsAt) {
+      last.lines += 1
+      if (last.lines <= LINES_PER_SECOND) return {}
+      last.unlogged += 1
+      return undefined
+    }
+    windows.set(reason, { endsAt: now + 1_000, lines: 1, unlogged: 0 })
+    return last && last.unlogged > 0 ? { unlogged: last.unlogged } : {}
+  }
   return {
-    report({ credential, reason, correlationId, outage }) {
-      count(reason)
-      const now = performance.now()
-      let window = windows.get(reason)
-      const unlogged = window?.unlogged ?? 0
-      if (window === undefined || now >= window.endsAt) {
-        window = { endsAt: now + 1_000, lines: 0, unlogged: 0 }
-        windows.set(reason, window)
-      }
-      window.lines += 1
-      if (window.lines > LINES_PER_SECOND) {
-        window.unlogged += 1
-        return
-      }
-      const facts = {
-        credential,
+    report(refusal) {
+      const facts = take(refusal.reason)
+      if (facts) log.info({ ...refusal, ...facts }, 'a token was refused')
+    },
+    reportOutage({ error, host, correlationId }) {
+      const reason = 'keys_unavailable'
+      const facts = take(reason)
+      const outage = {
+        credential: 'bearer',
         reason,
         correlationId,
-        ...(window.lines === 1 && unlogged > 0 && { unlogged }),
+        err: error,
+        cause: toCauseLine(error),
+        host,
       }
-      if (outage === undefined) log.info(facts, 'a token was refused')
-      else
-        log.warn({ ...facts, ...outage }, 'cannot verify tokens: the keys of AUTH_JWKS_URL are not available')
+      if (facts)
+        log.warn({ ...outage, ...facts }, 'cannot verify tokens: the keys of AUTH_JWKS_URL are not available')
     },
   }
 }
 
-const BY_CODE: Readonly<Record<string, RefusalReason>> = {
+const REASONS_BY_CODE: Readonly<Record<string, RefusalReason>> = {
   ERR_JWT_EXPIRED: 'expired',
   ERR_JWS_SIGNATURE_VERIFICATION_FAILED: 'bad_signature',
   ERR_JOSE_ALG_NOT_ALLOWED: 'bad_algorithm',
   ERR_JWKS_NO_MATCHING_KEY: 'unknown_key',
   ERR_JWKS_MULTIPLE_MATCHING_KEYS: 'unknown_key',
 }
-const BY_CLAIM: Readonly<Record<string, RefusalReason>> = {
+const REASONS_BY_CLAIM: Readonly<Record<string, RefusalReason>> = {
   nbf: 'not_yet_valid',
   typ: 'wrong_type',
   iss: 'wrong_issuer',
@@ -91,21 +110,22 @@ const BY_CLAIM: Readonly<Record<string, RefusalReason>> = {
   sub: 'wrong_subject',
 }
 
-/** Why jose refuses a token. Its errors hold the claims: they are never logged. */
+/** Why jose refuses a token. jose's errors contain the claims, so they are not logged. */
 export function toRefusalReason(error: errors.JOSEError): RefusalReason {
-  if (!(error instanceof errors.JWTClaimValidationFailed)) return BY_CODE[error.code] ?? 'malformed'
+  if (!(error instanceof errors.JWTClaimValidationFailed)) return REASONS_BY_CODE[error.code] ?? 'malformed'
   const { claim, reason } = error
   if (reason === 'invalid') return 'malformed'
-  return claim === 'sub' && reason === 'missing' ? 'missing_subject' : (BY_CLAIM[claim] ?? 'malformed')
+  return claim === 'sub' && reason === 'missing'
+    ? 'missing_subject'
+    : (REASONS_BY_CLAIM[claim] ?? 'malformed')
 }
 
-/** An error and its causes in one line; a system error of several addresses has no message, only a code. */
-export function toCauseLine(error: unknown): string {
+/** The messages of an error and its causes. A system error about several addresses has a code, but no message. */
+function toCauseLine(error: unknown): string {
   const parts: string[] = []
   for (let each = error; isErrorLike(each); each = each.cause) {
     const { message, code } = each
-    const known = typeof code !== 'string' || message.includes(code)
-    parts.push(known ? message : `${message} ${code}`.trim())
+    parts.push(typeof code !== 'string' || message.includes(code) ? message : `${message} ${code}`.trim())
   }
   return parts.join(': ')
 }

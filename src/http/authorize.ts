@@ -1,74 +1,81 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { WatchTokens } from '../graphql/context.ts'
+import type { Fetch } from '../net/fetch.ts'
 import type { Log } from '../tasks/ports.ts'
-import { GUEST, type Authenticate, type Identity } from './authenticate.ts'
-import { UnauthenticatedError, type AuthRefusals } from './auth-refusals.ts'
-import { sendError } from './http-errors.ts'
+import { createAuthenticate, type JwtPolicy } from './authenticate.ts'
+import { AuthUnavailableError, UnauthenticatedError, type AuthRefusals } from './auth-refusals.ts'
 
-/** Where every GraphQL request over HTTP is let in, or not. */
-export interface Door {
-  /** Finds out who is calling, or answers for the route. */
-  enter(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined>
-  /** As `enter`, but who brings no token at all is let in as a guest. */
-  enterAsGuest(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined>
-  /** Who was let in with this request. */
-  identity(request: FastifyRequest): Identity
-  /** Refuses a guest whose request needs a bearer token. */
-  refuse(request: FastifyRequest, reply: FastifyReply): FastifyReply
-  /** Counts and logs a guest's request that needs a bearer token, without answering it. */
-  reportGuest(correlationId: string): void
+export type AuthPolicy = { readonly mode: 'none' } | JwtPolicy
+
+/** Who is calling. */
+export interface Identity {
+  /** The subject that tasks belong to; null: a guest, who may only follow tasks by their watch tokens. */
+  readonly owner: string | null
+  /** May read data of the operator, such as credits. */
+  readonly operator: boolean
+  /** When the token expires, in Unix milliseconds; null: never. */
+  readonly expiresAt: number | null
+  /** The task of the watch token that identified a guest; null: there was none. */
+  readonly guestTask: string | null
 }
 
-export interface DoorOptions {
-  readonly authenticate: Authenticate
+export const ANONYMOUS: Identity = { owner: 'anonymous', operator: true, expiresAt: null, guestTask: null }
+export const GUEST: Identity = { owner: null, operator: false, expiresAt: null, guestTask: null }
+
+export interface Credentials {
+  /** The value of an `Authorization` header. */
+  readonly authorization: unknown
+  readonly watchToken?: unknown
+}
+
+export interface AuthorizeOptions {
+  /** Accept a caller without credentials as a guest. */
+  readonly allowGuests?: boolean
+  /** The subject that the token must have; absent: any. */
+  readonly owner?: string
+  readonly correlationId?: string
+}
+
+/**
+ * Identifies a caller, on all transports. Rejects with UnauthenticatedError or AuthUnavailableError, which it has counted
+ * and logged. Any other error is a bug: the transport logs it and answers with an internal error.
+ */
+export type Authorize = (credentials: Credentials, options?: AuthorizeOptions) => Promise<Identity>
+
+export interface AuthorizeDependencies {
+  readonly watchTokens: WatchTokens | null
   readonly refusals: AuthRefusals
   readonly log: Log
-  isDraining(): boolean
+  /** GETs the key set. */
+  readonly fetchKeys: Fetch
 }
 
-export function createDoor({ authenticate, refusals, log, isDraining }: DoorOptions): Door {
-  const identities = new WeakMap<FastifyRequest, Identity>()
+export function createAuthorize(policy: AuthPolicy, dependencies: AuthorizeDependencies): Authorize {
+  if (policy.mode === 'none') return () => Promise.resolve(ANONYMOUS)
+  const { watchTokens, refusals, log, fetchKeys } = dependencies
+  const authenticate = createAuthenticate(policy, log, fetchKeys)
+  const host = 'jwksUrl' in policy.keys ? new URL(policy.keys.jwksUrl).host : null
 
-  const refuse = (request: FastifyRequest, reply: FastifyReply) => {
-    const message = 'A valid bearer token is required.'
-    return sendError(
-      request,
-      reply.header('www-authenticate', 'Bearer'),
-      401,
-      message,
-      log,
-      'UNAUTHENTICATED',
-    )
-  }
-  const enter = async (request: FastifyRequest, reply: FastifyReply, guests: boolean) => {
-    // Do not start paid work while draining.
-    if (isDraining()) return sendError(request, reply, 503, 'The service is stopping; ask another.', log)
-    // Routers send an empty header for none.
-    const { authorization: given } = request.headers
-    const authorization = given === '' ? undefined : given
-    const options = { correlationId: request.id, ...(guests && { guest: () => Promise.resolve(GUEST) }) }
-    try {
-      identities.set(request, await authenticate(authorization, options))
-      return undefined
-    } catch (error) {
-      if (error instanceof UnauthenticatedError) return refuse(request, reply)
-      const message = 'Tokens cannot be verified at the moment.'
-      return sendError(request, reply.header('retry-after', '5'), 503, message, log, 'AUTH_UNAVAILABLE')
+  const identify: Authorize = async ({ authorization, watchToken }, { allowGuests, owner } = {}) => {
+    // Routers send an empty header if they have no token.
+    if (authorization === undefined || authorization === '') {
+      const guest = typeof watchToken === 'string' ? await watchTokens?.read(watchToken) : undefined
+      if (guest) return { ...GUEST, expiresAt: guest.expiresAt, guestTask: guest.taskId }
+      if (allowGuests) return GUEST
     }
+    const { subject, operator, expiresAt } = await authenticate(authorization)
+    if (owner !== undefined && subject !== owner) throw new UnauthenticatedError('wrong_subject')
+    return { owner: subject, operator, expiresAt, guestTask: null }
   }
-  const reportGuest = (correlationId: string) =>
-    refusals.report({ credential: 'bearer', reason: 'missing_token', correlationId })
-  return {
-    enter: (request, reply) => enter(request, reply, false),
-    enterAsGuest: (request, reply) => enter(request, reply, true),
-    identity(request) {
-      const identity = identities.get(request)
-      if (identity === undefined) throw new Error('Nobody was let in')
-      return identity
-    },
-    refuse(request, reply) {
-      reportGuest(request.id)
-      return refuse(request, reply)
-    },
-    reportGuest,
+  return async (credentials, options) => {
+    try {
+      return await identify(credentials, options)
+    } catch (error) {
+      const correlationId = options?.correlationId
+      if (error instanceof UnauthenticatedError)
+        refusals.report({ credential: 'bearer', reason: error.reason, correlationId })
+      else if (error instanceof AuthUnavailableError)
+        refusals.reportOutage({ error: error.cause, host, correlationId })
+      throw error
+    }
   }
 }

@@ -1,11 +1,11 @@
 import { timingSafeEqual } from 'node:crypto'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Callback, Clock, Log, Secrets } from '../tasks/ports.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import { sendError } from './http-errors.ts'
 import { verifySignature, type SignaturePolicy } from './signature.ts'
 
-/** A callback has a few hundred bytes, plus an echo of the prompt; nothing genuine comes near this. */
+/** Callbacks have a few hundred bytes, plus an echo of the prompt. */
 const BODY_LIMIT_BYTES = 256 * 1024
 
 export interface CallbackRoute {
@@ -13,38 +13,39 @@ export interface CallbackRoute {
   readonly secrets: Pick<Secrets, 'digest'>
   readonly clock: Clock
   readonly log: Log
-  /** Null: the account does not sign, and no signature is asked for. */
+  /** Null: callbacks need no signature. */
   readonly signatures: SignaturePolicy | null
-  /** Told the status that each callback is answered with. */
+  /** Called with the status of each response. */
   onAnswer(status: number): void
-  /** Parses JSON; undefined if the text is not JSON. */
+  /** Undefined if the text is not JSON. */
   parseJson(text: string): unknown
-  /** Reads a body; undefined when it is not a callback. */
+  /** Undefined if the body is not a callback. */
   parseCallback(body: unknown): Callback | undefined
 }
 
-/** The path under which the upstream reports completion of a task. */
+/** The path to which the upstream sends the callbacks of a task. */
 export function toCallbackPath(taskId: string, token: string): string {
   return `/callbacks/upscale/${taskId}/${token}`
 }
 
+type Refusal = readonly [status: number, message: string]
+type CallbackRequest = FastifyRequest<{ Params: { taskId: string; token: string } }>
+
 /**
- * The internal callback handler. 200 once committed, or when there is nothing new; 400 not a callback, or
- * about another upstream task; 401 bad signature; 403 wrong token; 404 unknown task; 413 too large; 503 when
- * it could not be stored, so that the vendor tries again.
+ * The route of the upstream's callbacks. 200: committed, or nothing new; 400: not a callback, or about another upstream task;
+ * 401: invalid signature; 403: wrong token; 404: unknown task; 413: too large; 503: not stored or not confirmed, so that
+ * the upstream retries.
  */
-export function addCallbackRoute(
-  app: FastifyInstance,
-  { tasks, secrets, clock, log, signatures, onAnswer, parseJson, parseCallback }: CallbackRoute,
-): void {
+export function addCallbackRoute(app: FastifyInstance, route: CallbackRoute): void {
+  const { log, onAnswer, parseJson } = route
   void app.register((callbacks, _options, done) => {
-    // The body is read as JSON in UTF-8, whatever type, charset or encoding the sender names.
+    // Bodies are read as JSON in UTF-8, whatever type and encoding the headers state.
     callbacks.addHook('onRequest', (request, _reply, next) => {
       request.headers['content-type'] = 'application/json'
       delete request.headers['content-encoding']
       next()
     })
-    // Our own parser: Fastify's refuses keys such as `__proto__`, and rounds long numeric ids.
+    // Fastify's parser refuses keys such as `__proto__`, and rounds long numeric ids.
     callbacks.removeAllContentTypeParsers()
     callbacks.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, parsed) => {
       parsed(null, parseJson(String(body)))
@@ -56,47 +57,47 @@ export function addCallbackRoute(
     callbacks.setErrorHandler((error: { statusCode?: number; message: string }, request, reply) => {
       const { statusCode = 503 } = error
       if (statusCode < 500) return sendError(request, reply, statusCode, error.message, log)
-      log.error({ err: error, correlationId: request.id }, 'a callback could not be taken in')
-      return sendError(request, reply, 503, 'Not stored; please try again.', log)
+      log.error({ err: error, correlationId: request.id }, 'failed to store a callback')
+      return sendError(request, reply, 503, 'The callback was not stored: retry.', log)
     })
-    callbacks.post<{ Params: { taskId: string; token: string } }>(
+    callbacks.post(
       toCallbackPath(':taskId', ':token'),
       { bodyLimit: BODY_LIMIT_BYTES },
-      async (request, reply) => {
-        const { taskId, token } = request.params
-        const task = await tasks.find(taskId)
-        if (task === undefined) return sendError(request, reply, 404, 'There is no such task.', log)
-        if (!isEqual(secrets.digest(token), task.callbackTokenHash))
-          return sendError(request, reply, 403, 'The token is not the one of this task.', log)
-        const news = parseCallback(request.body)
-        if (news === undefined) return sendError(request, reply, 400, 'This is not a callback.', log)
-        const verdict = signatures
-          ? verifySignature(signatures, request.headers, news.upstreamTaskId, clock.now())
-          : 'genuine'
-        if (verdict === 'forged')
-          return sendError(request, reply, 401, 'The signature is missing or not right.', log)
-        // A replayed callback may only cause a poll.
-        const believed = verdict === 'stale' ? toInconclusive(news) : news
-        const receipt = await tasks.receive(task, believed, request.id)
-        if (receipt === 'mismatch')
-          return sendError(request, reply, 400, 'This callback is about another upstream task.', log)
-        if (receipt === 'unconfirmed')
-          return sendError(
-            request,
-            reply,
-            503,
-            'Record-info does not confirm this success yet: send the callback again.',
-            log,
-          )
-        return { code: 200, msg: 'success' }
+      async (request: CallbackRequest, reply: FastifyReply) => {
+        const refusal = await receive(route, request)
+        return refusal ? sendError(request, reply, ...refusal, log) : { code: 200, msg: 'success' }
       },
     )
     done()
   })
 }
 
-function toInconclusive({ upstreamTaskId }: Callback): Callback {
-  return { upstreamTaskId, outcome: { kind: 'inconclusive' } }
+/** Authenticates a callback and passes it to the core. Undefined: it is stored. */
+async function receive(route: CallbackRoute, request: CallbackRequest): Promise<Refusal | undefined> {
+  const { tasks, secrets, clock, signatures, parseCallback } = route
+  const { taskId, token } = request.params
+  const task = await tasks.find(taskId)
+  if (task === undefined) return [404, 'There is no such task.']
+  if (!isEqual(secrets.digest(token), task.callbackTokenHash))
+    return [403, 'The token is not valid for this task.']
+  const callback = parseCallback(request.body)
+  if (callback === undefined) return [400, 'The body is not a callback.']
+  const { upstreamTaskId } = callback
+  const verdict = signatures && verifySignature(signatures, request.headers, upstreamTaskId, clock.now())
+  if (verdict === 'forged') return [401, 'The signature is missing or invalid.']
+  // A replayed callback may only cause a poll.
+  const inconclusive = { upstreamTaskId, outcome: { kind: 'inconclusive' as const } }
+  const result = await tasks.receive(task, verdict === 'stale' ? inconclusive : callback, request.id)
+  switch (result) {
+    case 'mismatch':
+      return [400, 'The callback is about another upstream task.']
+    case 'unconfirmed':
+      return [503, 'Record-info does not confirm this success yet: retry the callback.']
+    case 'accepted':
+      return undefined
+    default:
+      return result satisfies never
+  }
 }
 
 function isEqual(left: string, right: string): boolean {

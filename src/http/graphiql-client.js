@@ -1,8 +1,8 @@
-// Runs in the browser, as part of GraphiQL's page (graphiql-page.ts): sends operations to /graphql with the headers that are
-// typed in the page. GraphiQL's own fetcher sends them over HTTP only, and shows a closed socket as {"isTrusted":true}.
+// Runs in the browser, as part of the GraphiQL page (pages.ts): sends operations to /graphql with the headers that are
+// entered in the page. The fetcher of GraphiQL sends them over HTTP only, and shows a closed socket as {"isTrusted":true}.
 
 const ENDPOINT = new URL('/graphql', location.href)
-const TOKEN_HINT = 'Type {"Authorization": "Bearer TOKEN"} into the Headers tab below the query.'
+const TOKEN_HINT = 'Enter {"Authorization": "Bearer TOKEN"} in the Headers tab below the query.'
 /** How long typing in the headers editor pauses before the schema is loaded again, in milliseconds. */
 const TYPING_PAUSE_MS = 500
 
@@ -42,7 +42,7 @@ async function post(request, headers) {
   }
 }
 
-/** A subscription on a socket of its own (graphql-transport-ws), as the observable that GraphiQL takes. */
+/** A subscription on a socket of its own (graphql-transport-ws), as the observable that GraphiQL expects. */
 function follow(request, headers) {
   const subscribe = (observer) => {
     const socket = new WebSocket(ENDPOINT.href.replace(/^http/, 'ws'), 'graphql-transport-ws')

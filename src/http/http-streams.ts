@@ -1,7 +1,7 @@
 import type { StreamTransport } from '../graphql/context.ts'
 import { requestError } from '../graphql/errors.ts'
 import type { WatchControl } from '../tasks/watch.ts'
-import { ANONYMOUS, type Identity } from './authenticate.ts'
+import { ANONYMOUS, type Identity } from './authorize.ts'
 import { Counts, toOwnerKey, toTaskKey } from './counts.ts'
 
 /** The subscriptions that run on HTTP: as server-sent events, or posted to a router. */

@@ -1,10 +1,17 @@
 import { CloseCode } from 'graphql-ws'
 import type { Clock, Log } from '../tasks/ports.ts'
-import { type Caller, type StreamTransport, type WatchTokens } from '../graphql/context.ts'
+import type { Caller, StreamTransport } from '../graphql/context.ts'
 import { requestError } from '../graphql/errors.ts'
 import type { WatchControl } from '../tasks/watch.ts'
-import { ANONYMOUS, GUEST, type Authenticate, type Identity } from './authenticate.ts'
-import { UnauthenticatedError } from './auth-refusals.ts'
+import {
+  ANONYMOUS,
+  GUEST,
+  type Authorize,
+  type AuthorizeOptions,
+  type Credentials,
+  type Identity,
+} from './authorize.ts'
+import { AuthUnavailableError, UnauthenticatedError } from './auth-refusals.ts'
 import { toOwnerKey, toTaskKey, type Counts } from './counts.ts'
 import type { SocketWire } from './socket-wire.ts'
 
@@ -21,11 +28,11 @@ const INIT_MS = 10_000
 /** Close codes that graphql-transport-ws leaves to the WebSocket protocol (RFC 6455, IANA registry). */
 const TRY_AGAIN_LATER = 1013
 const NORMAL_CLOSURE = 1000
+const INTERNAL_ERROR = 1011
 const UNAUTHENTICATED = 'UNAUTHENTICATED'
 
 export interface SessionOptions {
-  readonly authenticate: Authenticate
-  readonly watchTokens: WatchTokens | null
+  readonly authorize: Authorize
   /** Whether a socket without any token is accepted as a guest. */
   readonly guestSockets: boolean
   readonly clock: Clock
@@ -42,12 +49,6 @@ export interface SessionCounts {
   readonly guestStreams: Counts
 }
 
-/** The credentials of `connection_init`: a bearer token, or a watch token. */
-export interface Proof {
-  readonly authorization: unknown
-  readonly watchToken: unknown
-}
-
 /**
  * The caller of a socket, and until when the token is valid. When it expires, every running subscription sends its
  * state once more and no new operation runs; then the socket is closed with 4403.
@@ -58,8 +59,6 @@ export class SocketSession implements Disposable {
   readonly #counts: SessionCounts
   readonly #watches = new Set<WatchControl>()
   #identity: Identity | undefined
-  /** The task of the watch token that has opened the socket. */
-  #guestTask: string | null = null
   #isExpired = false
   #place: Disposable | undefined
   #expiry: Disposable | undefined
@@ -75,7 +74,7 @@ export class SocketSession implements Disposable {
     )
   }
 
-  /** The caller, once `open` has let them in. */
+  /** The caller, after `open` has authorized it. */
   get caller(): Caller {
     if (this.#identity === undefined) throw new Error('The session is not open')
     // An expired token authenticates no operation, until a new token arrives or the socket is closed.
@@ -83,11 +82,11 @@ export class SocketSession implements Disposable {
     return { owner, operator, stream: { until: null, afterVersion: null, onOpen: this.#onOpen } }
   }
 
-  /** Authenticates the caller, or closes the socket and resolves to false. */
-  async open(proof: Proof): Promise<boolean> {
+  /** Authorizes the caller, or closes the socket and resolves to false. */
+  async open(credentials: Credentials): Promise<boolean> {
     this.#expiry?.[Symbol.dispose]()
     this.#expiry = undefined
-    const identity = await this.#identify(proof)
+    const identity = await this.#authorize(credentials, { allowGuests: this.#options.guestSockets })
     if (identity === undefined || !this.#wire.isOpen) return false
     this.#place = this.#takePlace(identity)
     if (this.#place === undefined) {
@@ -114,13 +113,8 @@ export class SocketSession implements Disposable {
   async extend(authorization: unknown): Promise<void> {
     const owner = this.#identity?.owner
     if (owner == null) return
-    try {
-      const identity = await this.#options.authenticate(authorization, { owner })
-      if (this.#identity !== undefined) this.#hold(identity)
-    } catch (error) {
-      // Where the token cannot be verified, the session keeps the one it has.
-      if (error instanceof UnauthenticatedError) this.#wire.close(CloseCode.Unauthorized, UNAUTHENTICATED)
-    }
+    const identity = await this.#authorize({ authorization }, { owner })
+    if (identity !== undefined && this.#identity !== undefined) this.#hold(identity)
   }
 
   [Symbol.dispose](): void {
@@ -130,7 +124,7 @@ export class SocketSession implements Disposable {
   }
 
   readonly #onOpen: StreamTransport['onOpen'] = (watch, guestTask) => {
-    const isTokenless = this.#identity?.owner === null && this.#guestTask === null
+    const isTokenless = this.#identity?.owner === null && this.#identity.guestTask === null
     const counts = isTokenless && guestTask !== null
     const place = counts ? this.#counts.guestStreams.take(toTaskKey(guestTask)) : undefined
     if (counts && place === undefined)
@@ -148,26 +142,24 @@ export class SocketSession implements Disposable {
     const { sockets, tokenless } = this.#counts
     if (identity === ANONYMOUS) return { [Symbol.dispose]: () => undefined }
     if (identity.owner !== null) return sockets.take(toOwnerKey(identity.owner))
-    return this.#guestTask === null ? tokenless.take('all') : sockets.take(toTaskKey(this.#guestTask))
+    return identity.guestTask === null ? tokenless.take('all') : sockets.take(toTaskKey(identity.guestTask))
   }
 
-  async #identify(proof: Proof): Promise<Identity | undefined> {
+  /** Undefined: the caller is refused. */
+  async #authorize(credentials: Credentials, options: AuthorizeOptions): Promise<Identity | undefined> {
     try {
-      return await this.#options.authenticate(proof.authorization, { guest: () => this.#toGuest(proof) })
+      return await this.#options.authorize(credentials, options)
     } catch (error) {
       if (error instanceof UnauthenticatedError) this.#wire.close(CloseCode.Unauthorized, UNAUTHENTICATED)
-      else this.#wire.close(TRY_AGAIN_LATER, 'AUTH_UNAVAILABLE')
+      else if (error instanceof AuthUnavailableError) {
+        // An open session keeps the token it has.
+        if (this.#identity === undefined) this.#wire.close(TRY_AGAIN_LATER, 'AUTH_UNAVAILABLE')
+      } else {
+        this.#options.log.error({ err: error }, 'failed to authorize a socket')
+        this.#wire.close(INTERNAL_ERROR, 'Internal server error')
+      }
       return undefined
     }
-  }
-
-  /** A caller without a bearer token is a guest if it has a valid watch token, or if sockets without a token are accepted. */
-  async #toGuest({ watchToken }: Proof): Promise<Identity | undefined> {
-    const token =
-      typeof watchToken === 'string' ? await this.#options.watchTokens?.read(watchToken) : undefined
-    if (token === undefined) return this.#options.guestSockets ? GUEST : undefined
-    this.#guestTask = token.taskId
-    return { ...GUEST, expiresAt: token.expiresAt }
   }
 
   #hold(identity: Identity): void {

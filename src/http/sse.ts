@@ -1,135 +1,135 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { ExecutionResult, GraphQLError, GraphQLSchema } from 'graphql'
-import { createHandler, type OperationContext as Context } from 'graphql-sse'
-import type { CreateContext, StreamTransport } from '../graphql/context.ts'
+import {
+  execute,
+  OperationTypeNode,
+  subscribe,
+  type ExecutionResult,
+  type GraphQLError,
+  type GraphQLSchema,
+} from 'graphql'
+import { z } from 'zod'
+import type { Caller, CreateContext } from '../graphql/context.ts'
 import { toPublicError } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
-import type { Identity } from './authenticate.ts'
-import type { Door } from './authorize.ts'
+import type { HttpAuthorization } from './http-authorization.ts'
 import { sendError } from './http-errors.ts'
 import type { HttpStreams } from './http-streams.ts'
 
 const PATH = '/graphql/stream'
 const EVENT_STREAM = 'text/event-stream'
+const PING = ':\n\n'
+const PING_EVERY_MS = 12_000
+const COMPLETE = 'event: complete\ndata:\n\n'
 
 export interface StreamRoute {
   readonly schema: GraphQLSchema
   readonly prepare: Prepare
   readonly createContext: CreateContext
-  readonly door: Door
+  readonly authorization: HttpAuthorization
   readonly streams: HttpStreams
   readonly log: Log
 }
 
+const graphqlRequest = z.object({
+  query: z.string(),
+  operationName: z.string().nullish(),
+  variables: z.record(z.string(), z.unknown()).nullish(),
+  extensions: z.record(z.string(), z.unknown()).nullish(),
+})
+
 /**
- * GraphQL over server-sent events (graphql-sse, distinct connections mode), for clients and routers that do not
- * speak WebSocket. The id of an event is the version of the task in it: a browser's EventSource, which sends the
- * last one as `Last-Event-ID` when it connects again, goes on where it was.
+ * GraphQL over server-sent events (the protocol of graphql-sse, distinct connections mode), for clients and routers
+ * without WebSocket. The id of an event is the version of its task: a browser's EventSource sends it back as
+ * `Last-Event-ID` when it reconnects.
  */
 export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
-  const { door, log } = route
-  const handle = createEventStreamHandler(route)
-  const answer = async (request: FastifyRequest, reply: FastifyReply) => {
-    // Names of media types are case-insensitive; the library compares them as they are.
+  const { authorization, log } = route
+  const handle = async (request: FastifyRequest, reply: FastifyReply) => {
     if (!request.headers.accept?.toLowerCase().includes(EVENT_STREAM))
       return sendError(request, reply, 406, `Only ${EVENT_STREAM} is served here.`, log)
-    // Parsed by Fastify, whom no page of another origin can have sent JSON without asking (CORS).
+    // Browsers send JSON to another origin only after a preflight request (CORS).
     if (request.method === 'POST' && typeof request.body !== 'object')
       return sendError(request, reply, 415, 'The body must be application/json.', log)
-    const stream = new EventStream(door.identity(request), route.streams, request, reply)
-    const [body, { status }] = await handle({
-      method: request.method,
-      url: request.url,
-      headers: {
-        get: (name) => (name === 'accept' ? EVENT_STREAM : toText(request.headers[name])?.toLowerCase()),
-      },
-      body: request.body as Record<string, unknown> | null,
-      raw: request,
-      context: stream,
+    const { data } = graphqlRequest.safeParse(readRequest(request))
+    if (data === undefined) {
+      const message = 'The request needs a query. Variables and extensions must be JSON objects.'
+      return sendError(request, reply, 400, message, log)
+    }
+    const { query, operationName, variables } = data
+    const stream = new EventStream(route, request, reply)
+    const document = route.prepare.document(query)
+    if (!document.ok) return stream.send(toOne({ errors: document.errors }))
+    const operation = route.prepare.operation(document.value, operationName, variables, stream.caller)
+    if (!operation.ok) {
+      const isGuestRefused =
+        stream.caller.owner === null && operation.errors[0]?.extensions.code === 'UNAUTHENTICATED'
+      return isGuestRefused
+        ? authorization.refuseGuest(request, reply)
+        : stream.send(toOne({ errors: operation.errors }))
+    }
+    const type = operation.value.operation
+    if (type === OperationTypeNode.MUTATION && request.method === 'GET')
+      return sendError(request, reply, 405, 'Mutations are not allowed by GET: use POST.', log)
+    const result = await (type === OperationTypeNode.SUBSCRIPTION ? subscribe : execute)({
+      schema: route.schema,
+      document: document.value,
+      contextValue: route.createContext(stream.caller, request.id),
+      operationName,
+      variableValues: variables,
     })
-    if (stream.refused) return door.refuse(request, reply)
-    if (status !== 200 || body === null || typeof body === 'string')
-      return sendError(request, reply, status, toMessage(body), log)
-    stream.endWithConnection(body)
-    return (
-      reply
-        .header('content-type', `${EVENT_STREAM}; charset=utf-8`)
-        .header('cache-control', 'no-store, no-transform')
-        // Proxies such as nginx would keep events back to fill a buffer.
-        .header('x-accel-buffering', 'no')
-        .send(Readable.from(stream.toFrames(body), { objectMode: false, highWaterMark: 1 }))
-    )
+    return stream.send(Symbol.asyncIterator in result ? result : toOne(result))
   }
-  app.get(PATH, { onRequest: door.enterAsGuest }, answer)
-  app.post(PATH, { onRequest: door.enterAsGuest }, answer)
+  const options = { onRequest: authorization.allowGuests }
+  app.get(PATH, options, handle)
+  app.post(PATH, options, handle)
 }
 
-function createEventStreamHandler({ schema, prepare, createContext, log }: StreamRoute) {
-  const format = (errors: readonly GraphQLError[], { id }: EventStream) =>
-    errors.map((error) => toPublicError(error, id, log)) as unknown as GraphQLError[]
-  // The library takes an object for a result by its `data`; undefined is left out of what is sent.
-  const refuse = (errors: readonly GraphQLError[], stream: EventStream) =>
-    ({ data: undefined, errors: format(errors, stream) }) as unknown as ExecutionResult
-  return createHandler<FastifyRequest, EventStream, Context>({
-    // No connection is shared by several operations: a token would name one.
-    authenticate: () => null,
-    onSubscribe({ context: stream }, { query, operationName, variables }) {
-      const { caller } = stream
-      const document = prepare.document(query)
-      if (!document.ok) return refuse(document.errors, stream)
-      const operation = prepare.operation(document.value, operationName, variables, caller)
-      if (!operation.ok) {
-        stream.refused = caller.owner === null && operation.errors[0]?.extensions.code === 'UNAUTHENTICATED'
-        return refuse(operation.errors, stream)
-      }
-      return {
-        schema,
-        document: document.value,
-        contextValue: createContext(caller, stream.id) as unknown as Context,
-        operationName,
-        variableValues: variables,
-      }
-    },
-    // `prepare` has done it.
-    validate: () => [],
-    async onNext(_context, { context: stream }, result) {
-      await stream.mark()
-      const { errors } = result as ExecutionResult
-      return errors ? { ...result, errors: format(errors, stream) } : undefined
-    },
-  })
+/** The parameters of a request; undefined if they are not JSON. */
+function readRequest({ method, url, body }: FastifyRequest): unknown {
+  if (method === 'POST') return body
+  const search = new URLSearchParams(url.split('?')[1])
+  const parse = (text: string): unknown => (text === '' ? undefined : JSON.parse(text))
+  try {
+    return {
+      query: search.get('query'),
+      operationName: search.get('operationName'),
+      variables: parse(search.get('variables') ?? ''),
+      extensions: parse(search.get('extensions') ?? ''),
+    }
+  } catch {
+    return undefined
+  }
 }
 
-/** One connection: who reads, and which version is on its way. */
+async function* toOne(result: ExecutionResult): AsyncGenerator<ExecutionResult, void> {
+  yield await Promise.resolve(result)
+}
+
+/** One connection. */
 class EventStream {
-  readonly id: string
-  readonly caller: {
-    readonly owner: string | null
-    readonly operator: boolean
-    readonly stream: StreamTransport
-  }
-  refused = false
+  readonly caller: Caller
+  readonly #route: StreamRoute
+  readonly #request: FastifyRequest
   readonly #reply: FastifyReply
+  /** The version of the latest event. */
   #version: number | undefined
-  #id: number | undefined
-  #isOver = false
-  #taken = Promise.resolve()
-  #take = () => undefined as void
 
-  constructor(identity: Identity, streams: HttpStreams, request: FastifyRequest, reply: FastifyReply) {
-    this.id = request.id
+  constructor(route: StreamRoute, request: FastifyRequest, reply: FastifyReply) {
+    this.#route = route
+    this.#request = request
     this.#reply = reply
-    const transport = streams.transport(identity)
-    const lastEventId = toText(request.headers['last-event-id'])
+    const identity = route.authorization.identity(request)
+    const transport = route.streams.transport(identity)
+    const lastEventId = String(request.headers['last-event-id'])
     this.caller = {
       owner: identity.owner,
       operator: identity.operator,
       stream: {
         ...transport,
-        afterVersion: /^\d{1,9}$/.test(lastEventId ?? '') ? Number(lastEventId) : null,
-        // Ended without a `complete`, so that the client connects again: to another replica.
+        afterVersion: /^\d{1,9}$/.test(lastEventId) ? Number(lastEventId) : null,
+        // Without `complete`, so that the client reconnects: to another replica.
         onOpen: (watch, guestTask) =>
           transport.onOpen({ repeat: () => watch.repeat(), end: () => void reply.raw.destroy() }, guestTask),
         onVersion: (version) => void (this.#version = version),
@@ -137,48 +137,46 @@ class EventStream {
     }
   }
 
-  /** To be awaited before an event is queued: until the one before has been taken by the reader, the task moves on. */
-  async mark(): Promise<void> {
-    await this.#taken
-    if (this.#isOver) return
-    this.#id = this.#version
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#taken = promise
-    this.#take = resolve
-  }
-
-  /** Ends the operation when the connection closes, or has closed already. */
-  endWithConnection(body: AsyncGenerator<string, void>): void {
+  /** Sends the results, and ends them when the connection closes. */
+  send(results: AsyncGenerator<ExecutionResult, void>): FastifyReply {
     const { raw } = this.#reply
+    const ping = setInterval(() => {
+      if (raw.headersSent && !raw.writableNeedDrain) raw.write(PING)
+    }, PING_EVERY_MS)
     const end = () => {
-      this.#isOver = true
-      this.#take()
-      void body.return()
+      clearInterval(ping)
+      results.return().catch((error: unknown) => {
+        this.#route.log.error(
+          { err: error, correlationId: this.#request.id },
+          'failed to end an event stream',
+        )
+      })
     }
     if (raw.destroyed) end()
     else raw.once('close', end)
+    return (
+      this.#reply
+        .header('content-type', `${EVENT_STREAM}; charset=utf-8`)
+        .header('cache-control', 'no-store, no-transform')
+        // Proxies such as nginx would buffer events.
+        .header('x-accel-buffering', 'no')
+        // Asks for the next event only when the client has read the one before: a slow client gets the newest state.
+        .send(Readable.from(this.#toFrames(results), { objectMode: false, highWaterMark: 1 }))
+    )
   }
 
-  /** What goes over the wire. */
-  async *toFrames(body: AsyncGenerator<string, void>): AsyncGenerator<string, void> {
-    try {
-      for await (const frame of body) {
-        const isEvent = frame.startsWith('event: next')
-        yield isEvent && this.#id !== undefined ? `id: ${this.#id}\n${frame}` : frame
-        if (isEvent) this.#take()
-      }
-    } finally {
-      this.#take()
+  async *#toFrames(results: AsyncIterable<ExecutionResult>): AsyncGenerator<string, void> {
+    // Some browsers open the stream only when there are bytes.
+    yield PING
+    for await (const { errors, ...result } of results) {
+      const id = this.#version === undefined ? '' : `id: ${this.#version}\n`
+      const payload = errors ? { ...result, errors: this.#format(errors) } : result
+      yield `${id}event: next\ndata: ${JSON.stringify(payload)}\n\n`
     }
+    yield COMPLETE
   }
-}
 
-function toText(header: string | string[] | undefined): string | undefined {
-  return Array.isArray(header) ? header.join(', ') : header
-}
-
-/** What the protocol's library says against a request that it does not take. */
-function toMessage(body: string | null | object): string {
-  const { errors } = (typeof body === 'string' ? JSON.parse(body) : {}) as { errors?: { message: string }[] }
-  return errors?.[0]?.message ?? 'The request is not one of GraphQL over server-sent events.'
+  #format(errors: readonly GraphQLError[]) {
+    return errors.map((error) => toPublicError(error, this.#request.id, this.#route.log))
+  }
 }

@@ -6,21 +6,21 @@ import { MAX_TOKEN_LENGTH } from './authenticate.ts'
 import { toRefusalReason, type AuthRefusals, type RefusalReason } from './auth-refusals.ts'
 
 export interface WatchTokenOptions {
-  /** The first signs, all verify, so that a secret can be replaced while its tokens are still in use. */
+  /** The first signs, all verify: a secret can be replaced while its tokens are in use. */
   readonly secrets: readonly string[]
-  /** How long a token is good. */
+  /** How long a token is valid. */
   readonly lifetimeMs: number
   readonly clock: Clock
   readonly refusals: AuthRefusals
 }
 
-/** Explicit typing (RFC 8725 §3.11): no other kind of token is taken for this one. */
+/** Explicit typing (RFC 8725 §3.11): no other kind of token is accepted as a watch token. */
 const TYPE = 'upscale-watch+jwt'
 const ALGORITHM = 'HS256'
 
 /**
- * Watch tokens are JWTs whose subject is the task. The key is derived for this use only (HKDF, RFC 5869): a
- * secret that also signs bearer tokens makes no watch token that anything else would accept.
+ * Watch tokens are JWTs whose subject is the task. Their key is derived for this use (HKDF, RFC 5869), so that nothing else
+ * accepts one, even if bearer tokens are signed with the same secret. Null without secrets.
  */
 export function createWatchTokens(options: WatchTokenOptions): WatchTokens | null {
   const { secrets, lifetimeMs, clock, refusals } = options
@@ -34,12 +34,10 @@ export function createWatchTokens(options: WatchTokenOptions): WatchTokens | nul
         .setSubject(taskId)
         .setExpirationTime(Math.floor((clock.now() + lifetimeMs) / 1_000))
         .sign(signingKey),
-    async read(token, wanted) {
+    async read(token, taskId) {
       const options = { algorithms: [ALGORITHM], typ: TYPE, currentDate: new Date(clock.now()) }
-      const verified = await verify(token, keys, {
-        ...options,
-        ...(wanted !== undefined && { subject: wanted }),
-      })
+      const subject = taskId !== undefined && { subject: taskId }
+      const verified = await verify(token, keys, { ...options, ...subject })
       if (typeof verified !== 'string') return verified
       refusals.report({ credential: 'watch', reason: verified })
       return undefined
@@ -47,7 +45,7 @@ export function createWatchTokens(options: WatchTokenOptions): WatchTokens | nul
   }
 }
 
-/** What a token says, or why it is refused. */
+/** The facts of a token, or why it is refused. */
 async function verify(
   token: string,
   keys: readonly Uint8Array[],

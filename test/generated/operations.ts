@@ -5,14 +5,14 @@ export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' |
 import type { TypedDocumentNode as DocumentNode } from '@graphql-typed-document-node/core';
 /** The state of a delivery. */
 export type CallbackDeliveryState =
-  /** The receiver answered 2xx. */
+  /** The receiver responded with 2xx. */
   | 'DELIVERED'
-  /** The receiver answered 410, or did not answer 2xx within CALLBACK_RETRY_FOR_S (a day by default). */
+  /** The receiver responded with 410, or not with 2xx within CALLBACK_RETRY_FOR_S (a day by default). */
   | 'GAVE_UP'
-  /** The task has not settled, or the receiver has not answered 2xx yet. */
+  /** The task has not settled, or the receiver has not responded with 2xx. */
   | 'PENDING';
 
-/** Why an upscale failed. The typed GraphQL errors have the same codes in `extensions.code`. */
+/** Why an upscale failed. Typed GraphQL errors have the same codes in `extensions.code`. */
 export type UpscaleErrorCode =
   /** Upscaling is switched off for this account or by the vendor. */
   | 'FEATURE_DISABLED'
@@ -55,25 +55,25 @@ export type UpscaleErrorCode =
 
 /** What to upscale. The first four fields are named as in the upscale service's own REST API. */
 export type UpscaleImageInput = {
-  /** Where to deliver the final state, signed (Standard Webhooks): an absolute http(s) URL of a public host, without user info. A replay may add a URL to its task, up to five. */
+  /** The URL to which the final state is delivered, signed (Standard Webhooks): an absolute http(s) URL of a public host, without user info. Each replay may add a URL to its task; a task has at most five. */
   callBackUrl?: string | null | undefined;
-  /** Pay again, even if the same picture is already being upscaled or done. */
+  /** Submit and pay again, even if a task for the same picture is running or has succeeded. */
   force?: boolean | null | undefined;
-  /** The same key gives the same task for 24 hours: 1–128 characters of your choice. */
+  /** Submits with the same key return the same task for 24 hours: 1–128 characters of your choice. */
   idempotencyKey?: string | null | undefined;
   /** Which of the task's four pictures: 0–3. */
   imageIndex: number;
-  /** The Midjourney generation task: 1–128 printable characters, without spaces around them and without invisible ones. */
+  /** The id of the Midjourney generation task: 1–128 printable characters, without leading or trailing spaces and without invisible characters. */
   taskId: string;
-  /** A watermark to draw in: at most 256 characters. */
+  /** A watermark to draw: at most 256 characters. */
   waterMark?: string | null | undefined;
 };
 
 /** Which upscale service the gateway uses. */
 export type UpscaleServiceMode =
-  /** The real upscale service: every new task costs credits. */
+  /** The real upscale service: each new task costs credits. */
   | 'LIVE'
-  /** The built-in sandbox: no task costs credits. */
+  /** The built-in sandbox: tasks cost nothing. */
   | 'SANDBOX';
 
 /** The source of a status change. */
@@ -84,18 +84,18 @@ export type UpscaleTaskEventSource =
   | 'DEADLINE'
   /** A poll of the upscale service by the gateway. */
   | 'POLL'
-  /** The answer to the submit, or its absence. */
+  /** The response to the submit, or its absence. */
   | 'SUBMIT';
 
 /** The status of a task. SUCCEEDED is final; FAILED is final unless a late result arrives. */
 export type UpscaleTaskStatus =
-  /** Failed: `problem` holds the reason. */
+  /** Failed: `problem` has the reason. */
   | 'FAILED'
-  /** Accepted by the upscale service, which is at work. */
+  /** Accepted by the upscale service, which is working on it. */
   | 'PROCESSING'
-  /** Stored; it is not known yet whether the upscale service has accepted it. */
+  /** Stored. Whether the upscale service has accepted it is unknown. */
   | 'SUBMITTED'
-  /** Done: `images` holds the result. */
+  /** Done: `images` has the result. */
   | 'SUCCEEDED';
 
 export type ProblemFragment = { code: UpscaleErrorCode, message: string, retryable: boolean, retryAfterMs: number | null, upstreamCode: number | null, taskId: string | null, correlationId: string };

@@ -1,6 +1,6 @@
 /**
- * The one rule: a task failure is reported exactly once. As data, where the same selection set also selects
- * `problem` of the same object; otherwise as a typed error on the field that the failure leaves null.
+ * Reports a task failure exactly once: as data if the same selection set selects `problem` of the same object, otherwise
+ * as a typed error on the field that the failure leaves null.
  */
 import {
   getNamedType,
@@ -16,17 +16,17 @@ import { toProblemError } from './errors.ts'
 
 type Selection = ReadonlyMap<string, readonly FieldNode[]>
 
-/** For the field that a failure leaves null: throws where it is this field's turn to report it. */
+/** For a field that a failure leaves null. Throws the failure unless `problem` or another alias of the field reports it. */
 export function reportOnField(problem: Problem | null, info: GraphQLResolveInfo): null {
   if (problem === null) return null
   const siblings = collectSiblings(info)
-  // Of two aliases of the field the first reports.
+  // The first alias of the field reports.
   const [reporter] = [...siblings].find(([, nodes]) => isNamed(nodes, info.fieldName)) ?? []
   if (!selects(siblings, 'problem') && reporter === info.path.key) throw toProblemError(problem)
   return null
 }
 
-/** For the field that returns a payload: throws where its selection has no room for the failure at all. */
+/** For a field that returns a payload. Throws the failure if neither `task` nor `problem` is selected. */
 export function reportOnPayload(problem: Problem, info: GraphQLResolveInfo): void {
   const type = getNamedType(info.returnType)
   if (!isObjectType(type)) return
@@ -34,7 +34,7 @@ export function reportOnPayload(problem: Problem, info: GraphQLResolveInfo): voi
   if (!selects(selection, 'task') && !selects(selection, 'problem')) throw toProblemError(problem)
 }
 
-/** The selection set that a field stands in, with fragments, @skip and @include counted as graphql-js does. */
+/** The selection set that contains the field, with fragments, @skip and @include applied. */
 function collectSiblings(info: GraphQLResolveInfo): Selection {
   const { schema, fragments, variableValues, operation } = info
   const root = schema.getRootType(operation.operation)
@@ -51,7 +51,7 @@ function collectSiblings(info: GraphQLResolveInfo): Selection {
   return selection
 }
 
-/** The type of what a field returns: what the path says, for an abstract one; compiled operations have none there. */
+/** The type of a field's value. Paths name it for abstract types; paths of compiled operations (graphql-jit) do not. */
 function findType(
   schema: GraphQLSchema,
   parent: GraphQLObjectType | null | undefined,
@@ -63,7 +63,7 @@ function findType(
   return isObjectType(type) ? type : undefined
 }
 
-/** The response keys from the root down to this field's parent, without list positions, each with the type of its value. */
+/** The response keys from the root to the parent of this field, without list indexes, each with the type of its value. */
 function toPath(info: GraphQLResolveInfo): { key: string; typename: string | undefined }[] {
   const steps = []
   let { typename } = info.path

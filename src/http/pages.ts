@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 
-/** The page is one document that contains everything, workers included. It connects to this server only. */
+/** The page contains all its scripts and workers, and connects to this server only. */
 export const PAGE_POLICY =
   "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src blob:; " +
   "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self' ws: wss:; " +
@@ -25,7 +25,7 @@ subscription Follow($id: ID!) {
 }
 `
 
-/** GraphiQL from our own package: the page loads nothing from elsewhere. It holds 9 MB: render it on first use. */
+/** GraphiQL as one document of 9 MB: render it on first use. */
 export async function renderPage(): Promise<string> {
   const { css, editorWorkerService, favicon, graphqlWorker, js, jsonWorker } =
     await import('@graphql-yoga/render-graphiql/graphiql')
@@ -41,7 +41,7 @@ export async function renderPage(): Promise<string> {
     <link rel="icon" href="${favicon}" />
     <style>${css}</style>
     <style>
-      /* Scroll bars in the colours of the theme. */
+      /* Scroll bars follow the theme. */
       :root { color-scheme: light dark }
       .graphiql-light { color-scheme: light }
       .graphiql-dark { color-scheme: dark }

@@ -1,0 +1,140 @@
+import { randomUUID } from 'node:crypto'
+import {
+  ApolloServer,
+  HeaderMap,
+  type ApolloServerPlugin,
+  type GraphQLRequest,
+  type GraphQLRequestListener,
+} from '@apollo/server'
+import {
+  ApolloServerPluginCacheControlDisabled,
+  ApolloServerPluginInlineTraceDisabled,
+  ApolloServerPluginLandingPageDisabled,
+  ApolloServerPluginUsageReportingDisabled,
+} from '@apollo/server/plugin/disabled'
+import {
+  GraphQLError,
+  OperationTypeNode,
+  parse,
+  type GraphQLSchema,
+  type OperationDefinitionNode,
+} from 'graphql'
+import type { OperationContext } from '../graphql/context.ts'
+import { requestError, toHttpStatus, toPublicError, withCode } from '../graphql/errors.ts'
+import type { Prepare } from '../graphql/prepare.ts'
+import type { Log } from '../tasks/ports.ts'
+import type { HttpAuthorization } from './http-authorization.ts'
+import type { RouterCallbacks } from './router-callbacks.ts'
+
+export interface ApolloOptions {
+  readonly schema: GraphQLSchema
+  readonly prepare: Prepare
+  readonly authorization: HttpAuthorization
+  readonly routerCallbacks: RouterCallbacks
+  readonly log: Log
+}
+
+/** Apollo Server with our checks, limits and error format. */
+export async function startApollo(options: ApolloOptions): Promise<ApolloServer<OperationContext>> {
+  const { schema, routerCallbacks, log } = options
+  const apollo = new ApolloServer<OperationContext>({
+    schema,
+    // `prepare` limits operations: Apollo's own settings do not reach sockets.
+    introspection: true,
+    documentStore: null,
+    csrfPrevention: true,
+    includeStacktraceInErrorResponses: false,
+    stopOnTerminationSignals: false,
+    nodeEnv: 'production',
+    formatError: (_formatted, error) => formatError(error, log),
+    plugins: [
+      { requestDidStart: () => Promise.resolve(createPrepareListener(options)) },
+      routerCallbacks.plugin,
+      ApolloServerPluginLandingPageDisabled(),
+      ApolloServerPluginCacheControlDisabled(),
+      ApolloServerPluginInlineTraceDisabled(),
+      ApolloServerPluginUsageReportingDisabled(),
+    ] satisfies ApolloServerPlugin<OperationContext>[],
+  })
+  await apollo.start()
+  return apollo
+}
+
+/** Replaces a refused document. It is never executed. */
+const REFUSED = parse('{ __typename }')
+
+/**
+ * Checks a request with `prepare`. Apollo parses and validates only requests without a document, so this sets one. Errors
+ * are the response: nothing is executed.
+ */
+function createPrepareListener({
+  prepare,
+  authorization,
+  routerCallbacks,
+  log,
+}: ApolloOptions): GraphQLRequestListener<OperationContext> {
+  let refusals: readonly GraphQLError[] = []
+  return {
+    didResolveSource(request) {
+      const document = prepare.document(request.source)
+      if (!document.ok) refusals = document.errors
+      Object.assign(request, { document: document.ok ? document.value : REFUSED })
+      return Promise.resolve()
+    },
+    didResolveOperation({ document, request, contextValue }) {
+      if (refusals.length > 0) return Promise.resolve()
+      const { operationName, variables } = request
+      const operation = prepare.operation(document, operationName, variables, contextValue)
+      const fault = operation.ok && findTransportFault(operation.value, routerCallbacks, request)
+      if (!operation.ok) refusals = operation.errors
+      else if (fault) refusals = [fault]
+      return Promise.resolve()
+    },
+    responseForOperation({ contextValue: { correlationId, owner } }) {
+      const [refusal] = refusals
+      if (refusal === undefined) return Promise.resolve(null)
+      if (owner === null && refusal.extensions.code === 'UNAUTHENTICATED')
+        authorization.reportGuest(correlationId)
+      const errors = refusals.map((error) => toPublicError(error, correlationId, log))
+      return Promise.resolve({
+        http: { status: toHttpStatus(refusal) ?? 400, headers: new HeaderMap() },
+        body: { kind: 'single', singleResult: { errors } },
+      })
+    },
+    didEncounterErrors({ errors, contextValue }) {
+      for (const { extensions } of errors) extensions.correlationId ??= contextValue.correlationId
+      return Promise.resolve()
+    },
+  }
+}
+
+/** Over HTTP, subscriptions need a router callback, and other operations must not have one. */
+function findTransportFault(
+  { operation }: OperationDefinitionNode,
+  routerCallbacks: RouterCallbacks,
+  request: GraphQLRequest,
+): GraphQLError | undefined {
+  const isSubscription = operation === OperationTypeNode.SUBSCRIPTION
+  if (routerCallbacks.isRequested(request))
+    return isSubscription
+      ? routerCallbacks.findFault(request)
+      : requestError('BAD_REQUEST', 'Only the events of a subscription can be posted to a callback URL.')
+  if (!isSubscription) return undefined
+  return requestError(
+    'BAD_REQUEST',
+    'Subscriptions run over WebSocket (graphql-transport-ws) at this path, or as server-sent events at /graphql/stream.',
+  )
+}
+
+function formatError(error: unknown, log: Log) {
+  const cause = error instanceof Error ? error : new Error(String(error))
+  const graphqlError = error instanceof GraphQLError ? error : new GraphQLError('', { originalError: cause })
+  const { code, correlationId } = graphqlError.extensions
+  // Apollo's refusals of persisted queries have an HTTP status, but no code.
+  const isRefusal = code === undefined && toHttpStatus(graphqlError) === 400
+  return toPublicError(
+    isRefusal ? withCode('BAD_REQUEST', graphqlError) : graphqlError,
+    typeof correlationId === 'string' ? correlationId : randomUUID(),
+    log,
+  )
+}
