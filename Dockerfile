@@ -3,7 +3,8 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN --mount=type=cache,target=/root/.npm npm ci
 COPY . .
-RUN npm run build
+# The client package is not part of the image.
+RUN npm run build:service
 
 FROM node:24-slim AS runtime
 # The sandbox writes watermarks: without a font they would stay empty.

@@ -1,13 +1,16 @@
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
+import { cp, mkdir } from 'node:fs/promises'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
+import { promisify } from 'node:util'
 import { describe, expect, test } from '@jest/globals'
 import { buildSchema } from 'graphql'
 import { createClient, MessageType, type ClientOptions } from 'graphql-ws'
 import { useServer } from 'graphql-ws/use/ws'
 import { SignJWT } from 'jose'
 import { WebSocket, WebSocketServer } from 'ws'
-import { followTask, toClientOptions, type ConnectionSettings } from '../../client/src/client.ts'
+import { followTask, toClientOptions, type ConnectionSettings } from '../../client/src/index.ts'
 import { startProcess } from '../support/process.ts'
 import { startSilentProxy } from '../support/proxy.ts'
 import { openScene, RESULT } from '../support/scene.ts'
@@ -39,7 +42,7 @@ async function findPort(): Promise<string> {
 }
 
 describe('the client for frontends', () => {
-  test('shows each state of a task once, with what was selected, and ends with the last', async () => {
+  test('yields each state of a task once, with the selected fields, and ends with the final state', async () => {
     await using scene = await openScene()
     const { id, succeed } = await scene.submit()
     const client = connect(scene.gateway.url)
@@ -52,13 +55,12 @@ describe('the client for frontends', () => {
       images: [{ url: RESULT }],
     })
     expect((await states.next()).done).toBe(true)
-    // Who has it all already is told nothing, but that it is over.
     expect(await Array.fromAsync(followTask(client, { id, afterVersion: 3 }))).toEqual([])
     expect(await Array.fromAsync(followTask(client, { id, afterVersion: 2 }))).toMatchObject([{ version: 3 }])
     await client.dispose()
   })
 
-  test('goes on after a restart of the service where it was, and is not told again what it knows', async () => {
+  test('resumes after a restart of the service, and receives no state twice', async () => {
     await using dir = await openTempDir()
     await using upstream = await startScriptedUpstream()
     upstream.onLookup = (response) => response.end(JSON.stringify({ code: 200, data: { successFlag: 0 } }))
@@ -71,14 +73,14 @@ describe('the client for frontends', () => {
     await first.run('mutation { upscaleImage(input: { taskId: "source", imageIndex: 0 }) { replayed } }')
     const { callBackUrl } = JSON.parse(upstream.received[0]?.body ?? '') as { callBackUrl: string }
     const id = new URL(callBackUrl).pathname.split('/')[3] ?? ''
-    const told: unknown[] = []
+    const received: unknown[] = []
     const client = connect(
       first.url,
       {},
       {
         on: {
           message: (message) => {
-            if (message.type === MessageType.Next) told.push(message.payload.data?.taskUpdated)
+            if (message.type === MessageType.Next) received.push(message.payload.data?.taskUpdated)
           },
         },
       },
@@ -94,14 +96,14 @@ describe('the client for frontends', () => {
     const body = JSON.stringify({ code: 200, data: { taskId: 'upstream-1', resultUrls: [RESULT] } })
     await fetch(second.url + new URL(callBackUrl).pathname, { method: 'POST', body })
     expect((await rest).value).toEqual({ version: 3, status: 'SUCCEEDED' })
-    expect(told).toEqual([
+    expect(received).toEqual([
       { version: 2, status: 'PROCESSING' },
       { version: 3, status: 'SUCCEEDED' },
     ])
     await client.dispose()
   })
 
-  test('asks for a new token for each connection, and gives up when it is no good', async () => {
+  test('gets a new token for each connection, and fails when the token is invalid', async () => {
     await using scene = await openScene({ AUTH_JWT_SECRET: SECRET })
     scene.clock.advance(Date.now() - scene.clock.now())
     const { id } = await scene.submit(await sign(600))
@@ -117,7 +119,7 @@ describe('the client for frontends', () => {
     await client.dispose()
   })
 
-  test('has its token before it opens the socket, however long that takes, and asks again when that fails', async () => {
+  test('awaits the token before it opens the socket, and retries when getting the token fails', async () => {
     await using scene = await openScene({ AUTH_JWT_SECRET: SECRET })
     const { clock, gateway } = scene
     clock.advance(Date.now() - clock.now())
@@ -137,13 +139,13 @@ describe('the client for frontends', () => {
     await asked.promise
     clock.advance(15_000)
     expect(opened).toBe(0)
-    token.reject(new Error('The identity provider is away'))
+    token.reject(new Error('The identity provider is unavailable'))
     expect((await first).value).toMatchObject({ version: 2 })
     expect(calls).toBe(2)
     await client.dispose()
   })
 
-  test('throws a FollowError for each way in which a connection is refused for its token', async () => {
+  test('throws a FollowError for each way to refuse a token', async () => {
     const server = createHttpServer()
     const sockets = new WebSocketServer({ noServer: true })
     let refuse = 401 as number | [number, string]
@@ -162,7 +164,7 @@ describe('the client for frontends', () => {
       [[4401, 'Unauthorized'], 'UNAUTHENTICATED'],
       [[4403, 'UNAUTHENTICATED'], 'UNAUTHENTICATED'],
       [[4403, 'Forbidden'], 'FORBIDDEN'],
-      // These pass: only a client that does not try again shows them.
+      // Temporary errors: only a client that does not retry reports them.
       [[4403, 'TOKEN_EXPIRED'], 'UNAUTHENTICATED', 0],
       [[1013, 'AUTH_UNAVAILABLE'], 'AUTH_UNAVAILABLE', 0],
     ]
@@ -175,7 +177,7 @@ describe('the client for frontends', () => {
     server.close()
   })
 
-  test('follows the task of someone else by its watch token', async () => {
+  test('follows a task of another owner with its watch token', async () => {
     await using scene = await openScene({ AUTH_JWT_SECRET: SECRET })
     scene.clock.advance(Date.now() - scene.clock.now())
     const { id, watchToken, succeed } = await scene.submit(await sign(600))
@@ -186,7 +188,7 @@ describe('the client for frontends', () => {
     await client.dispose()
   })
 
-  test('ends at once when it is told to, and leaves nothing running', async () => {
+  test('ends at once when the signal aborts, and closes its subscription', async () => {
     await using scene = await openScene()
     const { id } = await scene.submit()
     const client = connect(scene.gateway.url)
@@ -205,7 +207,7 @@ describe('the client for frontends', () => {
     await client.dispose()
   })
 
-  test('finds out that a connection is dead although it was not closed, and goes on with another', async () => {
+  test('detects a dead connection by a missing pong, and reconnects', async () => {
     await using scene = await openScene()
     await using proxy = await startSilentProxy(scene.gateway.url)
     const { id, succeed } = await scene.submit()
@@ -219,7 +221,7 @@ describe('the client for frontends', () => {
     await client.dispose()
   }, 60_000)
 
-  test('says by its code why a task cannot be followed', async () => {
+  test('throws an error with a code when a task cannot be followed', async () => {
     await using scene = await openScene()
     const client = connect(scene.gateway.url)
     const follow = (id: string, selection = '') => followTask(client, { id, selection }).next()
@@ -228,8 +230,8 @@ describe('the client for frontends', () => {
     await client.dispose()
   })
 
-  test('opens a stream again that ends before the task has, or with an error that may pass; goes never back', async () => {
-    // What a router may do to a stream.
+  test('subscribes again when a stream ends early or with a temporary error, and never yields an older version', async () => {
+    // Streams as routers may distort them.
     const streams: object[][] = [
       [{ taskUpdated: { version: 2, status: 'PROCESSING' } }],
       [{ taskUpdated: new Error('Subgraph errors redacted') }],
@@ -273,5 +275,23 @@ describe('the client for frontends', () => {
     await client.dispose()
     await served.dispose()
     server.close()
+  })
+
+  test('is a package of its own that imports no other package, and an export of the gateway', async () => {
+    await using dir = await openTempDir()
+    const folder = `${dir.path}/node_modules/upscale-gateway-client`
+    await mkdir(folder, { recursive: true })
+    for (const part of ['package.json', 'dist'])
+      await cp(`client/${part}`, `${folder}/${part}`, { recursive: true })
+    const exportsOf = async (name: string, cwd = '.') => {
+      const script = `console.log(Object.keys(await import('${name}')).join())`
+      const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
+        cwd,
+      })
+      return stdout.trim()
+    }
+    const names = 'FollowError,followTask,toClientOptions'
+    expect(await exportsOf('upscale-gateway-client', dir.path)).toBe(names)
+    expect(await exportsOf('upscale-gateway/client')).toBe(names)
   })
 })

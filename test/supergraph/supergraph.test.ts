@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { createClient } from 'graphql-ws'
 import { SignJWT } from 'jose'
 import { WebSocket } from 'ws'
-import { followTask, toClientOptions } from '../../client/src/client.ts'
+import { followTask, toClientOptions } from '../../client/src/index.ts'
 import { CATALOGUE, UPSCALE_ERROR_CODES } from '../../src/tasks/failure.ts'
 import {
   findPort,

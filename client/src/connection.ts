@@ -1,0 +1,81 @@
+import type { ClientOptions } from 'graphql-ws'
+import { isPermanent, isTokenExpired, toAuthError } from './errors.ts'
+import { randomRetryMs, wait } from './retry.ts'
+
+export interface ConnectionSettings {
+  /** The WebSocket URL of the gateway, or of a router in front of it: `wss://…/graphql`. */
+  readonly url: string
+  /**
+   * Returns the `Authorization` value (`Bearer …`) for each new connection; refresh an expired token here. It is awaited
+   * before the connection is opened, so it has no time limit. If it rejects, it is retried as after a lost connection.
+   */
+  readonly getAuthorization?: () => string | undefined | Promise<string | undefined>
+  /** Opens the connection for a caller without a bearer token. */
+  readonly watchToken?: string
+}
+
+const PING_INTERVAL_MS = 10_000
+const PONG_TIMEOUT_MS = 5_000
+/** Our own close code: no pong arrived in time. */
+const CONNECTION_LOST = 4408
+
+/**
+ * Options for graphql-ws's `createClient`. A lost connection is retried without limit, after 0.5 s at first and at most
+ * 30 s, with jitter, so that many clients do not reconnect at once. Pings find a dead connection within 15 s. Operations
+ * fail only if the token is refused (4401, HTTP 401 and 403, or 4403 unless the token has expired), or if a message
+ * cannot be parsed.
+ */
+export function toClientOptions({ url, getAuthorization, watchToken }: ConnectionSettings): ClientOptions {
+  let socket: ClosableSocket | undefined
+  let pongTimer: ReturnType<typeof setTimeout> | undefined
+  let authorization: Promise<string | undefined> | undefined
+  return {
+    // graphql-ws awaits this before it opens the socket: the server's connection_init time-out does not run yet.
+    async url() {
+      authorization = Promise.resolve().then(() => getAuthorization?.())
+      // After a rejection here graphql-ws would hang. `connectionParams` awaits the same promise, and may reject.
+      await authorization.catch(() => undefined)
+      return url
+    },
+    async connectionParams() {
+      const value = await authorization
+      return {
+        ...(value !== undefined && { Authorization: value }),
+        ...(watchToken !== undefined && { watchToken }),
+      }
+    },
+    retryAttempts: Infinity,
+    retryWait: (retries) => wait(randomRetryMs(retries)),
+    shouldRetry(failure) {
+      const error = toAuthError(failure)
+      return !error || !isPermanent(error) || isTokenExpired(failure)
+    },
+    keepAlive: PING_INTERVAL_MS,
+    on: {
+      opened: (opened) => (socket = opened as ClosableSocket),
+      ping(received) {
+        if (received) return
+        const pinged = socket
+        pongTimer = setTimeout(() => pinged && terminate(pinged), PONG_TIMEOUT_MS)
+      },
+      pong(received) {
+        if (received) clearTimeout(pongTimer)
+      },
+      closed: () => clearTimeout(pongTimer),
+    },
+  }
+}
+
+interface ClosableSocket {
+  close(code: number, reason: string): void
+  onclose: ((event: { code: number; reason: string; wasClean: boolean }) => void) | null
+}
+
+/** Reports the connection as closed at once: a dead peer never answers the close frame. */
+function terminate(socket: ClosableSocket): void {
+  const event = { code: CONNECTION_LOST, reason: 'No pong', wasClean: false }
+  const { onclose } = socket
+  socket.onclose = null
+  socket.close(event.code, event.reason)
+  onclose?.call(socket, event)
+}
