@@ -1,6 +1,7 @@
 import type { GraphQLError } from 'graphql'
 import { Args, ArgsType, Ctx, Field, ID, Int, Resolver, Root, Subscription } from 'type-graphql'
-import type { Watch, WatchEnd, WatchEvent } from '../tasks/watch.ts'
+import type { WatchEnd, WatchEvent } from '../tasks/watch-state.ts'
+import type { Watch } from '../tasks/watch.ts'
 import { unauthenticated, type OperationContext } from './context.ts'
 import { requestError, taskNotFound } from './errors.ts'
 import { toTaskShape } from './to-shape.ts'
