@@ -1,3 +1,4 @@
+import 'reflect-metadata'
 import type { GraphQLError } from 'graphql'
 import { Args, ArgsType, Ctx, Field, ID, Int, Resolver, Root, Subscription } from 'type-graphql'
 import type { WatchEnd, WatchEvent } from '../tasks/watch-state.ts'
