@@ -129,12 +129,12 @@ export default tseslint.config(
   fence(
     ['src/fast/**'],
     '^\\.\\./(?!tasks/|graphql/)',
-    'The fast path imports the core and GraphQL only, and only http/socket*.ts imports it.',
+    'The fast path imports the core and GraphQL only, and only serve.ts imports it.',
   ),
   fence(
     ['src/http/**'],
-    '^\\.\\./(?!tasks/|graphql/|fast/|net/)',
-    'A transport imports the core, GraphQL, the fast path and src/net. Let service.ts pass in the rest.',
+    '^\\.\\./(?!tasks/|graphql/|net/)',
+    'A transport imports the core, GraphQL and src/net. Let service.ts pass in the rest.',
   ),
   fence(['src/net/**'], '^\\.\\./', 'src/net knows nothing else of ours: adapters import it.'),
   fence(

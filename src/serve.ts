@@ -1,5 +1,6 @@
 import type { Backends } from './backends.ts'
 import type { Core } from './core.ts'
+import { createExecuteEvent } from './fast/shared-results.ts'
 import { createContextFactory } from './graphql/context.ts'
 import { createPrepare } from './graphql/prepare.ts'
 import { createSchema } from './graphql/schema.ts'
@@ -36,6 +37,8 @@ export interface ServeOptions {
   connect(): Connector
   /** Connections to routers. */
   readonly routers: Outbound
+  /** False: subscriptions on sockets run without the fast path. */
+  readonly fast?: boolean | undefined
 }
 
 /** What serves clients. */
@@ -102,7 +105,8 @@ async function serveGraphql(options: ServeOptions): Promise<Transports> {
   const { ownerSocketLimit, socketOperationLimit, guestSocketLimit, guestSockets } = settings
   const limits = { ownerSocketLimit, socketOperationLimit, guestSocketLimit }
   const session = { authorize, guestSockets, access, clock }
-  const sockets = openGraphqlSocket(app.server, { ...graphql, ...session, ...limits })
+  const executeEvent = options.fast === false ? undefined : createExecuteEvent(schema, log)
+  const sockets = openGraphqlSocket(app.server, { ...graphql, ...session, ...limits, executeEvent })
   return {
     sockets,
     streams,

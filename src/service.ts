@@ -31,6 +31,8 @@ export interface Overrides {
   /** The hints of a service on SQLite, for a test that writes into its database directly. */
   readonly hints?: LocalHints
   readonly limits?: Partial<HttpLimits>
+  /** False: subscriptions on sockets run without the fast path. */
+  readonly fast?: boolean
   /** How long the embedded sandbox takes for an upscale. */
   readonly sandboxCompleteAfterMs?: number
 }
@@ -64,7 +66,9 @@ export async function startService(
     completeAfterMs: overrides.sandboxCompleteAfterMs,
   })
   const { store, pool } = backends
-  const { sockets, streams } = opened.use(await serve({ ...parts, core, routers, store }))
+  const { sockets, streams } = opened.use(
+    await serve({ ...parts, core, routers, store, fast: overrides.fast }),
+  )
   const count = () => store.countByStatus()
   metrics.observe({ sockets: sockets.count, streams: streams.count, tasks: count, pool })
   await servers.listen()

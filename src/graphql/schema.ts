@@ -12,7 +12,6 @@ import {
 } from 'graphql'
 import { buildSchema, type PubSub } from 'type-graphql'
 import type { Log } from '../tasks/ports.ts'
-import type { WatchEvent } from '../tasks/watch.ts'
 import type { OperationContext } from './context.ts'
 import { badUserInput } from './errors.ts'
 import { maskUnexpected } from './mask.ts'
@@ -22,9 +21,7 @@ import {
   UpscaleServiceResolver,
   UpscaleTaskResolver,
 } from './upscale-resolver.ts'
-import { TaskUpdatedResolver, type TaskUpdatedArgs } from './task-updated-resolver.ts'
-import type { UpscaleImagePayloadType, UpscaleTaskType } from './types.ts'
-import type { UpscaleImageInput } from './upscale-image-input.ts'
+import { TaskUpdatedResolver } from './task-updated-resolver.ts'
 
 const FEDERATION = `
   extend schema @link(
@@ -77,27 +74,6 @@ interface SubscriptionResolvers {
   resolve?: GraphQLFieldResolver<unknown, OperationContext>
 }
 
-/**
- * Decorated methods that run for each event and for each submit are called directly here: TypeGraphQL makes an object around
- * them each time, sorts their parameters and waits for them, which costs more than what they do.
- */
-const updates = new TaskUpdatedResolver()
-const tasks = new UpscaleTaskResolver()
-const payloads = new UpscaleImagePayloadResolver()
-const CALLED_DIRECTLY: Record<string, GraphQLFieldResolver<unknown, OperationContext>> = {
-  'Subscription.taskUpdated': (event, args, context) =>
-    updates.taskUpdated(event as WatchEvent, args as TaskUpdatedArgs, context),
-  'UpscaleTask.images': (task, _args, _context, info) => tasks.images(task as UpscaleTaskType, info),
-  'Mutation.upscaleImage': (_root, args, context, info) =>
-    tasks.upscaleImage((args as UpscaleImageArgs).input, context, info),
-  'UpscaleImagePayload.task': (payload, _args, _context, info) =>
-    payloads.task(payload as UpscaleImagePayloadType, info),
-}
-
-interface UpscaleImageArgs {
-  readonly input: UpscaleImageInput
-}
-
 /** How references from other subgraphs are resolved (federation), by entity. */
 const REFERENCE_RESOLVERS: Record<string, object> = {
   UpscaleTask: { __resolveReference: resolveTaskReference },
@@ -134,8 +110,7 @@ function toResolverMap(schema: GraphQLSchema): Record<string, GraphQLScalarType 
     if (isScalarType(type)) map[type.name] = type
     if (!isObjectType(type) || type.name.startsWith('__')) continue
     const fields: FieldResolvers = {}
-    for (const { name, resolve: decorated, subscribe } of Object.values(type.getFields())) {
-      const resolve = CALLED_DIRECTLY[`${type.name}.${name}`] ?? decorated
+    for (const { name, resolve, subscribe } of Object.values(type.getFields())) {
       if (resolve) fields[name] = subscribe ? { subscribe, resolve } : resolve
     }
     map[type.name] = { ...fields, ...REFERENCE_RESOLVERS[type.name] }

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import {
+  createSourceEventStream,
   execute,
   OperationTypeNode,
+  type DocumentNode,
   type ExecutionArgs,
   type ExecutionResult,
   type GraphQLError,
@@ -11,7 +13,7 @@ import {
 import { MessageType, type Message, type SubscribePayload } from 'graphql-ws'
 import type { Caller, CreateContext, OperationContext } from '../graphql/context.ts'
 import { maskError, requestError, toPublicError } from '../graphql/errors.ts'
-import { runLive, type Live, type LiveArgs } from '../fast/live.ts'
+import { maskResult } from '../graphql/mask-result.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
 import type { SocketWire } from './socket-wire.ts'
@@ -23,22 +25,13 @@ export interface OperationOptions {
   readonly log: Log
   /** Operations that may run on one socket at once; null: any number. */
   readonly socketOperationLimit: number | null
+  /** The fast path, for events of subscriptions; absent: graphql-js executes them. */
+  readonly executeEvent?: ExecuteEvent | undefined
   isDraining(): boolean
 }
 
-/** An operation that may run: what graphql-ws is to execute or subscribe to. */
-export interface AcceptedArgs extends ExecutionArgs {
-  /** Executes or subscribes. Does not reject. */
-  run(): Promise<ExecutionResult | Live>
-}
-
-interface Operation {
-  /** True once the client has completed it. */
-  isCompleted: boolean
-  /** These two are set when it is accepted. */
-  type?: OperationTypeNode
-  context?: OperationContext
-}
+/** Executes an operation with an event as the root value: the result, as JSON. */
+type ExecuteEvent = (event: unknown, operation: AcceptedOperation) => string | Promise<string>
 
 const GOING_AWAY = requestError('SERVICE_UNAVAILABLE', 'This replica is stopping: ask another.', {
   retryable: true,
@@ -49,6 +42,96 @@ const ID_IN_USE = requestError(
   'The completed operation with this id has not ended yet. Use a new id for each operation.',
 )
 
+/** An operation that graphql-ws is to run. */
+export class AcceptedOperation implements ExecutionArgs {
+  readonly type: OperationTypeNode
+  readonly document: DocumentNode
+  readonly operationName: string | null
+  readonly variableValues: Readonly<Record<string, unknown>> | null
+  readonly contextValue: OperationContext
+  readonly rootValue = undefined
+  readonly #id: string
+  readonly #wire: SocketWire
+  readonly #options: OperationOptions
+
+  constructor(
+    id: string,
+    {
+      type,
+      document,
+      context,
+    }: { type: OperationTypeNode; document: DocumentNode; context: OperationContext },
+    { operationName = null, variables = null }: SubscribePayload,
+    { wire, options }: { wire: SocketWire; options: OperationOptions },
+  ) {
+    this.type = type
+    this.document = document
+    this.operationName = operationName
+    this.variableValues = variables
+    this.contextValue = context
+    this.#id = id
+    this.#wire = wire
+    this.#options = options
+  }
+
+  get schema(): GraphQLSchema {
+    return this.#options.schema
+  }
+
+  /** Runs the operation. The iterator of a subscription sends the results itself and yields nothing. Does not reject. */
+  async run(): Promise<AsyncIterableIterator<never> | ExecutionResult> {
+    // A message in the same packet may have closed the socket since the operation was accepted.
+    if (!this.#wire.isOpen) return {}
+    try {
+      if (this.type !== OperationTypeNode.SUBSCRIPTION) return await execute(this)
+      const events = await createSourceEventStream(this)
+      return Symbol.asyncIterator in events ? this.#sendAll(events[Symbol.asyncIterator]()) : events
+    } catch (error) {
+      return { errors: [maskError(error, this.contextValue.correlationId, this.#options.log)] }
+    }
+  }
+
+  /** Backpressure: the next event is read once the result of the last one has left. */
+  #sendAll(events: AsyncIterator<unknown>): AsyncIterableIterator<never> {
+    const { executeEvent = executePlainly } = this.#options
+    const prefix = `{"id":${JSON.stringify(this.#id)},"type":"next","payload":`
+    const sendAll = async () => {
+      for (let next = await events.next(); !next.done; next = await events.next()) {
+        const json = executeEvent(next.value, this)
+        await this.#wire.sendEvent(`${prefix}${typeof json === 'string' ? json : await json}}`)
+      }
+    }
+    const end = async (work: Promise<unknown> | undefined) => {
+      await work
+      return { done: true, value: undefined } as const
+    }
+    return {
+      [Symbol.asyncIterator]() {
+        return this
+      },
+      next: () => end(sendAll().finally(() => events.return?.())),
+      return: () => end(events.return?.()),
+    }
+  }
+
+  get log(): Log {
+    return this.#options.log
+  }
+}
+
+async function executePlainly(rootValue: unknown, operation: AcceptedOperation): Promise<string> {
+  const { schema, document, operationName, variableValues, contextValue, log } = operation
+  const args = { schema, document, operationName, variableValues, contextValue, rootValue }
+  return JSON.stringify(maskResult(await execute(args), contextValue.correlationId, log))
+}
+
+/** An operation until graphql-ws has finished with it. */
+interface Operation {
+  /** True once the client has completed it. */
+  isCompleted: boolean
+  accepted?: AcceptedOperation
+}
+
 /**
  * The operations of one socket. Each counts, and keeps its id, until it has ended and graphql-ws has finished with it, also
  * after the client has completed it: graphql-ws would confuse two operations with one id.
@@ -58,7 +141,7 @@ export class SocketOperations {
   readonly #options: OperationOptions
   /** By id: accepted or not. */
   readonly #unfinished = new Map<string, Operation>()
-  readonly #accepted = new Set<Operation>()
+  #size = 0
   #onQuiet: (() => void) | undefined
 
   constructor(wire: SocketWire, options: OperationOptions) {
@@ -68,7 +151,7 @@ export class SocketOperations {
 
   /** The number of running operations. */
   get size(): number {
-    return this.#accepted.size
+    return this.#size
   }
 
   /** Passes a message to graphql-ws; refuses a `subscribe` whose id belongs to a completed operation that still runs. */
@@ -80,8 +163,8 @@ export class SocketOperations {
   }
 
   /** Accepts an operation, or returns the errors that refuse it. */
-  accept(id: string, payload: SubscribePayload, caller: Caller): AcceptedArgs | readonly GraphQLError[] {
-    const { schema, prepare, createContext, socketOperationLimit, isDraining } = this.#options
+  accept(id: string, payload: SubscribePayload, caller: Caller): AcceptedOperation | readonly GraphQLError[] {
+    const { prepare, createContext, socketOperationLimit, isDraining } = this.#options
     if (socketOperationLimit !== null && this.size >= socketOperationLimit) return [TOO_MANY]
     const document = prepare.document(payload.query)
     if (!document.ok) return document.errors
@@ -91,23 +174,18 @@ export class SocketOperations {
     const type = prepared.value.operation
     // Do not start paid work while draining.
     if (type === OperationTypeNode.MUTATION && isDraining()) return [GOING_AWAY]
-    const contextValue = createContext(caller)
+    const parts = { type, document: document.value, context: createContext(caller) }
+    const accepted = new AcceptedOperation(id, parts, payload, { wire: this.#wire, options: this.#options })
     const operation = this.#unfinished.get(id)
-    if (operation !== undefined) this.#accepted.add(Object.assign(operation, { type, context: contextValue }))
-    const prefix = `{"id":${JSON.stringify(id)},"type":"next","payload":`
-    const args = {
-      schema,
-      document: document.value,
-      contextValue,
-      operationName,
-      variableValues: variables,
-      send: (result: string) => this.#wire.sendEvent(prefix, result, '}'),
+    if (operation !== undefined) {
+      operation.accepted = accepted
+      this.#size += 1
     }
-    return { ...args, run: () => this.#run(type, args) }
+    return accepted
   }
 
   formatErrors(id: string, errors: readonly GraphQLError[]): GraphQLFormattedError[] {
-    const correlationId = this.#unfinished.get(id)?.context?.correlationId ?? randomUUID()
+    const correlationId = this.#unfinished.get(id)?.accepted?.contextValue.correlationId ?? randomUUID()
     return errors.map((error) => toPublicError(error, correlationId, this.#options.log))
   }
 
@@ -118,7 +196,9 @@ export class SocketOperations {
   }
 
   #isQuiet(): boolean {
-    return [...this.#accepted].every(({ type }) => type !== OperationTypeNode.MUTATION)
+    return [...this.#unfinished.values()].every(
+      ({ accepted }) => accepted?.type !== OperationTypeNode.MUTATION,
+    )
   }
 
   async #passSubscribe(id: string, handle: () => Promise<void>): Promise<void> {
@@ -136,20 +216,8 @@ export class SocketOperations {
       await handle()
     } finally {
       this.#unfinished.delete(id)
-      this.#accepted.delete(operation)
+      if (operation.accepted !== undefined) this.#size -= 1
       if (this.#onQuiet !== undefined && this.#isQuiet()) this.#onQuiet()
-    }
-  }
-
-  async #run(type: OperationTypeNode, args: LiveArgs): Promise<ExecutionResult | Live> {
-    // A message in the same packet may have closed the socket since the operation was accepted.
-    if (!this.#wire.isOpen) return {}
-    try {
-      return type === OperationTypeNode.SUBSCRIPTION
-        ? await runLive(args, this.#options.log)
-        : await execute(args)
-    } catch (error) {
-      return { errors: [maskError(error, args.contextValue.correlationId, this.#options.log)] }
     }
   }
 }

@@ -1,9 +1,9 @@
-import { makeServer } from 'graphql-ws'
 import type { ExecutionArgs } from 'graphql'
-import type { OperationContext } from '../graphql/context.ts'
-import { toPublicError } from '../graphql/errors.ts'
+import { CloseCode, makeServer, MessageType, parseMessage, type Message } from 'graphql-ws'
+import type { WebSocket } from 'ws'
+import { maskResult } from '../graphql/mask-result.ts'
 import type { Log } from '../tasks/ports.ts'
-import type { AcceptedArgs, SocketOperations } from './socket-operations.ts'
+import { AcceptedOperation, type SocketOperations } from './socket-operations.ts'
 import type { SocketSession } from './socket-session.ts'
 import type { SocketWire } from './socket-wire.ts'
 
@@ -20,16 +20,16 @@ export type Protocol = ReturnType<typeof createProtocol>
 
 /** graphql-transport-ws by graphql-ws: the session authenticates, and SocketOperations decides what may run. */
 export function createProtocol(log: Log) {
-  const run = (args: ExecutionArgs) => (args as AcceptedArgs).run()
+  const run = (args: ExecutionArgs) => toAccepted(args).run()
   return makeServer<Record<string, unknown>, SocketParts>({
     // The session has a timer of its own.
     connectionInitWaitTimeout: 0,
     onConnect({ connectionParams = {}, extra: { session, authorization } }) {
       const { watchToken } = connectionParams
-      return session.open({ authorization: readAuthorization(connectionParams) ?? authorization, watchToken })
+      return session.open({ authorization: toAuthorization(connectionParams) ?? authorization, watchToken })
     },
     async onPing({ extra: { wire, session } }, payload) {
-      const authorization = readAuthorization(payload ?? {})
+      const authorization = toAuthorization(payload ?? {})
       // One verification at a time, so that a client cannot start many at once.
       if (authorization !== undefined) await wire.hold(session.extend(authorization))
     },
@@ -37,17 +37,68 @@ export function createProtocol(log: Log) {
       operations.accept(id, payload, session.caller),
     execute: run,
     subscribe: run,
-    onNext(_context, _id, _payload, { contextValue }, { errors, data }) {
-      if (!errors) return undefined
-      const { correlationId } = contextValue as OperationContext
-      const formatted = errors.map((error) => toPublicError(error, correlationId, log))
-      return data === undefined ? { errors: formatted } : { errors: formatted, data }
-    },
+    onNext: (_context, _id, _payload, args, result) =>
+      maskResult(result, toAccepted(args).contextValue.correlationId, log),
     onError: ({ extra: { operations } }, id, _payload, errors) => operations.formatErrors(id, errors),
   })
 }
 
+function toAccepted(args: ExecutionArgs): AcceptedOperation {
+  if (!(args instanceof AcceptedOperation))
+    throw new Error('SocketOperations has not accepted this operation')
+  return args
+}
+
 /** A token in a payload, under either spelling of the header's name; routers without a token send an empty one. */
-function readAuthorization({ Authorization, authorization }: Record<string, unknown>): unknown {
+function toAuthorization({ Authorization, authorization }: Record<string, unknown>): unknown {
   return [Authorization, authorization].find((value) => value != null && value !== '')
+}
+
+/** Serves a socket. A message reaches graphql-ws only while the socket is open and if graphql-ws can handle it. */
+export function connectSocket(protocol: Protocol, socket: WebSocket, parts: SocketParts, log: Log): void {
+  const { wire, session, operations } = parts
+  const fail = (error: unknown) => {
+    log.error({ err: error }, 'a socket message failed unexpectedly')
+    wire.close(CloseCode.InternalServerError, 'Internal server error')
+  }
+  const receive = (text: string, handle: (text: string) => Promise<void>) => {
+    session.touch()
+    // graphql-ws handles messages after a close frame, too.
+    if (!wire.isOpen) return
+    const message = parse(text)
+    if (message === undefined) wire.close(CloseCode.BadRequest, 'Invalid message received')
+    else operations.pass(message, () => handle(text)).catch(fail)
+  }
+  const adapter = {
+    protocol: socket.protocol,
+    send: (text: string) => wire.send(text),
+    close: (code = CloseCode.InternalServerError, reason = '') => wire.close(code, reason),
+    onMessage: (handle: (text: string) => Promise<void>) =>
+      void socket.on('message', (data: Buffer) => receive(data.toString(), handle)),
+  }
+  const stop = protocol.opened(adapter, parts)
+  socket.once('close', () => {
+    session[Symbol.dispose]()
+    stop().catch(fail)
+  })
+}
+
+const FROM_CLIENTS = new Set([
+  MessageType.ConnectionInit,
+  MessageType.Ping,
+  MessageType.Pong,
+  MessageType.Subscribe,
+  MessageType.Complete,
+])
+
+/** Undefined: graphql-ws would refuse the message, or throw. */
+function parse(text: string): Message | undefined {
+  try {
+    const message = parseMessage(text)
+    // Throws if the payload is nested too deeply to be sent back.
+    if (message.type === MessageType.Ping) JSON.stringify(message)
+    return FROM_CLIENTS.has(message.type) ? message : undefined
+  } catch {
+    return undefined
+  }
 }

@@ -2,19 +2,17 @@ import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import type { Log } from '../tasks/ports.ts'
-import { toTextFrame } from '../fast/text-frame.ts'
 
 /** Bytes that may queue behind the message being sent. A client that leaves more unread is terminated. */
 const MAX_UNSENT_BYTES = 1024 * 1024
 /** RFC 6455 §5.5: a control frame holds 125 bytes, and two of a close frame's are the code. */
 const MAX_REASON_BYTES = 123
 const NOTHING = Buffer.alloc(0)
+const TEXT = { binary: false }
 
 /**
  * The sending side of a socket: every write goes through here, so that memory is bounded. Events wait until the socket
  * has drained; everything else is written at once, and the socket is terminated when too much of it is unsent.
- *
- * Text frames are written to the stream directly, between the frames of `ws`, which would take two buffers for each.
  */
 export class SocketWire {
   readonly #socket: WebSocket
@@ -36,23 +34,23 @@ export class SocketWire {
     return this.#socket.readyState === this.#socket.OPEN
   }
 
-  /** Sends a message, given in parts, at once. */
-  send(...parts: readonly string[]): void {
+  /** Sends a message at once. */
+  send(text: string): void {
     if (!this.isOpen) return
-    const frame = toTextFrame(parts)
-    if (this.#mayWrite(frame.length)) this.#stream.write(frame)
+    const data = Buffer.from(text)
+    if (this.#mayWrite(data.length)) this.#socket.send(data, TEXT)
   }
 
   /** Sends a message once the socket has drained. Resolves when the message has left; undefined: it has left already. */
-  sendEvent(...parts: readonly string[]): Promise<void> | undefined {
+  sendEvent(text: string): Promise<void> | undefined {
     if (this.#turns !== undefined || this.#stream.writableLength > 0)
       return new Promise((resolve) =>
         this.#inTurn(() => {
-          this.send(...parts)
+          this.send(text)
           this.#inTurn(resolve)
         }),
       )
-    this.send(...parts)
+    this.send(text)
     return this.#stream.writableLength === 0 ? undefined : new Promise((resolve) => this.#inTurn(resolve))
   }
 

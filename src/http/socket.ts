@@ -5,9 +5,8 @@ import { handleProtocols } from 'graphql-ws'
 import { WebSocketServer, type WebSocket } from 'ws'
 import { isHostAllowed, isHostValid, isOriginAllowed, type AccessPolicy } from './access.ts'
 import { Counts } from './counts.ts'
-import { connectSocket } from './socket-connection.ts'
 import { SocketOperations, type OperationOptions } from './socket-operations.ts'
-import { createProtocol, type SocketParts } from './socket-protocol.ts'
+import { connectSocket, createProtocol, type SocketParts } from './socket-protocol.ts'
 import { SocketSession, type SessionOptions } from './socket-session.ts'
 import { SocketWire } from './socket-wire.ts'
 
@@ -26,6 +25,8 @@ const SERVER_OPTIONS = {
   noServer: true,
   maxPayload: MAX_MESSAGE_BYTES,
   handleProtocols,
+  // Compression would take 300 KB per socket, and unsent bytes could not be counted.
+  perMessageDeflate: false,
   closeTimeout: CLOSE_TIMEOUT_MS,
   // `SocketWire` answers pings, because what `ws` sends is not bounded.
   autoPong: false,

@@ -19,14 +19,17 @@ const subscribe = (id: string, variables: object, query = print(FollowTaskDocume
   payload: { query, variables },
 })
 
-describe('taskUpdated', () => {
+describe.each([
+  ['on', true],
+  ['off', false],
+])('taskUpdated, with the fast path %s', (_name, fast) => {
   let upstream: ScriptedUpstream
   let gateway: Gateway
   let clock: ManualClock
   beforeEach(async () => {
     upstream = await startScriptedUpstream()
     clock = new ManualClock()
-    gateway = await startGateway({ UPSTREAM_URL: upstream.url }, { clock })
+    gateway = await startGateway({ UPSTREAM_URL: upstream.url }, { clock, fast })
     // Both workers have had their first round.
     while (clock.pending < 2) await new Promise(setImmediate)
   })
@@ -233,6 +236,19 @@ describe('the socket', () => {
     })
     socket.send(subscribe('good', {}, '{ __typename }'))
     expect(await socket.next()).toMatchObject({ id: 'good', type: 'next' })
+  })
+
+  test('is not compressed', async () => {
+    const socket = new WebSocket(
+      `${gateway.url.replace('http', 'ws')}/graphql`,
+      GRAPHQL_TRANSPORT_WS_PROTOCOL,
+      {
+        perMessageDeflate: true,
+      },
+    )
+    await once(socket, 'open')
+    expect(socket.extensions).toBe('')
+    socket.terminate()
   })
 
   test('answers a ping with a pong', async () => {

@@ -3,15 +3,16 @@ import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import type { TaskHints } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
-import { watchTask, type WatchControl, type WatchEvent, type WatchRequest } from '../../src/tasks/watch.ts'
+import type { WatchEvent } from '../../src/tasks/watch-state.ts'
+import { watchTask, type WatchControl, type WatchRequest } from '../../src/tasks/watch.ts'
 import { ManualClock } from '../support/clock.ts'
 import { collect } from '../support/gateway.ts'
 import { newTask } from '../support/new-task.ts'
 import { POLICY } from '../support/policy.ts'
 import { openTempDir } from '../support/temp-dir.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const REASSERT_MS = POLICY.reassertMs
-const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
 /** A real store with one task in it, a clock that the test moves, and watchers. */
 async function openScene(changes: Partial<UpscaleTask> = {}) {
@@ -40,6 +41,7 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
   }
   const { store } = opened.use(await openSqlite(`${dir.path}/t.db`, hints))
   let reads = 0
+  let warnings = 0
   let away = false
   const counted: typeof store = Object.assign(Object.create(store) as typeof store, {
     read(id: string) {
@@ -55,6 +57,9 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
     id: task.id,
     clock,
     reads: () => reads,
+    warnings: () => warnings,
+    /** Resolves once the watch has read the task so often, and waits. */
+    waiting: (count = 1) => waitFor(() => reads === count && clock.pending > 0),
     listeners: () => listeners,
     /** Whether reads fail. */
     away: (is: boolean) => void (away = is),
@@ -73,7 +78,7 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
           store: counted,
           hints,
           clock,
-          log: silent,
+          log: { info: () => undefined, warn: () => void (warnings += 1), error: () => undefined },
           policy: POLICY,
         },
         { owner, id, afterVersion, until: null, ...request },
@@ -90,11 +95,6 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
 
 const toTask = (event: WatchEvent | undefined) => (typeof event === 'object' ? event : undefined)
 const version = ({ value }: IteratorResult<WatchEvent, WatchEvent | undefined>) => toTask(value)?.version
-
-/** Lets everything that can run without the clock run: the macrotask queue, several times round. */
-async function settle() {
-  for (let round = 0; round < 20; round += 1) await new Promise((resolve) => setImmediate(resolve))
-}
 
 describe('watching a task', () => {
   test('begins with the current state, follows every move and ends with the settled one', async () => {
@@ -143,7 +143,7 @@ describe('watching a task', () => {
     await using scene = await openScene({ version: 4 })
     const watch = scene.watch(4)
     const first = watch.next()
-    await settle()
+    await scene.waiting()
     await scene.move()
     expect(version(await first)).toBe(5)
     await watch.return?.()
@@ -163,15 +163,13 @@ describe('watching a task', () => {
     await using scene = await openScene()
     const watch = scene.watch()
     await watch.next()
-    let again: unknown
-    const next = watch.next().then((event) => (again = version(event)))
-    await settle()
+    const next = watch.next()
+    await scene.waiting()
     scene.clock.advance(REASSERT_MS - 1)
-    await settle()
-    expect(again).toBeUndefined()
+    expect([scene.reads(), scene.clock.pending]).toEqual([1, 1])
     scene.clock.advance(1)
-    await next
-    expect(again).toBe(1)
+    expect(version(await next)).toBe(1)
+    expect(scene.reads()).toBe(2)
     await watch.return?.()
   })
 
@@ -179,7 +177,7 @@ describe('watching a task', () => {
     await using scene = await openScene({ version: 4 })
     const watch = scene.watch(4)
     const next = watch.next()
-    await settle()
+    await scene.waiting()
     scene.clock.advance(REASSERT_MS)
     expect(version(await next)).toBe(4)
     await watch.return?.()
@@ -191,7 +189,6 @@ describe('watching a task', () => {
     const watch = scene.watch()
     await watch.next()
     const next = watch.next()
-    await settle()
     await scene.move()
     scene.clock.advance(REASSERT_MS)
     expect(version(await next)).toBe(2)
@@ -206,11 +203,10 @@ describe('watching a task', () => {
     for (let move = 0; move < 1_000; move += 1) await scene.move()
     expect(scene.reads()).toBe(reads)
     expect(version(await watch.next())).toBe(1_001)
-    let more = false
-    void watch.next().then(() => (more = true))
-    await settle()
-    expect(more).toBe(false)
+    const more = watch.next()
+    await scene.waiting()
     await watch.return?.()
+    expect((await more).done).toBe(true)
   })
 
   test('a move whose hint brings the state is shown without a read', async () => {
@@ -234,11 +230,10 @@ describe('watching a task', () => {
     scene.hints('late')
     for (let move = 0; move < 3; move += 1) await scene.move()
     const next = watch.next()
-    await settle()
+    await scene.waiting()
     scene.release()
     expect(version(await next)).toBe(4)
     const again = watch.next()
-    await settle()
     scene.clock.advance(REASSERT_MS)
     expect(version(await again)).toBe(4)
     await watch.return?.()
@@ -264,13 +259,14 @@ describe('watching a task', () => {
     const watch = scene.watch()
     expect(version(await watch.next())).toBe(1)
     const next = watch.next()
-    await settle()
+    await scene.waiting()
     scene.away(true)
     await scene.move()
-    await settle()
+    await waitFor(() => scene.warnings() === 1)
     scene.away(false)
     scene.clock.advance(1_000)
     expect(version(await next)).toBe(2)
+    await watch.return?.()
   })
 
   test('one who has shown a right to the task by other means sees it, whoever it belongs to', async () => {
@@ -283,11 +279,9 @@ describe('watching a task', () => {
     const watch = scene.watch(null, 'owner', scene.id, { until: scene.clock.now() + 20_000 })
     expect(version(await watch.next())).toBe(1)
     const again = watch.next()
-    await settle()
     scene.clock.advance(15_000)
     expect(version(await again)).toBe(1)
     const end = watch.next()
-    await settle()
     scene.clock.advance(5_000)
     expect(await end).toEqual({ done: false, value: 'EXPIRED' })
     expect(await watch.next()).toEqual({ done: true, value: undefined })
@@ -306,11 +300,9 @@ describe('watching a task', () => {
     const watch = scene.watch(null, 'owner', scene.id, { onOpen })
     expect(version(await watch.next())).toBe(1)
     const again = watch.next()
-    await settle()
     control?.repeat()
     expect(version(await again)).toBe(1)
     const end = watch.next()
-    await settle()
     control?.end()
     expect(await end).toEqual({ done: false, value: 'GOING_AWAY' })
     expect([await watch.next(), closed]).toEqual([{ done: true, value: undefined }, 1])
@@ -331,129 +323,9 @@ describe('watching a task', () => {
     const watch = scene.watch()
     await watch.next()
     const waiting = watch.next()
-    await settle()
     await watch.return?.()
     expect(await waiting).toEqual({ done: true, value: undefined })
     expect(scene.listeners()).toBe(0)
     expect(scene.clock.pending).toBe(0)
-  })
-})
-
-describe('a watch that gives its events away', () => {
-  /** Watches, and keeps what is given; `busy` is what the taker answers with from then on. */
-  async function give(scene: Awaited<ReturnType<typeof openScene>>, request: Partial<WatchRequest> = {}) {
-    const given: (number | string)[] = []
-    const taker = {
-      given,
-      busy: undefined as Promise<void> | undefined,
-      fault: undefined as Error | undefined,
-    }
-    const watch = scene.watch(null, 'owner', scene.id, request)
-    const ended = watch.giveTo((event) => {
-      given.push(typeof event === 'string' ? event : event.version)
-      if (taker.fault) throw taker.fault
-      return taker.busy
-    })
-    await settle()
-    return Object.assign(taker, { watch, ended })
-  }
-
-  test('gives a state within its announcement, without reading it, and resolves after the settled one', async () => {
-    await using scene = await openScene()
-    const taker = await give(scene)
-    expect([taker.given, scene.reads()]).toEqual([[1], 1])
-    await scene.move({ status: 'PROCESSING' })
-    expect([taker.given, scene.reads()]).toEqual([[1, 2], 1])
-    await scene.move({ status: 'SUCCEEDED' })
-    expect([taker.given, scene.reads()]).toEqual([[1, 2, 3], 1])
-    await taker.ended
-    expect([scene.listeners(), scene.clock.pending]).toEqual([0, 0])
-  })
-
-  test('gives nothing to a taker who is busy, and the newest state when it is free', async () => {
-    await using scene = await openScene()
-    const taker = await give(scene)
-    const { promise, resolve } = Promise.withResolvers<void>()
-    taker.busy = promise
-    await scene.move()
-    taker.busy = undefined
-    await scene.move()
-    await scene.move()
-    await settle()
-    expect(taker.given).toEqual([1, 2])
-    resolve()
-    await settle()
-    expect(taker.given).toEqual([1, 2, 4])
-    await scene.move()
-    expect(taker.given).toEqual([1, 2, 4, 5])
-    await taker.watch.return?.()
-    await taker.ended
-  })
-
-  test('reads at a bare hint, shows no older state than before, and re-asserts after the whole time', async () => {
-    await using scene = await openScene()
-    const taker = await give(scene)
-    scene.hints('late')
-    await scene.move()
-    await scene.move()
-    scene.release()
-    await settle()
-    expect(taker.given).toEqual([1, 3])
-    scene.hints('bare')
-    await scene.move()
-    await settle()
-    expect(taker.given).toEqual([1, 3, 4])
-    scene.hints('whole')
-    scene.clock.advance(REASSERT_MS - 1)
-    await scene.move()
-    scene.clock.advance(REASSERT_MS - 1)
-    await settle()
-    expect(taker.given).toEqual([1, 3, 4, 5])
-    scene.clock.advance(1)
-    await settle()
-    expect(taker.given).toEqual([1, 3, 4, 5, 5])
-    await taker.watch.return?.()
-    await taker.ended
-  })
-
-  test('ends with why, when the right to watch is over, and not with a state that comes after it', async () => {
-    await using scene = await openScene()
-    const taker = await give(scene, { until: scene.clock.now() + 1_000 })
-    scene.clock.advance(1_000)
-    await scene.move()
-    await taker.ended
-    expect(taker.given).toEqual([1, 'EXPIRED'])
-    expect([scene.listeners(), scene.clock.pending]).toEqual([0, 0])
-  })
-
-  test('says that the right to watch is over also where a state comes before the alarm does', async () => {
-    await using scene = await openScene()
-    const taker = await give(scene, { until: scene.clock.now() + 1_000 })
-    scene.clock.lag(1_000)
-    await scene.move()
-    await taker.ended
-    expect(taker.given).toEqual([1, 'EXPIRED'])
-  })
-
-  test('leaves nothing behind when the very first is not taken', async () => {
-    await using scene = await openScene()
-    const fault = () => {
-      throw new Error('The taker is broken')
-    }
-    await expect(scene.watch().giveTo(fault)).rejects.toThrow('The taker is broken')
-    expect([scene.listeners(), scene.clock.pending]).toEqual([0, 0])
-  })
-
-  test('rejects with what the taker throws, disturbs nobody else, and leaves nothing behind', async () => {
-    await using scene = await openScene()
-    const taker = await give(scene)
-    const other = await give(scene)
-    taker.fault = new Error('The taker is broken')
-    const failed = expect(taker.ended).rejects.toThrow('The taker is broken')
-    await scene.move()
-    await failed
-    expect([other.given, scene.listeners()]).toEqual([[1, 2], 1])
-    await other.watch.return?.()
-    await other.ended
   })
 })

@@ -11,6 +11,9 @@ import { openTestDatabase } from './database.ts'
 export type Transport = 'HTTP' | 'WebSocket'
 export const TRANSPORTS: readonly Transport[] = ['HTTP', 'WebSocket']
 
+/** `TEST_FAST_PATH=off` runs the tests without the fast path. */
+const FAST = process.env.TEST_FAST_PATH !== 'off'
+
 export interface ErrorExtensions {
   readonly code: string
   readonly field?: string
@@ -72,7 +75,9 @@ export async function startGateway(
     },
   })
   const log = pino({ level: settings.logLevel }, sink)
-  const service = opened.use(await startService(settings, log, { sandboxCompleteAfterMs: 20, ...overrides }))
+  const service = opened.use(
+    await startService(settings, log, { sandboxCompleteAfterMs: 20, fast: FAST, ...overrides }),
+  )
   const socket = createClient({
     url: `${service.url.replace('http', 'ws')}/graphql`,
     webSocketImpl: WebSocket,

@@ -1,0 +1,57 @@
+import {
+  execute,
+  Kind,
+  visit,
+  type DocumentNode,
+  type ExecutionArgs,
+  type ExecutionResult,
+  type GraphQLSchema,
+} from 'graphql'
+import { compileQuery, isCompiledQuery, type CompiledQuery } from 'graphql-jit'
+
+type Query = CompiledQuery['query']
+
+/** Executes operations with graphql-jit: each is compiled once and kept as long as its document. */
+export class CompiledQueries {
+  readonly #schema: GraphQLSchema
+  readonly #queries = new WeakMap<DocumentNode, Map<string | null, Query | null>>()
+
+  constructor(schema: GraphQLSchema) {
+    this.#schema = schema
+  }
+
+  execute(rootValue: unknown, args: ExecutionArgs): ExecutionResult | Promise<ExecutionResult> {
+    const query = this.#compile(args)
+    return query === null
+      ? execute({ ...args, rootValue })
+      : query(rootValue, args.contextValue, args.variableValues ?? {})
+  }
+
+  /** Null: graphql-jit cannot compile the operation. */
+  #compile({ document, operationName = null }: ExecutionArgs): Query | null {
+    let queries = this.#queries.get(document)
+    if (queries === undefined) this.#queries.set(document, (queries = new Map<string | null, Query | null>()))
+    let query = queries.get(operationName)
+    if (query === undefined) {
+      const compiled = isMisreadByJit(document)
+        ? null
+        : compileQuery(this.#schema, document, operationName ?? undefined)
+      query = compiled !== null && isCompiledQuery(compiled) ? compiled.query : null
+      queries.set(operationName, query)
+    }
+    return query
+  }
+}
+
+/** graphql-jit loses a response key `__proto__`, and a fragment that is spread again after a spread that is skipped. */
+function isMisreadByJit(document: DocumentNode): boolean {
+  const found = new Set<Kind | '__proto__'>()
+  visit(document, {
+    Name({ value }) {
+      if (value === '__proto__') found.add(value)
+    },
+    FragmentSpread: ({ kind }) => void found.add(kind),
+    Directive: ({ kind }) => void found.add(kind),
+  })
+  return found.has('__proto__') || (found.has(Kind.FRAGMENT_SPREAD) && found.has(Kind.DIRECTIVE))
+}
