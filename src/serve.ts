@@ -93,7 +93,7 @@ async function serveGraphql(options: ServeOptions): Promise<Transports> {
     }),
   }
   const streams = createHttpStreams(settings.socketOperationLimit)
-  const authorization = new HttpAuthorization({ authorize, refusals, log, isDraining })
+  const authorization = new HttpAuthorization({ authorize, refusals, isDraining })
   const http = { ...graphql, streams, authorization }
   const apollo = await addGraphqlRoute(app, {
     ...http,

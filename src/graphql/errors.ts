@@ -83,17 +83,20 @@ export function maskError(error: unknown, correlationId: string, log: Log): Grap
 /** Formats errors for all transports. An error without a code is unexpected: it is masked. */
 export function toPublicError(error: GraphQLError, correlationId: string, log: Log): GraphQLFormattedError {
   const coded = toArgumentError(error) ?? (typeof error.extensions.code === 'string' ? error : undefined)
-  const { message, extensions } = coded ?? maskError(error, correlationId, log)
-  // `http` is for Apollo Server.
-  const { http: _, ...facts } = extensions
   const { locations, path } = error
-  const shared = { retryable: false, retryAfterMs: null, upstreamCode: null, taskId: null, correlationId }
   return {
-    message: truncate(message, MAX_MESSAGE_LENGTH),
+    ...toCodedError(coded ?? maskError(error, correlationId, log), correlationId),
     ...(locations && { locations }),
     ...(path && { path }),
-    extensions: { ...shared, ...facts },
   }
+}
+
+/** Formats an error that has a code, without its place in the document and the response. */
+export function toCodedError({ message, extensions }: GraphQLError, correlationId: string) {
+  // `http` is for Apollo Server.
+  const { http: _, ...facts } = extensions
+  const shared = { retryable: false, retryAfterMs: null, upstreamCode: null, taskId: null, correlationId }
+  return { message: truncate(message, MAX_MESSAGE_LENGTH), extensions: { ...shared, ...facts } }
 }
 
 /** graphql-js quotes invalid values in full. */

@@ -56,13 +56,6 @@ export function createPrepare(schema: GraphQLSchema, { introspection, log }: Pre
   const rules = [...specifiedRules, limitsRule, introspectionRule]
   // Suggestions would disclose names of the schema.
   const hideSuggestions = !introspection
-  const attempt = <T>(check: () => Prepared<T>): Prepared<T> => {
-    try {
-      return check()
-    } catch (error) {
-      return refuse(toRefusal(error, log))
-    }
-  }
   const checkDocument = (source: string): Prepared<DocumentNode> => {
     const known = documents.get(source)
     if (known) return accept(known)
@@ -94,8 +87,8 @@ export function createPrepare(schema: GraphQLSchema, { introspection, log }: Pre
     return refuse(requestError(INVALID, message))
   }
   return {
-    document: (source) => attempt(() => checkDocument(source)),
-    operation: (...request) => attempt(() => checkOperation(...request)),
+    document: (source) => attempt(log, () => checkDocument(source)),
+    operation: (...request) => attempt(log, () => checkOperation(...request)),
   }
 }
 
@@ -107,11 +100,16 @@ function refuse(...errors: GraphQLError[]): Prepared<never> {
   return { ok: false, errors }
 }
 
-/** graphql-js throws for some invalid documents during validation. Other errors are bugs, or too deep recursion. */
-function toRefusal(error: unknown, log: Log): GraphQLError {
-  if (error instanceof GraphQLError) return withCode(INVALID, error)
-  log.error({ err: error }, 'failed to check a document; it is refused')
-  return requestError(INVALID, 'The document or its variables cannot be checked: simplify them.')
+function attempt<T>(log: Log, check: () => Prepared<T>): Prepared<T> {
+  try {
+    return check()
+  } catch (error) {
+    // graphql-js throws for some invalid documents during validation. Other errors are bugs, or too deep recursion.
+    if (error instanceof GraphQLError) return refuse(withCode(INVALID, error))
+    log.error({ err: error }, 'failed to check a document; it is refused')
+    const message = 'The document or its variables cannot be checked: simplify them.'
+    return refuse(requestError(INVALID, message))
+  }
 }
 
 function toSelectionError(operationName: string | null | undefined): GraphQLError {

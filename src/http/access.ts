@@ -2,20 +2,19 @@ import type { IncomingMessage } from 'node:http'
 import type { Log } from '../tasks/ports.ts'
 
 export interface AccessPolicy {
-  /** Origins whose pages may call us and open sockets, besides our own. */
+  /** Origins whose pages may send requests and open sockets, besides our own. */
   readonly corsOrigins: readonly string[]
-  /** Hosts that a request may name; null: any. */
+  /** Allowed values of the Host header, without ports; null: any. */
   readonly hosts: readonly string[] | null
-  /** Called with each origin that is refused. */
+  /** Called for each refusal. */
   onRefusedOrigin?(origin: string): void
 }
 
-/** Loopback names. */
 const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]']
 
 /**
- * Which Host a request may name. Without authentication on a loopback address, any page could reach us by
- * a name of its own that resolves to it (DNS rebinding); there only the names that are ours are taken.
+ * Without authentication on a loopback address, any page could reach the service by a host that resolves to it (DNS
+ * rebinding): then only our own hosts are allowed.
  */
 export function toAllowedHosts(
   authenticates: boolean,
@@ -30,7 +29,7 @@ export function toAllowedHosts(
 /** `host[:port]`, without user info, path, query or fragment. */
 const HOST = /^(?:[\w.~-]+|\[[\da-f:.]+\])(?::\d*)?$/i
 
-/** Whether a Host header is one that URLs can be built from. */
+/** Whether URLs can be built from a Host header. */
 export function isHostValid(host: string | undefined): host is string {
   return host !== undefined && HOST.test(host) && URL.canParse(`http://${host}`)
 }
@@ -41,11 +40,11 @@ export function isHostAllowed({ hosts }: AccessPolicy, host: string | undefined)
   return URL.canParse(url) && hosts.includes(new URL(url).hostname)
 }
 
-/** Whether pages of this origin may use the service: its own origin, or a listed one. Only browsers send an Origin. */
+/** Whether pages of the request's origin may use the service. Only browsers send an Origin. */
 export function isOriginAllowed(access: AccessPolicy, { headers }: IncomingMessage): boolean {
   const { origin, host = '' } = headers
   if (origin === undefined || access.corsOrigins.includes(origin)) return true
-  // The scheme is that of the proxy in front of us; it determines the default port.
+  // The scheme may be that of a proxy. It determines the default port.
   const isOwn = URL.canParse(origin) && new URL(origin).host === toHost(new URL(origin).protocol, host)
   if (!isOwn) access.onRefusedOrigin?.(origin)
   return isOwn
@@ -59,7 +58,7 @@ function toHost(protocol: string, host: string): string | undefined {
 const MAX_ORIGINS_LOGGED = 100
 const MAX_ORIGIN_LENGTH = 200
 
-/** Logs each refused origin once: a client may send any number of different ones. */
+/** Logs each refused origin once, and not more than a limit, because clients can send any number. */
 export function createRefusedOriginLog(log: Log): (origin: string) => void {
   const logged = new Set<string>()
   return (text) => {
@@ -69,12 +68,8 @@ export function createRefusedOriginLog(log: Log): (origin: string) => void {
     if (logged.size > MAX_ORIGINS_LOGGED)
       log.warn(
         {},
-        `more than ${MAX_ORIGINS_LOGGED} origins were refused: no more of them are logged. Check CORS_ORIGINS`,
+        `more than ${MAX_ORIGINS_LOGGED} origins were refused: no more are logged. Check CORS_ORIGINS`,
       )
-    else
-      log.warn(
-        { origin },
-        'a page of this origin is refused: to let it call the service and open sockets, add it to CORS_ORIGINS',
-      )
+    else log.warn({ origin }, 'a page of this origin is refused. To allow it, add it to CORS_ORIGINS')
   }
 }

@@ -56,16 +56,16 @@ export function addCallbackRoute(app: FastifyInstance, route: CallbackRoute): vo
     })
     callbacks.setErrorHandler((error: { statusCode?: number; message: string }, request, reply) => {
       const { statusCode = 503 } = error
-      if (statusCode < 500) return sendError(request, reply, statusCode, error.message, log)
+      if (statusCode < 500) return sendError(reply, statusCode, error.message)
       log.error({ err: error, correlationId: request.id }, 'failed to store a callback')
-      return sendError(request, reply, 503, 'The callback was not stored: retry.', log)
+      return sendError(reply, 503, 'The callback was not stored: retry.')
     })
     callbacks.post(
       toCallbackPath(':taskId', ':token'),
       { bodyLimit: BODY_LIMIT_BYTES },
       async (request: CallbackRequest, reply: FastifyReply) => {
         const refusal = await receive(route, request)
-        return refusal ? sendError(request, reply, ...refusal, log) : { code: 200, msg: 'success' }
+        return refusal ? sendError(reply, ...refusal) : { code: 200, msg: 'success' }
       },
     )
     done()

@@ -1,13 +1,13 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 
-/** Requests without an answer that one connection may have; clients that pipeline send a few. */
+/** Requests of one connection without a response. Clients that pipeline send a few. */
 const PIPELINE_LIMIT = 16
-/** Bytes that may wait in this process for all clients together. */
+/** Of all connections together. */
 const UNSENT_LIMIT_BYTES = 64 * 1024 * 1024
 
 export interface ConnectionLimits {
-  /** A connection that takes none of its unsent bytes for this long is destroyed. */
+  /** A connection whose client reads no unsent bytes for this long is destroyed. */
   readonly stallMs: number
   /** How often connections are checked. */
   readonly checkMs: number
@@ -15,9 +15,9 @@ export interface ConnectionLimits {
 
 /**
  * The connections of an HTTP server. It guarantees:
- * - Requests of one connection run one after the other, so a connection never has more than one answer in memory.
- * - Once a connection is refused or destroyed, none of its requests starts to run.
- * - A connection that does not read is destroyed, whatever was written to it: answers, streams, WebSocket frames.
+ * - Requests of one connection run one after another: it never has more than one response in memory.
+ * - No request starts on a connection that is refused or destroyed.
+ * - A connection that does not read is destroyed, whatever is written to it: responses, streams, WebSocket frames.
  */
 export class Connections implements Disposable {
   readonly #open = new Map<Socket, Connection>()
@@ -46,7 +46,7 @@ export class Connections implements Disposable {
     clearInterval(this.#timer)
   }
 
-  /** Destroys connections that have stalled for too long and, while too much is unsent, those stalled for longest. */
+  /** Destroys connections that have stalled for too long, and those that have stalled for longest while too much is unsent. */
   #destroyStalled(): void {
     const stalled: { readonly socket: Socket; readonly checks: number }[] = []
     let unsent = 0
@@ -58,16 +58,16 @@ export class Connections implements Disposable {
     for (const { socket, checks } of stalled.sort((a, b) => b.checks - a.checks)) {
       if (checks < this.#checkLimit && unsent <= UNSENT_LIMIT_BYTES) break
       unsent -= socket.writableLength
-      // Closed without a reset, the kernel would keep megabytes of its unsent bytes for minutes.
+      // Without a reset, the kernel would keep megabytes of unsent bytes for minutes.
       socket.resetAndDestroy()
     }
   }
 }
 
-/** One connection and its requests without a complete answer. */
+/** A connection and its requests without a complete response. */
 class Connection {
   readonly #socket: Socket
-  /** In order of arrival; only the first has started. */
+  /** In order of arrival. Only the first has started. */
   readonly #pending: { readonly response: ServerResponse; start(): void }[] = []
   #lastRequest: IncomingMessage | undefined
   #isRunning = false
@@ -79,13 +79,18 @@ class Connection {
     this.#socket = socket
   }
 
-  /** True once the connection takes no more requests. */
+  /** True if the connection accepts no more requests. */
   get isClosing(): boolean {
     return this.#isClosing || this.#socket.destroyed
   }
 
-  /** Calls `start` once every request before this one has been answered; never, if the connection is closing by then. */
-  enter(request: IncomingMessage, response: ServerResponse, start: () => void, refusal: () => string): void {
+  /** Calls `start` when all earlier requests have their response, unless the connection is closing by then. */
+  enqueue(
+    request: IncomingMessage,
+    response: ServerResponse,
+    start: () => void,
+    refusal: () => string,
+  ): void {
     if (this.isClosing) return
     if (this.#pending.length === PIPELINE_LIMIT) {
       this.refuse(refusal())
@@ -97,36 +102,36 @@ class Connection {
     if (this.#pending.length === 1) start()
   }
 
-  /** Whether the handler of the current request may run. From then on its answer goes out before the connection closes. */
-  run(): boolean {
+  /** Whether the handler of the current request may run. If so, its response is sent before the connection closes. */
+  begin(): boolean {
     this.#isRunning = !this.isClosing
     return this.#isRunning
   }
 
   /**
-   * Closes the connection. The request that runs is answered first; if none runs and nothing has been answered,
-   * `answer` (a whole HTTP response) is written. A stream without an end is cut off.
+   * Closes the connection. The response of a running request is sent first; without one, `response` (a complete HTTP
+   * response) is written. A stream without an end is cut off.
    */
-  refuse(answer: string): void {
+  refuse(response: string): void {
     if (this.#isClosing) return
     this.#isClosing = true
     this.#socket.pause()
-    const response = this.#pending[0]?.response
-    // An answer to the rest of a request that has its answer would be taken for the answer to the next one.
-    if (response === undefined) this.#end(this.#lastRequest?.complete === false ? '' : answer)
-    else if (response.headersSent) {
-      if (!response.writableEnded && !response.hasHeader('content-length')) this.#end('')
-    } else if (!this.#isRunning) this.#end(answer)
+    const running = this.#pending[0]?.response
+    // A client would take a second response to an incomplete request for the response to its next one.
+    if (running === undefined) this.#end(this.#lastRequest?.complete === false ? '' : response)
+    else if (running.headersSent) {
+      if (!running.writableEnded && !running.hasHeader('content-length')) this.#end('')
+    } else if (!this.#isRunning) this.#end(response)
   }
 
-  /** An upgrade ends HTTP on this connection, so no request may be without its answer. */
+  /** An upgrade ends HTTP on this connection, so no request may be without its response. */
   upgrade(): void {
     if (this.#pending.length > 0) this.#socket.destroy()
   }
 
   /**
-   * The number of consecutive checks in which the client read no unsent bytes. Checks are counted instead of time, so that
-   * clients do not count as stalled after the process was suspended.
+   * The number of consecutive checks in which the client read no unsent bytes. Not a time, so that a suspended process does
+   * not count clients as stalled.
    */
   checkStall(): number {
     const { writableLength } = this.#socket
@@ -144,7 +149,7 @@ class Connection {
     else this.#pending[0]?.start()
   }
 
-  /** Not `end` alone: a client that neither reads nor closes would hold the connection for ever. */
+  /** `socket.end()` would keep the connection of a client that neither reads nor closes. */
   #end(lastBytes: string): void {
     if (!this.#socket.writable) return
     if (lastBytes !== '') this.#socket.write(lastBytes)

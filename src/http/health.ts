@@ -3,7 +3,7 @@ import type { Log, TaskStore } from '../tasks/ports.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** True: the route also answers HTTP/1.0 requests without a Host, which is what load balancers send. */
+    /** Allows HTTP/1.0 requests without a Host, which load balancers send. */
     hostOptional?: boolean
   }
 }
@@ -13,7 +13,6 @@ const HEALTH = { config: { hostOptional: true } }
 export interface Health {
   readonly store: Pick<TaskStore, 'check'>
   readonly log: Log
-  /** True once the service has begun to stop. */
   isDraining(): boolean
 }
 
@@ -28,7 +27,7 @@ export function addMetricsRoute(
   })
 }
 
-/** `/livez`: the process answers. `/readyz`: it can do its work, and wants more of it. */
+/** `/livez`: the process responds. `/readyz`: it accepts work. */
 export function addHealthRoutes(app: FastifyInstance, { store, log, isDraining }: Health): void {
   app.get('/livez', HEALTH, () => ({ status: 'ok' }))
   app.get('/readyz', HEALTH, async (_request, reply) => {
@@ -37,7 +36,7 @@ export function addHealthRoutes(app: FastifyInstance, { store, log, isDraining }
       await store.check()
       return { status: 'ok' }
     } catch (error) {
-      log.warn({ err: error }, 'not ready: the store does not answer')
+      log.warn({ err: error }, 'not ready: the store check failed')
       return reply.code(503).send({ status: 'store unavailable' })
     }
   })

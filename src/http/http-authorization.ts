@@ -1,5 +1,4 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Log } from '../tasks/ports.ts'
 import type { Authorize, Identity } from './authorize.ts'
 import { AuthUnavailableError, UnauthenticatedError, type AuthRefusals } from './auth-refusals.ts'
 import { sendError } from './http-errors.ts'
@@ -7,7 +6,6 @@ import { sendError } from './http-errors.ts'
 export interface HttpAuthorizationOptions {
   readonly authorize: Authorize
   readonly refusals: AuthRefusals
-  readonly log: Log
   isDraining(): boolean
 }
 
@@ -37,7 +35,7 @@ export class HttpAuthorization {
   /** Refuses a guest's request that needs a bearer token. */
   refuseGuest(request: FastifyRequest, reply: FastifyReply): FastifyReply {
     this.reportGuest(request.id)
-    return this.#refuse(request, reply)
+    return this.#refuse(reply)
   }
 
   /** Counts and logs a guest's request that needs a bearer token. */
@@ -50,26 +48,24 @@ export class HttpAuthorization {
     reply: FastifyReply,
     allowGuests: boolean,
   ): Promise<FastifyReply | undefined> {
-    const { authorize, log, isDraining } = this.#options
+    const { authorize, isDraining } = this.#options
     // Do not start paid work while draining.
-    if (isDraining())
-      return sendError(request, reply, 503, 'This replica is stopping: retry on another.', log)
+    if (isDraining()) return sendError(reply, 503, 'This replica is stopping: retry on another.')
     const { authorization } = request.headers
     try {
       const identity = await authorize({ authorization }, { allowGuests, correlationId: request.id })
       this.#identities.set(request, identity)
       return undefined
     } catch (error) {
-      if (error instanceof UnauthenticatedError) return this.#refuse(request, reply)
+      if (error instanceof UnauthenticatedError) return this.#refuse(reply)
       if (!(error instanceof AuthUnavailableError)) throw error
       const message = 'Tokens cannot be verified at the moment.'
-      return sendError(request, reply.header('retry-after', '5'), 503, message, log, 'AUTH_UNAVAILABLE')
+      return sendError(reply.header('retry-after', '5'), 503, message, 'AUTH_UNAVAILABLE')
     }
   }
 
-  #refuse(request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    const message = 'A valid bearer token is required.'
+  #refuse(reply: FastifyReply): FastifyReply {
     reply.header('www-authenticate', 'Bearer')
-    return sendError(request, reply, 401, message, this.#options.log, 'UNAUTHENTICATED')
+    return sendError(reply, 401, 'A valid bearer token is required.', 'UNAUTHENTICATED')
   }
 }

@@ -1,10 +1,10 @@
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify'
 import { GraphQLError } from 'graphql'
-import { requestError, toPublicError, type RequestErrorCode } from '../graphql/errors.ts'
+import { requestError, toCodedError, type RequestErrorCode } from '../graphql/errors.ts'
 import type { Log } from '../tasks/ports.ts'
 import { JSON_TYPE, toPreferredType } from './media-type.ts'
 
-/** Codes of faults that end a request before it becomes an operation, by HTTP status. */
+/** Codes of requests that fail before they are operations. */
 const CODES: Record<number, RequestErrorCode> = {
   401: 'BAD_SIGNATURE',
   403: 'FORBIDDEN',
@@ -15,38 +15,36 @@ const CODES: Record<number, RequestErrorCode> = {
   503: 'SERVICE_UNAVAILABLE',
 }
 
-/** The shape of every error body. */
-export function toErrorBody(code: RequestErrorCode, message: string, correlationId: string, log: Log) {
-  return { errors: [toPublicError(requestError(code, message), correlationId, log)] }
+/** The body of every error response. */
+export function toErrorBody(code: RequestErrorCode, message: string, correlationId: string): string {
+  return JSON.stringify({ errors: [toCodedError(requestError(code, message), correlationId)] })
 }
 
-/**
- * Answers with an error in the format that all errors of this service have. Routes of GraphQL answer in the media
- * type that the client prefers.
- */
+/** Responds with an error. GraphQL routes use the media type that the client prefers. */
 export function sendError(
-  request: FastifyRequest,
   reply: FastifyReply,
   status: number,
   message: string,
-  log: Log,
   code: RequestErrorCode = CODES[status] ?? 'BAD_REQUEST',
 ): FastifyReply {
-  const isGraphql = request.routeOptions.url?.startsWith('/graphql') === true
-  const type = isGraphql ? toPreferredType(request.headers.accept) : JSON_TYPE
-  const body = JSON.stringify(toErrorBody(code, message, request.id, log))
-  return reply.code(status).type(`${type}; charset=utf-8`).send(body)
+  const { routeOptions, headers, id } = reply.request
+  const isGraphql = routeOptions.url?.startsWith('/graphql') === true
+  const type = isGraphql ? toPreferredType(headers.accept) : JSON_TYPE
+  return reply
+    .code(status)
+    .type(`${type}; charset=utf-8`)
+    .send(toErrorBody(code, message, id))
 }
 
 /** JSON errors for unknown paths, unreadable bodies and unexpected errors. */
 export function handleErrors(app: FastifyInstance, log: Log): void {
-  app.setNotFoundHandler((request, reply) => sendError(request, reply, 404, 'There is nothing here.', log))
+  app.setNotFoundHandler((_request, reply) => sendError(reply, 404, 'There is nothing here.'))
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const status = error.statusCode ?? 500
-    // A client's mistake is answered but not logged: its message may quote any input.
-    if (status >= 400 && status < 500) return sendError(request, reply, status, error.message, log)
+    // Errors of clients are not logged: the message may quote any input.
+    if (status >= 400 && status < 500) return sendError(reply, status, error.message)
     if (!(error instanceof GraphQLError))
       log.error({ err: error, correlationId: request.id }, 'a request failed unexpectedly')
-    return sendError(request, reply, 500, 'Internal server error', log)
+    return sendError(reply, 500, 'Internal server error')
   })
 }

@@ -4,18 +4,18 @@ import type { WatchControl } from '../tasks/watch.ts'
 import { ANONYMOUS, type Identity } from './authorize.ts'
 import { Counts, toOwnerKey, toTaskKey } from './counts.ts'
 
-/** The subscriptions that run on HTTP: as server-sent events, or posted to a router. */
+/** The subscriptions over HTTP: as server-sent events, or posted to a router. */
 export interface HttpStreams {
-  /** What HTTP sees to while a subscription of this caller runs. */
+  /** For the subscriptions of this caller. */
   transport(identity: Identity): StreamTransport
   count(): number
-  /** Ends every stream with GOING_AWAY; resolves when they have ended. */
+  /** Ends all streams with GOING_AWAY. Resolves when they have ended. */
   drain(): Promise<void>
 }
 
 /**
- * `limit`: streams that one owner may have at once, or all guests of one task together; null: any number. Like sockets, those
- * of `anonymous` are not counted.
+ * `limit`: the streams of one owner, or of all guests of one task together; null: no limit. Without authentication there is
+ * none either.
  */
 export function createHttpStreams(limit: number | null): HttpStreams {
   const counts = new Counts(limit)
@@ -27,7 +27,7 @@ export function createHttpStreams(limit: number | null): HttpStreams {
     const key = identity.owner === null ? toTaskKey(guestTask ?? '') : toOwnerKey(identity.owner)
     const place = counts.take(key)
     if (place) return place
-    throw requestError('TOO_MANY_OPERATIONS', 'Too many of your subscriptions run already.')
+    throw requestError('TOO_MANY_OPERATIONS', 'You have too many subscriptions.')
   }
   return {
     transport: (identity) => ({

@@ -1,8 +1,8 @@
 export const JSON_TYPE = 'application/json'
-/** The media type of GraphQL over HTTP: Apollo Client reads `extensions` of a refusal only in this one. */
+/** The media type of GraphQL over HTTP. Apollo Client reads `extensions` of error responses only in this one. */
 const GRAPHQL_TYPE = 'application/graphql-response+json'
 
-/** Which of the two an Accept header prefers: the higher q, then the first; JSON when it names neither. */
+/** The type that an Accept header prefers: the higher q, then the first. JSON if it names neither. */
 export function toPreferredType(accept = ''): string {
   let preferred = { type: JSON_TYPE, q: 0 }
   for (const range of accept.toLowerCase().split(',')) {

@@ -6,7 +6,12 @@ export const PAGE_POLICY =
   "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self' ws: wss:; " +
   "frame-ancestors 'none'"
 
-const EXAMPLE = `# The sandbox takes any task id. Run this, copy the id of the task, and follow it with the second operation.
+const TITLE = 'Upscale gateway'
+/** Scroll bars follow the theme. */
+const THEME =
+  ':root { color-scheme: light dark } .graphiql-light { color-scheme: light } .graphiql-dark { color-scheme: dark }'
+
+const EXAMPLE = `# The sandbox accepts any task id. Run this, copy the id of the task, and follow it with the second operation.
 mutation Upscale {
   upscaleImage(input: { taskId: "my-first-task", imageIndex: 0 }) {
     replayed
@@ -30,40 +35,31 @@ export async function renderPage(): Promise<string> {
   const { css, editorWorkerService, favicon, graphqlWorker, js, jsonWorker } =
     await import('@graphql-yoga/render-graphiql/graphiql')
   const client = await readFile(new URL('./graphiql-client.js', import.meta.url), 'utf8')
-  const workers = { editorWorkerService, json: jsonWorker, graphql: graphqlWorker }
-  const options = { title: 'Upscale gateway', defaultQuery: EXAMPLE }
+  const workers = JSON.stringify({ editorWorkerService, json: jsonWorker, graphql: graphqlWorker })
   return `<!doctype html>
 <html lang="en">
   <head>
     <meta charset="utf-8" />
     <meta name="viewport" content="width=device-width, initial-scale=1" />
-    <title>Upscale gateway</title>
+    <title>${TITLE}</title>
     <link rel="icon" href="${favicon}" />
     <style>${css}</style>
-    <style>
-      /* Scroll bars follow the theme. */
-      :root { color-scheme: light dark }
-      .graphiql-light { color-scheme: light }
-      .graphiql-dark { color-scheme: dark }
-    </style>
+    <style>${THEME}</style>
   </head>
   <body class="no-focus-outline">
     <noscript>GraphiQL needs JavaScript.</noscript>
     <div id="root"></div>
     <script>${js}</script>
     <script type="module">
-      const workers = ${JSON.stringify(workers)}
+      const workers = ${workers}
       self.MonacoEnvironment = {
         globalAPI: false,
         getWorkerUrl: (_id, label) =>
           URL.createObjectURL(new Blob([workers[label]], { type: 'application/javascript' })),
       }
       ${client}
-      YogaGraphiQL.renderYogaGraphiQL(document.querySelector('#root'), {
-        ...${JSON.stringify(options)},
-        fetcher,
-        onEditHeaders,
-      })
+      const options = ${JSON.stringify({ title: TITLE, defaultQuery: EXAMPLE })}
+      YogaGraphiQL.renderYogaGraphiQL(document.querySelector('#root'), { ...options, fetcher, onEditHeaders })
     </script>
   </body>
 </html>

@@ -2,18 +2,18 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 
 export interface SignaturePolicy {
-  /** Keys that count, as plain UTF-8; several while one is being replaced. */
+  /** In UTF-8. Each is valid, so that a key can be replaced. */
   readonly keys: readonly string[]
-  /** How far a timestamp may be from now. */
+  /** The maximum difference of a timestamp from now. */
   readonly windowMs: number
 }
 
-/** stale: signed by the vendor, but not now: an old callback sent again, by whomever. */
+/** stale: the signature is valid, but old: anyone may have sent the callback again. */
 export type SignatureVerdict = 'genuine' | 'stale' | 'forged'
 
 /**
- * Judges the vendor's signature: `X-Webhook-Signature` is Base64(HMAC-SHA256(key, taskId + "." + timestamp)),
- * `X-Webhook-Timestamp` Unix seconds. It does not cover the body, so it says who sends, not what.
+ * Verifies the upstream's signature: `X-Webhook-Signature` is Base64(HMAC-SHA256(key, taskId + "." + timestamp)),
+ * `X-Webhook-Timestamp` has Unix seconds. It does not cover the body.
  */
 export function verifySignature(
   { keys, windowMs }: SignaturePolicy,

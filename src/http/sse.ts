@@ -45,17 +45,17 @@ const graphqlRequest = z.object({
  * `Last-Event-ID` when it reconnects.
  */
 export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
-  const { authorization, log } = route
+  const { authorization } = route
   const handle = async (request: FastifyRequest, reply: FastifyReply) => {
     if (!request.headers.accept?.toLowerCase().includes(EVENT_STREAM))
-      return sendError(request, reply, 406, `Only ${EVENT_STREAM} is served here.`, log)
+      return sendError(reply, 406, `Only ${EVENT_STREAM} is served here.`)
     // Browsers send JSON to another origin only after a preflight request (CORS).
     if (request.method === 'POST' && typeof request.body !== 'object')
-      return sendError(request, reply, 415, 'The body must be application/json.', log)
+      return sendError(reply, 415, 'The body must be application/json.')
     const { data } = graphqlRequest.safeParse(readRequest(request))
     if (data === undefined) {
       const message = 'The request needs a query. Variables and extensions must be JSON objects.'
-      return sendError(request, reply, 400, message, log)
+      return sendError(reply, 400, message)
     }
     const { query, operationName, variables } = data
     const stream = new EventStream(route, request, reply)
@@ -71,7 +71,7 @@ export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
     }
     const type = operation.value.operation
     if (type === OperationTypeNode.MUTATION && request.method === 'GET')
-      return sendError(request, reply, 405, 'Mutations are not allowed by GET: use POST.', log)
+      return sendError(reply, 405, 'Mutations are not allowed by GET: use POST.')
     const result = await (type === OperationTypeNode.SUBSCRIPTION ? subscribe : execute)({
       schema: route.schema,
       document: document.value,

@@ -32,7 +32,7 @@ test('an unexpected error of authorization is logged with its cause, and answere
   }
   const graphql = { schema, prepare, createContext, log }
   const refusals = createAuthRefusals(log, () => undefined)
-  const authorization = new HttpAuthorization({ authorize, refusals, log, isDraining })
+  const authorization = new HttpAuthorization({ authorize, refusals, isDraining })
   addStreamRoute(app, { ...graphql, authorization, streams: createHttpStreams(null) })
   const limits = { socketOperationLimit: null, ownerSocketLimit: null, guestSocketLimit: null }
   const socket = { authorize, guestSockets: true, access, clock: systemClock }
