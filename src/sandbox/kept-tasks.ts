@@ -18,7 +18,7 @@ export interface CreateRequest {
   readonly callBackUrl: string | null
 }
 
-/** What the sandbox remembers of a task. Instants are milliseconds since 1970. */
+/** A task as the sandbox stores it. Instants are Unix milliseconds. */
 export interface SandboxTask {
   readonly id: string
   readonly request: CreateRequest
@@ -45,24 +45,24 @@ const MAX_TASKS = 10_000
 
 type Row = Record<string, unknown>
 
+interface WarnLog {
+  warn(facts: object, sentence: string): void
+}
+
 /** Both databases take the same statements, with `$1` for the first value. */
 interface Connection extends AsyncDisposable {
   query(statement: string, values?: readonly (string | number)[]): Promise<Row[]>
 }
 
-export async function openKeptTasks(
-  database: SandboxDatabase,
-  log: { warn(facts: object, sentence: string): void },
-): Promise<KeptTasks> {
+export async function openKeptTasks(database: SandboxDatabase, log: WarnLog): Promise<KeptTasks> {
   const { query, [Symbol.asyncDispose]: close } =
     database.kind === 'postgres'
       ? await openPostgres(database.url, log)
       : await openSqlite(database.kind === 'sqlite' ? `${database.file}-sandbox` : ':memory:')
   return {
     async add({ id, dueAt, ...rest }) {
-      const values = [id, dueAt, JSON.stringify(rest)]
-      const insert = 'INSERT INTO sandbox_task (id, due_at, task) VALUES ($1, $2, $3) RETURNING seq'
-      const [row] = await query(insert, values)
+      const insert = 'INSERT INTO sandbox_task (id, "dueAt", task) VALUES ($1, $2, $3) RETURNING seq'
+      const [row] = await query(insert, [id, dueAt, JSON.stringify(rest)])
       await query('DELETE FROM sandbox_task WHERE seq <= $1', [Number(row?.seq) - MAX_TASKS])
     },
     async find(id) {
@@ -70,12 +70,13 @@ export async function openKeptTasks(
       return row && toTask(row)
     },
     async complete(id, at) {
-      const update =
-        'UPDATE sandbox_task SET completed_at = $2 WHERE id = $1 AND completed_at IS NULL RETURNING seq'
+      const pending = 'id = $1 AND "completedAt" IS NULL'
+      const update = `UPDATE sandbox_task SET "completedAt" = $2 WHERE ${pending} RETURNING seq`
       return (await query(update, [id, at])).length > 0
     },
     async pending() {
-      return (await query('SELECT * FROM sandbox_task WHERE completed_at IS NULL ORDER BY seq')).map(toTask)
+      const rows = await query('SELECT * FROM sandbox_task WHERE "completedAt" IS NULL ORDER BY seq')
+      return rows.map(toTask)
     },
     async count() {
       const [row] = await query('SELECT max(seq) AS seq FROM sandbox_task')
@@ -86,13 +87,17 @@ export async function openKeptTasks(
 }
 
 /** `pg` returns bigint as a string. */
-function toTask({ id, task, due_at, completed_at }: Row): SandboxTask {
+function toTask({ id, task, dueAt, completedAt }: Row): SandboxTask {
   const rest = JSON.parse(String(task)) as Pick<SandboxTask, 'request' | 'resultUrl' | 'createdAt'>
-  const completedAt = completed_at === null ? null : Number(completed_at)
-  return { ...rest, id: String(id), dueAt: Number(due_at), completedAt }
+  return {
+    ...rest,
+    id: String(id),
+    dueAt: Number(dueAt),
+    completedAt: completedAt === null ? null : Number(completedAt),
+  }
 }
 
-const COLUMNS = 'id text NOT NULL UNIQUE, due_at bigint NOT NULL, completed_at bigint, task text NOT NULL'
+const COLUMNS = 'id text NOT NULL UNIQUE, "dueAt" bigint NOT NULL, "completedAt" bigint, task text NOT NULL'
 
 async function openSqlite(file: string): Promise<Connection> {
   try {
@@ -115,13 +120,10 @@ async function openSqlite(file: string): Promise<Connection> {
   }
 }
 
-/** Advisory lock for creating the table. Replicas start together, and IF NOT EXISTS alone can fail then. */
+/** Advisory lock for creating the table: IF NOT EXISTS alone can fail when replicas start together. */
 const CREATE_LOCK = 7_233_612
 
-async function openPostgres(
-  url: string,
-  log: { warn(facts: object, sentence: string): void },
-): Promise<Connection> {
+async function openPostgres(url: string, log: WarnLog): Promise<Connection> {
   const pool = new pg.Pool({
     connectionString: url,
     max: 4,
