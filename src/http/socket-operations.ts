@@ -98,7 +98,8 @@ export class AcceptedOperation implements ExecutionArgs {
     const sendAll = async () => {
       for (let next = await events.next(); !next.done; next = await events.next()) {
         const json = executeEvent(next.value, this)
-        await this.#wire.sendEvent(`${prefix}${typeof json === 'string' ? json : await json}}`)
+        const sent = this.#wire.sendEvent(`${prefix}${typeof json === 'string' ? json : await json}}`)
+        if (sent !== undefined) await sent
       }
     }
     const end = async (work: Promise<unknown> | undefined) => {

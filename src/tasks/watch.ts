@@ -64,27 +64,14 @@ class TaskWatch implements Watch, WatchControl {
     return this
   }
 
-  async next(): Promise<IteratorResult<WatchEvent, undefined>> {
-    try {
-      const result = await this.#events.next()
-      return result.done ? await this.return() : result
-    } catch (error) {
-      await this.return()
-      throw error
-    }
+  next(): Promise<IteratorResult<WatchEvent, undefined>> {
+    return this.#events.next()
   }
 
   /** Wakes a waiting generator, which nothing can end from outside, so that it ends by itself. */
   async return(): Promise<IteratorReturnResult<undefined>> {
     this.#receive({ type: 'done' })
-    this.#timer?.[Symbol.dispose]()
-    this.#opened?.[Symbol.dispose]()
-    const listening = this.#listening
-    this.#listening = undefined
-    await listening?.then(
-      (listener) => listener[Symbol.dispose](),
-      () => undefined,
-    )
+    await this.#dispose()
     return { done: true, value: undefined }
   }
 
@@ -97,19 +84,34 @@ class TaskWatch implements Watch, WatchControl {
   }
 
   async *#follow(): AsyncGenerator<WatchEvent, undefined> {
-    // Listens before the first read, so that no commit between the two is missed.
-    await this.#listen()
-    for (;;) {
-      const step = decide(this.#state, this.#now(), this.#rules())
-      if (step.type === 'done') return undefined
-      if (step.type === 'wait') {
-        await this.#waitForInput(step.ms)
-        continue
+    try {
+      // Listens before the first read, so that no commit between the two is missed.
+      await this.#listen()
+      for (;;) {
+        const step = decide(this.#state, this.#now(), this.#rules())
+        if (step.type === 'done') return undefined
+        if (step.type === 'wait') {
+          await this.#waitForInput(step.ms)
+          continue
+        }
+        this.#state = step.state
+        if (step.type === 'send') yield step.event
+        else await this.#read()
       }
-      this.#state = step.state
-      if (step.type === 'send') yield step.event
-      else await this.#read()
+    } finally {
+      await this.#dispose()
     }
+  }
+
+  async #dispose(): Promise<void> {
+    this.#timer?.[Symbol.dispose]()
+    this.#opened?.[Symbol.dispose]()
+    const listening = this.#listening
+    this.#listening = undefined
+    await listening?.then(
+      (listener) => listener[Symbol.dispose](),
+      () => undefined,
+    )
   }
 
   async #listen(): Promise<void> {
