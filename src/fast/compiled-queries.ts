@@ -22,9 +22,10 @@ export class CompiledQueries {
 
   execute(rootValue: unknown, args: ExecutionArgs): ExecutionResult | Promise<ExecutionResult> {
     const query = this.#compile(args)
+    const { document, operationName, variableValues, contextValue } = args
     return query === null
-      ? execute({ ...args, rootValue })
-      : query(rootValue, args.contextValue, args.variableValues ?? {})
+      ? execute({ schema: this.#schema, document, operationName, variableValues, contextValue, rootValue })
+      : query(rootValue, contextValue, variableValues ?? {})
   }
 
   /** Null: graphql-jit cannot compile the operation. */
