@@ -8,7 +8,11 @@ interface Result {
 }
 
 /** An execution result as clients may see it: with masked errors. */
-export function maskResult({ errors, data }: Result, correlationId: string, log: Log): FormattedExecutionResult {
+export function maskResult(
+  { errors, data }: Result,
+  correlationId: string,
+  log: Log,
+): FormattedExecutionResult {
   return {
     ...(errors && { errors: errors.map((error) => toPublicError(error, correlationId, log)) }),
     ...(data !== undefined && { data }),
