@@ -31,7 +31,7 @@ export interface Backends extends Stores {
   pool(): { readonly total: number; readonly idle: number; readonly waiting: number } | undefined
 }
 
-export interface BackendOptions {
+interface BackendOptions {
   readonly pollsPerSecond: number
   readonly clock: Clock
   readonly log: Log

@@ -31,7 +31,7 @@ export interface Core {
   abort(): void
 }
 
-export interface CoreOptions {
+interface CoreOptions {
   readonly settings: Settings
   readonly backends: Backends
   readonly servers: Servers

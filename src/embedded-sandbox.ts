@@ -7,7 +7,7 @@ import type { Log } from './tasks/ports.ts'
 /** Where the sandbox is served by the gateway's own server. */
 export const SANDBOX_PREFIX = '/sandbox'
 
-export interface EmbeddedSandboxOptions {
+interface EmbeddedSandboxOptions {
   /** The only key that the sandbox accepts. */
   readonly apiKey: string
   readonly log: Log

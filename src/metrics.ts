@@ -20,7 +20,7 @@ export interface Metrics {
 }
 
 /** Values that are read when `/metrics` is requested. */
-export interface Gauges {
+interface Gauges {
   sockets(): { readonly open: number; readonly operations: number }
   /** Subscriptions that run on HTTP. */
   streams(): number

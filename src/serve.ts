@@ -24,7 +24,7 @@ import type { Clock, Log } from './tasks/ports.ts'
 import { parseJson } from './upstream/json.ts'
 import { parseCallback } from './upstream/wire.ts'
 
-export interface ServeOptions {
+interface ServeOptions {
   readonly settings: Settings
   readonly servers: Servers
   readonly core: Core
@@ -42,7 +42,7 @@ export interface ServeOptions {
 }
 
 /** What serves clients. */
-export interface Transports extends AsyncDisposable {
+interface Transports extends AsyncDisposable {
   readonly sockets: GraphqlSockets
   readonly streams: HttpStreams
 }

@@ -21,7 +21,7 @@ export interface Servers extends AsyncDisposable {
   cutOff(): void
 }
 
-export interface ServerOptions {
+interface ServerOptions {
   readonly log: Log
   readonly limits?: Partial<HttpLimits> | undefined
   isDraining(): boolean

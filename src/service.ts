@@ -16,7 +16,7 @@ import type { Clock } from './tasks/ports.ts'
 import { startWorker } from './worker.ts'
 
 /** A running service. Disposing drains it: running work finishes, sockets are closed, all resources are released. */
-export interface Service extends AsyncDisposable {
+interface Service extends AsyncDisposable {
   /** Where GraphQL and everything else is served, e.g. `http://127.0.0.1:4000`. */
   readonly url: string
   /** Where callbacks are served; the same as `url` unless CALLBACK_PORT is set. */

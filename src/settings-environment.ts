@@ -49,7 +49,7 @@ function findDamage(text: string): string | undefined {
 }
 
 /** A variable that is not a setting, and the setting that it was probably meant to be. */
-export interface Lookalike {
+interface Lookalike {
   readonly name: string
   readonly meant: string
 }

@@ -165,7 +165,7 @@ function isDecodable(text: string): boolean {
 }
 
 /** Parses an origin as browsers send it; `fault` is the reason why it is invalid. */
-export function parseOrigin(text: string): { readonly origin: string } | { readonly fault: string } {
+function parseOrigin(text: string): { readonly origin: string } | { readonly fault: string } {
   if (text === '') return { fault: 'must not be empty: remove the comma' }
   const fail = (what: string) => ({ fault: `${JSON.stringify(text)} ${what}` })
   if (text === 'null')

@@ -6,7 +6,7 @@ const CUT_OFF_MS = 1_000
 const CLOSE_MS = 3_000
 
 /** What is stopped, in the order of its use. */
-export interface Shutdown {
+interface Shutdown {
   /** How long running work may take, in milliseconds. */
   readonly drainMs: number
   /** Refuses new work from now on. */

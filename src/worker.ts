@@ -3,7 +3,7 @@ import type { Clock, Log } from './tasks/ports.ts'
 /** How long a worker rests between rounds, unless its alarm rings: it then also finds what other replicas have made due. */
 const ROUND_MS = 1_000
 
-export interface Worker extends AsyncDisposable {
+interface Worker extends AsyncDisposable {
   /** Starts no more rounds; resolves when the work of earlier rounds has ended. */
   stop(): Promise<void>
 }
@@ -35,7 +35,7 @@ export function createAlarm(): Alarm {
   }
 }
 
-export interface WorkerOptions {
+interface WorkerOptions {
   readonly name: string
   /** Resolves to the work that it started, which never rejects. */
   readonly round: () => Promise<readonly Promise<void>[]>

@@ -22,7 +22,7 @@ export type RequestErrorCode =
   | 'INTERNAL_SERVER_ERROR'
 
 /** `extensions` of every error, with the keys of `UpscaleProblem`. */
-export interface ErrorExtensions {
+interface ErrorExtensions {
   readonly code: UpscaleErrorCode | RequestErrorCode
   readonly retryable: boolean
   readonly retryAfterMs: number | null

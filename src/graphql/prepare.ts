@@ -28,7 +28,7 @@ import { toVariableErrors } from './variables.ts'
 const MAX_CACHED_DOCUMENTS = 500
 const INVALID = 'GRAPHQL_VALIDATION_FAILED'
 
-export type Prepared<T> =
+type Prepared<T> =
   { readonly ok: true; readonly value: T } | { readonly ok: false; readonly errors: GraphQLError[] }
 
 /** Checks every operation before it is executed. All transports use it, so that all have the same limits. */
@@ -44,7 +44,7 @@ export interface Prepare {
   ): Prepared<OperationDefinitionNode>
 }
 
-export interface PrepareOptions {
+interface PrepareOptions {
   readonly introspection: boolean
   readonly log: Log
 }

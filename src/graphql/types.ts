@@ -14,7 +14,7 @@ import { PlainType } from './plain-type.ts'
 import { Url } from './url.ts'
 
 @PlainType('UpscaleProblem', 'A failure as data, with the same fields as the typed GraphQL error.')
-export class UpscaleProblemType implements Problem {
+class UpscaleProblemType implements Problem {
   @Field(() => UpscaleErrorCodeEnum, { description: 'The stable code. Branch on it, not on the message.' })
   code!: UpscaleErrorCode
 
@@ -189,7 +189,7 @@ export class UpscaleImagePayloadType {
 
 @Directive('@shareable')
 @PlainType('PageInfo', 'The position of a page in a connection (Relay).')
-export class PageInfoType {
+class PageInfoType {
   @Field(() => Boolean, { description: 'Whether there are more items after this page.' })
   hasNextPage!: boolean
 
@@ -204,7 +204,7 @@ export class PageInfoType {
 }
 
 @PlainType('UpscaleTaskEdge', 'A task in a connection.')
-export class UpscaleTaskEdgeType {
+class UpscaleTaskEdgeType {
   @Field(() => UpscaleTaskType, { description: 'The task.' })
   node!: UpscaleTaskType
 

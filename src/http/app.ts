@@ -27,7 +27,7 @@ export interface HttpLimits {
 /** Node's defaults would keep hundreds of slow clients for over a minute. */
 const LIMITS: HttpLimits = { headersMs: 8_000, requestMs: 15_000, stallMs: 30_000, checkMs: 1_000 }
 
-export interface HttpAppOptions {
+interface HttpAppOptions {
   readonly access: AccessPolicy
   readonly log: Log
   /** How long a connection may be idle between two requests. */

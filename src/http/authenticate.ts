@@ -21,7 +21,7 @@ export interface JwtPolicy {
 }
 
 /** The facts of a verified bearer token. */
-export interface VerifiedToken {
+interface VerifiedToken {
   readonly subject: string
   readonly operator: boolean
   /** In Unix milliseconds; null: never. */
@@ -32,7 +32,7 @@ export interface VerifiedToken {
  * Verifies an `Authorization` value (`Bearer …`, RFC 6750). Rejects with UnauthenticatedError, or with
  * AuthUnavailableError if the keys are not available. Any other error is a bug.
  */
-export type Authenticate = (authorization: unknown) => Promise<VerifiedToken>
+type Authenticate = (authorization: unknown) => Promise<VerifiedToken>
 
 const OPERATOR_SCOPE = 'upscale:operate'
 /** The clock difference that is allowed when a token is verified. It does not lengthen a session. */

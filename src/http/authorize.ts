@@ -4,7 +4,7 @@ import type { Log } from '../tasks/ports.ts'
 import { createAuthenticate, type JwtPolicy } from './authenticate.ts'
 import { AuthUnavailableError, UnauthenticatedError, type AuthRefusals } from './auth-refusals.ts'
 
-export type AuthPolicy = { readonly mode: 'none' } | JwtPolicy
+type AuthPolicy = { readonly mode: 'none' } | JwtPolicy
 
 /** Who is calling. */
 export interface Identity {
@@ -41,7 +41,7 @@ export interface AuthorizeOptions {
  */
 export type Authorize = (credentials: Credentials, options?: AuthorizeOptions) => Promise<Identity>
 
-export interface AuthorizeDependencies {
+interface AuthorizeDependencies {
   readonly watchTokens: WatchTokens | null
   readonly refusals: AuthRefusals
   readonly log: Log

@@ -8,7 +8,7 @@ import { verifySignature, type SignaturePolicy } from './signature.ts'
 /** Callbacks have a few hundred bytes, plus an echo of the prompt. */
 const BODY_LIMIT_BYTES = 256 * 1024
 
-export interface CallbackRoute {
+interface CallbackRoute {
   readonly tasks: Tasks
   readonly secrets: Pick<Secrets, 'digest'>
   readonly clock: Clock

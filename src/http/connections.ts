@@ -6,7 +6,7 @@ const PIPELINE_LIMIT = 16
 /** Of all connections together. */
 const UNSENT_LIMIT_BYTES = 64 * 1024 * 1024
 
-export interface ConnectionLimits {
+interface ConnectionLimits {
   /** A connection whose client reads no unsent bytes for this long is destroyed. */
   readonly stallMs: number
   /** How often connections are checked. */

@@ -7,7 +7,7 @@ import type { HttpStreams } from './http-streams.ts'
 import { PAGE_POLICY, renderPage } from './pages.ts'
 import { createRouterCallbacks } from './router-callbacks.ts'
 
-export interface GraphqlRoute extends Omit<ApolloOptions, 'routerCallbacks'> {
+interface GraphqlRoute extends Omit<ApolloOptions, 'routerCallbacks'> {
   readonly graphiql: boolean
   readonly createContext: CreateContext
   readonly streams: HttpStreams

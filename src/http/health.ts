@@ -10,7 +10,7 @@ declare module 'fastify' {
 
 const HEALTH = { config: { hostOptional: true } }
 
-export interface Health {
+interface Health {
   readonly store: Pick<TaskStore, 'check'>
   readonly log: Log
   isDraining(): boolean

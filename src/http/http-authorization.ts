@@ -3,7 +3,7 @@ import type { Authorize, Identity } from './authorize.ts'
 import { AuthUnavailableError, UnauthenticatedError, type AuthRefusals } from './auth-refusals.ts'
 import { sendError } from './http-errors.ts'
 
-export interface HttpAuthorizationOptions {
+interface HttpAuthorizationOptions {
   readonly authorize: Authorize
   readonly refusals: AuthRefusals
   isDraining(): boolean

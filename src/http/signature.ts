@@ -9,7 +9,7 @@ export interface SignaturePolicy {
 }
 
 /** stale: the signature is valid, but old: anyone may have sent the callback again. */
-export type SignatureVerdict = 'genuine' | 'stale' | 'forged'
+type SignatureVerdict = 'genuine' | 'stale' | 'forged'
 
 /**
  * Verifies the upstream's signature: `X-Webhook-Signature` is Base64(HMAC-SHA256(key, taskId + "." + timestamp)),

@@ -16,7 +16,7 @@ export interface SocketParts {
   readonly authorization: string | undefined
 }
 
-export type Protocol = ReturnType<typeof createProtocol>
+type Protocol = ReturnType<typeof createProtocol>
 
 /** graphql-transport-ws by graphql-ws: the session authenticates, and SocketOperations decides what may run. */
 export function createProtocol(log: Log) {

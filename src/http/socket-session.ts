@@ -40,7 +40,7 @@ export interface SessionOptions {
 }
 
 /** What the sessions of a server share. */
-export interface SessionCounts {
+interface SessionCounts {
   /** Sockets, by owner, or by the task of the watch token that opened them. */
   readonly sockets: Counts
   /** Sockets that were opened without any token, all under one key. */

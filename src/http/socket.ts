@@ -32,7 +32,7 @@ const SERVER_OPTIONS = {
   autoPong: false,
 }
 
-export interface GraphqlSocket extends SessionOptions, Omit<OperationOptions, 'isDraining'> {
+interface GraphqlSocket extends SessionOptions, Omit<OperationOptions, 'isDraining'> {
   readonly access: AccessPolicy
   /** Sockets that one owner may have, or all guests with watch tokens of one task together; null: any number. */
   readonly ownerSocketLimit: number | null

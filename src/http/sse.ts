@@ -23,7 +23,7 @@ const PING = ':\n\n'
 const PING_EVERY_MS = 12_000
 const COMPLETE = 'event: complete\ndata:\n\n'
 
-export interface StreamRoute {
+interface StreamRoute {
   readonly schema: GraphQLSchema
   readonly prepare: Prepare
   readonly createContext: CreateContext

@@ -5,7 +5,7 @@ import type { Clock } from '../tasks/ports.ts'
 import { MAX_TOKEN_LENGTH } from './authenticate.ts'
 import { toRefusalReason, type AuthRefusals, type RefusalReason } from './auth-refusals.ts'
 
-export interface WatchTokenOptions {
+interface WatchTokenOptions {
   /** The first signs, all verify: a secret can be replaced while its tokens are in use. */
   readonly secrets: readonly string[]
   /** How long a token is valid. */

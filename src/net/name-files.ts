@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import type { LookupAddress } from 'node:dns'
 
 /** The contents of resolv.conf(5). */
-export interface ResolvConf {
+interface ResolvConf {
   readonly servers: readonly string[]
   /** Domains that are appended to a name. */
   readonly search: readonly string[]
@@ -12,7 +12,7 @@ export interface ResolvConf {
 }
 
 /** The addresses of each name in a hosts file. */
-export type Hosts = ReadonlyMap<string, readonly LookupAddress[]>
+type Hosts = ReadonlyMap<string, readonly LookupAddress[]>
 
 /** Returns a function that returns the parsed file, and parses it again when it has changed. A missing file counts as empty. */
 export function createFileReader<T>(path: string, parse: (text: string) => T): () => T {

@@ -7,7 +7,7 @@ import { onlyPublic } from './public-address.ts'
 
 const TUNNEL_TIMEOUT_MS = 5_000
 
-export interface Agents {
+interface Agents {
   readonly http: HttpAgent
   readonly https: HttpsAgent
 }
@@ -17,7 +17,7 @@ export interface Connector extends Disposable {
   open(options?: OutboundOptions): Outbound
 }
 
-export interface OutboundOptions {
+interface OutboundOptions {
   /** Whether connections are reused; default false. */
   readonly keepAlive?: boolean
   /** Whether only public addresses are allowed. A proxy's connections cannot be checked: the proxy has to refuse others. */

@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream'
 import { connect as connectTls, TLSSocket } from 'node:tls'
 import { urlToHttpOptions } from 'node:url'
 
-export interface ProxyAgentOptions {
+interface ProxyAgentOptions {
   /** With credentials. */
   readonly proxy: URL
   /** Resolves the proxy's name; the proxy resolves the names of targets. */

@@ -4,7 +4,7 @@ import type { UpscaleTask } from '../tasks/task.ts'
 import { LocalHints } from './local-hints.ts'
 import { PostgresLink } from './postgres-link.ts'
 
-export interface PostgresHintsOptions {
+interface PostgresHintsOptions {
   readonly url: string
   readonly log: Log
   /** Gets the age of each hint of another replica, in milliseconds by both machines' clocks. */

@@ -6,7 +6,7 @@ import type { UpscaleTask } from '../tasks/task.ts'
 import { LocalHints } from './local-hints.ts'
 import { IS_REPORTED, openRedisClient } from './redis-client.ts'
 
-export interface RedisHintsOptions {
+interface RedisHintsOptions {
   readonly url: string
   readonly log: Log
   /** Gets the age of each hint of another replica, in milliseconds by both machines' clocks. */

@@ -1,5 +1,5 @@
 /** How the create request is answered. */
-export type CreateAnswer =
+type CreateAnswer =
   | { readonly kind: 'accept' }
   /** Accepted, but the envelope of success names no task. */
   | { readonly kind: 'no-id' }

@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import type { SandboxDatabase } from './kept-tasks.ts'
 import { addSandbox, type Sandbox, type SandboxOptions } from './sandbox.ts'
 
-export interface StandaloneOptions {
+interface StandaloneOptions {
   readonly host: string
   readonly port: number
   readonly sandboxImages: string | null

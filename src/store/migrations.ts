@@ -3,7 +3,7 @@ import { Migrator, type Migration } from 'kysely/migration'
 import type { Database } from './schema.ts'
 
 /** What differs between the dialects. */
-export interface MigrationDialect {
+interface MigrationDialect {
   /** The type of an id: a text that is compared byte by byte, as JavaScript does. */
   readonly id: string
   /** Whether triggers keep the number of tasks per status. With a single writer they block no other transaction. */

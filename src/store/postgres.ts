@@ -19,7 +19,7 @@ const MIGRATION_CONNECT_TIMEOUT_MS = 5_000
 const MIGRATION_LOCK = 3853314791062309107n
 const MAX_RETRIES = 10
 
-export interface PostgresStores extends Stores {
+interface PostgresStores extends Stores {
   readonly pool: pg.Pool
   /** Opens a further pool of up to so many connections, with the limits that this server takes. */
   openPool(url: string, size: number): pg.Pool

@@ -10,7 +10,7 @@ export type WatchEvent = UpscaleTask | WatchEnd
 const RETRY_MS = 1_000
 
 /** Everything a watch remembers. */
-export interface WatchState {
+interface WatchState {
   /** The version sent last; null: the task has not been read yet. */
   readonly sent: number | null
   /** The newest state received and not sent. A newer one replaces it, so a slow reader costs no queue. */
@@ -37,7 +37,7 @@ export type WatchInput =
   | { readonly type: 'readFailed' | 'repeat' | 'end' | 'done' }
 
 /** What a watch does next. `state` is its state from then on. */
-export type WatchStep =
+type WatchStep =
   | { readonly type: 'send'; readonly event: WatchEvent; readonly state: WatchState }
   | { readonly type: 'read'; readonly state: WatchState }
   | { readonly type: 'wait'; readonly ms: number }

@@ -17,7 +17,7 @@ const END_MS = 500
 /** For each connection: the pages of the indexes that a busy service uses. SQLite's own 2 MiB hold 20,000 tasks' worth. */
 const CACHE_KIB = 16_384
 
-export interface SqliteOptions {
+interface SqliteOptions {
   /** How long a transaction, and each step of opening, waits for another process's lock; default 5 s. */
   readonly lockTimeoutMs?: number
   /** Keeps other processes from opening the file until this one disposes; default false. */
