@@ -85,38 +85,52 @@ export class AcceptedOperation implements ExecutionArgs {
     try {
       if (this.type !== OperationTypeNode.SUBSCRIPTION) return await execute(this)
       const events = await createSourceEventStream(this)
-      return Symbol.asyncIterator in events ? this.#sendAll(events[Symbol.asyncIterator]()) : events
+      return Symbol.asyncIterator in events ? new SentResults(events[Symbol.asyncIterator](), this) : events
     } catch (error) {
       return { errors: [maskError(error, this.contextValue.correlationId, this.#options.log)] }
     }
   }
 
-  /** Backpressure: the next event is read once the result of the last one has left. */
-  #sendAll(events: AsyncIterator<unknown>): AsyncIterableIterator<never> {
+  /** Executes an event of a subscription and sends the result. Backpressure: resolves once it has left. */
+  async sendResult(event: unknown): Promise<void> {
     const { executeEvent = executePlainly } = this.#options
-    const prefix = `{"id":${JSON.stringify(this.#id)},"type":"next","payload":`
-    const sendAll = async () => {
-      for (let next = await events.next(); !next.done; next = await events.next()) {
-        const json = executeEvent(next.value, this)
-        const sent = this.#wire.sendEvent(`${prefix}${typeof json === 'string' ? json : await json}}`)
-        if (sent !== undefined) await sent
-      }
-    }
-    const end = async (work: Promise<unknown> | undefined) => {
-      await work
-      return { done: true, value: undefined } as const
-    }
-    return {
-      [Symbol.asyncIterator]() {
-        return this
-      },
-      next: () => end(sendAll().finally(() => events.return?.())),
-      return: () => end(events.return?.()),
-    }
+    const json = executeEvent(event, this)
+    const result = typeof json === 'string' ? json : await json
+    await this.#wire.sendEvent(`{"id":${JSON.stringify(this.#id)},"type":"next","payload":${result}}`)
   }
 
   get log(): Log {
     return this.#options.log
+  }
+}
+
+/** Sends the results of a subscription when graphql-ws asks for the first one. A class, as each idle subscription keeps one. */
+class SentResults implements AsyncIterableIterator<never> {
+  readonly #events: AsyncIterator<unknown>
+  readonly #operation: AcceptedOperation
+
+  constructor(events: AsyncIterator<unknown>, operation: AcceptedOperation) {
+    this.#events = events
+    this.#operation = operation
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async next(): Promise<IteratorReturnResult<undefined>> {
+    try {
+      for (let next = await this.#events.next(); !next.done; next = await this.#events.next())
+        await this.#operation.sendResult(next.value)
+    } finally {
+      await this.#events.return?.()
+    }
+    return { done: true, value: undefined }
+  }
+
+  async return(): Promise<IteratorReturnResult<undefined>> {
+    await this.#events.return?.()
+    return { done: true, value: undefined }
   }
 }
 
