@@ -49,7 +49,8 @@ async function openRawReadySocket(url: string) {
   let text = ''
   socket.on('data', (chunk: Buffer) => (text += chunk.toString()))
   // A frame may arrive in several pieces.
-  while (!text.includes('connection_ack')) await once(socket, 'data')
+  while (!text.includes('"connection_ack"}')) await once(socket, 'data')
+  text = ''
   return { socket, text: () => text }
 }
 
