@@ -15,7 +15,7 @@ export interface Database {
 }
 
 /** A task; what is not a plain value is JSON text. */
-interface TaskRow extends Omit<UpscaleTask, 'images' | 'failure' | 'history'> {
+export interface TaskRow extends Omit<UpscaleTask, 'images' | 'failure' | 'history'> {
   images: string | null
   failure: string | null
   history: string
@@ -51,15 +51,15 @@ export function toTask({ scheduledAt: _, images, failure, history, ...task }: Ta
   }
 }
 
-/** The columns, with their values, in which two states of a task differ. */
-export function toChanges(previous: UpscaleTask, next: UpscaleTask): [column: string, value: unknown][] {
-  const changes: [string, unknown][] = []
+/** The columns in which two states of a task differ, with their new values. */
+export function toChanges(previous: UpscaleTask, next: UpscaleTask): Partial<TaskRow> {
+  const changes: Record<string, unknown> = {}
   for (const [field, value] of Object.entries(next) as [keyof UpscaleTask, unknown][])
     if (value !== previous[field])
-      changes.push([field, typeof value === 'object' && value !== null ? JSON.stringify(value) : value])
+      changes[field] = typeof value === 'object' && value !== null ? JSON.stringify(value) : value
   // Every status change adds to the history.
   if (next.dueAt !== previous.dueAt && next.dueAt !== null)
-    changes.push(['scheduledAt', next.history.at(-1)?.at ?? next.updatedAt])
+    changes.scheduledAt = next.history.at(-1)?.at ?? next.updatedAt
   return changes
 }
 

@@ -10,7 +10,7 @@ export interface Stores extends AsyncDisposable {
 }
 
 /** A statement that Kysely can compile. */
-interface Statement<Row> {
+export interface Statement<Row> {
   compile(executor: Kysely<Database>): CompiledQuery<Row>
 }
 
