@@ -210,12 +210,18 @@ export class SqlTaskStore implements TaskStore {
 
   /**
    * All ids that are requested within one turn of the event loop are read together, each once: thousands of watchers may wake
-   * at once. A read never gets the result of a query that was sent before it.
+   * at once. A read never gets the result of a query that was sent before it. The batches of a turn run one after another, so
+   * that they leave connections to others and few results are in memory at once.
    */
   #createReads(): DataLoader<string, UpscaleTask | undefined> {
+    let previous: Promise<unknown> | undefined
     const batch = async (ids: readonly string[]) => {
       loader.clearAll()
-      const found = new Map((await this.readMany(ids)).map((task) => [task.id, task]))
+      if (previous === undefined) setImmediate(() => (previous = undefined))
+      const reading = Promise.resolve(previous).then(() => this.readMany(ids))
+      // The next batch runs whether this one fails or not; the reads of this one get the error.
+      previous = reading.catch(() => undefined)
+      const found = new Map((await reading).map((task) => [task.id, task]))
       return ids.map((id) => found.get(id))
     }
     const loader = new DataLoader(batch, {
