@@ -31,7 +31,7 @@ export interface OperationOptions {
 }
 
 /** An optional replacement for graphql-js and `ws` on the hot path; it changes no result. */
-export interface FastPath {
+interface FastPath {
   /** Executes an operation with an event as the root value: the execution result, as JSON. */
   executeEvent(event: unknown, operation: AcceptedOperation): string | Promise<string>
   /** The WebSocket frame of a text message. */
