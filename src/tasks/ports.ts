@@ -262,7 +262,10 @@ export interface PollBudget {
 
 /** The part of deliveries to callers' servers that the core needs. */
 export interface DeliveryQueue {
-  /** Adds a callback URL to a task, due now if the task has settled; no effect if it exists. False: the task has its maximum. */
+  /**
+   * Adds a callback URL to a task, due now if the task has settled; no effect if it exists. False: the task has the
+   * maximum of deliveries.
+   */
   add(task: UpscaleTask, url: string): Promise<boolean>
   /** Starts the next round of the delivery worker now. */
   wake(): void
