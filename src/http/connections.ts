@@ -17,7 +17,7 @@ interface ConnectionLimits {
  * The connections of an HTTP server. It guarantees:
  * - Requests of one connection run one after another: it never has more than one response in memory.
  * - No request starts on a connection that is refused or destroyed.
- * - A connection that does not read is destroyed, whatever is written to it: responses, streams, WebSocket frames.
+ * - A connection that does not read is destroyed: this applies to responses, streams and WebSocket frames.
  */
 export class Connections implements Disposable {
   readonly #open = new Map<Socket, Connection>()
@@ -46,7 +46,10 @@ export class Connections implements Disposable {
     clearInterval(this.#timer)
   }
 
-  /** Destroys connections that have stalled for too long, and those that have stalled for longest while too much is unsent. */
+  /**
+   * Destroys connections that have stalled for too long; and, while too much is unsent, those that have stalled
+   * longest.
+   */
   #destroyStalled(): void {
     const stalled: { readonly socket: Socket; readonly checks: number }[] = []
     let unsent = 0
@@ -117,7 +120,7 @@ class Connection {
     this.#isClosing = true
     this.#socket.pause()
     const running = this.#pending[0]?.response
-    // A client would take a second response to an incomplete request for the response to its next one.
+    // A client would read a second response to an incomplete request as the response to its next request.
     if (running === undefined) this.#end(this.#lastRequest?.complete === false ? '' : response)
     else if (running.headersSent) {
       if (!running.writableEnded && !running.hasHeader('content-length')) this.#end('')
