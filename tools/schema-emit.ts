@@ -42,9 +42,10 @@ idempotency key can be used again, because nothing can have been charged.
 |---|---|---|---|---|---|
 ${UPSCALE_ERROR_CODES.map(row).join('\n')}
 
-200 is success. A number outside this table is \`UPSTREAM_PROTOCOL_ERROR\`, with the raw number in \`upstreamCode\`.
-After an answer without an envelope \`upstreamCode\` is the HTTP status. It is null if the gateway detects the failure
-itself: the codes without an *upstream* number, and \`UPSTREAM_NOT_FOUND\` of an accepted task for which record-info answers 422. An accepted task that ends as \`UPSTREAM_NOT_FOUND\` was charged; a late result still counts.
+200 is success. A number outside this table is \`UPSTREAM_PROTOCOL_ERROR\`, with the raw number in \`upstreamCode\`. After
+an answer without an envelope \`upstreamCode\` is the HTTP status. It is null if the gateway detects the failure itself:
+the codes without an *upstream* number, and \`UPSTREAM_NOT_FOUND\` of an accepted task for which record-info answers 422.
+An accepted task that ends as \`UPSTREAM_NOT_FOUND\` was charged; a late result still counts.
 
 ## When a submit counts as refused
 
