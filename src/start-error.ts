@@ -72,10 +72,10 @@ export function toStartError(subject: string, error: unknown): unknown {
 /** The messages of the error, its causes and its parts, each once. (The message of an AggregateError is often empty.) */
 export function toOneLine(error: unknown): string {
   const messages = listParts(error).map((part) => part.message || (part.code ?? part.name))
-  const told = messages.filter(
+  const distinct = messages.filter(
     (text, index) => !messages.slice(0, index).some((before) => before.includes(text)),
   )
-  return told.join(': ').replaceAll(/\s+/g, ' ')
+  return distinct.join(': ').replaceAll(/\s+/g, ' ')
 }
 
 interface Part extends Error {

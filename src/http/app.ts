@@ -18,7 +18,7 @@ export interface HttpLimits {
   /** From the first byte of a request to the end of its headers, or of its body. */
   readonly headersMs: number
   readonly requestMs: number
-  /** While the client reads no unsent bytes. */
+  /** While bytes are unsent and the client reads none. */
   readonly stallMs: number
   /** How often the limits above are checked. */
   readonly checkMs: number

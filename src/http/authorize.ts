@@ -28,7 +28,7 @@ export interface Credentials {
 }
 
 export interface AuthorizeOptions {
-  /** Accept a caller without credentials as a guest. */
+  /** Accepts a caller without credentials as a guest. */
   readonly allowGuests?: boolean
   /** The subject that the token must have; absent: any. */
   readonly owner?: string

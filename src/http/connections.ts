@@ -7,7 +7,7 @@ const PIPELINE_LIMIT = 16
 const UNSENT_LIMIT_BYTES = 64 * 1024 * 1024
 
 interface ConnectionLimits {
-  /** A connection whose client reads no unsent bytes for this long is destroyed. */
+  /** A connection is destroyed if bytes are unsent and its client reads none for this long. */
   readonly stallMs: number
   /** How often connections are checked. */
   readonly checkMs: number
@@ -113,7 +113,7 @@ class Connection {
 
   /**
    * Closes the connection. The response of a running request is sent first; without one, `response` (a complete HTTP
-   * response) is written. A stream without an end is cut off.
+   * response) is written. A stream is cut off, because it may never end.
    */
   refuse(response: string): void {
     if (this.#isClosing) return
@@ -133,8 +133,8 @@ class Connection {
   }
 
   /**
-   * The number of consecutive checks in which the client read no unsent bytes. Not a time, so that a suspended process does
-   * not count clients as stalled.
+   * The number of consecutive checks in which bytes were unsent and the client read none. Not a time, so that a
+   * suspended process does not count clients as stalled.
    */
   checkStall(): number {
     const { writableLength } = this.#socket

@@ -7,7 +7,7 @@ export class Counts {
     this.#limit = limit
   }
 
-  /** Adds one until it is disposed; undefined at the limit. */
+  /** Adds one to the count, until disposed; undefined at the limit. */
   take(key: string): Disposable | undefined {
     const open = this.#open.get(key) ?? 0
     if (this.#limit !== null && open >= this.#limit) return undefined

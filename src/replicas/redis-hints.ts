@@ -18,8 +18,8 @@ const PREFIX = 'upscale:task:'
 const SUBSCRIBE_TIMEOUT_MS = 1_000
 
 /**
- * Hints over Redis (or Valkey) publish/subscribe, for so many replicas that not every one can receive every hint. Each
- * task has its own channel, and a replica subscribes to the tasks that its clients watch.
+ * Hints over Redis (or Valkey) publish/subscribe, for many replicas, where not every replica can receive every hint.
+ * Each task has its own channel, and a replica subscribes to the tasks that its clients watch.
  */
 export async function openRedisHints(options: RedisHintsOptions): Promise<TaskHints & AsyncDisposable> {
   const { url, log, onHint } = options

@@ -114,7 +114,7 @@ async function migrateDatabase(url: string): Promise<void> {
         return
       } catch (error) {
         // Kysely reads all schemas of the database. Other programs may drop or rename their tables meanwhile.
-        if (!isGone(error) || tries >= MAX_RETRIES) throw error
+        if (!isMissing(error) || tries >= MAX_RETRIES) throw error
       }
     }
   } finally {
@@ -129,10 +129,10 @@ async function migrateLocked(db: Transaction<Database>): Promise<void> {
 }
 
 /** PostgreSQL's error codes for a missing schema, table, column or catalogue entry. */
-const GONE = ['3F000', '42P01', '42703', 'XX000']
+const MISSING = ['3F000', '42P01', '42703', 'XX000']
 
 /** Whether the migration failed because an object was dropped meanwhile. */
-function isGone(error: unknown): boolean {
+function isMissing(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined
-  return cause instanceof pg.DatabaseError && GONE.includes(cause.code ?? '')
+  return cause instanceof pg.DatabaseError && MISSING.includes(cause.code ?? '')
 }

@@ -132,7 +132,7 @@ const codeByUpstreamCode: ReadonlyMap<number, UpscaleErrorCode> = new Map(
   }),
 )
 
-/** The failure of an upstream code. A code outside the catalogue is a protocol error that keeps it. */
+/** The failure of an upstream code. A code outside the catalogue becomes a protocol error, which keeps the code. */
 export function toUpstreamFailure(upstreamCode: number): FailureCause {
   return toFailure(codeByUpstreamCode.get(upstreamCode) ?? 'UPSTREAM_PROTOCOL_ERROR', upstreamCode)
 }

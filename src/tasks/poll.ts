@@ -50,7 +50,7 @@ export async function pollDue(context: TaskContext): Promise<Promise<void>[]> {
   }
 }
 
-/** Claims as many due tasks as may be polled now. */
+/** Claims as many due tasks as the poll budget allows. */
 async function claim({ store, clock, policy, budget }: TaskContext): Promise<UpscaleTask[]> {
   const limit = await budget.take(policy.pollsPerSecond)
   if (limit === 0) return []

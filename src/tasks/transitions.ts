@@ -59,7 +59,10 @@ export function createReporter({
       const outcome = next && (await store.update(task, next))
       if (next === undefined || outcome === 'conflict') continue
       const { status, version, upstreamTaskId, polls, failure } = next
-      log.info({ taskId, status, version, upstreamTaskId, polls, failure, report: report.kind }, 'task moved')
+      log.info(
+        { taskId, status, version, upstreamTaskId, polls, failure, report: report.kind },
+        'a task changed',
+      )
       if (outcome === 'deliveriesDue') deliveries.wake()
       return next
     }

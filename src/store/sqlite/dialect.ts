@@ -17,7 +17,7 @@ import type { Run, Sql } from '../sql.ts'
 import { GroupCommit, type GroupCommitOptions } from './group-commit.ts'
 import { retryBusy } from './locks.ts'
 
-/** The maximum of prepared statements. Each length of a list is a statement of its own. */
+/** The maximum of prepared statements. Each length of a list needs a separate statement. */
 const MAX_STATEMENTS = 300
 
 /**
