@@ -1,13 +1,13 @@
 import type { Logger } from 'pino'
 import type { Settings } from './settings.ts'
 
-/** Logs what was started, and warns of settings that one would regret later. */
+/** Logs the mode and the URL, and warns of settings that cause problems later. */
 export function announce(settings: Settings, url: string, publicUrl: string | null, log: Logger): void {
   const { mode, upstreamUrl, upstreamTimeoutMs, taskDeadlineMs, auth, graphiql } = settings
   if (mode === 'LIVE') log.info({ upstream: upstreamUrl }, 'LIVE mode: every new upscale costs credits')
   else if (upstreamUrl === null)
     log.warn(
-      'SANDBOX mode: UPSTREAM_API_KEY is not set, so the built-in sandbox plays upscales, which cost nothing',
+      'SANDBOX mode: UPSTREAM_API_KEY is not set, so the built-in sandbox simulates upscales, which cost nothing',
     )
   else log.warn(`SANDBOX mode: UPSTREAM_API_KEY is not set, and upscales go to ${upstreamUrl}`)
   if (publicUrl === null)
@@ -26,7 +26,7 @@ export function announce(settings: Settings, url: string, publicUrl: string | nu
   log.info(`GraphQL at ${url}/graphql${graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)
 }
 
-/** Names the proxies, without credentials. */
+/** Logs the proxies, without credentials. */
 function announceProxies({ proxies: { http, https } }: Settings, log: Logger): void {
   const origins = new Set([http, https].flatMap((proxy) => (proxy === null ? [] : [new URL(proxy).origin])))
   if (origins.size > 0)

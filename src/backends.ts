@@ -19,10 +19,10 @@ import { StartError, toStartError } from './start-error.ts'
 import { createPollBudget, createSharedPollBudget } from './replicas/poll-budget.ts'
 import type { Clock, Log, PollBudget, TaskHints } from './tasks/ports.ts'
 
-/** Connections that rate limits may take up at once. */
+/** The maximum of connections for rate limits. */
 const LIMITER_POOL_SIZE = 3
 
-/** What replicas share, or what stands in for it where there is only one. */
+/** What replicas share, or its equivalent in a single process. */
 export interface Backends extends Stores {
   readonly hints: TaskHints
   readonly createLimiter: CreateLimiter
@@ -35,13 +35,13 @@ interface BackendOptions {
   readonly pollsPerSecond: number
   readonly clock: Clock
   readonly log: Log
-  /** Told how old a hint of another replica was when it came, in milliseconds. */
+  /** Called with the age of each hint of another replica when it arrives, in milliseconds. */
   onHint(lagMs: number): void
-  /** The hints of a process that is alone; its own unless given. */
+  /** The hints of a single process; default: new ones. */
   readonly hints?: LocalHints | undefined
 }
 
-/** Opens what the settings name: one file for one process, or servers for any number of replicas. */
+/** Opens the databases of the settings: one file for one process, or servers for any number of replicas. */
 export function openBackends(
   { database, redisUrl, databaseListenUrl }: Pick<Settings, 'database' | 'redisUrl' | 'databaseListenUrl'>,
   options: BackendOptions,
@@ -73,7 +73,7 @@ async function openAlone(
 
 interface SharedUrls {
   readonly url: string
-  /** Null: `url` takes LISTEN, too. */
+  /** Null: LISTEN uses `url`, too. */
   readonly listenUrl: string | null
   readonly redisUrl: string | null
 }
@@ -145,7 +145,7 @@ async function checkListenUrl(listenUrl: string, ...pools: readonly Pool[]): Pro
     )
 }
 
-/** Where a database is, without the secrets of its URL. */
+/** The server and name of a database, without the secrets of its URL. */
 function toPlace(url: string): string {
   if (!URL.canParse(url)) return 'the PostgreSQL server'
   const { host, pathname } = new URL(url)
@@ -157,7 +157,7 @@ async function openRedisLimiters(
   url: string,
   log: Log,
 ): Promise<CreateLimiter> {
-  // Limits are asked while a transaction is open: a Redis that hangs must not hold it up.
+  // Limits are checked while a transaction is open: a Redis that hangs must not delay it.
   const options = { enableOfflineQueue: false, commandTimeout: 200 }
   const redis = opened.use(
     await openRedisClient(url, options, (reason) =>

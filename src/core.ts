@@ -18,10 +18,10 @@ import { createAlarm, type Alarm } from './worker.ts'
 
 const HOUR_MS = 3_600_000
 export const POLLS_PER_SECOND = 5
-/** A replay waits no longer than this for a replica that has died. */
+/** A replay waits at most this long for a replica that has died. */
 const ANSWER_LEASE_MS = 6_000
 
-/** The operations on tasks and deliveries, and what they send requests with. */
+/** The operations on tasks and deliveries, with their clients for outbound requests. */
 export interface Core {
   readonly tasks: Tasks
   readonly deliveries: Deliveries
@@ -121,7 +121,9 @@ function toPolicy(settings: Settings): TaskPolicy {
   }
 }
 
-/** The secrets that are set; the sandbox generates one and logs it, so that a receiver can be tried out. */
+/**
+ * The secrets that are set. Without one, sandbox mode generates a secret and logs it, so that a receiver can be tested.
+ */
 function toSigningSecrets({ mode, callbackSigningSecrets }: Settings, log: CoreOptions['log']) {
   if (mode === 'LIVE' || callbackSigningSecrets.length > 0) return callbackSigningSecrets
   const secret = systemSecrets.newSigningSecret()

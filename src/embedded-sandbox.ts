@@ -4,7 +4,7 @@ import { isWildcard, type Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import type { Log } from './tasks/ports.ts'
 
-/** Where the sandbox is served by the gateway's own server. */
+/** The path of the sandbox on the gateway's own server. */
 export const SANDBOX_PREFIX = '/sandbox'
 
 interface EmbeddedSandboxOptions {
@@ -21,7 +21,7 @@ export async function addEmbeddedSandbox(
   { apiKey, log, completeAfterMs }: EmbeddedSandboxOptions,
 ): Promise<Sandbox | undefined> {
   if (settings.upstreamUrl !== null) return undefined
-  // Loaded only here: live mode has no use for an image library.
+  // Loaded only here, because live mode needs no image library.
   const { addSandbox } = await import('./sandbox/sandbox.ts')
   const [webhookKey] = settings.upstreamWebhookKeys
   const options: SandboxOptions = {
@@ -42,8 +42,8 @@ export async function addEmbeddedSandbox(
 }
 
 /**
- * Where browsers reach the sandbox's pictures: under PUBLIC_URL (unless that is the callback port's). Without PUBLIC_URL,
- * a service that listens on all addresses uses the Host of the last GraphQL request over HTTP.
+ * The base of the sandbox's picture URLs: PUBLIC_URL (unless that is the callback port's). Without PUBLIC_URL, a
+ * service that listens on all addresses uses the Host of the last GraphQL request over HTTP.
  */
 function createPictureBase(
   app: FastifyInstance,

@@ -2,14 +2,15 @@ import pino, { type Logger } from 'pino'
 import pretty from 'pino-pretty'
 import type { Settings } from './settings.ts'
 
-/** Names of what is never written to the log, wherever it turns up and however it is capitalised. */
+/** Names of fields whose values are never logged, at any depth and in any capitalisation. */
 const SECRET = new Set(['authorization', 'apikey', 'token', 'paramjson', 'cookie'])
-/** What lies deeper is left out. */
+/** Deeper values are omitted. */
 const MAX_DEPTH = 5
 
 /** JSON lines on standard output; on a terminal, lines for people. */
 export function createLogger(level: Settings['logLevel'], terminal: boolean): Logger {
-  // Not by pino's own `redact`, which parses its paths again for each line: a fifth of what a mutation allocated.
+  // pino's own `redact` is not used: it parses its paths again for each line, which was a fifth of the memory that a
+  // mutation allocated.
   const options = {
     level,
     formatters: { log: (fields: object) => hideIn(fields, 0) },
@@ -26,7 +27,7 @@ function hideIn(fields: object, depth: number): Record<string, unknown> {
   return shown
 }
 
-/** As it is written, without the secrets in it. */
+/** The value as it is logged, without secrets. */
 function hide(value: unknown, depth: number): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (depth > MAX_DEPTH) return '[deeper]'

@@ -1,6 +1,6 @@
 /** Starts the service from the environment and stops it on SIGINT or SIGTERM. The only file that uses `process`. */
 const MINIMUM_NODE = 24
-/** How long the process may go on once the service has stopped. */
+/** How long the process may continue once the service has stopped. */
 const EXIT_MS = 1_000
 
 const [major = 0] = process.versions.node.split('.').map(Number)
@@ -11,7 +11,7 @@ if (major < MINIMUM_NODE) {
   )
   process.exitCode = 1
 } else {
-  // Imported only now: an older Node fails on these modules before it could say why.
+  // Imported only now, because an older Node would fail on these modules before the check of the version.
   const { parseSettings, SettingsError, SETTING_NAMES } = await import('./settings.ts')
   const { findLookalikes } = await import('./settings-environment.ts')
   const { StartError, toListenError } = await import('./start-error.ts')

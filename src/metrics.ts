@@ -19,7 +19,7 @@ export interface Metrics {
   render(): Promise<{ readonly contentType: string; readonly text: string }>
 }
 
-/** Values that are read when `/metrics` is requested. */
+/** Values for the gauges, read at each request of `/metrics`. */
 interface Gauges {
   sockets(): { readonly open: number; readonly operations: number }
   /** Subscriptions that run on HTTP. */
@@ -100,7 +100,7 @@ function addGauges(registry: Registry, { sockets, streams, tasks, pool }: Gauges
     'Tasks in the database, by status',
     async (gauge) => {
       gauge.reset()
-      // A database that fails must not take the other metrics with it.
+      // A failing database must not remove the other metrics.
       const counts = await tasks().catch((error: unknown) => {
         log.warn({ err: error }, 'failed to count tasks: upscale_tasks is left out of /metrics')
         return undefined

@@ -41,7 +41,7 @@ interface ServeOptions {
   readonly fast?: boolean | undefined
 }
 
-/** What serves clients. */
+/** The transports for clients. */
 interface Transports extends AsyncDisposable {
   readonly sockets: GraphqlSockets
   readonly streams: HttpStreams

@@ -11,7 +11,7 @@ export interface Servers extends AsyncDisposable {
   /** The same as `app` unless CALLBACK_PORT is set. */
   readonly callbackApp: FastifyInstance
   readonly access: AccessPolicy
-  /** Where this machine reaches `app`, e.g. `http://127.0.0.1:4000`; known once it listens. */
+  /** The URL of `app` on this machine, e.g. `http://127.0.0.1:4000`; known once it listens. */
   url(): string
   callbackUrl(): string
   /** The base of callback URLs; null: the upstream cannot reach this service. */
@@ -40,7 +40,7 @@ export async function openServers(
   const app = await createHttpApp(options)
   const callbackApp = callbackPort === null ? app : await createHttpApp(options)
   const apps = [...new Set([app, callbackApp])]
-  /** Kept, because a server that is closing has no address. With PORT=0 the port is chosen at `listen`. */
+  /** Kept, because a closing server has no address. With PORT=0 the system chooses the port at `listen`. */
   const urls = new Map<FastifyInstance, string>()
   const toUrl = (server: FastifyInstance) => {
     const url = urls.get(server)

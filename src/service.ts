@@ -17,13 +17,13 @@ import { startWorker } from './worker.ts'
 
 /** A running service. Disposing drains it: running work finishes, sockets are closed, all resources are released. */
 interface Service extends AsyncDisposable {
-  /** Where GraphQL and everything else is served, e.g. `http://127.0.0.1:4000`. */
+  /** The URL of GraphQL and everything else, e.g. `http://127.0.0.1:4000`. */
   readonly url: string
-  /** Where callbacks are served; the same as `url` unless CALLBACK_PORT is set. */
+  /** The URL of callbacks; the same as `url` unless CALLBACK_PORT is set. */
   readonly callbackUrl: string
 }
 
-/** What a test may replace. */
+/** The parts that a test may replace. */
 export interface Overrides {
   readonly clock?: Clock
   /** Name servers to use instead of the system's: addresses with ports. */
@@ -33,11 +33,11 @@ export interface Overrides {
   readonly limits?: Partial<HttpLimits>
   /** False: subscriptions on sockets run without the fast path. */
   readonly fast?: boolean
-  /** How long the embedded sandbox takes for an upscale. */
+  /** The duration of an upscale of the embedded sandbox. */
   readonly sandboxCompleteAfterMs?: number
 }
 
-/** Builds the service out of its parts, starts it, and resolves once it takes requests. */
+/** Builds the service from its parts, starts it, and resolves once it accepts requests. */
 export async function startService(
   settings: Settings,
   log: Logger,
@@ -53,7 +53,7 @@ export async function startService(
   const servers = opened.use(await openServers(settings, { log, limits, isDraining }))
   const open = () => openConnector(settings.proxies, { servers: nameServers })
   const connect = () => opened.use(open())
-  // Not disposed of: the last messages to routers leave while everything else is being closed.
+  // Not disposed of: the last messages to routers are sent while everything else closes.
   const routers = open().open()
   // Random for each process: the embedded sandbox serves only its own gateway.
   const sandboxKey = systemSecrets.newToken()

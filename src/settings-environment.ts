@@ -1,4 +1,4 @@
-/** Environment variables as they are: reading the given ones, and finding misspelt ones. */
+/** Reads environment variables, and finds misspelt ones. */
 import leven from 'leven'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -37,18 +37,18 @@ const INVISIBLE = /[\p{Cc}\p{Cf}\u2028\u2029\u115f\u1160\u2800\u3164\uffa0]/u
 
 function findDamage(text: string): string | undefined {
   if (text === '') return 'must not be only white space: unset it, or give a value'
-  // Items of a list may stand on lines of their own.
+  // Each item of a list may have its own line.
   const [invisible] = INVISIBLE.exec(text.replaceAll(/\s*,\s*/g, ',')) ?? []
   if (invisible !== undefined) {
     const point = (invisible.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')
-    return `must not hold the invisible character U+${point}: type the value anew`
+    return `must not contain the invisible character U+${point}: type the value again`
   }
   if (/^(["'`]).*\1$|^[“‘].*[”’]$/s.test(text))
-    return 'must not stand in quotes: docker --env-file takes them as part of the value'
+    return 'must not be in quotes: docker --env-file reads them as part of the value'
   return undefined
 }
 
-/** A variable that is not a setting, and the setting that it was probably meant to be. */
+/** A variable that is not a setting, and the setting that was probably meant. */
 interface Lookalike {
   readonly name: string
   readonly meant: string
@@ -77,7 +77,10 @@ function resembles(name: string, setting: string): boolean {
 
 const normalise = (name: string) => name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '')
 
-/** A word in the middle is missing: UPSTREAM_KEY. Only if the first word is long: AUTH_URL may be another program's. */
+/**
+ * Whether a word in the middle is missing: UPSTREAM_KEY. Only if the first word is long: AUTH_URL may belong to another
+ * program.
+ */
 function isWithout(words: readonly string[], parts: readonly string[]): boolean {
   const [first = ''] = parts
   return (

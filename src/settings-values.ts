@@ -1,4 +1,4 @@
-/** How the values of settings are written: each parses a text, or says what it must be. */
+/** The formats of settings. Each schema parses a text, or reports the required format. */
 import { isIP } from 'node:net'
 import { z } from 'zod'
 
@@ -12,14 +12,14 @@ export const integer = (min: number, max: number) => {
     .refine((value) => value >= min && value <= max, range)
 }
 
-/** A number of things, at most a million; 0 means no limit (null). */
+/** A count, at most a million; 0 means no limit (null). */
 export const limit = integer(0, 1_000_000).transform((count) => (count === 0 ? null : count))
 export const port = integer(0, 65_535)
 /** Milliseconds that a timer of Node can hold. */
 export const duration = integer(1, 2_147_483_647)
 export const text = z.string()
 
-/** `20/10s`: so many in so many seconds; 0 means no limit (null). */
+/** `20/10s`: at most 20 in 10 seconds; 0 means no limit (null). */
 export const rate = z
   .string()
   .regex(/^(0|[1-9]\d{0,6}\/[1-9]\d{0,4}s)$/, 'must be COUNT/SECONDSs, such as 20/10s, or 0 for no limit')
@@ -79,7 +79,7 @@ export const proxyUrl = z
   .string()
   .refine(
     (text) => isProxy(withScheme(text)),
-    'must be http://HOST:PORT or https://HOST:PORT, with USER:PASSWORD@ before the host if the proxy asks for it',
+    'must be http://HOST:PORT or https://HOST:PORT, with USER:PASSWORD@ before the host if the proxy requires it',
   )
   .transform(withScheme)
 
@@ -102,7 +102,7 @@ export const origins = list.transform((items, context) =>
 /** `whsec_…`, or `OWNER=whsec_…`. */
 const SIGNING_SECRET = /^(?:(.+)=)?(whsec_[A-Za-z0-9+/]+={0,2})$/
 
-/** Secrets of Standard Webhooks; `owner` null: for all owners without one of their own. */
+/** Secrets of Standard Webhooks; `owner` null: for all owners without their own secret. */
 export const signingSecrets = list
   .transform((items) =>
     items.map((item) => {
@@ -119,7 +119,7 @@ export const signingSecrets = list
     'must be secrets of 24 to 64 bytes in the form whsec_BASE64 or OWNER=whsec_BASE64, separated by commas',
   )
 
-/** A host as URLs spell it; undefined if the text is not a host. */
+/** A host as in a URL; undefined if the text is not a host. */
 function toHostname(text: string): string | undefined {
   const url = `http://${text}`
   return URL.canParse(url) && new URL(url).host === new URL(url).hostname && !/[/@?#]/.test(text)
@@ -143,7 +143,7 @@ function isBaseUrl(text: string): boolean {
   return isWeb(url) && !hasUserInfo(text) && !/[?#]/.test(url.href)
 }
 
-/** As in curl, a proxy without a scheme is an http one. */
+/** As in curl, a proxy without a scheme is an http proxy. */
 function withScheme(text: string): string {
   return text.includes('://') ? text : `http://${text}`
 }
@@ -169,9 +169,9 @@ function parseOrigin(text: string): { readonly origin: string } | { readonly fau
   if (text === '') return { fault: 'must not be empty: remove the comma' }
   const fail = (what: string) => ({ fault: `${JSON.stringify(text)} ${what}` })
   if (text === 'null')
-    return fail('is what every sandboxed frame and local file sends: name an origin of your own')
-  if (text.includes('*')) return fail('must not hold a wildcard: list each origin')
-  if (text.includes('@')) return { fault: 'must not hold a user name' }
+    return fail('is the origin of every sandboxed frame and local file: name an origin of your own')
+  if (text.includes('*')) return fail('must not contain a wildcard: list each origin')
+  if (text.includes('@')) return { fault: 'must not contain a user name' }
   const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]*):\/\/(.*)$/i.exec(text) ?? []
   if (scheme === undefined) return fail('must begin with a scheme, such as https://')
   if (/^wss?$/i.test(scheme)) return fail('must be the origin of the page (http or https), not of the socket')

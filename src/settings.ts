@@ -26,17 +26,17 @@ import {
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 const UPSTREAM = 'https://api.kie.ai'
 
-/** A setting without a default is null when it is not given. */
+/** A setting without a default is null if it is not set. */
 const optional = <T extends z.ZodType>(schema: T) => schema.nullable().default(null)
 
 /**
- * Every setting by the camelCase of its environment variable (`drainMs`: DRAIN_MS), in the unit that its name tells.
- * `prefault` is the default as one would write it. The first sentence of a description stands in README, all of it in
- * docs/settings.md; `npm run settings:emit` writes both.
+ * Every setting by the camelCase of its environment variable (`drainMs`: DRAIN_MS). The name contains the unit.
+ * `prefault` is the default in the format of the variable. `npm run settings:emit` writes the first sentence of a
+ * description to README, and all of it to docs/settings.md.
  */
 export const schema = z.object({
   host: host.prefault('127.0.0.1').describe('The address to listen on.'),
-  port: port.prefault('4000').describe('The port of GraphQL and everything else.'),
+  port: port.prefault('4000').describe('The port of the service.'),
   callbackPort: optional(port).describe(
     'A port for callbacks only. When it is set, callbacks are not served on `PORT`, so that GraphQL can stay private.',
   ),
@@ -50,7 +50,7 @@ export const schema = z.object({
     ),
   drainMs: integer(0, 600_000)
     .prefault('10000')
-    .describe('How long running work may take once the service is stopping.'),
+    .describe('How long running work may continue while the service stops.'),
   logLevel: z
     .enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`)
     .prefault('info')
@@ -60,24 +60,26 @@ export const schema = z.object({
     z
       .string()
       .regex(/^[\x21-\x7e]+$/, 'must be one word of printable ASCII: the key alone, without "Bearer"'),
-  ).describe('The kie.ai key; without it the service runs in sandbox mode, where nothing is paid.'),
+  ).describe('The kie.ai key; without it the service runs in sandbox mode, which costs nothing.'),
   upstreamUrl: optional(baseUrl).describe(
     `The base of the upstream. Default: \`${UPSTREAM}\`, and the built-in sandbox in sandbox mode.`,
   ),
   upstreamTimeoutMs: duration.prefault('30000').describe('How long the paid request may take.'),
   upstreamRateLimit: rate
     .prefault('20/10s')
-    .describe("New submits of all owners together, as the upstream's account allows. `0`: no limit."),
+    .describe(
+      "The limit of new submits of all owners together: that of the upstream's account. `0`: no limit.",
+    ),
   upstreamWebhookKeys: list
     .refine((keys) => keys.every((key) => key !== ''), 'must be keys separated by commas')
     .default([])
     .describe(
-      "The account's callback signing keys, separated by commas (several while one is replaced). When set, a callback without a right signature is refused. The sandbox signs with the first.",
+      "The account's callback signing keys, separated by commas (several while one is replaced). When set, a callback without a valid signature is refused. The sandbox signs with the first.",
     ),
   upstreamWebhookWindowS: integer(1, 86_400)
     .prefault('300')
     .describe(
-      'How old a signature may be, in seconds. A callback with an older one only makes the gateway poll.',
+      'The maximum age of a signature, in seconds. A callback with an older signature only causes a poll.',
     ),
   callbackConfirm: onOff
     .prefault('off')
@@ -122,30 +124,32 @@ export const schema = z.object({
   ).describe(
     'Instead of `AUTH_JWKS_URL`: one HS256 secret of at least 32 bytes (RFC 7518 §3.2), for small installations. `openssl rand -base64 48` makes one.',
   ),
-  authIssuer: optional(text).describe('`iss` that a token must have.'),
-  authAudience: optional(text).describe('`aud` that a token must have.'),
+  authIssuer: optional(text).describe('The `iss` that a token must have.'),
+  authAudience: optional(text).describe('The `aud` that a token must have.'),
   authMode: optional(z.enum(['jwt', 'none'], 'must be jwt or none')).describe(
     '`none`: callers are not authenticated, and all are the owner `anonymous`. Default: `jwt`; in sandbox mode without keys `none`. Live mode without keys starts only if this is set explicitly.',
   ),
   ownerRateLimit: rate
     .prefault('60/60s')
     .describe(
-      'New submits of one owner. `0`: no limit. A replay does not count, unless it brings a new idempotency key for an existing task.',
+      'The limit of new submits of one owner. `0`: no limit. A replay does not count, unless it has a new idempotency key for an existing task.',
     ),
   ownerSocketLimit: limit
     .prefault('20')
     .describe(
-      'Sockets of one owner. `0`: no limit. All guests with watch tokens of one task count as one owner.',
+      'The limit of sockets of one owner. `0`: no limit. All guests with watch tokens of one task count as one owner.',
     ),
   socketOperationLimit: limit
     .prefault('100')
-    .describe('Operations on one socket, and streams of one owner over HTTP. `0`: no limit.'),
+    .describe('The limit of operations on one socket, and of streams of one owner over HTTP. `0`: no limit.'),
   guestSockets: onOff
     .prefault('off')
     .describe(
       '`on`: sockets without a token are accepted, to follow tasks by watch tokens. For routers that send no token.',
     ),
-  guestSocketLimit: limit.prefault('1000').describe('Sockets without a token, all together. `0`: no limit.'),
+  guestSocketLimit: limit
+    .prefault('1000')
+    .describe('The limit of sockets without a token, all together. `0`: no limit.'),
   watchTokenSecrets: optional(
     list.refine(
       (secrets) => secrets.every(({ length }) => length >= 32),
@@ -180,7 +184,7 @@ export const schema = z.object({
       "URLs that router callbacks (Apollo's `callback/1.0`) may go to, separated by commas. URLs under one of them are allowed, too, if that part has no percent-encoding.",
     ),
   httpsProxy: optional(proxyUrl).describe(
-    'The proxy for `https:` requests to the upstream and the JWKS, for deliveries and router callbacks. `http://USER:PASSWORD@HOST:PORT`, or `https://…`; the lower-case name works, too. Databases and Redis are reached directly. The proxy has to refuse private destinations: see [SECURITY](SECURITY.md#your-part).',
+    'The proxy for `https:` requests to the upstream and the JWKS, for deliveries and router callbacks. `http://USER:PASSWORD@HOST:PORT`, or `https://…`; the lower-case name works, too. Connections to databases and Redis do not use it. The proxy must refuse private destinations: see [SECURITY](SECURITY.md#your-part).',
   ),
   httpProxy: optional(proxyUrl).describe('The same for `http:` requests.'),
   noProxy: z
@@ -188,7 +192,7 @@ export const schema = z.object({
     .transform((text) => text.split(/[\s,]+/).filter((entry) => entry !== ''))
     .default([])
     .describe(
-      'Hosts reached without a proxy, separated by commas. `*`, domains (with their subdomains), addresses or ranges (`10.0.0.0/8`), each optionally with a port. Loopback is always reached directly.',
+      'Hosts that are connected without a proxy, separated by commas. `*`, domains (with their subdomains), addresses or ranges (`10.0.0.0/8`), each optionally with a port. Loopback addresses never use a proxy.',
     ),
 
   reassertMs: duration
@@ -200,7 +204,9 @@ export const schema = z.object({
   graphiql: optional(onOff).describe(
     'Whether GraphiQL is served. Default: `on` in sandbox mode, `off` in live mode.',
   ),
-  sandboxImages: optional(text).describe('A folder of pictures for the sandbox. It draws its own otherwise.'),
+  sandboxImages: optional(text).describe(
+    'A folder of pictures for the sandbox. Default: the sandbox draws pictures.',
+  ),
 })
 
 type Given = z.infer<typeof schema>
@@ -219,12 +225,12 @@ export class SettingsError extends Error {
   override name = 'SettingsError'
 
   constructor(faults: readonly string[]) {
-    super(`The settings are not usable:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`)
+    super(`The settings are invalid:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`)
   }
 }
 
 /**
- * Parses environment variables; an empty one counts as not given.
+ * Parses environment variables; an empty one counts as not set.
  * @throws SettingsError naming every fault at once.
  */
 export function parseSettings(environment: Environment): Settings {
@@ -238,7 +244,7 @@ export function parseSettings(environment: Environment): Settings {
   return resolve(parsed.data, isLive(environment))
 }
 
-/** LIVE: the real upstream, paid. SANDBOX: nothing is paid. */
+/** LIVE: the real upstream, which is paid. SANDBOX: nothing is paid. */
 function isLive(environment: Environment): boolean {
   return Boolean(environment.UPSTREAM_API_KEY)
 }
@@ -258,7 +264,7 @@ function resolve({ databaseUrl: database, ...given }: Given, live: boolean) {
 
 type AuthSettings = Partial<Record<'authMode' | 'authJwksUrl' | 'authJwtSecret', string | null | undefined>>
 
-/** Callers are authenticated if keys are given or the upstream is the real one. */
+/** Callers are authenticated in live mode, or if keys are set. */
 function authenticates({ authMode, authJwksUrl, authJwtSecret }: AuthSettings, live: boolean): boolean {
   return authMode ? authMode === 'jwt' : live || Boolean(authJwksUrl ?? authJwtSecret)
 }
@@ -280,7 +286,7 @@ function findAuthFaults(given: AuthSettings, live: boolean): string[] {
     return ['AUTH_JWKS_URL and AUTH_JWT_SECRET exclude each other']
   if (given.authJwksUrl ?? given.authJwtSecret) return []
   return [
-    'AUTH_JWKS_URL or AUTH_JWT_SECRET must be set, so that callers can be told apart; or AUTH_MODE=none, which lets everyone in',
+    'AUTH_JWKS_URL or AUTH_JWT_SECRET must be set to authenticate callers; or AUTH_MODE=none, which accepts every caller',
   ]
 }
 

@@ -3,7 +3,7 @@ export class StartError extends Error {
   override name = 'StartError'
 }
 
-/** By code of the system, SQLSTATE of PostgreSQL or result code of SQLite. */
+/** By the system's error code, PostgreSQL's SQLSTATE or SQLite's result code. */
 const REMEDIES: Readonly<Record<string, string>> = {
   EACCES: 'give the user of this process permission to read and write there',
   EPERM: 'give the user of this process permission to read and write there',
@@ -15,7 +15,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full: free some space',
   EDQUOT: 'the disk quota is used up: free some space',
   ECONNREFUSED: 'check host and port, and that the server runs',
-  ECONNRESET: 'check the port, and whether the server wants TLS',
+  ECONNRESET: 'check the port, and whether the server requires TLS',
   ENOTFOUND: 'check the host name',
   EAI_AGAIN: 'the name server does not answer: check the host name and the DNS of this machine',
   ETIMEDOUT: 'check host and port, and firewalls in between',
@@ -26,7 +26,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   SELF_SIGNED_CERT_IN_CHAIN: 'trust its certificate authority with NODE_EXTRA_CA_CERTS',
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'trust its certificate authority with NODE_EXTRA_CA_CERTS',
   CERT_HAS_EXPIRED: 'renew the certificate of the server',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'use a host name that the certificate of the server holds',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'use a host name that is in the certificate of the server',
   '28P01': 'check user name and password',
   '28000': 'check user name and database, and pg_hba.conf of the server',
   '3D000': 'create the database, or name another one',
@@ -35,21 +35,21 @@ const REMEDIES: Readonly<Record<string, string>> = {
   '53100': 'the disk of the server is full: free some space',
   '53300': 'raise max_connections of the server, or run fewer replicas',
   '57P03': 'the server is starting or stopping: try again',
-  '25006': 'the server takes no writes: name the primary, not a standby',
+  '25006': 'the server accepts no writes: name the primary, not a standby',
   '08P01': 'a connection pooler refuses a parameter: remove it from the URL',
   'SQLITE 8': 'give the user of this process permission to write to the file and to its folder',
   'SQLITE 10': 'the disk reports an error: check it, and the kernel log',
   'SQLITE 11': 'the file is corrupt: restore a backup, or salvage it with `sqlite3 FILE .recover`',
   'SQLITE 13': 'the disk is full: free some space',
   'SQLITE 14': 'check that its folder exists and that the user of this process may write to it',
-  'SQLITE 26': 'the file holds something else: name another file, or restore a backup',
+  'SQLITE 26': 'name another file, or restore a backup',
 }
 
 /** Errors without a code. */
 const REMEDIES_BY_MESSAGE: readonly (readonly [RegExp, string])[] = [
   [/timeout expired|connection timeout/i, 'check host and port, and firewalls in between'],
   [/does not support SSL/, 'remove sslmode from the URL, or switch on TLS in the server'],
-  [/password must be a (non-empty )?string/, 'the server wants a password: add one to the URL'],
+  [/password must be a (non-empty )?string/, 'the server requires a password: add one to the URL'],
   [/^corrupted migrations/, 'a newer version of this service has migrated the database: run that version'],
   [/Connection terminated unexpectedly/, 'check that the port is that of PostgreSQL'],
   [/holds? a lock|has held a lock/, 'then start again'],
@@ -72,10 +72,10 @@ export function toStartError(subject: string, error: unknown): unknown {
 /** The messages of the error, its causes and its parts, each once. (The message of an AggregateError is often empty.) */
 export function toOneLine(error: unknown): string {
   const messages = listParts(error).map((part) => part.message || (part.code ?? part.name))
-  const told = messages.filter(
+  const distinct = messages.filter(
     (text, index) => !messages.slice(0, index).some((before) => before.includes(text)),
   )
-  return told.join(': ').replaceAll(/\s+/g, ' ')
+  return distinct.join(': ').replaceAll(/\s+/g, ' ')
 }
 
 interface Part extends Error {

@@ -20,8 +20,8 @@ export const systemSecrets: Secrets & {
 }
 
 /**
- * A random UUID (version 4) as one of version 7 (RFC 9562 §5.7), which begins with the milliseconds: what is made together
- * stands together in an index, and a commit of many touches few of its pages.
+ * Turns a random UUID (version 4) into one of version 7 (RFC 9562 §5.7), which begins with the milliseconds. Ids that
+ * are created together are then adjacent in an index, so that a commit of many writes few pages.
  */
 function toTimeOrdered(uuid: string, now: number): string {
   const time = now.toString(16).padStart(12, '0')

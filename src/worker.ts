@@ -1,10 +1,10 @@
 import type { Clock, Log } from './tasks/ports.ts'
 
-/** How long a worker rests between rounds, unless its alarm rings: it then also finds what other replicas have made due. */
+/** The pause between rounds, unless the alarm rings. A round also finds work that other replicas have made due. */
 const ROUND_MS = 1_000
 
 interface Worker extends AsyncDisposable {
-  /** Starts no more rounds; resolves when the work of earlier rounds has ended. */
+  /** Starts no more rounds. Resolves when the work of earlier rounds has ended. */
   stop(): Promise<void>
 }
 

@@ -23,14 +23,14 @@ const HELP = `Submits an upscale, follows it live and saves the picture.
 
   npm run demo -- [options]
 
-  --task ID         the generation task whose picture is enlarged (default: a new one each time); the
-                    sandbox plays sandbox-code-402, sandbox-callback-501, sandbox-hang and more
+  --task ID         the generation task whose picture is enlarged (default: a new id each time); the
+                    sandbox simulates sandbox-code-402, sandbox-callback-501, sandbox-hang and more
   --index N         which of its four pictures: 0 to 3 (default: 0)
   --watermark TEXT  drawn into the picture
-  --force           pay again, although the same picture is already being upscaled or done
-  --url URL         the service to use (default: GATEWAY_URL or ${DEFAULT_URL}; where none is
+  --force           pay again, even if the same picture is running or done
+  --url URL         the service to use (default: GATEWAY_URL or ${DEFAULT_URL}; if none is
                     ready there, the demo starts its own, in sandbox mode)
-  --token JWT       the bearer token, where the service asks for one (default: GATEWAY_TOKEN)
+  --token JWT       the bearer token, if the service requires one (default: GATEWAY_TOKEN)
   --out DIR         where to save the picture (default: the current folder)`
 
 const STATES = {
@@ -40,7 +40,7 @@ const STATES = {
   FAILED: ['red', 'it did not work'],
 } as const
 
-/** `problem` of a task, or the message and extensions of a GraphQL error; for people all of it is shown. */
+/** The `problem` of a task, or the message and extensions of a GraphQL error. The demo prints all fields. */
 type Problem = Readonly<Record<string, unknown> & { code: string; message: string }>
 
 /** The service refused the request, or the upscale failed. */
@@ -50,7 +50,7 @@ class Refused extends Error {
   }
 }
 
-/** What every request carries: nothing, where the service needs no token. */
+/** The authorization header of every request; empty without a token. */
 let authorization: { authorization?: string } = {}
 
 const say = (line: string) => console.log(line)
@@ -79,7 +79,7 @@ async function demonstrate(): Promise<void> {
   const { upscaleService } = await ask(url, ServiceDocument, {})
   const sandbox = upscaleService?.mode === 'SANDBOX'
   if (!sandbox && options.task === undefined)
-    throw new Error('This service is LIVE, and upscales cost credits: say which task with --task.')
+    throw new Error('This service is LIVE, and upscales cost credits: name the task with --task.')
 
   const taskId = options.task ?? `demo-${randomBytes(3).toString('hex')}`
   const { index: imageIndex, watermark: waterMark, force } = options
@@ -94,7 +94,7 @@ async function demonstrate(): Promise<void> {
 
   const picture = await download(image.url)
   const file = await save(picture, options.out, `${taskId}-${imageIndex}.png`)
-  // The sandbox shows its source pictures, too; of the vendor's we know only the task.
+  // Only the sandbox serves its source pictures.
   const source = sandbox ? await download(image.url.replace('/upscaled/', '/pictures/')) : undefined
   say(`\nSaved  ${styleText('bold', file)}`)
   say(`       ${await toSize(picture)}${source ? `, enlarged from ${await toSize(source)}` : ''}`)
@@ -117,7 +117,7 @@ function readOptions() {
   return { ...values, index: Number(values.index), token: values.token ?? process.env.GATEWAY_TOKEN }
 }
 
-/** The service that runs already; where there is none, and none was named, one of our own. */
+/** The running service. If none is ready, and no URL was given, the demo starts its own. */
 async function findGateway(named: string | undefined): Promise<AsyncDisposable & { readonly url: string }> {
   const url = (named ?? process.env.GATEWAY_URL ?? DEFAULT_URL).replace(/\/+$/, '')
   const fault = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(3_000) }).then(
@@ -130,13 +130,13 @@ async function findGateway(named: string | undefined): Promise<AsyncDisposable &
   }
   if (named !== undefined) throw new Error(`The service at ${url} is not ready: ${fault}`)
   const own = await startGateway()
-  say(`No service is ready at ${url}: this is the demo's own, in sandbox mode, at ${own.url}`)
+  say(`No service is ready at ${url}: the demo has started its own, in sandbox mode, at ${own.url}`)
   return own
 }
 
-/** A sandbox on a free port with a database that is gone afterwards, whatever the environment says. */
+/** A sandbox on a free port with a temporary database. It ignores the environment. */
 async function startGateway(): Promise<AsyncDisposable & { readonly url: string }> {
-  // Loaded only here: with a service that runs already, the demo has no use for them.
+  // Loaded only here: the demo does not need them for a running service.
   const { parseSettings } = await import('../src/settings.ts')
   const { createLogger } = await import('../src/log.ts')
   const { startService } = await import('../src/service.ts')
@@ -155,9 +155,9 @@ async function startGateway(): Promise<AsyncDisposable & { readonly url: string 
 }
 
 async function submit(url: string, input: UpscaleImageInput): Promise<TaskFragment> {
-  using _ = sayLater("waiting for the upscale service's answer, which may never come …")
+  using _ = sayLater('waiting for the answer of the upscale service …')
   const { upscaleImage } = await ask(url, UpscaleImageDocument, { input })
-  if (upscaleImage?.replayed) sayAside('nothing was sent: this picture has its task already (see --force)')
+  if (upscaleImage?.replayed) sayAside('nothing was sent: a task for this picture exists (see --force)')
   if (upscaleImage?.problem) throw new Refused(upscaleImage.problem)
   if (!upscaleImage?.task) throw new Error('The service answered with neither a task nor a problem.')
   return upscaleImage.task
@@ -176,18 +176,18 @@ async function ask<Data, Variables>(
     signal: interrupted.signal,
   })
   const result: unknown = await response.json().catch(() => {
-    throw new Error(`${url}/graphql does not speak GraphQL: it answers ${response.status}.`)
+    throw new Error(`${url}/graphql does not speak GraphQL: it answered ${response.status}.`)
   })
   return toData(result as FormattedExecutionResult<Data>)
 }
 
-/** Follows a task over WebSocket until the stream completes; its last state. */
+/** Follows a task over WebSocket until the stream completes. Returns the last state. */
 async function follow(url: string, id: string, sayState: (task: TaskFragment) => void) {
   const client = createClient({
     url: `${url.replace(/^http/, 'ws')}/graphql`,
     webSocketImpl: WebSocket,
     connectionParams: authorization,
-    // Also when it is refused for a moment, as while the service starts anew.
+    // Also after a refused connection, for example while the service restarts.
     shouldRetry: () => true,
     retryAttempts: 3,
     on: { connecting: (isRetry) => isRetry && sayAside('the connection was lost; connecting again …') },
@@ -202,7 +202,7 @@ async function follow(url: string, id: string, sayState: (task: TaskFragment) =>
     }
     return last
   } catch (error) {
-    // What is wrong with an operation comes as a list of GraphQL errors, a lost socket as its close event.
+    // A failed operation is a list of GraphQL errors, a lost socket its close event.
     if (Array.isArray(error)) toData({ errors: error as GraphQLFormattedError[] })
     throw error instanceof Refused ? error : new Error(`The stream broke off: ${toReason(error)}`)
   } finally {
@@ -223,7 +223,7 @@ async function download(url: string): Promise<Buffer> {
   return Buffer.from(await response.arrayBuffer())
 }
 
-/** Writes a picture of any format as PNG; the path of the file. */
+/** Writes a picture of any format as PNG. Returns the path of the file. */
 async function save(picture: Buffer, folder: string, name: string): Promise<string> {
   const { format: kind } = await sharp(picture).metadata()
   const file = join(folder, name.replace(/[^\w.-]+/g, '_'))
@@ -237,7 +237,7 @@ async function toSize(picture: Buffer): Promise<string> {
   return `${width} × ${height} pixels (${picture.length.toLocaleString('en')} bytes)`
 }
 
-/** Prints each state once, with the seconds since now; one that is only re-asserted as such. */
+/** Returns a function that prints each new state with the elapsed seconds, and a re-asserted state as "still". */
 function createStatePrinter() {
   const startedAt = performance.now()
   let shown: TaskFragment | undefined
@@ -245,7 +245,7 @@ function createStatePrinter() {
   return (task: TaskFragment) => {
     const elapsedMs = performance.now() - startedAt
     const known = shown?.version === task.version
-    // The stream begins with the state that the mutation has just answered.
+    // The stream begins with the state that the mutation has just returned.
     if (known && elapsedMs - shownAt < 5_000) return
     const [colour, meaning] = STATES[task.status]
     const seconds = `${(elapsedMs / 1_000).toFixed(1)} s`.padStart(8)
@@ -261,13 +261,13 @@ function sayProblem({ code, message, ...facts }: Problem): void {
     if (value !== null) say(format('  %s %s', name.padEnd(14), value))
 }
 
-/** Says what is being waited for, when it takes long enough to wonder. */
+/** Prints the sentence after 2 s, unless disposed before. */
 function sayLater(sentence: string): Disposable {
   const timer = setTimeout(() => sayAside(sentence), 2_000)
   return { [Symbol.dispose]: () => clearTimeout(timer) }
 }
 
-/** Why something did not work, for a person. Sockets tell it in events, `fetch` in the cause of its error. */
+/** The reason of a failure as text. A socket has it in its close event, `fetch` in the cause of its error. */
 function toReason(error: unknown): string {
   if (error instanceof Error && error.cause instanceof Error) return toReason(error.cause)
   const { message, code, reason } = error as { message?: string; code?: number; reason?: string }

@@ -1,6 +1,6 @@
 /**
- * Writes what is generated from the code: the schemas, and the error catalogue for people. With `--check` it
- * writes nothing and fails where the committed files differ.
+ * Writes the files that are generated from the code: the schemas, and the page of error codes. With `--check` it writes
+ * nothing, and fails if a committed file differs.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { mapSchema, MapperKind, pruneSchema } from '@graphql-tools/utils'
@@ -34,7 +34,7 @@ const errorsPage = `# Error codes
 ## Failures of a task
 
 As \`problem\`, or as a typed GraphQL error with the same keys in \`extensions\`. *Upstream* is the upstream's code, which
-arrives in the body of an HTTP 200, as the HTTP status, by callback or by poll. *Wait* is \`retryAfterMs\`, unless the
+arrives in the body of an HTTP 200, as the HTTP status, in a callback or in the answer to a poll. *Wait* is \`retryAfterMs\`, unless the
 upstream sends \`Retry-After\`. *Key freed*: after a refusal with this code at submit the
 idempotency key can be used again, because nothing can have been charged.
 
@@ -42,10 +42,10 @@ idempotency key can be used again, because nothing can have been charged.
 |---|---|---|---|---|---|
 ${UPSCALE_ERROR_CODES.map(row).join('\n')}
 
-200 is success. A number outside this table is \`UPSTREAM_PROTOCOL_ERROR\`, with the raw number in \`upstreamCode\`.
-After an answer without an envelope \`upstreamCode\` is the HTTP status. It is null if the gateway detects the failure
-itself: the codes without an *upstream* number, and \`UPSTREAM_NOT_FOUND\` of an accepted task for which record-info answers
-422. A task that was accepted and ends as \`UPSTREAM_NOT_FOUND\` was charged; a late result still counts.
+200 is success. A number outside this table is \`UPSTREAM_PROTOCOL_ERROR\`, with the raw number in \`upstreamCode\`. After
+an answer without an envelope \`upstreamCode\` is the HTTP status. It is null if the gateway detects the failure itself:
+the codes without an *upstream* number, and \`UPSTREAM_NOT_FOUND\` of an accepted task for which record-info answers 422.
+An accepted task that ends as \`UPSTREAM_NOT_FOUND\` was charged; a late result still counts.
 
 ## When a submit counts as refused
 
@@ -70,7 +70,7 @@ These are always GraphQL errors, never a \`problem\`. They have the same keys in
 
 | code | |
 |---|---|
-| \`BAD_USER_INPUT\` | An argument or variable is invalid; \`extensions.field\` names it. Long messages are cut; after 19 errors a last one says that there are more. |
+| \`BAD_USER_INPUT\` | An argument or variable is invalid; \`extensions.field\` names it. Long messages are cut; after 19 errors one last error reports that there are more. |
 | \`TASK_NOT_FOUND\` | \`taskUpdated\`: no task of yours has this id. |
 | \`GRAPHQL_PARSE_FAILED\`, \`GRAPHQL_VALIDATION_FAILED\`, \`OPERATION_RESOLUTION_FAILURE\` | The document is invalid, or exceeds a limit. |
 | \`PERSISTED_QUERY_NOT_FOUND\` | HTTP only: the hash is unknown or no longer cached; send it again with the document. |
@@ -80,10 +80,10 @@ These are always GraphQL errors, never a \`problem\`. They have the same keys in
 | \`FORBIDDEN\` | The token lacks the scope, the \`Host\` is not served, or a router's callback URL is not under \`SUBSCRIPTION_CALLBACK_URLS\`. |
 | \`TOO_MANY_OPERATIONS\` | Too many operations run on this socket, or you have too many streams over HTTP. The streams of all guests of one task count together. |
 | \`SERVICE_UNAVAILABLE\` | HTTP 503, or at the end of a stream: this replica is stopping. Retry on another. |
-| \`INTERNAL_SERVER_ERROR\` | An unexpected error of the gateway. Quote \`correlationId\` to the operator, who finds the cause in the log. |
+| \`INTERNAL_SERVER_ERROR\` | An unexpected error of the gateway. Report \`correlationId\` to the operator, who finds the cause in the log. |
 `
 
-/** A recipe for a router, with the keys of our errors' `extensions` in its list of those that are let through. */
+/** Returns a router's recipe with the keys of our errors' `extensions` in its list of forwarded keys. */
 async function writeKeys(file: string): Promise<string> {
   const recipe = await readFile(file, 'utf8')
   const list = /( *)(# Written by `npm run schema:emit`\.\n)(?: *- .*\n)+/
@@ -96,8 +96,8 @@ async function writeKeys(file: string): Promise<string> {
 }
 
 /**
- * The schema as clients see it: without federation's fields, types and directives, some of which (`extend schema @link`)
- * code generators for clients do not read. Of the directives on fields and types, `printSchema` prints only GraphQL's own.
+ * The schema as clients see it: without the fields, types and directives of federation, because code generators for
+ * clients cannot read `extend schema @link`. `printSchema` prints only GraphQL's own directives.
  */
 function printApi(schema: GraphQLSchema): string {
   const api = mapSchema(schema, {
@@ -121,7 +121,7 @@ const check = process.argv.includes('--check')
 for (const [file, text] of Object.entries(files)) {
   if (!check) await writeFile(file, text)
   else if ((await readFile(file, 'utf8')) !== text) {
-    console.error(`${file} is not what the code says. Run: npm run schema:emit`)
+    console.error(`${file} differs from the code. Run: npm run schema:emit`)
     process.exitCode = 1
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Writes the tables of settings, from the schema in src/settings.ts: README has the first sentence of each description,
- * docs/settings.md all of it. With `--check` it writes nothing and fails where the committed files differ.
+ * docs/settings.md all of it. With `--check` it writes nothing, and fails if a committed file differs.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { z } from 'zod'
@@ -8,7 +8,7 @@ import { schema, toName } from '../src/settings.ts'
 
 const MARKED = /(<!-- settings -->\n)[^]*(\n<!-- \/settings -->)/
 
-/** The default as one writes it: the `prefault` of the schema. */
+/** The default in the format of the variable: the `prefault` of the schema. */
 function toDefault(setting: z.ZodType): string {
   return setting instanceof z.ZodPrefault ? `\`${String(setting.def.defaultValue)}\`` : '–'
 }
@@ -24,7 +24,7 @@ function toTable(describe: (description: string) => string): string {
 
 /** Up to the first full stop that ends a sentence. */
 const toFirstSentence = (text: string) => /^[^]*?[.](?= |$)/.exec(text)?.[0] ?? text
-/** Links in descriptions lead from the project's root. */
+/** Links in descriptions are relative to the project's root. */
 const fromDocs = (text: string) => text.replaceAll('](docs/', '](').replaceAll('](SECURITY', '](../SECURITY')
 
 const page = `# Settings
@@ -52,7 +52,7 @@ const check = process.argv.includes('--check')
 for (const [file, text] of Object.entries(files)) {
   if (!check) await writeFile(file, text)
   else if ((await readFile(file, 'utf8').catch(() => '')) !== text) {
-    console.error(`${file} is not what the code says. Run: npm run settings:emit`)
+    console.error(`${file} differs from the code. Run: npm run settings:emit`)
     process.exitCode = 1
   }
 }

@@ -16,7 +16,7 @@ export interface ConnectionSettings {
 
 const PING_INTERVAL_MS = 10_000
 const PONG_TIMEOUT_MS = 5_000
-/** Our own close code: no pong arrived in time. */
+/** This client's close code: no pong arrived in time. */
 const CONNECTION_LOST = 4408
 
 /**
@@ -30,7 +30,7 @@ export function toClientOptions({ url, getAuthorization, watchToken }: Connectio
   let pongTimer: ReturnType<typeof setTimeout> | undefined
   let authorization: Promise<string | undefined> | undefined
   return {
-    // graphql-ws awaits this before it opens the socket: the server's connection_init time-out does not run yet.
+    // graphql-ws awaits this before it opens the socket: the server's connection_init timeout does not run yet.
     async url() {
       authorization = Promise.resolve().then(() => getAuthorization?.())
       // After a rejection here graphql-ws would hang. `connectionParams` awaits the same promise, and may reject.

@@ -54,8 +54,8 @@ export function isTokenExpired(error: unknown): boolean {
 }
 
 /**
- * The error of a connection whose token was refused; else undefined. `ws` states the HTTP status in its message;
- * browsers do not expose it.
+ * The error of a connection whose token was refused; undefined for any other error. `ws` states the HTTP status in its
+ * message; browsers do not expose it.
  */
 export function toAuthError(error: unknown): FollowError | undefined {
   const { code, reason, message } = toFields(error)
@@ -69,7 +69,7 @@ export function toAuthError(error: unknown): FollowError | undefined {
   return undefined
 }
 
-/** The fields of what graphql-ws fails with: a CloseEvent, an ErrorEvent or an Error. */
+/** The fields of a failure of graphql-ws: a CloseEvent, an ErrorEvent or an Error. */
 function toFields(error: unknown): { code?: unknown; reason?: unknown; message?: unknown } {
   return typeof error === 'object' && error !== null ? error : {}
 }

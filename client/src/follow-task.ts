@@ -12,7 +12,7 @@ export interface FollowRequest {
   readonly id: string
   /** The fields to select besides `version` and `status`, e.g. `images { url } problem { code message }`. */
   readonly selection?: string
-  /** The last version the caller has seen: only newer states are yielded. */
+  /** The last version that the caller has received: only newer states are yielded. */
   readonly afterVersion?: number
   /** Gives access to a task of another owner. */
   readonly watchToken?: string
@@ -36,7 +36,7 @@ export async function* followTask<Task extends FollowedTask = FollowedTask>(
 ): AsyncGenerator<Task, void> {
   let yielded = afterVersion ?? -1
   let resumeAfter = afterVersion ?? null
-  // graphql-ws sends this payload again after each reconnect: the getter gives it the latest version.
+  // graphql-ws sends this payload again after each reconnect: the getter returns the latest version.
   const variables = {
     id,
     watchToken: watchToken ?? null,
@@ -57,7 +57,7 @@ export async function* followTask<Task extends FollowedTask = FollowedTask>(
       failures = 0
       resumeAfter = task.version
       const settled = SETTLED.includes(task.status)
-      // A router may repeat a state, or be behind. A settled state counts even then.
+      // A router may repeat a state or send an older one. A settled state counts even then.
       if (task.version > yielded || (settled && task.version !== yielded)) {
         yielded = task.version
         retries = 0

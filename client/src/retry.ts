@@ -1,7 +1,7 @@
 const FIRST_RETRY_MS = 500
 const MAX_RETRY_MS = 30_000
 
-/** Exponential backoff with jitter: each retry waits between half of its time and all of it. */
+/** Exponential backoff with jitter: each wait is between half of the step and the whole step. */
 export function randomRetryMs(retries: number): number {
   return Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** retries) * (0.5 + Math.random() / 2)
 }

@@ -14,7 +14,7 @@ export function toDeliveryBody({ id, version, status, images, failure }: Upscale
   }
 }
 
-/** A failure without an upstream code is sent as 500; so is a code under 200, which receivers could take for success. */
+/** A failure without an upstream code is sent as 500. So is a code under 200, which receivers could read as success. */
 function toFailureCode(upstreamCode: number | null): number {
   return upstreamCode === null || upstreamCode === 200 ? 500 : upstreamCode
 }

@@ -1,4 +1,4 @@
-/** The most keys whose limits are lowered at once; beyond that the oldest entry is dropped. */
+/** The maximum of keys with a lowered limit; the oldest entry is dropped first. */
 const MAX_LOWERED = 200
 
 /** Counts running attempts by key (a host, an owner), up to a limit, which can be lowered for one key. */

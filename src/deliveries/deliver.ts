@@ -23,7 +23,7 @@ export class DeliveryWorker {
     this.#deps = deps
   }
 
-  /** Starts every due delivery. Resolves to the started attempts, which end by themselves and never reject. */
+  /** Starts every due delivery. Resolves to the running attempts, which never reject. */
   async deliverDue(): Promise<Promise<void>[]> {
     const started: Promise<void>[] = []
     const claim = async (limit: number, exceptHosts: readonly string[]) => {
@@ -70,13 +70,13 @@ export class DeliveryWorker {
   }
 }
 
-/** One attempt: reads, signs, sends, records. Resolves to the status of the answer; null: no answer. */
+/** Makes one attempt: reads, signs, sends, records. Resolves to the status of the answer; null: no answer. */
 async function deliver(deps: DeliveryDependencies, delivery: Delivery): Promise<number | null> {
   const { store, outbox, signer, sender, clock, log, deliverForMs } = deps
   const task = await store.read(delivery.taskId)
   if (task === undefined) return null
   const releaseLease = () => outbox.finish(delivery, delivery).then(() => null)
-  // The task has changed since: its latest state is delivered, under that state's own id.
+  // The task has changed since the claim: the next claim delivers its latest state, under that state's id.
   if (task.version !== delivery.version) return releaseLease()
   const body = JSON.stringify(toDeliveryBody(task))
   const headers = signer.sign(task.owner, `${task.id}-${task.version}`, clock.now(), body)

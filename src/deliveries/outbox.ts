@@ -1,4 +1,4 @@
-/** Deliveries: how a task ended, posted to the caller's `callBackUrl`. Instants are Unix milliseconds. */
+/** A delivery posts the settled state of a task to the caller's `callBackUrl`. Instants are Unix milliseconds. */
 import type { Clock, Log, RateLimits, TaskStore } from '../tasks/ports.ts'
 
 /** PENDING: to be delivered, once the task has settled. DELIVERED: the receiver answered 2xx. GAVE_UP: 410, or no 2xx in time. */
@@ -20,7 +20,7 @@ export interface Delivery {
   readonly state: DeliveryState
   /** The attempts with this version. */
   readonly attempts: number
-  /** How many of these failed without a requested wait: the step of the schedule. */
+  /** How many of these failed without a `Retry-After`: the step of the schedule. */
   readonly failures: number
   /** When this version became due for the first time; null until the task has settled. */
   readonly dueSince: number | null
@@ -36,18 +36,20 @@ export interface Delivery {
 export type Attempt = Pick<Delivery, 'state' | 'attempts' | 'failures' | 'lastStatusCode' | 'dueAt'>
 
 /**
- * Durable deliveries. The TaskStore makes them due in the transaction that settles a task, so that a crash loses none, and
- * none is made for a state that was not committed.
+ * Durable deliveries. The TaskStore makes them due in the transaction that settles a task, so that a crash loses none,
+ * and no delivery is made for a state that was not committed.
  */
 export interface Outbox {
-  /** Adds a URL, due now if the task has settled; no effect if it exists. False: the task has its maximum. */
+  /**
+   * Adds a URL, due now if the task has settled; no effect if it exists. False: the task has the maximum of deliveries.
+   */
   add(taskId: string, url: string, now: number): Promise<boolean>
   /** The deliveries of these tasks, by one query, in the order in which they were added. */
   list(taskIds: readonly string[]): Promise<Delivery[]>
   /**
-   * Claims up to `limit` deliveries that are due and not leased, longest due first, except for some hosts and owners, and
-   * leases them until `leaseUntil`. Of any number of concurrent claims, one gets a delivery. Tolerates a clock that was set
-   * back, as TaskStore's `claimDue` does.
+   * Claims up to `limit` deliveries that are due and not leased, longest due first, and leases them until `leaseUntil`.
+   * Skips the hosts and owners in `except`. Concurrent claims never get the same delivery. Tolerates a clock that was
+   * set back, as TaskStore's `claimDue` does.
    */
   claimDue(
     now: number,

@@ -7,8 +7,9 @@ const MIN_WAIT_MS = 1_000
 const MAX_WAIT_MS = 86_400_000
 
 /**
- * Turns the answer into the delivery's next state. A wait that the receiver requests does not use up a step of the schedule.
- * Only a 410 gives up before the total time has passed; the last attempt is made at its end. `jitter` is from 0 to 1.
+ * Turns the answer into the delivery's next state. A wait that the receiver requests does not use up a step of the
+ * schedule. A delivery is given up after a 410, or at the end of `deliverForMs`, when the last attempt is made.
+ * `jitter` is from 0 to 1.
  */
 export function nextAttempt(
   delivery: Delivery,
@@ -20,7 +21,7 @@ export function nextAttempt(
   const facts = { attempts: delivery.attempts + 1, failures, lastStatusCode: status }
   if (isSuccess(status)) return { ...facts, state: 'DELIVERED', dueAt: null }
   const leftMs = (dueSince ?? now) + deliverForMs - now
-  // 410 Gone: the receiver wants no more.
+  // 410 Gone: the receiver refuses further attempts.
   if (status === 410 || leftMs <= 0) return { ...facts, state: 'GAVE_UP', dueAt: null }
   const requestedMs =
     answer.kind === 'answered' && (status === 429 || status === 503) ? answer.retryAfterMs : null

@@ -9,7 +9,7 @@ import type { DeliverySender } from './outbox.ts'
 interface DeliverySenderOptions {
   /** How long one attempt may take. */
   readonly timeoutMs: number
-  /** Hosts that may be private: names or addresses, exactly. */
+  /** Hosts that may be private: exact names or addresses. */
   readonly allowedHosts: readonly string[]
   readonly connector: Connector
   readonly clock: Clock

@@ -1,7 +1,10 @@
 import { Webhook } from 'standardwebhooks'
 import type { DeliverySigner } from './outbox.ts'
 
-/** A secret in the form of Standard Webhooks (`whsec_` and Base64); `owner` null: for all owners without a secret of their own. */
+/**
+ * A secret in the form of Standard Webhooks (`whsec_` and Base64); `owner` null: for all owners without their own
+ * secret.
+ */
 interface SigningSecret {
   readonly owner: string | null
   readonly secret: string

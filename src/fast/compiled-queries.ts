@@ -44,7 +44,7 @@ export class CompiledQueries {
   }
 }
 
-/** graphql-jit loses a response key `__proto__`, and a fragment that is spread again after a spread that is skipped. */
+/** graphql-jit omits a response key `__proto__`, and the second spread of a fragment whose first spread is skipped. */
 function isMisreadByJit(document: DocumentNode): boolean {
   const found = new Set<Kind | '__proto__'>()
   visit(document, {

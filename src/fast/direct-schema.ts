@@ -5,10 +5,10 @@ import { TaskUpdatedResolver, type TaskUpdatedArgs } from '../graphql/task-updat
 import type { WatchEvent } from '../tasks/watch-state.ts'
 
 /**
- * The schema, with `taskUpdated` called directly. TypeGraphQL waits for the validation of its arguments, which makes the
- * whole execution of an event asynchronous.
+ * The schema, with `taskUpdated` called directly. TypeGraphQL validates arguments asynchronously, which makes the
+ * execution of each event asynchronous.
  *
- * @throws if the resolver has anything that a direct call would leave out.
+ * @throws if the resolver has middleware, guards or validation, which a direct call would skip.
  */
 export function toDirectSchema(schema: GraphQLSchema): GraphQLSchema {
   requirePlain(TaskUpdatedResolver, 'taskUpdated')

@@ -18,7 +18,7 @@ interface Shared {
 
 const IRRELEVANT = Symbol('does not affect the execution result')
 
-/** For each field of a caller: how it affects the execution result of an event. Another field must be decided on here. */
+/** For each field of a caller: how it affects the execution result of an event. A new field needs an entry here. */
 export type CallerView<C> = {
   readonly [Field in keyof C]-?: ((caller: C) => string | number | boolean | null) | typeof IRRELEVANT
 }
@@ -26,7 +26,7 @@ export type CallerView<C> = {
 export const CALLER_VIEW: CallerView<Caller> = {
   owner: ({ owner }) => owner,
   operator: ({ operator }) => operator,
-  // Counts and ends the stream.
+  // The stream counts and ends subscriptions.
   stream: IRRELEVANT,
 }
 
@@ -36,9 +36,9 @@ const VIEWS = Object.values(CALLER_VIEW).filter((view) => view !== IRRELEVANT)
 const MAX_SHARED = 8
 
 /**
- * Executes the events of subscriptions with compiled queries, and each event once for all operations with the same document,
- * variables and view of the caller, for as long as it is the last event. A result with errors is not shared, because errors
- * contain the operation's correlation id.
+ * Executes the events of subscriptions with compiled queries, and the latest event once for all operations with the
+ * same document, variables and view of the caller. A result with errors is not shared, because errors contain the
+ * operation's correlation id.
  */
 export class SharedResults {
   readonly #log: Log
@@ -94,7 +94,7 @@ function canShare(one: Operation, other: Operation): boolean {
   )
 }
 
-/** Nested values count as different. */
+/** Nested values are compared by identity. */
 function isSameRecord(
   one: Readonly<Record<string, unknown>>,
   other: Readonly<Record<string, unknown>>,

@@ -8,19 +8,21 @@ import type { UpscaleTask } from '../tasks/task.ts'
 import type { WatchControl } from '../tasks/watch.ts'
 import { requestError } from './errors.ts'
 
-/** Who is calling, as far as operations need to know. */
+/** The caller of an operation. */
 export interface Caller {
   /** The subject that tasks belong to; null: a guest, who may only follow a task by its watch token. */
   readonly owner: string | null
-  /** May see what is the operator's. */
+  /** May read data of the operator, such as credits. */
   readonly operator: boolean
-  /** What the transport adds to a subscription; absent where none can run. */
+  /** How the transport controls a subscription; absent if the transport runs none. */
   readonly stream?: StreamTransport | undefined
 }
 
-/** What a transport sees to while a subscription runs. */
+/** How a transport controls a subscription. */
 export interface StreamTransport {
-  /** When the caller's proof ends, in Unix milliseconds; null: never, or the transport itself ends the stream then. */
+  /**
+   * When the caller's token expires, in Unix milliseconds; null: never, or the transport itself ends the stream then.
+   */
   readonly until: number | null
   /** The last version that the client has, as the transport reports it (`Last-Event-ID`); null: not reported. */
   readonly afterVersion: number | null
@@ -33,12 +35,12 @@ export interface StreamTransport {
   onVersion?(version: number): void
 }
 
-/** Makes and reads watch tokens. The holder of one may follow one task until it expires. */
+/** Issues and verifies watch tokens. A watch token authorizes its holder to follow one task until the token expires. */
 export interface WatchTokens {
   create(taskId: string): Promise<string>
   /**
-   * Verifies a token: its task and expiry (Unix milliseconds); undefined if it is refused, also because it is not for
-   * `taskId`.
+   * Verifies a token and returns its task and expiry (Unix milliseconds). Undefined: the token is refused, or is not
+   * for `taskId`.
    */
   read(
     token: string,
@@ -46,53 +48,53 @@ export interface WatchTokens {
   ): Promise<{ readonly taskId: string; readonly expiresAt: number } | undefined>
 }
 
-/** Which callback URLs are taken. */
+/** Which callback URLs are accepted. */
 export interface CallbackPolicy {
-  /** Whether what is posted for this owner can be signed. */
+  /** Whether this owner's deliveries can be signed. */
   canSign(owner: string): boolean
-  /** Hosts that may be named although they are private. */
+  /** Private hosts that are allowed. */
   readonly allowedHosts: readonly string[]
 }
 
-/** What every operation works with, on whichever transport it came. */
+/** The context of an operation, the same on every transport. */
 export interface OperationContext extends Caller {
-  /** The core. In the context, because a TypeGraphQL `subscribe` is no method and knows nothing else. */
+  /** The core. In the context, because a TypeGraphQL `subscribe` is not a method and gets nothing else. */
   readonly tasks: Tasks
   readonly deliveries: Deliveries
   readonly mode: 'LIVE' | 'SANDBOX'
   readonly callbackPolicy: CallbackPolicy
   /** Null: watch tokens are not configured. */
   readonly watchTokens: WatchTokens | null
-  /** Finds everything that this operation caused in the log. */
+  /** The operation's id in the log. */
   readonly correlationId: string
-  /** A task of the caller's; the references of one operation are read by one question to the store. */
+  /** Reads a task of the caller. One query reads all references of an operation. */
   loadTask(id: string): Promise<UpscaleTask | undefined>
-  /** A task's callback deliveries as they stand now; those of many tasks are read by one question. */
+  /** Reads the current deliveries of a task. One query reads those of many tasks. */
   loadDeliveries(taskId: string): Promise<readonly Delivery[]>
 }
 
-/** Without an id it makes one when it is asked for. */
+/** Without a correlation id, the context generates one on first use. */
 export type CreateContext = (caller: Caller, correlationId?: string) => OperationContext
 
-/** Whose tasks an operation is about. Throws UNAUTHENTICATED for a guest. */
+/** Returns the owner. Throws UNAUTHENTICATED for a guest. */
 export function requireOwner({ owner }: Pick<Caller, 'owner'>): string {
   if (owner === null) throw unauthenticated()
   return owner
 }
 
-/** For a guest who asks for more than to follow a task by its watch token. */
+/** The error for a guest's operation that needs a bearer token. */
 export function unauthenticated(message = 'A valid bearer token is required.'): GraphQLError {
   return requestError('UNAUTHENTICATED', message, { http: { status: 401 } })
 }
 
 type Shared = Pick<OperationContext, 'tasks' | 'deliveries' | 'mode' | 'callbackPolicy' | 'watchTokens'>
 
-/** Makes the contexts of a service. */
+/** Returns a function that creates the contexts of a service. */
 export function createContextFactory(shared: Shared): CreateContext {
   return (caller, correlationId) => new LeanContext(shared, caller, correlationId)
 }
 
-/** Small, because every stream keeps one. Nothing in it is `#private`: Apollo Server makes copies. */
+/** Small, because every stream keeps one. Without `#private` fields, because Apollo Server copies it. */
 class LeanContext implements OperationContext {
   private readonly shared: Shared
   readonly owner: string | null
@@ -149,7 +151,7 @@ class LeanContext implements OperationContext {
         const found = Map.groupBy(await this.deliveries.list(ids), (delivery) => delivery.taskId)
         return ids.map((each) => found.get(each) ?? [])
       },
-      // An operation may be a stream: what it shows must not be older than its event.
+      // No cache: the deliveries in an event of a stream must not be older than the event.
       { cache: false },
     )
     return this.deliveryLoader.load(taskId)

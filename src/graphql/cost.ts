@@ -58,7 +58,7 @@ interface FieldCost {
   readonly assumedSize?: number | undefined
   /** Arguments that state the length of the list. */
   readonly slicingArguments: readonly string[]
-  /** Fields of the result whose length they state instead. */
+  /** Fields of the result whose length the slicing arguments state instead. */
   readonly sizedFields: readonly string[]
 }
 
@@ -135,7 +135,7 @@ class Measurement {
     return times * (cost.weight + Math.max(inner, ...Object.values(innerSizes)))
   }
 
-  /** The length of a list, as far as the field itself determines it. */
+  /** The length of a list, if the field itself determines it. */
   #toSize(node: FieldNode, field: Field, { slicingArguments, assumedSize }: FieldCost): number | undefined {
     if (field.name === '_entities') {
       const representations = this.#toArgument(node, field, 'representations')

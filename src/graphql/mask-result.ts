@@ -7,7 +7,7 @@ interface Result {
   readonly data?: Record<string, unknown> | null | undefined
 }
 
-/** An execution result as clients may see it: with masked errors. */
+/** Masks the errors of an execution result. */
 export function maskResult(
   { errors, data }: Result,
   correlationId: string,

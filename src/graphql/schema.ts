@@ -30,20 +30,20 @@ const FEDERATION = `
   )
 `
 
-/** TypeGraphQL has no place for these. */
+/** TypeGraphQL cannot set the descriptions of the root types. */
 const ROOT_DESCRIPTIONS = {
-  Query: 'What can be asked. Fields are nullable, so that one failure does not erase its neighbours.',
-  Mutation: 'What can be done.',
-  Subscription: 'What can be followed live.',
+  Query: 'Reads. Fields are nullable, so that an error in one field does not remove the others.',
+  Mutation: 'Writes.',
+  Subscription: 'Live updates.',
 }
 
-/** TypeGraphQL asks for one as soon as there is a subscription; ours brings its own `subscribe`. */
+/** TypeGraphQL requires one for any subscription. Ours has its own `subscribe`. */
 const NO_PUB_SUB: PubSub = {
   publish() {
-    throw new Error('The store announces; nothing is published here')
+    throw new Error('The store announces changes: do not publish here')
   },
   subscribe() {
-    throw new Error('The store announces; nothing is subscribed to here')
+    throw new Error('The store announces changes: do not subscribe here')
   },
 }
 
@@ -79,7 +79,7 @@ const REFERENCE_RESOLVERS: Record<string, object> = {
   UpscaleTask: { __resolveReference: resolveTaskReference },
 }
 
-/** Refuses references that are none before @apollo/subgraph stumbles over them. */
+/** Refuses invalid references, for which @apollo/subgraph would fail unexpectedly. */
 function checkReferences(schema: GraphQLSchema): void {
   const field = schema.getQueryType()?.getFields()._entities
   const resolve = field?.resolve
@@ -118,7 +118,7 @@ function toResolverMap(schema: GraphQLSchema): Record<string, GraphQLScalarType 
   return map
 }
 
-/** The SDL exactly as routers get it from `_service`; committed as schema/schema.graphql. */
+/** The SDL that routers get from `_service`; committed as schema/schema.graphql. */
 export async function readSdl(schema: GraphQLSchema): Promise<string> {
   const { data } = await graphql({ schema, source: '{ _service { sdl } }' })
   return `${(data as { _service: { sdl: string } } | null | undefined)?._service.sdl ?? ''}\n`

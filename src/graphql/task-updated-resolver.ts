@@ -10,12 +10,12 @@ import { UpscaleTaskType } from './types.ts'
 
 @ArgsType()
 export class TaskUpdatedArgs {
-  @Field(() => ID, { description: 'Our id of the task.' })
+  @Field(() => ID, { description: "The gateway's id of the task." })
   id!: string
 
   @Field(() => Int, {
     nullable: true,
-    description: 'The last version you have seen. If it is current, the first event is omitted.',
+    description: 'The last version that you have received. If it is current, the first event is omitted.',
   })
   afterVersion?: number | null
 
@@ -46,7 +46,7 @@ export class TaskUpdatedResolver {
   }
 }
 
-/** Follows a task by right of a watch token that is good for it, or else by right of its owner. */
+/** Watches a task, authorized by a watch token for it, or else as its owner. */
 async function watchTask(
   { id, afterVersion = null, watchToken }: TaskUpdatedArgs,
   { tasks, owner, watchTokens, stream }: OperationContext,
@@ -54,7 +54,7 @@ async function watchTask(
   const token = watchToken == null ? undefined : await watchTokens?.read(watchToken, id)
   const isGuest = token !== undefined
   if (!isGuest && owner === null)
-    throw unauthenticated('The watch token is missing, is not good for this task, or has expired.')
+    throw unauthenticated('The watch token is missing, is not valid for this task, or has expired.')
   const ends = [stream?.until, isGuest ? token.expiresAt : null].filter((end) => end != null)
   return tasks.watch({
     owner: isGuest ? null : owner,

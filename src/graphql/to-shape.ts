@@ -20,7 +20,7 @@ export function toTaskShape(task: UpscaleTask): UpscaleTaskType {
   return new TaskShape(task)
 }
 
-/** Makes only what is asked for: it is made anew for each event of each subscriber. */
+/** Computes only the selected fields, because each event of each subscriber gets a new object. */
 class TaskShape implements UpscaleTaskType {
   readonly #task: UpscaleTask
   readonly id: string
@@ -91,7 +91,7 @@ export function toDeliveryShape({
   lastStatusCode,
   dueAt,
 }: Delivery): CallbackDeliveryType {
-  // The query may hold what only the receiver is to know.
+  // The query may contain a secret of the receiver.
   const shown = new URL(url)
   shown.search = ''
   const nextAttemptAt = dueAt === null ? null : new Date(dueAt)
@@ -105,7 +105,7 @@ export function toErrorInfoShapes(): UpscaleErrorInfoType[] {
   })
 }
 
-/** A page of at most `first` tasks; `tasks` holds one more where there is a next page. */
+/** A page of at most `first` tasks; `tasks` holds one more if there is a next page. */
 export function toConnectionShape(
   tasks: readonly UpscaleTask[],
   first: number,
@@ -127,11 +127,11 @@ function toCursor({ createdAt, id }: TaskPosition): string {
   return Buffer.from(`${createdAt}:${id}`).toString('base64url')
 }
 
-/** @throws BAD_USER_INPUT for what `toCursor` never made. */
+/** @throws BAD_USER_INPUT if the text is not a cursor of `toCursor`. */
 export function parseCursor(cursor: string): TaskPosition {
   const [, createdAt, id] =
     /^(\d{1,15}):([\w-]{1,64})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
   if (createdAt === undefined || id === undefined)
-    throw badUserInput('after', 'This cursor is not one that upscaleTasks has given.')
+    throw badUserInput('after', 'after must be a cursor from upscaleTasks.')
   return { createdAt: Number(createdAt), id }
 }

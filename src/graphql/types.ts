@@ -30,7 +30,7 @@ class UpscaleProblemType implements Problem {
   @Field(() => Int, { nullable: true, description: "The upscale service's code, if it sent one." })
   upstreamCode!: number | null
 
-  @Field(() => ID, { nullable: true, description: 'The task whose record holds this failure.' })
+  @Field(() => ID, { nullable: true, description: 'The task that has failed, if it is stored.' })
   taskId!: string | null
 
   @Field(() => String, { description: 'Quote it to the operator, who can find the cause in the log.' })

@@ -99,6 +99,6 @@ function checkCallBackUrl(url: URL, owner: string, { canSign, allowedHosts }: Ca
   if (!canSign(owner))
     throw badUserInput(
       'callBackUrl',
-      'callBackUrl is not supported: CALLBACK_SIGNING_SECRETS has no secret to sign deliveries to you with.',
+      'callBackUrl is not supported: CALLBACK_SIGNING_SECRETS has no secret for your deliveries.',
     )
 }

@@ -175,7 +175,7 @@ export class UpscaleImagePayloadResolver {
   @FieldResolver(() => String, {
     nullable: true,
     description:
-      'A token that allows another caller to follow this task with taskUpdated, such as a shared page, or a router that forwards no headers. Valid for an hour by default. Null when there is no task, or watch tokens are not configured.',
+      'A token with which another caller can follow this task by taskUpdated: a shared page, for example, or a router that forwards no headers. Valid for an hour by default. Null when there is no task, or watch tokens are not configured.',
   })
   watchToken(
     @Root() { task }: UpscaleImagePayloadType,

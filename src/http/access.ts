@@ -13,8 +13,8 @@ export interface AccessPolicy {
 const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]']
 
 /**
- * Without authentication on a loopback address, any page could reach the service by a host that resolves to it (DNS
- * rebinding): then only our own hosts are allowed.
+ * Without authentication on a loopback address only our own hosts are allowed: any page could reach the service by a
+ * host that resolves to it (DNS rebinding).
  */
 export function toAllowedHosts(
   authenticates: boolean,
@@ -58,7 +58,7 @@ function toHost(protocol: string, host: string): string | undefined {
 const MAX_ORIGINS_LOGGED = 100
 const MAX_ORIGIN_LENGTH = 200
 
-/** Logs each refused origin once, and not more than a limit, because clients can send any number. */
+/** Logs each refused origin once, up to a limit, because clients can send any number of them. */
 export function createRefusedOriginLog(log: Log): (origin: string) => void {
   const logged = new Set<string>()
   return (text) => {

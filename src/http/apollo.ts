@@ -39,7 +39,7 @@ export async function startApollo(options: ApolloOptions): Promise<ApolloServer<
   const { schema, routerCallbacks, log } = options
   const apollo = new ApolloServer<OperationContext>({
     schema,
-    // `prepare` limits operations: Apollo's own settings do not reach sockets.
+    // `prepare` limits operations: Apollo's own limits do not apply to sockets.
     introspection: true,
     documentStore: null,
     csrfPrevention: true,

@@ -18,7 +18,7 @@ export interface HttpLimits {
   /** From the first byte of a request to the end of its headers, or of its body. */
   readonly headersMs: number
   readonly requestMs: number
-  /** While the client reads no unsent bytes. */
+  /** While bytes are unsent and the client reads none. */
   readonly stallMs: number
   /** How often the limits above are checked. */
   readonly checkMs: number
@@ -76,7 +76,7 @@ export async function createHttpApp(options: HttpAppOptions): Promise<FastifyIns
   return app
 }
 
-/** Starts a request when the previous one on its connection has its response, and none after a refusal. */
+/** Starts each request after the response to the previous one on its connection. Starts none after a refusal. */
 function queueRequests(app: FastifyInstance, connections: Connections): void {
   app.addHook('onRequest', ({ raw }, reply, next) => {
     connections.of(raw.socket).enqueue(raw, reply.raw, next, () => toRawResponse('PIPELINE_OVERFLOW'))
@@ -112,7 +112,7 @@ const RAW_STATUSES: Record<string, string> = {
   PIPELINE_OVERFLOW: '429 Too Many Requests',
 }
 
-/** A complete HTTP response to bytes that are not a request, too slow or too many. */
+/** A complete HTTP response for a connection whose requests are invalid, too slow or too many. */
 function toRawResponse(errorCode = ''): string {
   const status = RAW_STATUSES[errorCode] ?? '400 Bad Request'
   const body = toErrorBody('BAD_REQUEST', `${status.slice(4)}.`, randomUUID())

@@ -54,12 +54,12 @@ export interface AuthRefusals {
   }): void
 }
 
-/** For each reason, so that invalid tokens cannot flood the log. The metric counts all refusals. */
+/** The limit for each reason, so that invalid tokens cannot flood the log. The metric counts all refusals. */
 const LINES_PER_SECOND = 50
 
 export function createAuthRefusals(log: Log, count: (reason: RefusalReason) => void): AuthRefusals {
   const windows = new Map<RefusalReason, { endsAt: number; lines: number; unlogged: number }>()
-  /** Counts a refusal, and returns what its log line adds; undefined if it is not logged. */
+  /** Counts a refusal. Returns further facts for its log line; undefined: it is not logged. */
   const take = (reason: RefusalReason): { unlogged?: number } | undefined => {
     count(reason)
     const now = performance.now()

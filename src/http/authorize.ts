@@ -6,7 +6,7 @@ import { AuthUnavailableError, UnauthenticatedError, type AuthRefusals } from '.
 
 type AuthPolicy = { readonly mode: 'none' } | JwtPolicy
 
-/** Who is calling. */
+/** The identity of a caller. */
 export interface Identity {
   /** The subject that tasks belong to; null: a guest, who may only follow tasks by their watch tokens. */
   readonly owner: string | null
@@ -28,7 +28,7 @@ export interface Credentials {
 }
 
 export interface AuthorizeOptions {
-  /** Accept a caller without credentials as a guest. */
+  /** Accepts a caller without credentials as a guest. */
   readonly allowGuests?: boolean
   /** The subject that the token must have; absent: any. */
   readonly owner?: string

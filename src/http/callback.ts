@@ -39,7 +39,7 @@ type CallbackRequest = FastifyRequest<{ Params: { taskId: string; token: string 
 export function addCallbackRoute(app: FastifyInstance, route: CallbackRoute): void {
   const { log, onAnswer, parseJson } = route
   void app.register((callbacks, _options, done) => {
-    // Bodies are read as JSON in UTF-8, whatever type and encoding the headers state.
+    // Bodies are read as JSON in UTF-8, regardless of the headers.
     callbacks.addHook('onRequest', (request, _reply, next) => {
       request.headers['content-type'] = 'application/json'
       delete request.headers['content-encoding']
@@ -72,7 +72,7 @@ export function addCallbackRoute(app: FastifyInstance, route: CallbackRoute): vo
   })
 }
 
-/** Authenticates a callback and passes it to the core. Undefined: it is stored. */
+/** Authenticates a callback and passes it to the core. Undefined: it is accepted. */
 async function receive(route: CallbackRoute, request: CallbackRequest): Promise<Refusal | undefined> {
   const { tasks, secrets, clock, signatures, parseCallback } = route
   const { taskId, token } = request.params

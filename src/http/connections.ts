@@ -7,7 +7,7 @@ const PIPELINE_LIMIT = 16
 const UNSENT_LIMIT_BYTES = 64 * 1024 * 1024
 
 interface ConnectionLimits {
-  /** A connection whose client reads no unsent bytes for this long is destroyed. */
+  /** A connection is destroyed if bytes are unsent and its client reads none for this long. */
   readonly stallMs: number
   /** How often connections are checked. */
   readonly checkMs: number
@@ -17,7 +17,7 @@ interface ConnectionLimits {
  * The connections of an HTTP server. It guarantees:
  * - Requests of one connection run one after another: it never has more than one response in memory.
  * - No request starts on a connection that is refused or destroyed.
- * - A connection that does not read is destroyed, whatever is written to it: responses, streams, WebSocket frames.
+ * - A connection that does not read is destroyed: this applies to responses, streams and WebSocket frames.
  */
 export class Connections implements Disposable {
   readonly #open = new Map<Socket, Connection>()
@@ -46,7 +46,10 @@ export class Connections implements Disposable {
     clearInterval(this.#timer)
   }
 
-  /** Destroys connections that have stalled for too long, and those that have stalled for longest while too much is unsent. */
+  /**
+   * Destroys connections that have stalled for too long; and, while too much is unsent, those that have stalled
+   * longest.
+   */
   #destroyStalled(): void {
     const stalled: { readonly socket: Socket; readonly checks: number }[] = []
     let unsent = 0
@@ -110,14 +113,14 @@ class Connection {
 
   /**
    * Closes the connection. The response of a running request is sent first; without one, `response` (a complete HTTP
-   * response) is written. A stream without an end is cut off.
+   * response) is written. A stream is cut off, because it may never end.
    */
   refuse(response: string): void {
     if (this.#isClosing) return
     this.#isClosing = true
     this.#socket.pause()
     const running = this.#pending[0]?.response
-    // A client would take a second response to an incomplete request for the response to its next one.
+    // A client would read a second response to an incomplete request as the response to its next request.
     if (running === undefined) this.#end(this.#lastRequest?.complete === false ? '' : response)
     else if (running.headersSent) {
       if (!running.writableEnded && !running.hasHeader('content-length')) this.#end('')
@@ -130,8 +133,8 @@ class Connection {
   }
 
   /**
-   * The number of consecutive checks in which the client read no unsent bytes. Not a time, so that a suspended process does
-   * not count clients as stalled.
+   * The number of consecutive checks in which bytes were unsent and the client read none. Not a time, so that a
+   * suspended process does not count clients as stalled.
    */
   checkStall(): number {
     const { writableLength } = this.#socket

@@ -1,4 +1,4 @@
-/** Counts what is open under each key, up to a limit; null: any number. */
+/** Counts open resources per key, up to a limit; null: no limit. */
 export class Counts {
   readonly #limit: number | null
   readonly #open = new Map<string, number>()
@@ -7,7 +7,7 @@ export class Counts {
     this.#limit = limit
   }
 
-  /** Adds one, which disposing removes; undefined at the limit. */
+  /** Adds one to the count, until disposed; undefined at the limit. */
   take(key: string): Disposable | undefined {
     const open = this.#open.get(key) ?? 0
     if (this.#limit !== null && open >= this.#limit) return undefined

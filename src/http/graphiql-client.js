@@ -42,7 +42,7 @@ async function post(request, headers) {
   }
 }
 
-/** A subscription on a socket of its own (graphql-transport-ws), as the observable that GraphiQL expects. */
+/** A subscription on its own socket (graphql-transport-ws), as the observable that GraphiQL expects. */
 function follow(request, headers) {
   const subscribe = (observer) => {
     const socket = new WebSocket(ENDPOINT.href.replace(/^http/, 'ws'), 'graphql-transport-ws')

@@ -11,7 +11,7 @@ interface GraphqlRoute extends Omit<ApolloOptions, 'routerCallbacks'> {
   readonly graphiql: boolean
   readonly createContext: CreateContext
   readonly streams: HttpStreams
-  /** Where routers accept the events of subscriptions; empty: nowhere. */
+  /** The URLs that are allowed for router callbacks; empty: none. */
   readonly subscriptionCallbackUrls: readonly string[]
   /** Connections to routers. */
   readonly routers: Outbound

@@ -6,7 +6,7 @@ import { Counts, toOwnerKey, toTaskKey } from './counts.ts'
 
 /** The subscriptions over HTTP: as server-sent events, or posted to a router. */
 export interface HttpStreams {
-  /** For the subscriptions of this caller. */
+  /** The transport of this caller's subscriptions. */
   transport(identity: Identity): StreamTransport
   count(): number
   /** Ends all streams with GOING_AWAY. Resolves when they have ended. */
@@ -14,8 +14,8 @@ export interface HttpStreams {
 }
 
 /**
- * `limit`: the streams of one owner, or of all guests of one task together; null: no limit. Without authentication there is
- * none either.
+ * `limit`: the streams of one owner, or of all guests of one task together; null: no limit. Without authentication
+ * there is no limit.
  */
 export function createHttpStreams(limit: number | null): HttpStreams {
   const counts = new Counts(limit)

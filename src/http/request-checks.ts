@@ -27,7 +27,7 @@ function checkHost(access: AccessPolicy): onRequestHookHandler {
   let accepted: string | undefined
   return (request, reply, next) => {
     const { host } = request.headers
-    // RFC 9112 §3.2: proxies may use another one than we do.
+    // RFC 9112 §3.2: a proxy may use another of these headers than we do.
     if ((request.raw.headersDistinct.host?.length ?? 0) > 1)
       return void sendError(reply, 400, 'There is more than one Host header.')
     // Hot path: most requests have the same host as the previous one.

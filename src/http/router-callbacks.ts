@@ -41,11 +41,11 @@ const routerCallback = z
 
 /** Apollo's HTTP callback protocol for subscriptions (callback/1.0): events are posted to the router. */
 export interface RouterCallbacks {
-  /** Must come after the plugin that refuses operations: it starts the remaining ones. */
+  /** Register it after the plugin that refuses operations: it starts all others. */
   readonly plugin: ApolloServerPlugin<OperationContext>
-  /** Whether the request asks for a router callback. */
+  /** Whether the request has a router callback. */
   isRequested(request: Pick<GraphQLRequest, 'extensions'>): boolean
-  /** Why the requested callback is refused; undefined: it is allowed. */
+  /** Why the router callback is refused; undefined: it is allowed. */
   findFault(request: Pick<GraphQLRequest, 'extensions'>): GraphQLError | undefined
 }
 
@@ -87,8 +87,8 @@ const URL_IN_USE = requestError('BAD_REQUEST', 'Another subscription already use
 const UNCONFIRMED = requestError('BAD_REQUEST', 'The callback URL did not confirm the subscription.')
 
 /**
- * Starts Apollo's plugin only for operations that can begin, so that it calls no router for refused or unauthorized ones,
- * and for one subscription per URL, because it confuses two.
+ * Starts Apollo's plugin only for operations that can begin, so that it calls no router for a refused or unauthorized
+ * operation. Allows one subscription per URL, because the plugin confuses two.
  */
 function guardPlugin(
   plugin: ApolloServerPlugin,
@@ -131,7 +131,7 @@ function guardPlugin(
   }
 }
 
-/** Opens the subscription and closes it at once: the reason why it cannot begin; undefined: it can. */
+/** Opens and closes the subscription. Returns why it cannot begin; undefined: it can. */
 async function findRefusal({
   schema,
   document,

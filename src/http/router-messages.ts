@@ -68,7 +68,7 @@ async function post(url: string, body: string, outbound: Outbound): Promise<numb
   return (await request.catch(throwBare)).statusCode
 }
 
-/** The plugin posts errors as graphql-js formats them. */
+/** Formats errors for clients; the plugin has formatted them as graphql-js does. */
 function format(list: z.infer<typeof errors>, log: Log) {
   return list?.map(({ message, path, extensions }) => {
     const { correlationId } = extensions

@@ -6,7 +6,7 @@ const REWRITTEN = /[\s\p{Cc}\\]/u
  */
 const PLAIN_SEGMENT = /^(?!\.+$)[\w~!$&'()*+,=:@.-]*$/
 
-/** Whether a router's URL is one of the allowed ones, or in the folder of one, for every server. */
+/** Whether a router's URL is an allowed one, or in the folder of one, however a server decodes the path. */
 export function isUnder(text: string, allowed: readonly URL[]): boolean {
   if (!URL.canParse(text) || REWRITTEN.test(text)) return false
   const { origin, pathname, username, password } = new URL(text)

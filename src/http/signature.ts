@@ -8,7 +8,7 @@ export interface SignaturePolicy {
   readonly windowMs: number
 }
 
-/** stale: the signature is valid, but old: anyone may have sent the callback again. */
+/** stale: the signature is valid, but old, so the callback may be replayed. */
 type SignatureVerdict = 'genuine' | 'stale' | 'forged'
 
 /**

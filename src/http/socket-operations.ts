@@ -38,7 +38,7 @@ interface FastPath {
   toTextFrame(text: string): Buffer
 }
 
-const GOING_AWAY = requestError('SERVICE_UNAVAILABLE', 'This replica is stopping: ask another.', {
+const GOING_AWAY = requestError('SERVICE_UNAVAILABLE', 'This replica is stopping: retry on another.', {
   retryable: true,
 })
 const TOO_MANY = requestError('TOO_MANY_OPERATIONS', 'Too many operations run on this socket.')
@@ -47,7 +47,7 @@ const ID_IN_USE = requestError(
   'The completed operation with this id has not ended yet. Use a new id for each operation.',
 )
 
-/** An operation that graphql-ws is to run. */
+/** An operation that graphql-ws will run. */
 export class AcceptedOperation implements ExecutionArgs {
   readonly type: OperationTypeNode
   readonly document: DocumentNode
@@ -96,7 +96,7 @@ export class AcceptedOperation implements ExecutionArgs {
     }
   }
 
-  /** Executes an event of a subscription and sends the result. Backpressure: resolves once it has left. */
+  /** Executes an event of a subscription and sends the result. Backpressure: resolves once the result has left. */
   async sendResult(event: unknown): Promise<void> {
     const executeEvent = this.#options.fast?.executeEvent ?? executePlainly
     const json = executeEvent(event, this)
@@ -109,7 +109,10 @@ export class AcceptedOperation implements ExecutionArgs {
   }
 }
 
-/** Sends the results of a subscription when graphql-ws asks for the first one. A class, as each idle subscription keeps one. */
+/**
+ * Sends the results of a subscription once graphql-ws requests the first one. A class, because each idle subscription
+ * keeps an instance.
+ */
 class SentResults implements AsyncIterableIterator<never> {
   readonly #events: AsyncIterator<unknown>
   readonly #operation: AcceptedOperation
@@ -153,8 +156,8 @@ interface Operation {
 }
 
 /**
- * The operations of one socket. Each counts, and keeps its id, until it has ended and graphql-ws has finished with it, also
- * after the client has completed it: graphql-ws would confuse two operations with one id.
+ * The operations of one socket. Each operation counts, and keeps its id, until it has ended and graphql-ws has finished
+ * with it, even if the client has completed it: graphql-ws would confuse two operations with one id.
  */
 export class SocketOperations {
   readonly #wire: SocketWire

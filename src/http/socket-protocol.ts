@@ -7,7 +7,7 @@ import { AcceptedOperation, type SocketOperations } from './socket-operations.ts
 import type { SocketSession } from './socket-session.ts'
 import type { SocketWire } from './socket-wire.ts'
 
-/** What belongs to one socket. */
+/** The parts of one socket. */
 export interface SocketParts {
   readonly wire: SocketWire
   readonly session: SocketSession
@@ -22,7 +22,7 @@ type Protocol = ReturnType<typeof createProtocol>
 export function createProtocol(log: Log) {
   const run = (args: ExecutionArgs) => toAccepted(args).run()
   return makeServer<Record<string, unknown>, SocketParts>({
-    // The session has a timer of its own.
+    // The session has its own timer.
     connectionInitWaitTimeout: 0,
     onConnect({ connectionParams = {}, extra: { session, authorization } }) {
       const { watchToken } = connectionParams
@@ -54,7 +54,7 @@ function toAuthorization({ Authorization, authorization }: Record<string, unknow
   return [Authorization, authorization].find((value) => value != null && value !== '')
 }
 
-/** Serves a socket. A message reaches graphql-ws only while the socket is open and if graphql-ws can handle it. */
+/** Serves a socket. graphql-ws gets a message only if the socket is open and graphql-ws can handle the message. */
 export function connectSocket(protocol: Protocol, socket: WebSocket, parts: SocketParts, log: Log): void {
   const { wire, session, operations } = parts
   const fail = (error: unknown) => {

@@ -17,10 +17,10 @@ import type { SocketWire } from './socket-wire.ts'
 
 /** A timer cannot be set for longer (2³¹ − 1 ms, about 24 days). */
 const MAX_TIMER_MS = 2_147_483_647
-/** How long the last states of a socket may take before it is closed all the same. */
+/** How long a socket may take to send its last states before it is closed. */
 const LAST_STATE_MS = 500
 
-/** A socket on which nothing runs, and from which nothing is heard for this long, is closed. */
+/** A socket without operations and without messages for this long is closed. */
 const IDLE_MS = 600_000
 /** How long a client has for connection_init: it may have to fetch a token first. */
 const INIT_MS = 10_000
@@ -39,19 +39,19 @@ export interface SessionOptions {
   readonly log: Log
 }
 
-/** What the sessions of a server share. */
+/** The counts that all sessions of a server share. */
 interface SessionCounts {
   /** Sockets, by owner, or by the task of the watch token that opened them. */
   readonly sockets: Counts
   /** Sockets that were opened without any token, all under one key. */
   readonly tokenless: Counts
-  /** Subscriptions on those, by the task of their own watch token. */
+  /** Subscriptions on tokenless sockets, by the task of the subscription's watch token. */
   readonly guestStreams: Counts
 }
 
 /**
- * The caller of a socket, and until when the token is valid. When it expires, every running subscription sends its
- * state once more and no new operation runs; then the socket is closed with 4403.
+ * The caller of a socket, and the expiry of its token. When it expires, every running subscription sends its state once
+ * more and no new operation runs; then the socket is closed with 4403.
  */
 export class SocketSession implements Disposable {
   readonly #options: SessionOptions
@@ -97,12 +97,12 @@ export class SocketSession implements Disposable {
     return true
   }
 
-  /** To be called at every message from the client: also one that only pings wants its socket. */
+  /** Call it at every message of the client: a ping keeps the socket open, too. */
   touch(): void {
     this.#heardAt = this.#options.clock.elapsed()
   }
 
-  /** To be called now and then. */
+  /** Call it regularly. */
   closeIfIdle(operations: number): void {
     if (operations > 0) this.touch()
     else if (this.#options.clock.elapsed() >= this.#heardAt + IDLE_MS)

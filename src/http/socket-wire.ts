@@ -26,7 +26,7 @@ export class SocketWire {
   readonly #log: Log
   readonly #toTextFrame: WireOptions['toTextFrame']
   #maxUnsent = MAX_UNSENT_BYTES
-  /** What waits for the stream to drain, in order. */
+  /** The writes that wait for the stream to drain, in order. */
   #turns: (() => void)[] | undefined
   #holds = 0
 
@@ -92,7 +92,7 @@ export class SocketWire {
     if (unsent === 0) this.#maxUnsent = bytes + MAX_UNSENT_BYTES
     else if (unsent + bytes > this.#maxUnsent) {
       this.#log.info({ unsent }, 'a socket was terminated: its client does not read')
-      // The kernel drops its unsent bytes with a reset only.
+      // The kernel drops its unsent bytes only after a reset.
       if (this.#stream instanceof Socket) this.#stream.resetAndDestroy()
       this.#socket.terminate()
       return false
@@ -109,7 +109,7 @@ export class SocketWire {
     this.#takeTurns(this.#turns)
   }
 
-  /** The callback of an empty write comes when everything before it has left, or the stream is destroyed. */
+  /** Node calls back after an empty write when all earlier bytes have left, or the stream is destroyed. */
   #takeTurns(turns: (() => void)[]): void {
     const take = () => {
       while (this.#isDrained()) {

@@ -12,11 +12,11 @@ import { SocketWire } from './socket-wire.ts'
 
 const PATH = '/graphql'
 const MAX_MESSAGE_BYTES = 64 * 1024
-/** A client that has not answered a ping by the time of the next one is gone. */
+/** The interval of pings. A client that has not answered the previous ping is disconnected. */
 const PING_EVERY_MS = 12_000
-/** In how many parts all sockets are pinged, so that thousands are no burst. */
+/** All sockets are pinged in this many parts, to avoid a burst. */
 const PING_TICKS = 120
-/** How often idle sockets are looked for. */
+/** How often idle sockets are closed. */
 const SWEEP_EVERY_MS = 60_000
 /** How long clients have to answer a close frame. */
 const CLOSE_TIMEOUT_MS = 2_000
@@ -34,9 +34,9 @@ const SERVER_OPTIONS = {
 
 interface GraphqlSocket extends SessionOptions, Omit<OperationOptions, 'isDraining'> {
   readonly access: AccessPolicy
-  /** Sockets that one owner may have, or all guests with watch tokens of one task together; null: any number. */
+  /** The limit of sockets of one owner, or of all guests with watch tokens of one task together; null: no limit. */
   readonly ownerSocketLimit: number | null
-  /** Sockets without any token; null: any number. */
+  /** The limit of sockets without any token; null: no limit. */
   readonly guestSocketLimit: number | null
 }
 
@@ -44,14 +44,14 @@ interface GraphqlSocket extends SessionOptions, Omit<OperationOptions, 'isDraini
 export interface GraphqlSockets extends AsyncDisposable {
   count(): { readonly open: number; readonly operations: number }
   /**
-   * Takes no new sockets and no new mutations, and closes the sockets there are with 1001, one after the other,
-   * within this many milliseconds: so that not all of them come to the other replicas at once. One on which a
-   * mutation runs is closed once that has been answered.
+   * Accepts no new sockets and no new mutations. Closes the open sockets with 1001, one after the other, within
+   * `windowMs` milliseconds, so that their clients do not all reconnect at once. A socket with a running mutation is
+   * closed after the response.
    */
   drain(windowMs: number): Promise<void>
 }
 
-/** Between the ends of two sockets, unless there are too many for the window. */
+/** The pause between two closes; shorter if the window does not suffice. */
 const DRAIN_STEP_MS = 20
 
 /**
@@ -106,7 +106,7 @@ function createOpener(options: GraphqlSocket, isDraining: () => boolean): Open<S
     guestStreams: new Counts(options.socketOperationLimit),
   }
   return (socket, stream, authorization) => {
-    // A fault on the wire (a frame too large, a reset) ends the socket: `ws` has closed it already.
+    // `ws` closes the socket itself after an error (a frame too large, a reset).
     socket.on('error', ignore)
     const wire = new SocketWire(socket, stream, { log, toTextFrame: options.fast?.toTextFrame })
     socket.on('ping', (data) => wire.pong(data))
@@ -156,7 +156,7 @@ async function closeAll(open: readonly SocketParts[], windowMs: number): Promise
   }
 }
 
-/** Finds out by pings which clients have gone without a word. */
+/** Detects by pings which clients have disconnected without a close frame. */
 function pingRegularly(sockets: WebSocketServer): Disposable & { watch(socket: WebSocket): void } {
   const silent = new WeakSet<WebSocket>()
   function onPong(this: WebSocket) {
@@ -178,7 +178,7 @@ function pingRegularly(sockets: WebSocketServer): Disposable & { watch(socket: W
   return { watch: (socket) => void socket.on('pong', onPong), [Symbol.dispose]: () => clearInterval(timer) }
 }
 
-/** On the socket as its `this`; none for each, which would hold on to the request. */
+/** A listener with `this`, because a closure for each socket would keep the request in memory. */
 function destroy(this: Duplex): void {
   this.destroy()
 }
@@ -187,10 +187,10 @@ function ignore(): void {
   // Nothing to do.
 }
 
-/** Why an upgrade is not made, as a status line; undefined: it is. */
+/** The status line that refuses an upgrade; undefined: it is accepted. */
 function toRefusal(request: IncomingMessage, access: AccessPolicy): string | undefined {
   if (request.url?.split('?')[0] !== PATH) return '404 Not Found'
   if (!isHostValid(request.headers.host)) return '400 Bad Request'
-  const welcome = isHostAllowed(access, request.headers.host) && isOriginAllowed(access, request)
-  return welcome ? undefined : '403 Forbidden'
+  const isAllowed = isHostAllowed(access, request.headers.host) && isOriginAllowed(access, request)
+  return isAllowed ? undefined : '403 Forbidden'
 }

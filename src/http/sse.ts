@@ -160,13 +160,14 @@ class EventStream {
         .header('cache-control', 'no-store, no-transform')
         // Proxies such as nginx would buffer events.
         .header('x-accel-buffering', 'no')
-        // Asks for the next event only when the client has read the one before: a slow client gets the newest state.
+        // Requests the next event only after the client has read the previous one, so that a slow client gets the
+        // newest state.
         .send(Readable.from(this.#toFrames(results), { objectMode: false, highWaterMark: 1 }))
     )
   }
 
   async *#toFrames(results: AsyncIterable<ExecutionResult>): AsyncGenerator<string, void> {
-    // Some browsers open the stream only when there are bytes.
+    // Some browsers report an open stream only after its first bytes.
     yield PING
     for await (const { errors, ...result } of results) {
       const id = this.#version === undefined ? '' : `id: ${this.#version}\n`

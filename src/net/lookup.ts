@@ -4,10 +4,10 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { callbackify } from 'node:util'
 import { createFileReader, parseHosts, parseResolvConf } from './name-files.ts'
 
-/** How long a name server has for the first try, in milliseconds; the next try takes twice as long. */
+/** The timeout of the first query to a name server, in milliseconds; the next query has twice the time. */
 const TIMEOUT_MS = 2_000
 const TRIES = 2
-/** How long to wait for the second address family once the first has an answer. */
+/** How long to wait for the second address family after the answer for the first. */
 const GRACE_MS = 50
 /** After these answers the next search domain is tried. */
 const NO_ADDRESS: readonly string[] = [NOTFOUND, NODATA, SERVFAIL]
@@ -24,8 +24,8 @@ export type Resolve = (hostname: string) => Promise<readonly LookupAddress[]>
 
 /**
  * Resolves the names of one dependency: with the hosts file, then with the name servers and search domains of
- * resolv.conf. `getaddrinfo` runs in a few threads that the whole process shares, so that a hanging name would block
- * all other names. Disposing cancels pending queries.
+ * resolv.conf. `getaddrinfo` is not used: it runs in a few threads that the whole process shares, so a hanging name
+ * would block all others. Disposing cancels pending queries.
  */
 export function openResolver(options: ResolverOptions = {}): Resolve & Disposable {
   const { servers = [], resolvConf = '/etc/resolv.conf', hosts = '/etc/hosts' } = options
@@ -55,7 +55,7 @@ const LOOPBACK: readonly LookupAddress[] = [
   { address: '::1', family: 6 },
 ]
 
-/** The addresses of the first of these names that has any. */
+/** The addresses of the first of these names that has an address. */
 async function query(resolver: promises.Resolver, names: readonly string[]): Promise<LookupAddress[]> {
   let failure: unknown
   for (const name of names) {
@@ -89,7 +89,7 @@ function toCode(error: unknown): string {
   return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : ''
 }
 
-/** The form that Node's agents take. */
+/** Converts to the form that Node's agents need. */
 export function toLookup(resolve: Resolve): LookupFunction {
   const lookupAll = callbackify(resolve)
   return (hostname, { all }, callback) =>

@@ -7,7 +7,7 @@ interface ResolvConf {
   readonly servers: readonly string[]
   /** Domains that are appended to a name. */
   readonly search: readonly string[]
-  /** A name with fewer dots is looked up with the search domains first. */
+  /** A name with fewer dots is first resolved with the search domains. */
   readonly ndots: number
 }
 
@@ -36,7 +36,7 @@ export function parseResolvConf(text: string): ResolvConf {
   const ndots = options.flatMap((option) => /^ndots:(\d+)$/.exec(option)?.[1] ?? []).at(-1) ?? '1'
   return {
     servers: valuesOf('nameserver').flatMap(([, server = '']) => (isServer(server) ? [server] : [])),
-    // The last `search` or `domain` line counts.
+    // The last `search` or `domain` line applies.
     search: (valuesOf('search', 'domain').at(-1) ?? []).slice(1).map((domain) => domain.replace(/\.$/, '')),
     ndots: Math.min(Number(ndots), 15),
   }

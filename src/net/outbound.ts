@@ -12,7 +12,7 @@ interface Agents {
   readonly https: HttpsAgent
 }
 
-/** Opens connections to one dependency. Its names are resolved apart, so a hanging name delays no other dependency. */
+/** Opens connections to one dependency. It resolves names separately, so a hanging name delays no other dependency. */
 export interface Connector extends Disposable {
   open(options?: OutboundOptions): Outbound
 }
@@ -20,9 +20,12 @@ export interface Connector extends Disposable {
 interface OutboundOptions {
   /** Whether connections are reused; default false. */
   readonly keepAlive?: boolean
-  /** Whether only public addresses are allowed. A proxy's connections cannot be checked: the proxy has to refuse others. */
+  /**
+   * Whether only public addresses are allowed. Connections of a proxy cannot be checked: the proxy must refuse private
+   * addresses.
+   */
   readonly guarded?: boolean
-  /** How long a proxy has to open a tunnel; default 5 s. */
+  /** The timeout for a proxy to open a tunnel; default 5 s. */
   readonly tunnelTimeoutMs?: number
 }
 

@@ -4,13 +4,13 @@ import ipaddr from 'ipaddr.js'
 export interface Proxies {
   readonly http: string | null
   readonly https: string | null
-  /** Hosts that are reached directly, in the format of NO_PROXY. */
+  /** Hosts that are connected directly, in the format of NO_PROXY. */
   readonly noProxy: readonly string[]
 }
 
 export const NO_PROXIES: Proxies = { http: null, https: null, noProxy: [] }
 
-/** The proxy for a URL, or undefined if it is reached directly. Loopback is always reached directly. */
+/** The proxy for a URL; undefined: none. Loopback addresses never use a proxy. */
 export function findProxy({ http, https, noProxy }: Proxies, url: URL): URL | undefined {
   const proxy = url.protocol === 'https:' ? https : http
   const host = url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '')

@@ -11,7 +11,7 @@ interface ProxyAgentOptions {
   /** Resolves the proxy's name; the proxy resolves the names of targets. */
   readonly lookup: LookupFunction
   readonly keepAlive: boolean
-  /** How long the proxy has to open a tunnel, and then the target for the TLS handshake. */
+  /** The timeout for the proxy to open a tunnel, and then for the TLS handshake with the target. */
   readonly tunnelTimeoutMs: number
 }
 
@@ -34,7 +34,7 @@ type OnConnection = (error: Error | null, connection: Duplex) => void
 
 /**
  * Sends https requests through a tunnel that a proxy opens (CONNECT). A request gets its connection only after the TLS
- * handshake with the target: if it gets none, nothing was sent.
+ * handshake with the target. Without a connection, nothing was sent.
  */
 export class TunnelAgent extends HttpsAgent {
   readonly #options: ProxyAgentOptions

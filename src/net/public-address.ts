@@ -1,11 +1,11 @@
 import ipaddr from 'ipaddr.js'
 import type { Resolve } from './lookup.ts'
 
-/** The IPv6 space for global unicast (RFC 4291 §2.4). Everything outside it is mapped, local or reserved. */
+/** The IPv6 space for global unicast (RFC 4291 §2.4). All other addresses are mapped, local or reserved. */
 const GLOBAL_IPV6 = ipaddr.IPv6.parseCIDR('2000::/3')
-/** NAT64's prefix (RFC 6052): the last four bytes are the IPv4 address that is reached. */
+/** NAT64's prefix (RFC 6052): the last four bytes are the IPv4 address of the target. */
 const NAT64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96')
-/** Azure's metadata service and agent: an address of the public space that is private to each virtual machine. */
+/** Azure's metadata service and agent: a public address that each virtual machine uses privately. */
 const AZURE_PLATFORM = '168.63.129.16'
 
 /**

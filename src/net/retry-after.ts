@@ -11,7 +11,7 @@ const HTTP_DATE = new RegExp(
     `(?: GMT| UTC)?$`,
 )
 
-/** Milliseconds that a Retry-After header asks for (RFC 9110 §10.2.3: seconds or a date); null if missing or invalid. */
+/** The milliseconds in a Retry-After header (RFC 9110 §10.2.3: seconds or a date); null if missing or invalid. */
 export function parseRetryAfter(header: string | undefined, now: number): number | null {
   const text = header?.trim() ?? ''
   if (/^\d+$/.test(text)) return Math.min(MAX_WAIT_MS, Number(text) * 1_000)

@@ -23,16 +23,16 @@ const toOptions = (name: string, { limit, perMs }: Rate) => ({
   duration: perMs / 1_000,
 })
 
-/** Counts for this process alone. */
+/** Counts in this process only. */
 export const createMemoryLimiter: CreateLimiter = (name, rate) => new RateLimiterMemory(toOptions(name, rate))
 
-/** Counts that all replicas share in Redis. While Redis is down, each replica counts for itself. */
+/** Counts that all replicas share in Redis. While Redis is down, each replica counts separately. */
 export function createRedisLimiter(redis: Redis): CreateLimiter {
   return (name, rate) => {
     const own = createMemoryLimiter(name, rate)
     const consume = own.consume.bind(own)
     own.consume = (...args) => {
-      // After a timeout: without a connection, further commands fail at once instead of waiting for their timeout.
+      // After a timeout the connection is closed, so that further commands fail at once instead of after their timeout.
       if (redis.status === 'ready') redis.disconnect(true)
       return consume(...args)
     }
@@ -48,7 +48,7 @@ export function createRedisLimiter(redis: Redis): CreateLimiter {
 /** How far the clocks of replicas may differ for shared windows. */
 const CLOCK_TOLERANCE_MS = 60_000
 
-/** Windows end by the wall clock. After the clock was set back, a window would end too late: it is restarted. */
+/** Windows end by the wall clock. If the clock was set back, a window would end too late, so it is restarted. */
 class PostgresLimiter extends RateLimiterPostgres {
   override async consume(...args: Parameters<RateLimiterPostgres['consume']>): Promise<RateLimiterRes> {
     try {

@@ -3,7 +3,7 @@ import type { UpscaleTask } from '../tasks/task.ts'
 
 type Wake = (state?: UpscaleTask) => void
 
-/** Hints within one process. The hints of replicas extend them. */
+/** Hints within one process. The hints between replicas extend this class. */
 export class LocalHints implements TaskHints {
   readonly #listeners = new Map<string, Set<Wake>>()
 
@@ -11,7 +11,7 @@ export class LocalHints implements TaskHints {
     for (const wake of this.#listeners.get(taskId) ?? []) wake(state)
   }
 
-  /** Wakes every listener, after a time in which hints may have been lost. */
+  /** Wakes every listener. Call it when hints may have been lost. */
   announceAll(): void {
     for (const set of this.#listeners.values()) for (const wake of set) wake()
   }

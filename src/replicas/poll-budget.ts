@@ -8,12 +8,12 @@ const KEY = 'polls'
 interface Counter {
   /** How many polls are free now. */
   free(): number | Promise<number>
-  /** Counts all of these polls and returns null, or counts none and returns how long to wait. */
+  /** Counts all of these polls and returns null, or counts none and returns the wait in milliseconds. */
   count(polls: number): number | null | Promise<number | null>
   giveBack(polls: number): void | Promise<void>
 }
 
-/** The budget of one process: so many polls in any second, to the millisecond. */
+/** The budget of one process: at most `perSecond` polls in any 1,000 ms. */
 export function createPollBudget(clock: Clock, perSecond: number): PollBudget {
   /** When the polls of the last second were counted. */
   let counted: number[] = []
@@ -32,7 +32,7 @@ export function createPollBudget(clock: Clock, perSecond: number): PollBudget {
   })
 }
 
-/** The budget that all replicas share: so many polls in each window of a second. */
+/** The budget that all replicas share: at most `perSecond` polls in each window of a second. */
 export function createSharedPollBudget(
   createLimiter: CreateLimiter,
   perSecond: number,
@@ -40,7 +40,9 @@ export function createSharedPollBudget(
 ): PollBudget {
   const limiter = createLimiter('poll', { limit: perSecond, perMs: WINDOW_MS })
   let windowEndsAt = -Infinity
-  /** Polls belong to the window in which they were counted; in the next one they would be too many. */
+  /**
+   * Polls are returned only within the window in which they were counted: in the next one they would exceed the limit.
+   */
   const giveBack = async (polls: number) => {
     if (clock.elapsed() < windowEndsAt) await limiter.reward(KEY, polls)
   }

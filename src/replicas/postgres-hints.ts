@@ -7,7 +7,7 @@ import { PostgresLink } from './postgres-link.ts'
 interface PostgresHintsOptions {
   readonly url: string
   readonly log: Log
-  /** Gets the age of each hint of another replica, in milliseconds by both machines' clocks. */
+  /** Called with the age of each hint of another replica in milliseconds: the difference of both machines' clocks. */
   readonly onHint?: (lagMs: number) => void
   /** How often all watched tasks are re-read if notifications do not arrive; default 2 s. */
   readonly pollMs?: number
@@ -30,9 +30,9 @@ const POOLED =
   'the database, or REDIS_URL'
 
 /**
- * Hints over LISTEN and NOTIFY: every replica receives every hint. They have their own connection, because a NOTIFY in
- * a commit takes a lock of the whole database. A lost connection is replaced; then every listener is woken, because
- * hints may have been missed. Until then each watcher re-reads its task at every re-assertion.
+ * Hints over LISTEN and NOTIFY: every replica receives every hint. They use their own connection, because a NOTIFY in a
+ * commit locks the whole database. A lost connection is replaced, and every listener is woken, because hints may have
+ * been lost. Without a connection, each watcher re-reads its task at every re-assertion.
  */
 export async function openPostgresHints(options: PostgresHintsOptions): Promise<TaskHints & AsyncDisposable> {
   const hints = new PostgresHints(options)
@@ -109,7 +109,10 @@ class PostgresHints extends LocalHints implements AsyncDisposable {
     }
   }
 
-  /** Resolves when there is something to send, which is a heartbeat if there is no hint; false: there will be nothing. */
+  /**
+   * Resolves to true when a hint or a heartbeat is due; to false when the link is lost, or nothing remains to send
+   * after disposal.
+   */
   async #waitForHint(lost: AbortSignal): Promise<boolean> {
     const isOver = () => lost.aborted || this.#ended.signal.aborted
     if (this.#unsent.size === 0 && !isOver()) {
@@ -122,7 +125,7 @@ class PostgresHints extends LocalHints implements AsyncDisposable {
     return !lost.aborted && (this.#unsent.size > 0 || !isOver())
   }
 
-  /** Undefined if there is no hint to send. */
+  /** Takes unsent hints as a payload; undefined: none. */
   #takePayload(): string | undefined {
     if (this.#unsent.size === 0) return undefined
     let payload = String(Date.now())
@@ -152,7 +155,7 @@ class PostgresHints extends LocalHints implements AsyncDisposable {
   }
 }
 
-/** Sleeps until the time is over or the signal is aborted. */
+/** Waits `ms`, or until the signal aborts. */
 async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   await pause(ms, undefined, { signal }).catch(() => undefined)
 }

@@ -41,7 +41,7 @@ export class PostgresLink {
     }
   }
 
-  /** `onPayload` gets the notifications of other connections. */
+  /** Calls `onPayload` for each notification of another connection. */
   receive(onPayload: (payload: string) => void): void {
     this.#client.on('notification', ({ processId, payload = '' }) => {
       if (processId !== this.#pid) onPayload(payload)
@@ -53,12 +53,12 @@ export class PostgresLink {
     const id = randomUUID()
     const arrived = Promise.withResolvers<true>()
     this.#client.on('notification', ({ payload }) => payload?.endsWith(id) && arrived.resolve(true))
-    // A connection of its own, because behind a pooler this one may still receive its own notifications.
+    // Sent on a second connection, because behind a pooler this one may still receive its own notifications.
     const other = createClient(this.#url)
-    // An error after the answer changes nothing.
+    // An error after the answer has no effect.
     other.on('error', () => undefined)
     await other.connect()
-    // Other replicas take this for a hint about a task that has no watchers.
+    // Other replicas treat this as a hint about a task without watchers.
     await other.query('SELECT pg_notify($1, $2)', [this.#channel, `${Date.now()} ${id}`])
     await other.end()
     const timeout = pause(ANSWER_TIMEOUT_MS, false, { signal: this.lost, ref: false }).catch(() => false)

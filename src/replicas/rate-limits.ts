@@ -3,7 +3,7 @@ import type { RateBudget, RateLimits, RateRefusal } from '../tasks/ports.ts'
 import type { CreateLimiter, Rate } from './limiters.ts'
 
 export interface RatePolicy {
-  /** New submits of all owners together, as the upstream allows them to its account; null: no limit. */
+  /** New submits of all owners together: the upstream's limit per account; null: no limit. */
   readonly upstream: Rate | null
   /** New submits of one owner; null: no limit. */
   readonly owner: Rate | null

@@ -8,7 +8,7 @@ const MAX_BACK_OFF_MS = 2_000
 const REPORT_EVERY_MS = 60_000
 const MAX_REASONS = 20
 const CLOSED = 'the server closed the connection without an answer'
-/** Handles a rejection whose error the client has reported. */
+/** Ignores a rejection that the client has already reported. */
 export const IS_REPORTED = (): void => undefined
 
 /** The options of ioredis in which our clients differ. */
@@ -29,13 +29,13 @@ class MonitoredRedis extends Redis implements Disposable {
     super(url, {
       lazyConnect: true,
       connectTimeout: ANSWER_TIMEOUT_MS,
-      // Without it, ioredis waits for an answer for ever.
+      // Without this timeout, ioredis waits for an answer for ever.
       socketTimeout: ANSWER_TIMEOUT_MS,
       maxRetriesPerRequest: null,
       // Older servers do not know the command, and reply with an error.
       disableClientInfo: true,
       retryStrategy: (times: number) => Math.min(times * 100, MAX_BACK_OFF_MS),
-      // After a failover the host name may lead to the new primary.
+      // After a failover the host name may resolve to the new primary.
       reconnectOnError: ({ message }) => message.startsWith('READONLY'),
       ...options,
     })
@@ -81,7 +81,7 @@ class MonitoredRedis extends Redis implements Disposable {
 export async function openRedisClient(
   url: string,
   options: RedisClientOptions,
-  /** Gets each kind of fault, with reason and remedy, at most once a minute. */
+  /** Called with each kind of fault, with reason and remedy, at most once a minute. */
   onFault: (reason: string) => void,
 ): Promise<Redis & Disposable> {
   const redis = new MonitoredRedis(url, options, onFault)

@@ -9,7 +9,7 @@ import { IS_REPORTED, openRedisClient } from './redis-client.ts'
 interface RedisHintsOptions {
   readonly url: string
   readonly log: Log
-  /** Gets the age of each hint of another replica, in milliseconds by both machines' clocks. */
+  /** Called with the age of each hint of another replica in milliseconds: the difference of both machines' clocks. */
   readonly onHint?: (lagMs: number) => void
 }
 
@@ -18,8 +18,8 @@ const PREFIX = 'upscale:task:'
 const SUBSCRIBE_TIMEOUT_MS = 1_000
 
 /**
- * Hints over Redis (or Valkey) publish/subscribe, for fleets so large that not every replica can receive every hint:
- * each task has its own channel, and a replica subscribes to the tasks that its clients watch.
+ * Hints over Redis (or Valkey) publish/subscribe, for many replicas, where not every replica can receive every hint.
+ * Each task has its own channel, and a replica subscribes to the tasks that its clients watch.
  */
 export async function openRedisHints(options: RedisHintsOptions): Promise<TaskHints & AsyncDisposable> {
   const { url, log, onHint } = options

@@ -5,9 +5,9 @@ import { toMessage } from './messages.ts'
 import { toScenario, type Scenario } from './scenario.ts'
 
 export interface CompletionOptions {
-  /** How long an upscale takes, unless its source task id says otherwise. */
+  /** How long an upscale takes, unless its source task id states a time. */
   readonly completeAfterMs?: number
-  /** Signs callbacks, as the upstream does for accounts that have switched it on. */
+  /** Signs callbacks, as the upstream does for accounts with a key. */
   readonly webhookKey?: string
   /** Callbacks go to URLs under this base only. Absent: to any URL. */
   readonly callbackBase?: () => string
@@ -30,7 +30,7 @@ export class Completions {
     return toScenario(sourceTaskId, this.#options.completeAfterMs ?? 2_000)
   }
 
-  /** Completes a task and resolves when its callbacks have been sent. Logs what fails. */
+  /** Completes a task and resolves when its callbacks have been sent. Logs failures. */
   async complete(task: SandboxTask): Promise<void> {
     if (this.#stopped) return
     const { log, callbackBase } = this.#options
@@ -66,7 +66,7 @@ export class Completions {
   async resume(): Promise<void> {
     for (const task of await this.#tasks.pending()) {
       const { callBackUrl } = task.request
-      // Another replica's task: that replica completes it, or `dueAt` does if the replica is gone.
+      // Another replica's task: that replica completes it. If the replica has died, the task completes at `dueAt`.
       if (callBackUrl !== null && !this.#isAllowed(callBackUrl)) continue
       this.completeLater(task, Math.max(0, task.dueAt - Date.now()))
     }
@@ -84,7 +84,7 @@ export class Completions {
   }
 }
 
-/** Posts completion once; the upstream's retries after 1, 5 and 15 minutes are not simulated. */
+/** Posts a callback once; the upstream's retries after 1, 5 and 15 minutes are not simulated. */
 async function sendCallback(
   url: string,
   { id, request, resultUrl }: SandboxTask,
@@ -105,7 +105,7 @@ async function sendCallback(
     if (statusCode < 200 || statusCode > 299)
       log.warn({ upstreamTaskId: id, status: statusCode }, 'sandbox: a callback was not accepted')
   } catch (error) {
-    // Only the code: the message holds the URL, and the URL the token.
+    // Only the code is logged: the message contains the URL with the token.
     const code = error instanceof RequestError ? error.code : undefined
     log.warn({ upstreamTaskId: id, code }, 'sandbox: a callback was not accepted')
   }

@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import pg from 'pg'
 import { toStartError } from '../start-error.ts'
 
-/** SQLite: the tasks go into a file of their own, beside `file`. PostgreSQL: into a table that all replicas share. */
+/** SQLite: the tasks are in a separate file beside `file`. PostgreSQL: they are in a table that all replicas share. */
 export type SandboxDatabase =
   | { readonly kind: 'sqlite'; readonly file: string }
   | { readonly kind: 'postgres'; readonly url: string }
@@ -30,7 +30,7 @@ export interface SandboxTask {
 }
 
 export interface KeptTasks extends AsyncDisposable {
-  /** Resolves once the task is stored; deletes the oldest of more than 10,000. */
+  /** Resolves once the task is stored. Keeps the newest 10,000. */
   add(task: Omit<SandboxTask, 'completedAt'>): Promise<void>
   find(id: string): Promise<SandboxTask | undefined>
   /** Stores that a task is completed. False: another process has completed it, and sends the callbacks. */
@@ -49,7 +49,7 @@ interface WarnLog {
   warn(facts: object, sentence: string): void
 }
 
-/** Both databases take the same statements, with `$1` for the first value. */
+/** Both databases accept the same statements, with `$1` for the first value. */
 interface Connection extends AsyncDisposable {
   query(statement: string, values?: readonly (string | number)[]): Promise<Row[]>
 }

@@ -9,7 +9,7 @@ const SOURCE_SIZE = 256
 /** An upscale multiplies the edges by this. */
 const FACTOR = 4
 
-/** The sandbox's pictures, as PNG. Each request makes them again, so their URLs outlive a restart. */
+/** The sandbox's pictures, as PNG. Each request draws them again, so their URLs stay valid after a restart. */
 export interface Pictures {
   /** One of the four pictures of a source task. */
   source(sourceTaskId: string, imageIndex: number): Promise<Buffer>
@@ -17,7 +17,7 @@ export interface Pictures {
   upscaled(sourceTaskId: string, imageIndex: number, waterMark: string | null): Promise<Buffer>
 }
 
-/** The source task id determines each picture: it is drawn, or chosen from the image files of the folder. */
+/** The source task id determines each picture, which is drawn, or chosen from the image files of the folder. */
 export async function readPictures(folder: string | null): Promise<Pictures> {
   const files = folder === null ? [] : await listImages(folder)
   const open = (sourceTaskId: string, imageIndex: number): Sharp => {
@@ -45,7 +45,7 @@ export async function readPictures(folder: string | null): Promise<Pictures> {
 }
 
 async function listImages(folder: string): Promise<string[]> {
-  const remedy = 'name a folder of pictures, or leave it unset to have them drawn'
+  const remedy = 'name a folder of pictures, or unset it: the sandbox then draws pictures'
   const names = await readdir(folder).catch((error: unknown) => {
     const reason = toOneLine(error)
     throw new StartError(`SANDBOX_IMAGES: cannot read the folder ${folder}: ${reason}; ${remedy}`, {

@@ -43,7 +43,7 @@ export async function addSandbox(app: FastifyInstance, options: SandboxOptions):
     done()
   })
   app.addHook('onClose', () => tasks[Symbol.asyncDispose]())
-  // A scope of its own, not a test of the URL: that would miss other spellings of the same path.
+  // A separate scope, because a test of the URL would miss other spellings of the same path.
   await app.register((api, _options, done) => {
     api.addHook('onRequest', async ({ headers: { authorization = '' } }, reply) => {
       const { apiKey } = options
@@ -84,7 +84,8 @@ function addCreate(
       completedAt: null,
     }
     await tasks.add(task)
-    // Without an answer, work begins when the client has given up: so the lost answer is seen before the result.
+    // Without an answer, work begins after the client's timeout, so that the gateway loses the answer before it gets
+    // the result.
     if (create.kind === 'hang')
       incoming.raw.socket.once('close', () => completions.completeLater(task, completeAfterMs))
     else if (early) await completions.complete(task)
@@ -169,7 +170,7 @@ function toResultUrl({ taskId: source, imageIndex, waterMark }: CreateRequest, b
 }
 
 function toRecord({ id, request, resultUrl, createdAt, dueAt, completedAt }: SandboxTask, now: number) {
-  // The task may be due although no process was running to complete it.
+  // A task that is due counts as completed, even if no process was running.
   const at = completedAt ?? (dueAt <= now ? dueAt : null)
   const code = toScenario(request.taskId, 0).completionCode
   const failed = at !== null && code !== 200

@@ -1,4 +1,4 @@
-/** How the create request is answered. */
+/** The answer to the create request. */
 type CreateAnswer =
   | { readonly kind: 'accept' }
   /** Accepted, but the envelope of success names no task. */
@@ -23,7 +23,7 @@ export interface Scenario {
   readonly completionCode: number
   readonly completeAfterMs: number
   readonly callbacks: number
-  /** True: the callback comes before the create request is answered. */
+  /** True: the callback is sent before the answer to the create request. */
   readonly early: boolean
 }
 
@@ -43,7 +43,7 @@ const NAMED: Record<string, Partial<Scenario>> = {
   'sandbox-reset': { create: { kind: 'reset' } },
   'sandbox-no-id': { create: { kind: 'no-id' } },
   'sandbox-empty': { create: { kind: 'proxy', httpStatus: 200, body: 'empty', accepted: true } },
-  // As sandbox-html-502, but nothing was accepted: no callback ever comes.
+  // As sandbox-html-502, but the task is not accepted, and no callback is sent.
   'sandbox-html': { create: { kind: 'proxy', httpStatus: 502, body: 'html', accepted: false } },
 }
 
@@ -72,8 +72,8 @@ function toProxyAnswer(httpStatus: number, body: 'html' | 'empty'): CreateAnswer
 const WITH_NUMBER = new RegExp(`^sandbox-(${Object.keys(NUMBERED).join('|')})-(\\d{1,5})$`)
 
 /**
- * What the sandbox does with a source task id, as test cards do in payment sandboxes. All other ids succeed after
- * `completeAfterMs`.
+ * The scenario of a source task id: like a test card in a payment sandbox, the id selects the outcome. All other ids
+ * succeed after `completeAfterMs`.
  */
 export function toScenario(sourceTaskId: string, completeAfterMs: number): Scenario {
   const [, kind = '', number = ''] = WITH_NUMBER.exec(sourceTaskId) ?? []

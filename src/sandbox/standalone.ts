@@ -7,7 +7,7 @@ interface StandaloneOptions {
   readonly host: string
   readonly port: number
   readonly sandboxImages: string | null
-  /** Callbacks are signed with the first of them. */
+  /** The first key signs callbacks. */
   readonly upstreamWebhookKeys?: readonly string[]
   /** Origins whose pages may read the pictures and the API. */
   readonly corsOrigins?: readonly string[]
@@ -15,7 +15,7 @@ interface StandaloneOptions {
   readonly database?: SandboxDatabase
 }
 
-/** The sandbox as a server of its own, for a gateway whose UPSTREAM_URL names it. It accepts any key. */
+/** The sandbox as a separate server, for a gateway whose UPSTREAM_URL names it. It accepts any key. */
 export async function startSandbox(
   {
     host,

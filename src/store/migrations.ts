@@ -2,13 +2,16 @@ import { sql, type Kysely } from 'kysely'
 import { Migrator, type Migration } from 'kysely/migration'
 import type { Database } from './schema.ts'
 
-/** What differs between the dialects. */
+/** The differences between the dialects. */
 interface MigrationDialect {
-  /** The type of an id: a text that is compared byte by byte, as JavaScript does. */
+  /** The type of an id: text that is compared byte by byte, as in JavaScript. */
   readonly id: string
-  /** Whether triggers keep the number of tasks per status. With a single writer they block no other transaction. */
+  /** Whether triggers count the tasks per status. With a single writer they block no other transaction. */
   readonly keepsCounts: boolean
-  /** The schema that all is in; absent where there are none. Others in the same database may use Kysely, too. */
+  /**
+   * The schema of the tables; absent if the database has no schemas. Other programs in the same database may use
+   * Kysely, too.
+   */
   readonly schema?: string
 }
 
@@ -42,7 +45,7 @@ const toTables = (id: string): readonly string[] => [
 
 const ADD = 'insert into "taskCount" values (new.status, 1) on conflict do update set count = count + 1;'
 const SUBTRACT = 'update "taskCount" set count = count - 1 where status = old.status;'
-/** Keeps the number of tasks per status in a table: reading it does not depend on how many tasks there are. */
+/** Counts the tasks per status in a table, so that the time of a read does not depend on the number of tasks. */
 const COUNTS = [
   'create table "taskCount" (status text primary key not null, count integer not null)',
   `create trigger "taskInserted" after insert on task begin ${ADD} end`,
@@ -61,7 +64,7 @@ const toMigrations = ({ id, keepsCounts }: MigrationDialect): Record<string, Mig
   },
 })
 
-/** Brings the schema up to this version. */
+/** Migrates the schema to this version. */
 export async function migrate(db: Kysely<Database>, dialect: MigrationDialect): Promise<void> {
   const migrator = new Migrator({
     db,

@@ -2,16 +2,16 @@ import { Socket } from 'node:net'
 import pg from 'pg'
 import type { Log } from '../tasks/ports.ts'
 
-/** Together short enough that every request is answered within 3 s, even if the database is down. */
+/** With both timeouts every request is answered within 3 s, even if the database is down. */
 const CONNECT_TIMEOUT_MS = 1_000
 export const STATEMENT_TIMEOUT_MS = 1_500
-/** The server's own timeout does not help when the server is gone. */
+/** The server cannot enforce its own timeout when it is down. */
 const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 250
 /** Instants, which JavaScript's numbers hold exactly. */
 const INT8 = pg.types.builtins.INT8
 
 /**
- * A connection that is destroyed if an answer does not come in time. `pg` itself keeps waiting for the answer, and so does
+ * A connection that is destroyed when a query times out. `pg` alone would keep waiting for the answer, and so would
  * every later query, such as the ROLLBACK.
  */
 export class TimeoutClient extends pg.Client {

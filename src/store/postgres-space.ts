@@ -5,9 +5,9 @@ import type { Database } from './schema.ts'
 const DISK_FULL = '53100'
 const NO_PERMISSION = '42501'
 
-/** Detects that the disk of PostgreSQL is full, and when it has space again. */
+/** Detects a full disk of PostgreSQL, and when the disk has space again. */
 export function watchSpace(db: Kysely<Database>): {
-  /** Returns the same promise. If it rejects because the disk is full, `checkSpace` rejects, too, until there is space. */
+  /** Returns the promise. If it rejects because the disk is full, `checkSpace` rejects until there is space again. */
   watch<T>(work: Promise<T>): Promise<T>
   checkSpace(): Promise<void>
 } {
@@ -35,7 +35,7 @@ async function growFile(db: Kysely<Database>): Promise<void> {
       await sql`insert into upscale_space_probe values (1)`.execute(trx)
     })
   } catch (error) {
-    // Not allowed to this user: only further writes can tell.
+    // This user may not create temporary tables: only the next write shows whether there is space.
     if (!isCode(error, NO_PERMISSION)) throw error
   }
 }

@@ -12,22 +12,22 @@ import { createCachedCounts } from './task-counts.ts'
 
 /** Connections of one replica, besides those of its hints. */
 const POOL_SIZE = 10
-/** A server that is started, or comes back, may take a while for the first connection. */
+/** A server that has just started may be slow to accept the first connection. */
 const MIGRATION_CONNECT_TIMEOUT_MS = 5_000
 
-/** The key of Kysely's own migration lock: replicas of older versions take it, too. */
+/** The key of Kysely's own migration lock, which replicas of older versions take, too. */
 const MIGRATION_LOCK = 3853314791062309107n
 const MAX_RETRIES = 10
 
 interface PostgresStores extends Stores {
   readonly pool: pg.Pool
-  /** Opens a further pool of up to so many connections, with the limits that this server takes. */
+  /** Opens another pool of up to `size` connections, with the timeouts that this server supports. */
   openPool(url: string, size: number): pg.Pool
 }
 
 /** Connects to (and migrates) a PostgreSQL database that any number of replicas share. */
 export async function openPostgres(url: string, hints: TaskHints, log: Log): Promise<PostgresStores> {
-  const limitsStatements = await takesStatementTimeout(url)
+  const limitsStatements = await supportsStatementTimeout(url)
   await migrateDatabase(url)
   const openLimited = (url: string, size: number) => openPool(url, log, size, limitsStatements)
   const pool = openLimited(url, POOL_SIZE)
@@ -43,7 +43,7 @@ export async function openPostgres(url: string, hints: TaskHints, log: Log): Pro
     checkSpace,
     async [Symbol.asyncDispose]() {
       await db.destroy()
-      // Kysely has not ended the pool where it has run no statement.
+      // Kysely does not end a pool on which it has run no statement.
       if (!pool.ending) await pool.end()
     },
   }
@@ -56,8 +56,8 @@ export async function openPostgres(url: string, hints: TaskHints, log: Log): Pro
   }
 }
 
-/** PgBouncer refuses connections that set a statement time-out; then only the client's timeout applies. */
-async function takesStatementTimeout(url: string): Promise<boolean> {
+/** PgBouncer refuses connections that set a statement timeout; then only the client's timeout applies. */
+async function supportsStatementTimeout(url: string): Promise<boolean> {
   const client = new TimeoutClient({
     connectionString: url,
     connectionTimeoutMillis: MIGRATION_CONNECT_TIMEOUT_MS,
@@ -113,8 +113,8 @@ async function migrateDatabase(url: string): Promise<void> {
         await db.transaction().execute(migrateLocked)
         return
       } catch (error) {
-        // Kysely looks at all schemas of the database, and others may drop or rename something of theirs meanwhile.
-        if (!isGone(error) || tries >= MAX_RETRIES) throw error
+        // Kysely reads all schemas of the database. Other programs may drop or rename their tables meanwhile.
+        if (!isMissing(error) || tries >= MAX_RETRIES) throw error
       }
     }
   } finally {
@@ -128,11 +128,11 @@ async function migrateLocked(db: Transaction<Database>): Promise<void> {
   await migrate(db, { id: 'text collate "C"', keepsCounts: false, schema: rows[0]?.schema ?? 'public' })
 }
 
-/** What PostgreSQL calls a schema, a table, a column, or an entry of its catalogue that is missing. */
-const GONE = ['3F000', '42P01', '42703', 'XX000']
+/** PostgreSQL's error codes for a missing schema, table, column or catalogue entry. */
+const MISSING = ['3F000', '42P01', '42703', 'XX000']
 
-/** Whether PostgreSQL misses something that was there a moment ago. */
-function isGone(error: unknown): boolean {
+/** Whether the migration failed because an object was dropped meanwhile. */
+function isMissing(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined
-  return cause instanceof pg.DatabaseError && GONE.includes(cause.code ?? '')
+  return cause instanceof pg.DatabaseError && MISSING.includes(cause.code ?? '')
 }

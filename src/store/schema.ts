@@ -14,7 +14,7 @@ export interface Database {
   rate_limit: { key: string; points: number; expire: number | null }
 }
 
-/** A task; what is not a plain value is JSON text. */
+/** A task; arrays and objects are JSON text. */
 export interface TaskRow extends Omit<UpscaleTask, 'images' | 'failure' | 'history'> {
   images: string | null
   failure: string | null

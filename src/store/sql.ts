@@ -17,20 +17,22 @@ export interface Statement<Row> {
 /** Runs a statement. */
 export type Run = <Row>(statement: Statement<Row>) => Promise<QueryResult<Row>>
 
-/** A database: Kysely builds the statements; each dialect runs them in its own way. */
+/** A database: Kysely builds the statements; the dialect runs them. */
 export interface Sql extends AsyncDisposable {
-  /** Builds statements, and runs none. */
+  /** Builds statements; does not run them. */
   readonly db: Kysely<Database>
-  /** Runs one statement by itself. */
+  /** Runs one statement, outside of `transact`. */
   readonly run: Run
   /**
-   * Everything that `work` runs by its `run` is one transaction: it commits as a whole or not at all. If this rejects because
-   * the commit was not confirmed, the transaction may have committed.
+   * All statements that `work` runs through its `run` are one transaction: it commits as a whole or not at all. If this
+   * rejects because the commit was not confirmed, the transaction may have committed.
    */
   transact<T>(work: (run: Run) => Promise<T>): Promise<T>
   /** Whether rows can be locked one by one. If not, a transaction holds the only write lock from its start. */
   readonly locksRows: boolean
-  /** Whether `id` is one of these, as one value, so that lists of any length are one prepared statement. */
+  /**
+   * Whether `id` is one of these. The list is one parameter, so that lists of any length share a prepared statement.
+   */
   isOneOf(ids: readonly string[]): Expression<SqlBool>
   /** After the disk was full: rejects until a file can grow again. (A write that needs no new page could succeed before.) */
   readonly checkSpace?: () => Promise<void>

@@ -6,10 +6,10 @@ export type TaskCounts = Partial<Record<TaskStatus, number>>
 /** With more tasks than this, counting takes long enough to be worth a cache. */
 const SMALL = 10_000
 const CACHE_MS = 15_000
-/** A count that failed, mostly by its timeout, is not tried again for this many times as long as it took. */
+/** After a failed count (mostly a timeout) the pause is this many times the duration of that count. */
 const FAILURE_PAUSE = 10
 
-/** SQLite: the counts that triggers keep. Needs the task table, too: without it there is nothing to count. */
+/** SQLite: the counts that triggers keep. Also reads the task table, so that a missing table is an error. */
 export async function readKeptCounts({ db, run }: Sql): Promise<TaskCounts> {
   const counts = db
     .selectFrom('taskCount')
@@ -19,8 +19,8 @@ export async function readKeptCounts({ db, run }: Sql): Promise<TaskCounts> {
 }
 
 /**
- * PostgreSQL: counts the rows, because writers of one shared counter would wait for each other. One query at a time; the
- * counts of many tasks are kept for a while.
+ * PostgreSQL: counts the rows, because writers of one shared counter would wait for each other. One query runs at a
+ * time; counts of more than SMALL tasks are cached.
  */
 export function createCachedCounts({ db, run }: Sql): () => Promise<TaskCounts> {
   let counts: Promise<TaskCounts> | undefined

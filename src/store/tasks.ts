@@ -138,7 +138,9 @@ export class SqlTaskStore implements TaskStore {
     return (await run(claim)).rows.map(toTask)
   }
 
-  /** Makes rows due now that were scheduled before the clock was set back, with a deadline that this clock could have given them. */
+  /**
+   * Makes rows due now that were scheduled before the clock was set back. Lowers their deadlines to `latestDeadline`.
+   */
   async #reviseSchedule(now: number, latestDeadline: number): Promise<void> {
     const { db, run } = this.#sql
     await run(
@@ -226,7 +228,7 @@ export class SqlTaskStore implements TaskStore {
     }
     const loader = new DataLoader(batch, {
       maxBatchSize: MAX_READ,
-      // After the promises that are about to continue, each of which may read.
+      // After the pending promises, each of which may read.
       batchScheduleFn: (dispatch) => void setImmediate(dispatch),
     })
     return loader
@@ -246,7 +248,7 @@ export class SqlTaskStore implements TaskStore {
     return task && !isUncharged(task) ? task : undefined
   }
 
-  /** Lets a free key name a task. */
+  /** Makes a free key name a task. */
   async #name(run: Run, { claim, until }: IdempotencyKey, taskId: string): Promise<void> {
     await run(
       this.#sql.db

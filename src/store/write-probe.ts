@@ -3,7 +3,7 @@ import type { Sql } from './sql.ts'
 const PROBE_EVERY_MS = 1_000
 /** Load balancers wait only a few seconds for an answer. */
 const ANSWER_WITHIN_MS = 2_000
-/** A row of its own that nothing else reads. */
+/** Only the probe uses this row. */
 const ROW = { key: 'upscale:write-probe', points: 0, expire: null }
 
 /**

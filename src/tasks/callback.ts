@@ -12,7 +12,7 @@ export type CallbackResult = 'accepted' | 'mismatch' | 'unconfirmed'
 
 /** How long the answer to a poll is shared, in milliseconds, so that repeated callbacks do not use up the poll budget. */
 const POLL_SHARED_FOR_MS = 5_000
-/** After an inconclusive callback the task is polled again in this time. More callbacks do not cause more polls. */
+/** An inconclusive callback makes the task due for a poll after this time. More callbacks do not cause more polls. */
 const POLL_SOON_MS = 5_000
 
 type Outcome = Callback['outcome']
@@ -59,7 +59,10 @@ function canChange({ status, failedBy, settledAt, upstreamTaskId }: UpscaleTask,
   return kind === 'succeeded' || settledAt === null || upstreamTaskId === null
 }
 
-/** The final record of record-info; without one, a failure stands and anything else is inconclusive. */
+/**
+ * Returns the final record of record-info. Without one, a reported failure counts, and any other outcome is
+ * inconclusive.
+ */
 async function confirm(
   poll: PollOnce,
   { upstreamTaskId, outcome }: Callback,

@@ -1,7 +1,7 @@
 import type { TaskDependencies } from './ports.ts'
 import type { Reporter } from './transitions.ts'
 
-/** What every operation of the core needs: its dependencies, the one way to change a task, and the signals of shutdown. */
+/** The dependencies of every operation of the core, its reporter, and the signals of shutdown. */
 export interface TaskContext extends TaskDependencies {
   readonly report: Reporter
   /** Aborted when the drain begins: replays stop waiting. */

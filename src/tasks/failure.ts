@@ -1,7 +1,7 @@
 /**
- * Every way an upscale can fail. A new upstream code is one entry in CATALOGUE: parsing, the GraphQL error, `problem` and the
- * delivery read it; `npm run schema:emit` adds it to the schema and the documentation.
- * Only a code with which record-info itself reports the end of a task is also listed in TASK_FAILURES (upstream/wire.ts).
+ * Every way an upscale can fail. A new upstream code is one entry in CATALOGUE: parsing, the GraphQL error, `problem`
+ * and the delivery read it; `npm run schema:emit` adds it to the schema and the documentation. A code with which
+ * record-info reports the failure of a task is also listed in TASK_FAILURES (upstream/wire.ts).
  */
 
 interface CatalogueEntry {
@@ -17,7 +17,7 @@ interface CatalogueEntry {
   readonly nothingCharged: boolean
 }
 
-// A retry must not be charged twice: where one helps, nothing was charged.
+// A retry must not be charged twice, so a retryable code implies that nothing was charged.
 const entry = (
   upstreamCode: number | null,
   description: string,
@@ -31,7 +31,7 @@ const entry = (
   nothingCharged,
 })
 
-/** Each code has its own entry, because 455, 501 and 505 do not have the meanings of HTTP, so no rule for a range holds. */
+/** One entry per code, not per range, because 455, 501 and 505 do not have their HTTP meanings. */
 export const CATALOGUE = {
   UPSTREAM_BAD_REQUEST: entry(400, 'The upscale service says that the request has invalid parameters.'),
   UPSTREAM_UNAUTHORIZED: entry(
@@ -132,7 +132,7 @@ const codeByUpstreamCode: ReadonlyMap<number, UpscaleErrorCode> = new Map(
   }),
 )
 
-/** The failure of an upstream code. A code outside the catalogue is a protocol error that keeps it. */
+/** The failure of an upstream code. A code outside the catalogue becomes a protocol error, which keeps the code. */
 export function toUpstreamFailure(upstreamCode: number): FailureCause {
   return toFailure(codeByUpstreamCode.get(upstreamCode) ?? 'UPSTREAM_PROTOCOL_ERROR', upstreamCode)
 }

@@ -4,25 +4,28 @@ import type { PollAnswer, TaskPolicy } from './ports.ts'
 import { isSettled, toImages, type UpscaleTask } from './task.ts'
 import { LATE_POLL_EVERY_MS, toDueAt, type Report } from './transitions.ts'
 
-/** For this time after it accepted a task, the upstream may answer that it does not know it. */
+/** For this time after it accepted a task, the upstream may answer "unknown task". */
 const GRACE_MS = 60_000
-/** A faulty deploy of the upstream must not fail every polled task: a task is lost only after this many … */
+/**
+ * A task fails as unknown only after this many "unknown task" answers in a row: a faulty deploy of the upstream must
+ * not fail every polled task.
+ */
 const MIN_NOT_FOUND_COUNT = 4
-/** … "unknown task" answers in a row, over at least this time. */
+/** The shortest time from the first to the last of these answers. */
 const MIN_NOT_FOUND_MS = 180_000
 /** The time between polls of one task grows up to this. */
 const MAX_INTERVAL_MS = 120_000
 /** A poll's lease outlasts the poll by this. */
 const LEASE_MARGIN_MS = 1_000
-/** The last poll, at the deadline, does not delay the end for longer than this. */
+/** The longest timeout of the last poll, which runs at the deadline. */
 const LAST_POLL_TIMEOUT_MS = 5_000
 const RETENTION_BATCH = 100
 const KEY_BATCH = 1_000
 
 /**
- * One round of polling: deletes a batch of tasks past retention and of expired keys, ends tasks that were never accepted and
- * are past their deadline, and starts as many polls as the budget allows. Resolves to the started polls, which end by
- * themselves and never reject.
+ * One round of polling: deletes a batch of tasks past retention and a batch of expired keys, fails tasks that were not
+ * accepted before their deadline, and starts polls within the budget. Resolves to the running polls, which never
+ * reject.
  */
 export async function pollDue(context: TaskContext): Promise<Promise<void>[]> {
   const { store, clock, policy, log } = context
@@ -47,7 +50,7 @@ export async function pollDue(context: TaskContext): Promise<Promise<void>[]> {
   }
 }
 
-/** Claims as many due tasks as may be polled now. */
+/** Claims as many due tasks as the poll budget allows. */
 async function claim({ store, clock, policy, budget }: TaskContext): Promise<UpscaleTask[]> {
   const limit = await budget.take(policy.pollsPerSecond)
   if (limit === 0) return []
@@ -61,8 +64,8 @@ async function claim({ store, clock, policy, budget }: TaskContext): Promise<Ups
 }
 
 /**
- * Polls one claimed task and reports the answer. A claim always ends in a reschedule, whatever the answer was, and a
- * task past its deadline always ends: a task is never polled for ever.
+ * Polls one claimed task and reports the answer. Every answer ends in a reschedule, and a task past its deadline
+ * settles. So no task is polled for ever.
  */
 async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
   const { store, clock, secrets, policy, upscaler, report, aborting } = context
@@ -82,9 +85,9 @@ async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
     toReport({ ...task, ...notFound }, answer, facts) ??
     (isLast ? ({ kind: 'overdue', at, source: 'DEADLINE', correlationId } as const) : undefined)
   const current = found === undefined ? task : await report(task.id, found)
-  const wishedAt =
+  const proposedAt =
     task.upstreamTaskId === null ? task.deadlineAt : at + toInterval(task, at, policy, Math.random())
-  return store.reschedule(task, { ...notFound, dueAt: toDueAt(current, wishedAt) })
+  return store.reschedule(task, { ...notFound, dueAt: toDueAt(current, proposedAt) })
 }
 
 /** Counts "unknown task" answers in a row. An answer about the task resets the count; no answer keeps it. */
@@ -99,7 +102,7 @@ function countNotFound(
   return { notFoundCount: notFoundCount + 1, notFoundSince: notFoundSince ?? at }
 }
 
-/** The report that an answer leads to; undefined: none, poll again later. */
+/** Turns an answer into a report; undefined: poll again later. */
 function toReport(
   { upstreamTaskId, notFoundCount, notFoundSince }: UpscaleTask,
   answer: PollAnswer,
@@ -139,8 +142,9 @@ function toReport(
 }
 
 /**
- * The time until the next poll: a tenth of the task's age, so that a result is never late by more than that, between the
- * configured interval and two minutes. Past the deadline: an hour. `jitter` (0 to 1) spreads tasks that began together.
+ * The time until the next poll: a tenth of the task's age, so that a result is late by no more than that; at least the
+ * configured interval, at most two minutes. Past the deadline: an hour. `jitter` (0 to 1) spreads tasks that began
+ * together.
  */
 function toInterval(task: UpscaleTask, at: number, { pollIntervalMs }: TaskPolicy, jitter: number): number {
   if (at >= task.deadlineAt) return LATE_POLL_EVERY_MS

@@ -2,7 +2,10 @@
 import type { FailureCause } from './failure.ts'
 import type { Picture, TaskStatus, UpscaleTask } from './task.ts'
 
-/** How far the clocks of replicas may differ. A row that was scheduled later than this after now proves a clock was set back. */
+/**
+ * How far the clocks of replicas may differ. A row that was written later than now plus this proves that a clock was
+ * set back.
+ */
 export const CLOCK_TOLERANCE_MS = 300_000
 
 /** A position in a list of tasks, newest first: the task at that position. */
@@ -27,11 +30,11 @@ export class UnconfirmedError extends Error {
 /** Durable tasks. Every commit is announced through TaskHints, and nothing else is. */
 export interface TaskStore {
   /**
-   * Stores a new task, or returns an existing one: the task that the idempotency key names or, without `force`, the newest
-   * task for the same picture that is running, or done with images that have not expired. The key then names that task.
-   * Atomic: of any number of concurrent inserts with one key or picture exactly one is stored. A key is free when it has
-   * expired, or names a task that was refused without a charge. `admit` is called before a new task is stored, `admitKey`
-   * before a new key names an existing task; if they refuse, nothing is stored, and the refusal is returned.
+   * Stores a new task, or returns an existing one: the task that the idempotency key names or, without `force`, the
+   * newest task for the same picture that is running, or done with images that have not expired. The key then names
+   * that task. Atomic: of concurrent inserts with one key or picture, exactly one is stored. A key is free when it has
+   * expired, or names a task that was refused without a charge. `admit` is called before a new task is stored,
+   * `admitKey` before a new key names an existing task; if they refuse, nothing is stored, and the refusal is returned.
    * @throws UnconfirmedError if the task may have been stored; after any other error it was not.
    */
   insert<Refusal = never>(
@@ -50,10 +53,10 @@ export interface TaskStore {
   /** One owner's tasks, newest first. */
   list(query: TaskListQuery): Promise<UpscaleTask[]>
   /**
-   * Claims up to `limit` tasks that are due and have not succeeded, longest due first: each is due again at `leaseUntil`.
-   * Of any number of concurrent claims, one gets a task. If the claimer dies, its tasks are delayed until then, not lost.
-   * Tolerates a clock that was set back: tasks that were scheduled more than CLOCK_TOLERANCE_MS after `now` become due within
-   * a minute, and none of their deadlines is later than `latestDeadline`.
+   * Claims up to `limit` tasks that are due and have not succeeded, longest due first. Concurrent claims never get the
+   * same task. If the claimer dies, its tasks are due again at `leaseUntil`. Tolerates a clock that was set back: tasks
+   * that were scheduled more than CLOCK_TOLERANCE_MS after `now` become due within a minute, and none of their
+   * deadlines is later than `latestDeadline`.
    */
   claimDue(now: number, leaseUntil: number, limit: number, latestDeadline?: number): Promise<UpscaleTask[]>
   /**
@@ -90,10 +93,10 @@ export interface IdempotencyKey {
 }
 
 export interface InsertOptions<Refusal> {
-  /** Store it although there is a task for the same picture; default false. */
+  /** Stores the task even if one for the same picture exists; default false. */
   readonly force?: boolean
   readonly key?: IdempotencyKey | null
-  /** Where the end of a new task is delivered; null: nowhere. */
+  /** The URL for the delivery of a new task; null: no delivery. */
   readonly callBackUrl?: string | null
   /** Returns why a new task must not be stored; null: it may. */
   readonly admit?: () => Promise<Refusal | null>
@@ -106,8 +109,8 @@ export type Insertion =
   | { readonly inserted: false; readonly existing: UpscaleTask; readonly by: 'key' | 'picture' }
 
 /**
- * Says that a task may have changed. A hint can be lost, doubled, late or reordered: a listener re-reads, or compares
- * the version of the state that came with it.
+ * Announces that a task may have changed. A hint can be lost, doubled, late or out of order, so a listener re-reads the
+ * task or compares the version of the hint's state.
  */
 export interface TaskHints {
   /**
@@ -259,7 +262,10 @@ export interface PollBudget {
 
 /** The part of deliveries to callers' servers that the core needs. */
 export interface DeliveryQueue {
-  /** Adds a callback URL to a task, due now if the task has settled; no effect if it exists. False: the task has its maximum. */
+  /**
+   * Adds a callback URL to a task, due now if the task has settled; no effect if it exists. False: the task has the
+   * maximum of deliveries.
+   */
   add(task: UpscaleTask, url: string): Promise<boolean>
   /** Starts the next round of the delivery worker now. */
   wake(): void

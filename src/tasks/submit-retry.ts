@@ -1,4 +1,4 @@
-/** What keeps the link between a payment and its task when the store fails during a submit. */
+/** Keeps the link between a payment and its task when the store fails during a submit. */
 import type { TaskContext } from './context.ts'
 import { toFailure } from './failure.ts'
 import type { UpscaleTask } from './task.ts'
@@ -32,8 +32,8 @@ export async function holdLease<T>(
 }
 
 /**
- * The insert of a task was not confirmed: the row may exist, or appear shortly. Nothing was sent for it, so it is
- * settled as refused without a charge, which frees its key and picture.
+ * Settles a task whose insert was not confirmed: its row may exist, or appear shortly. Nothing was sent for the task,
+ * so it is refused without a charge, which frees its key and picture.
  */
 export async function settleUnconfirmedInsert(
   context: TaskContext,

@@ -8,25 +8,25 @@ import type { Report } from './transitions.ts'
 
 export interface SubmitInput extends Picture {
   readonly owner: string
-  /** Until the key expires, requests of one owner with it are one task. */
+  /** Until the key expires, all requests of one owner with this key are one task. */
   readonly idempotencyKey: string | null
-  /** Where the end of the task is delivered; null: nowhere. */
+  /** The URL for the delivery; null: no delivery. */
   readonly callBackUrl: string | null
-  /** Pay again although the same picture is already running or done. */
+  /** Submits, and pays, even if the same picture is already running or done. */
   readonly force: boolean
   readonly correlationId: string
 }
 
 /**
- * The outcome of a submit. `task` null: it was refused, and `failure` says why; `failedTaskId` names the
- * stored record of the refusal, if there is one.
+ * The outcome of a submit. If it was refused, `task` is null, `failure` is the reason, and `failedTaskId` is the id of
+ * the stored refusal, if there is one.
  */
 export type Submission = { readonly replayed: boolean } & (
   | { readonly task: UpscaleTask; readonly failure: null }
   | { readonly task: null; readonly failure: Failure; readonly failedTaskId: string | null }
 )
 
-/** Thrown when a replay names one callback URL more than a task may have. */
+/** Thrown when a replay would exceed the maximum number of callback URLs of a task. */
 export class TooManyCallbacksError extends Error {
   override name = 'TooManyCallbacksError'
 }
@@ -65,7 +65,7 @@ export async function submitTask(context: TaskContext, input: SubmitInput): Prom
   return toSubmission(await storeAnswer(context, task, report, startedAt), false)
 }
 
-/** A refusal of which no record is kept. */
+/** A refusal that is not stored. */
 function refuse(failure: Failure): Submission {
   return { task: null, failure, failedTaskId: null, replayed: false }
 }

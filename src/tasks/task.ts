@@ -36,7 +36,7 @@ export type FailedBy = 'REFUSAL' | 'UPSTREAM' | 'SILENCE'
 /** An entry of a task's history: the status, its time and source. */
 export interface TaskEvent {
   readonly at: number
-  /** The status from then on. */
+  /** The status after this event. */
   readonly status: TaskStatus
   readonly source: TaskEventSource
   /** The upstream's code of a failure. */
@@ -45,7 +45,7 @@ export interface TaskEvent {
   readonly note: string
 }
 
-/** The picture to enlarge: the same three values are the same picture. */
+/** The picture to enlarge. Equal values mean the same picture. */
 export interface Picture {
   readonly sourceTaskId: string
   /** 0–3: which of the source task's four pictures. */
@@ -68,11 +68,14 @@ export interface UpscaleTask extends Picture {
   readonly upstreamTaskId: string | null
   /** Hash of the secret in the callback URL; the secret itself is not kept. */
   readonly callbackTokenHash: string
-  /** A digest of owner and picture: tasks with the same one are for the same picture. */
+  /** A digest of owner and picture: equal digests mean the same picture. */
   readonly pictureDigest: string
   /** When the first of its images expires; null without images. */
   readonly imagesExpireAt: number | null
-  /** When the lease on the answer to the submit ends. The process that waits for it renews it. Null once it came or is lost. */
+  /**
+   * When the lease on the answer to the submit ends. The process that waits for the answer renews the lease. Null once
+   * the answer has arrived or is lost.
+   */
   readonly answerBy: number | null
   readonly createdAt: number
   readonly updatedAt: number
@@ -85,13 +88,13 @@ export interface UpscaleTask extends Picture {
   readonly polls: number
   /** How many polls in a row the upstream has answered with "unknown task", after the grace period. */
   readonly notFoundCount: number
-  /** When the first of those was answered; null when `notFoundCount` is 0. */
+  /** When the first of those answers came; null when `notFoundCount` is 0. */
   readonly notFoundSince: number | null
   /** Oldest first. Stored with the state, so that the two cannot disagree. */
   readonly history: readonly TaskEvent[]
 }
 
-/** Whether the task is known to be another upstream task than this one. */
+/** Whether the task has another upstream task id than this one. */
 export function namesOtherUpstreamTask(task: UpscaleTask, upstreamTaskId: string): boolean {
   return task.upstreamTaskId !== null && task.upstreamTaskId !== upstreamTaskId
 }

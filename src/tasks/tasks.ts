@@ -14,7 +14,7 @@ export interface Tasks {
   submit(input: SubmitInput): Promise<Submission>
   /** Any owner's task, for the callback handler; undefined when unknown. */
   find(id: string): Promise<UpscaleTask | undefined>
-  /** An owner's tasks among these ids, by one query. An unknown id and another owner's are both left out. */
+  /** An owner's tasks among these ids, by one query. Omits unknown ids and tasks of other owners. */
   getMany(owner: string, ids: readonly string[]): Promise<UpscaleTask[]>
   /** The upstream account's rate limit; null: no limit. */
   rate(): Promise<RateBudget | null>
@@ -28,7 +28,7 @@ export interface Tasks {
   receive(task: UpscaleTask, callback: Callback, correlationId: string): Promise<CallbackResult>
   /** One round of retention, deadlines and polls. Resolves to the polls it started. */
   pollDue(): Promise<Promise<void>[]>
-  /** Lets replays stop waiting. Resolves when all running submits and callbacks have finished. */
+  /** Ends the waits of replays. Resolves when all running submits and callbacks have finished. */
   drain(): Promise<void>
   /** Aborts retries and polls; they release their leases to other replicas. */
   abort(): void

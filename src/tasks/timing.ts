@@ -17,7 +17,7 @@ export async function wait(
   signal.removeEventListener('abort', wake)
 }
 
-/** Makes calls with the same key share one call, and its result for `ms` milliseconds after it began. */
+/** Calls with the same key share one call, and its result until `ms` milliseconds after it began. */
 export function shareCalls<T>(
   clock: Clock,
   ms: number,

@@ -27,8 +27,8 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
 )
 
 /**
- * The only way to change a task. Resolves to the task as it is afterwards. Pass the task instead of its id if it has just
- * been read: that saves a read.
+ * The only way to change a task. Resolves to the task after the change. To save a read, pass a task that has just been
+ * read instead of its id.
  */
 export type Reporter = (task: string | UpscaleTask, report: Report) => Promise<UpscaleTask>
 
@@ -48,7 +48,7 @@ export function createReporter({
 }: Pick<TaskDependencies, 'store' | 'log' | 'deliveries'>): Reporter {
   return async (taskOrId, report) => {
     const taskId = typeof taskOrId === 'string' ? taskOrId : taskOrId.id
-    // It may be stale: it must not decide that nothing changes, and an update of it then conflicts.
+    // A passed task may be stale: an update then conflicts, and a report without effect is checked on a fresh read.
     let passed = typeof taskOrId === 'string' ? undefined : taskOrId
     for (;;) {
       const task = passed ?? (await store.read(taskId))
@@ -59,7 +59,10 @@ export function createReporter({
       const outcome = next && (await store.update(task, next))
       if (next === undefined || outcome === 'conflict') continue
       const { status, version, upstreamTaskId, polls, failure } = next
-      log.info({ taskId, status, version, upstreamTaskId, polls, failure, report: report.kind }, 'task moved')
+      log.info(
+        { taskId, status, version, upstreamTaskId, polls, failure, report: report.kind },
+        'a task changed',
+      )
       if (outcome === 'deliveriesDue') deliveries.wake()
       return next
     }
@@ -68,8 +71,8 @@ export function createReporter({
 
 /**
  * Applies a report to a task: returns its next state, or undefined if the report changes nothing (stale, doubled, about
- * another upstream task, or about a settled task). Pure. A settled task can change only from FAILED to SUCCEEDED: a paid
- * result is never thrown away.
+ * another upstream task, or about a settled task). Pure. A settled task can change only from FAILED to SUCCEEDED: a
+ * paid result is never discarded.
  */
 export function applyReport(task: UpscaleTask, report: Report): UpscaleTask | undefined {
   switch (report.kind) {
@@ -94,20 +97,20 @@ export function applyReport(task: UpscaleTask, report: Report): UpscaleTask | un
   }
 }
 
-/** The interval of polls after the deadline … */
+/** The interval of polls after the deadline. */
 export const LATE_POLL_EVERY_MS = 3_600_000
-/** … and for how long they continue, unless the upstream has reported a failure. */
+/** How long polls continue after the deadline, unless the upstream has reported a failure. */
 const LATE_POLLS_FOR_MS = 24 * 3_600_000
 
 /**
- * When a task is polled next, given the wished instant. Before it settles: then, but no later than its deadline, for a last
- * poll. After a failure that the upstream has not reported: then, for up to a day. Otherwise never (null).
+ * When a task is polled next; null: never. An unsettled task: at `proposedAt`, but no later than its deadline. A task
+ * that failed without a report of the upstream: at `proposedAt`, for up to a day.
  */
-export function toDueAt(task: UpscaleTask, wishedAt: number): number | null {
-  if (task.settledAt === null) return Math.min(wishedAt, task.deadlineAt)
+export function toDueAt(task: UpscaleTask, proposedAt: number): number | null {
+  if (task.settledAt === null) return Math.min(proposedAt, task.deadlineAt)
   const canSucceed = task.status === 'FAILED' && task.failedBy !== 'UPSTREAM' && task.upstreamTaskId !== null
   const until = Math.max(task.settledAt, task.deadlineAt) + LATE_POLLS_FOR_MS
-  return canSucceed && wishedAt <= until ? wishedAt : null
+  return canSucceed && proposedAt <= until ? proposedAt : null
 }
 
 type ReportOf<Kind extends Report['kind']> = Extract<Report, { kind: Kind }>
@@ -121,11 +124,12 @@ function accept(task: UpscaleTask, report: ReportOf<'accepted'>): UpscaleTask | 
       upstreamTaskId,
       dueAt: toDueAt(task, pollAt),
     })
-  // A callback can arrive before the answer to the submit. If they name different tasks, the answer is right.
+  // A callback can arrive before the answer to the submit. If their upstream task ids differ, the id of the answer
+  // counts.
   const corrects =
     source === 'SUBMIT' && task.status !== 'SUCCEEDED' && namesOtherUpstreamTask(task, upstreamTaskId)
   if (task.upstreamTaskId !== null && !corrects) return undefined
-  // Whatever the task failed by, the upstream has accepted it, so it may still succeed.
+  // The upstream has accepted the task, so it may still succeed, even after a failure.
   const failedBy = task.failedBy === null ? null : 'SILENCE'
   const accepted = record(task, report, note, { upstreamTaskId, failedBy })
   return { ...accepted, dueAt: toDueAt(accepted, pollAt) }
@@ -148,7 +152,7 @@ function succeed(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTask 
 function failAccepted(task: UpscaleTask, report: ReportOf<'failed'>): UpscaleTask | undefined {
   const { failedBy, note, upstreamTaskId } = report
   if (!isSettled(task)) return fail(task, report, failedBy, report)
-  // The first reason of the failure stands. New is only that no late success will come.
+  // The task keeps its first failure. The report only rules out a late success.
   if (failedBy !== 'UPSTREAM' || task.failedBy === null || task.failedBy === 'UPSTREAM') return undefined
   return record(task, report, note, { upstreamTaskId, failedBy, dueAt: null })
 }
@@ -171,7 +175,7 @@ function fail(
   return { ...failed, dueAt: toDueAt(failed, report.at + LATE_POLL_EVERY_MS) }
 }
 
-/** A change that clients see: the version grows, and the submit is no longer awaited. */
+/** A change that clients see: the version grows, and the lease on the answer ends. */
 function advance(
   task: UpscaleTask,
   report: Report,
@@ -182,7 +186,7 @@ function advance(
   return record(task, report, note, { ...changes, version: task.version + 1, answerBy: null, updatedAt: at })
 }
 
-/** The task with the changes, and with the report at the end of its history. */
+/** Applies the changes, and appends the report to the history. */
 function record(
   task: UpscaleTask,
   { at, source, ...report }: Report,

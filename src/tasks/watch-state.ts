@@ -1,6 +1,9 @@
 import { isSettled, type UpscaleTask } from './task.ts'
 
-/** Why a watch ends before its task settles: no such task for this owner, the right expired, or the service stops. */
+/**
+ * Why a watch ends before its task settles: the owner has no such task, the authorization has expired, or the service
+ * stops.
+ */
 export type WatchEnd = 'NOT_FOUND' | 'EXPIRED' | 'GOING_AWAY'
 
 /** No event follows a WatchEnd. */
@@ -9,16 +12,16 @@ export type WatchEvent = UpscaleTask | WatchEnd
 /** How long after a failed or outdated read the task is read again. */
 const RETRY_MS = 1_000
 
-/** Everything a watch remembers. */
+/** The state of a watch. */
 interface WatchState {
   /** The version sent last; null: the task has not been read yet. */
   readonly sent: number | null
-  /** The newest state received and not sent. A newer one replaces it, so a slow reader costs no queue. */
+  /** The newest unsent state. A newer one replaces it, so a slow reader needs no queue. */
   readonly pending: UpscaleTask | null
   /** When to read the task, and when to send the state again, on the monotonic clock. */
   readonly readAt: number
   readonly reassertAt: number
-  /** Set once the watch is to end; 'DONE': without a further event. */
+  /** Set when the watch must end; 'DONE': without a further event. */
   readonly end: WatchEnd | 'DONE' | null
 }
 
@@ -30,13 +33,13 @@ export const INITIAL_STATE: WatchState = {
   end: null,
 }
 
-/** What happens to a watch. A hint from another replica has no state; a read finds null if there is no such task. */
+/** An input of a watch. A hint from another replica has no task. A read has null if there is no such task. */
 export type WatchInput =
   | { readonly type: 'hint'; readonly task: UpscaleTask | undefined }
   | { readonly type: 'read'; readonly task: UpscaleTask | null }
   | { readonly type: 'readFailed' | 'repeat' | 'end' | 'done' }
 
-/** What a watch does next. `state` is its state from then on. */
+/** The next step of a watch. `state` is the watch's state after it. */
 type WatchStep =
   | { readonly type: 'send'; readonly event: WatchEvent; readonly state: WatchState }
   | { readonly type: 'read'; readonly state: WatchState }
@@ -46,7 +49,7 @@ type WatchStep =
 export interface WatchRules {
   /** The version the client has. If it is the current one, the first event is omitted. */
   readonly afterVersion: number | null
-  /** When the right to watch ends, in Unix milliseconds; null: never. */
+  /** When the authorization ends, in Unix milliseconds; null: never. */
   readonly until: number | null
   /** How long after an event the same state is sent again. */
   readonly reassertMs: number
@@ -100,7 +103,7 @@ function afterRead(
     if (newest.version !== afterVersion) return { ...state, pending: newest }
     return toSent(state, newest, elapsed + reassertMs)
   }
-  // A replica of the database may lag behind: the version never falls.
+  // A replica of the database may lag: a lower version is never sent.
   if (newest.version < state.sent) return toRetry(state, elapsed)
   const isDue = newest.version > state.sent || elapsed >= state.reassertAt
   return { ...state, pending: isDue ? newest : null }
@@ -111,7 +114,7 @@ function toSent(state: WatchState, task: UpscaleTask, reassertAt: number): Watch
   return { ...state, sent: task.version, pending: null, reassertAt, end }
 }
 
-/** Nothing is sent again before the task has been read. */
+/** The state is not sent again before the next successful read. */
 function toRetry(state: WatchState, elapsed: number): WatchState {
   const retryAt = elapsed + RETRY_MS
   return {

@@ -10,16 +10,16 @@ import {
 } from './watch-state.ts'
 
 export interface WatchRequest extends Pick<WatchRules, 'afterVersion' | 'until'> {
-  /** The owner whose tasks may be watched; null: the caller has proved its right to this very task. */
+  /** The owner whose tasks may be watched; null: the caller is already authorized for this task. */
   readonly owner: string | null
   readonly id: string
-  /** Called before the watch begins. Its result is disposed of at the end; what it throws, `watchTask` throws. */
+  /** Called before the watch begins. The watch disposes of its result at the end. `watchTask` throws its errors. */
   readonly onOpen?: (watch: WatchControl) => Disposable
 }
 
-/** What a transport may ask of a running watch. */
+/** How a transport controls a running watch. */
 export interface WatchControl {
-  /** Sends the state once more, at once. */
+  /** Sends the state again now. */
   repeat(): void
   /** Ends the watch with GOING_AWAY. */
   end(): void
@@ -68,7 +68,7 @@ class TaskWatch implements Watch, WatchControl {
     return this.#events.next()
   }
 
-  /** Wakes a waiting generator, which nothing can end from outside, so that it ends by itself. */
+  /** Wakes the generator, so that it ends: a waiting generator cannot be ended from outside. */
   async return(): Promise<IteratorReturnResult<undefined>> {
     this.#receive({ type: 'done' })
     await this.#dispose()
@@ -121,7 +121,7 @@ class TaskWatch implements Watch, WatchControl {
     await this.#listening
   }
 
-  /** Once a state has been sent, a failed read is retried; before, its error is thrown. */
+  /** A failed read is retried once a state has been sent; before that, its error is thrown. */
   async #read(): Promise<void> {
     const { id, owner } = this.#request
     try {
@@ -135,7 +135,7 @@ class TaskWatch implements Watch, WatchControl {
     }
   }
 
-  /** Waits for an input, or for so long. A timer that fires early is harmless, so a later one need not be set. */
+  /** Waits for an input, or for `ms`. A timer may fire early, so a running timer is never replaced by a later one. */
   #waitForInput(ms: number): Promise<void> {
     const { clock } = this.#deps
     const at = clock.elapsed() + ms

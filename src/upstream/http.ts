@@ -4,7 +4,7 @@ import got, { RequestError, type Got, type Request } from 'got'
 import type { Outbound } from '../net/outbound.ts'
 import { parseJson } from './json.ts'
 
-/** An envelope has a few hundred bytes. An answer that is longer than this is aborted. */
+/** An envelope has a few hundred bytes. A longer answer than this is aborted. */
 const MAX_ANSWER_LENGTH = 1024 * 1024
 
 /** The part of an answer before the body. Status 0: nothing was received. */
@@ -49,15 +49,15 @@ export class UpstreamClient implements Disposable {
   }
 
   /**
-   * Sends one request; does not throw once it has begun. Whether anything can have been sent is derived from the socket, not
-   * from error codes: bytes leave only once the connection (with TLS: the handshake) is established. Through a proxy that is
-   * the connection to the proxy for http, and the TLS connection through its tunnel for https: a proxy that cannot be
-   * reached, or refuses the tunnel, proves that nothing was sent.
+   * Sends one request; does not throw once it has begun. The state of the socket, not an error code, proves that
+   * nothing was sent: bytes leave only once the connection (with TLS: the handshake) is established. Through a proxy
+   * this is the connection to the proxy for http, and the TLS connection through its tunnel for https. So nothing was
+   * sent if the proxy cannot be reached or refuses the tunnel.
    */
   async send(url: string, { method, outbound, body, timeoutMs }: UpstreamRequest): Promise<Outcome> {
     const headers = body === undefined ? {} : { 'content-type': 'application/json' }
     const agent = outbound.agentsFor(url)
-    // A stream, because got's promise API costs more per request, and reads an endless answer to its end.
+    // A stream, because got's promise API costs more per request, and does not limit the length of an answer.
     const request = this.#got.stream(url, { method, agent, body, headers, timeout: { request: timeoutMs } })
     this.#running.add(request)
     const isConnected = observeConnection(request)

@@ -1,4 +1,7 @@
-/** Parses JSON; undefined if the text is not JSON. An integer that a number cannot hold exactly becomes its digits. */
+/**
+ * Parses JSON; undefined if the text is not JSON. An integer that a number cannot hold exactly becomes a string of its
+ * digits.
+ */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text, keepDigits)

@@ -3,14 +3,14 @@ export function redact(text: string, secrets: readonly string[]): string {
   const spans = secrets.flatMap((secret) => findSpans(text, secret)).sort(([a], [b]) => a - b)
   let [redacted, end] = ['', 0]
   for (const [from, to] of spans) {
-    // A span that begins inside the last one extends it.
+    // A span that begins inside the previous one extends it.
     if (from >= end) redacted += `${text.slice(end, from)}[redacted]`
     end = Math.max(end, to)
   }
   return (redacted + text.slice(end)).replaceAll(/https?:\/\/\S+/g, '[url]')
 }
 
-/** Where a secret begins and ends in a text, each time it occurs. */
+/** The start and end of each occurrence of a secret in a text. */
 function findSpans(text: string, secret: string): [number, number][] {
   const spans: [number, number][] = []
   if (secret === '') return spans

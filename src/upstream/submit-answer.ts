@@ -9,9 +9,9 @@ import type { SubmitAnswer } from '../tasks/ports.ts'
 import { envelope, upstreamId } from './wire.ts'
 
 /**
- * HTTP statuses that prove, without an envelope, that the origin did not run the request: a proxy or CDN sent them in its
- * place (407 and 511 require a login there; 521–523, 525, 526 and 530 are Cloudflare's), or they come before any handler
- * runs. 500, 502, 504, 520 and 524 prove nothing: the origin may have accepted the task.
+ * HTTP statuses that prove, without an envelope, that the origin did not run the request: a proxy or CDN sent them in
+ * its place (407 and 511 require a login there; 521–523, 525, 526 and 530 are Cloudflare's), or the origin sends them
+ * before a handler runs. 500, 502, 504, 520 and 524 prove nothing: the origin may have accepted the task.
  */
 const NOT_RUN: ReadonlyMap<number, UpscaleErrorCode> = new Map([
   [401, 'UPSTREAM_UNAUTHORIZED'],
@@ -62,7 +62,7 @@ function parseWithoutEnvelope(httpStatus: number, retryAfterMs: number | null): 
   }
 }
 
-/** The failure with the wait that Retry-After names, if a retry can help. */
+/** The failure with the wait from Retry-After, if a retry can help. */
 function withWait(failure: FailureCause, retryAfterMs: number | null): FailureCause {
   return failure.retryAfterMs !== null && retryAfterMs !== null ? { ...failure, retryAfterMs } : failure
 }

@@ -16,7 +16,10 @@ import { parseSubmitAnswer } from './submit-answer.ts'
 import { parseCredits, parsePollAnswer } from './wire.ts'
 
 interface UpscalerOptions {
-  /** The base of the upstream's paths. Called for each request, because the embedded sandbox knows its URL late. */
+  /**
+   * The base of the upstream's paths. Called for each request, because the URL of the embedded sandbox is known only
+   * once it listens.
+   */
   readonly baseUrl: () => string
   readonly apiKey: string
   readonly connector: Connector
@@ -40,12 +43,12 @@ const PATHS = {
 const MAX_TUNNEL_MS = 5_000
 /** How much of the upstream's message is logged. */
 const MAX_SAID_LENGTH = 500
-/** A message is nested at most this deep: `error.message`, and one level more. */
+/** The maximum nesting of a message: `error.message`, and one level more. */
 const MAX_MESSAGE_DEPTH = 3
 
 /**
- * Opens the Upscaler for kie.ai, or another server with the same API. Disposing aborts running requests; an aborted submit
- * counts as one whose answer was lost.
+ * Opens the Upscaler for kie.ai, or another server with the same API. Disposing aborts running requests; the answer of
+ * an aborted submit counts as lost.
  */
 export function openUpscaler(options: UpscalerOptions): Upscaler & Disposable {
   return new HttpUpscaler(options)
@@ -55,7 +58,10 @@ class HttpUpscaler implements Upscaler, Disposable {
   readonly #options: UpscalerOptions
   readonly #client: UpstreamClient
   readonly #polls: Outbound
-  /** The paid request never reuses an idle socket: after a reset on one, it is unknown whether the request arrived. */
+  /**
+   * The paid request never reuses an idle socket: after a reset of a reused socket, it is unknown whether the request
+   * arrived.
+   */
   readonly #submits: Outbound
   #disposed = false
 
@@ -134,7 +140,7 @@ class HttpUpscaler implements Upscaler, Disposable {
     request: UpstreamRequest,
     query = '',
   ): Promise<Outcome> {
-    // Do not start paid work whose answer could not be stored.
+    // A stopping service could not store the answer to a paid request.
     if (this.#disposed) return { kind: 'unreachable', cause: 'not sent: the service is stopping' }
     const { baseUrl, log, onAnswer } = this.#options
     const startedAt = performance.now()

@@ -16,7 +16,7 @@ const integerLike = z.union([
     .transform(Number),
 ])
 
-/** An upstream task id: text without control characters or lone surrogates, or an exact integer. */
+/** An upstream task id: text without control characters or unpaired surrogates, or an exact integer. */
 export const upstreamId = z.union([
   z
     .string()
@@ -67,7 +67,9 @@ export const callbackBody = z
     description: 'The body of POST /callbacks/upscale/:taskId/:token.',
   })
 
-/** Envelope codes of record-info that are about the task. Any other code except 200 is about the request. */
+/**
+ * Envelope codes with which record-info reports the failure of a task. Any other code except 200 concerns the request.
+ */
 const TASK_FAILURES = [408, 500, 501, 505]
 
 /** Parses the answer of record-info. An answer that says nothing about the task is `unavailable`. */

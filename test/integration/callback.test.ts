@@ -221,7 +221,7 @@ describe('the callback handler', () => {
     const { callBackUrl } = await submit()
     await post(callBackUrl, callback(500))
     await post(callBackUrl, 'nonsense')
-    expect(gateway.log()).toContain('task moved')
+    expect(gateway.log()).toContain('a task changed')
     expect(gateway.log()).not.toContain(callBackUrl.split('/').at(-1))
   })
 })

@@ -106,7 +106,7 @@ test('no secret is in the debug log, in any answer, or in the database', async (
     database: await readFile(`${dir.path}/t.db`, 'latin1'),
   }
   expect(places.log).toContain('the upstream did not accept')
-  expect(places.log).toContain('task moved')
+  expect(places.log).toContain('a task changed')
   for (const [place, text] of Object.entries(places))
     for (const secret of [API_KEY, WEBHOOK_KEY, JWT_SECRET, IDEMPOTENCY_KEY, token, signature, ...tokens])
       expect([place, secret, text.includes(secret)]).toEqual([place, secret, false])

@@ -44,7 +44,7 @@ describe('a start that fails says why in one line, without a stack or a secret',
   test('a file that is no database', async () => {
     await writeFile(`${dir.path}/a.db`, 'something else '.repeat(1_000))
     expect(await failure({ DATABASE_URL: `file:${dir.path}/a.db` })).toMatch(
-      /^DATABASE_URL: \/.*\/a\.db: file is not a database; the file holds something else/,
+      /^DATABASE_URL: \/.*\/a\.db: file is not a database; name another file, or restore a backup/,
     )
   })
 
@@ -64,13 +64,13 @@ describe('a start that fails says why in one line, without a stack or a secret',
 
   test('a folder of pictures that is missing', async () => {
     expect(await failure({ SANDBOX_IMAGES: `${dir.path}/none` })).toMatch(
-      /^SANDBOX_IMAGES: cannot read the folder \/.*\/none: ENOENT.*; name a folder of pictures, or leave it unset/,
+      /^SANDBOX_IMAGES: cannot read the folder \/.*\/none: ENOENT.*; name a folder of pictures, or unset it/,
     )
   })
 
   test('a folder of pictures that holds none', async () => {
     expect(await failure({ SANDBOX_IMAGES: dir.path })).toMatch(
-      /^SANDBOX_IMAGES: the folder \/.* holds no picture .*; name a folder of pictures, or leave it unset/,
+      /^SANDBOX_IMAGES: the folder \/.* holds no picture .*; name a folder of pictures, or unset it/,
     )
   })
 

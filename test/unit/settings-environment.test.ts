@@ -40,7 +40,7 @@ describe('white space around a value is not part of it', () => {
 describe('a value that a copy or an env file has damaged is refused by name and never shown', () => {
   test.each(SETTING_NAMES)('%s', (name) => {
     expect(faultsOf({ [name]: 'sec\nret' })).toContainEqual(
-      `  - ${name} must not hold the invisible character U+000A: type the value anew`,
+      `  - ${name} must not contain the invisible character U+000A: type the value again`,
     )
     for (const value of [
       'sec\u200bret',
@@ -52,12 +52,12 @@ describe('a value that a copy or an env file has damaged is refused by name and 
     ])
       expect(faultsOf({ [name]: value })).toContainEqual(
         expect.stringMatching(
-          new RegExp(`^ {2}- ${name} must not hold the invisible character U\\+[0-9A-F]{4}:`),
+          new RegExp(`^ {2}- ${name} must not contain the invisible character U\\+[0-9A-F]{4}:`),
         ),
       )
     for (const value of ['"secret"', "'secret'", '“secret”', '`secret`', '""'])
       expect(faultsOf({ [name]: value })).toContainEqual(
-        `  - ${name} must not stand in quotes: docker --env-file takes them as part of the value`,
+        `  - ${name} must not be in quotes: docker --env-file reads them as part of the value`,
       )
     expect(faultsOf({ [name]: ' \n' })).toContainEqual(
       `  - ${name} must not be only white space: unset it, or give a value`,
@@ -121,9 +121,9 @@ describe('CORS_ORIGINS', () => {
   test.each([
     ['http://localhost:5173/', ': "http://localhost:5173/" must not end with a slash'],
     ['capacitor://localhost/', ': "capacitor://localhost/" must not end with a slash'],
-    ['https://*.example.com', ': "https://*.example.com" must not hold a wildcard: list each origin'],
-    ['*', ': "*" must not hold a wildcard: list each origin'],
-    ['null', ': "null" is what every sandboxed frame and local file sends: name an origin of your own'],
+    ['https://*.example.com', ': "https://*.example.com" must not contain a wildcard: list each origin'],
+    ['*', ': "*" must not contain a wildcard: list each origin'],
+    ['null', ': "null" is the origin of every sandboxed frame and local file: name an origin of your own'],
     [
       'https://a.example.com/app',
       ': "https://a.example.com/app" must not have a path, a query or a fragment',
@@ -138,7 +138,7 @@ describe('CORS_ORIGINS', () => {
     ],
     ['https://', ': "https://" must name a host'],
     ['file://', ': "file://" must name a host'],
-    ['https://user:secret@a.example.com', ' must not hold a user name'],
+    ['https://user:secret@a.example.com', ' must not contain a user name'],
     [
       'https://a.example.com:99999',
       ': "https://a.example.com:99999" is not an origin such as https://app.example.com',

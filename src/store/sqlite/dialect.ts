@@ -17,13 +17,13 @@ import type { Run, Sql } from '../sql.ts'
 import { GroupCommit, type GroupCommitOptions } from './group-commit.ts'
 import { retryBusy } from './locks.ts'
 
-/** Statements kept prepared; they differ by how many values a list has. */
+/** The maximum of prepared statements. Each length of a list needs a separate statement. */
 const MAX_STATEMENTS = 300
 
 /**
- * SQL on node:sqlite, with two connections to one file in WAL mode: `writer` for transactions and whatever changes
- * something, committed in groups; `reader` for selects outside of transactions, which do not queue and see only what is
- * committed. Neither has a busy timeout.
+ * SQL on node:sqlite, with two connections to one file in WAL mode: `writer` for transactions and all writes, committed
+ * in groups; `reader` for selects outside of transactions, which do not queue and see only what is committed. Neither
+ * has a busy timeout.
  */
 export function createSqlite(writer: DatabaseSync, reader: DatabaseSync, options: GroupCommitOptions): Sql {
   const db = new Kysely<Database>({
@@ -69,7 +69,7 @@ export function createSqlite(writer: DatabaseSync, reader: DatabaseSync, options
   }
 }
 
-/** Statements run by `Sql.run`: Kysely's own driver has one connection, on which they would queue. */
+/** `Sql.run` runs the statements. Kysely's own driver has one connection, on which they would queue. */
 class NoDriver extends DummyDriver {
   override acquireConnection(): never {
     throw new Error('Pass the statement to Sql.run instead of executing it')

@@ -36,7 +36,7 @@ export class GroupCommit {
   /** A sync has failed: the log may have a gap, and a recovery would lose every commit after it. */
   #doubtful = false
 
-  /** `db` has no busy time-out. */
+  /** `db` must have no busy timeout. */
   constructor(db: DatabaseSync, options: GroupCommitOptions) {
     this.#db = db
     this.#options = options
@@ -45,7 +45,9 @@ export class GroupCommit {
     this.#changes = db.prepare('select total_changes() as count')
   }
 
-  /** Resolves when it is the caller's turn, in which everything done on the connection is one transaction. */
+  /**
+   * Resolves when the caller's turn begins. All its statements on the connection are one transaction, until `leave`.
+   */
   enter(): Promise<void> {
     const turn = { ...Promise.withResolvers<void>(), enteredAt: performance.now() }
     this.#waiting.push(turn)
@@ -66,19 +68,19 @@ export class GroupCommit {
     if (keep) await committed
   }
 
-  /** With everything that the sockets have brought by then. */
+  /** Begins after the pending I/O, so that all requests that have arrived are in one group. */
   #beginSoon(): void {
     setImmediate(() => this.#begin())
   }
 
   #begin(): void {
     try {
-      // A rollback that failed before.
+      // An earlier rollback has failed.
       if (this.#db.isTransaction) this.#db.exec('rollback')
       // Takes the write lock at once: upgrading a read lock later fails when another process has written in between.
       this.#db.exec('begin immediate')
       this.#committed = Promise.withResolvers()
-      // A transaction that rolls back does not wait for it.
+      // A transaction that rolls back does not await this promise.
       this.#committed.promise.catch(() => undefined)
       this.#changedBefore = this.#countChanges()
       this.#next()
@@ -88,7 +90,9 @@ export class GroupCommit {
     }
   }
 
-  /** Another process holds the write lock: retries until each waiting transaction has waited for its time. */
+  /**
+   * Another process holds the write lock: retries, and rejects each transaction that has waited for the lock timeout.
+   */
   #retryBegin(error: unknown): void {
     const { lockTimeoutMs } = this.#options
     const expired = performance.now() - lockTimeoutMs
@@ -116,7 +120,7 @@ export class GroupCommit {
   async #finish(group: PromiseWithResolvers<void> | undefined): Promise<void> {
     this.#syncing = true
     try {
-      // What only looked, or came too late, has written nothing.
+      // A group that has changed no row needs no sync.
       if (this.#countChanges() !== this.#changedBefore) {
         if (this.#doubtful) await this.#emptyLog()
         await this.#options.sync()
@@ -130,7 +134,7 @@ export class GroupCommit {
     if (this.#waiting.length > 0) this.#beginSoon()
   }
 
-  /** Checkpoints everything that is committed into the database file, and syncs that. */
+  /** Checkpoints all commits into the database file, and syncs it. */
   async #emptyLog(): Promise<void> {
     const until = performance.now() + this.#options.lockTimeoutMs
     while (this.#db.prepare('pragma wal_checkpoint(truncate)').get()?.busy !== 0) {

@@ -25,7 +25,10 @@ export class DatabaseInUseError extends Error {
   override name = 'DatabaseInUseError'
 }
 
-/** Whether SQLite refuses because of a lock of another connection. The low byte holds the primary code: 261 and 517 are BUSY, too. */
+/**
+ * Whether another connection's lock is the reason of an error. The low byte holds the primary code: 261 and 517 are
+ * BUSY, too.
+ */
 export function isBusy(error: unknown): boolean {
   if (typeof error !== 'object' || error === null) return false
   const busy = 'errcode' in error && (Number(error.errcode) & 0xff) === SQLITE_BUSY
@@ -33,7 +36,7 @@ export function isBusy(error: unknown): boolean {
 }
 
 /**
- * Runs `work` until no lock stops it. SQLite's own busy timeout would block the event loop meanwhile.
+ * Repeats `work` while a lock stops it. SQLite's own busy timeout would block the event loop meanwhile.
  * @throws DatabaseLockedError when the lock is still held after `limitMs`.
  */
 export async function retryBusy<T>(work: () => T | Promise<T>, limitMs: number): Promise<T> {
@@ -50,9 +53,9 @@ export async function retryBusy<T>(work: () => T | Promise<T>, limitMs: number):
 }
 
 /**
- * Locks a SQLite file for one process, by a lock on a second file beside it. The system releases the lock when the process
- * ends, even by kill -9. Opening, switching to WAL and migrating do not queue as statements do; and hints, poll budget and
- * rate limits of SQLite are not shared between processes.
+ * Locks a SQLite file for one process, by a lock on a second file beside it. The system releases the lock when the
+ * process ends, even by kill -9. It prevents conflicts while the file is opened, switched to WAL and migrated, and
+ * keeps out a second process, which would not share hints, poll budget and rate limits.
  * @throws DatabaseInUseError when another process still holds the lock after `waitMs`.
  */
 export async function lockFile(file: string, waitMs: number): Promise<Disposable> {

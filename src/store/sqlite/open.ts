@@ -12,9 +12,12 @@ import { lockFile, retryBusy } from './locks.ts'
 
 /** How long a transaction waits for another process's lock. */
 const LOCK_TIMEOUT_MS = 5_000
-/** A process that is just ending still serves the file. */
+/** How long to wait for a process that is ending and still serves the file. */
 const END_MS = 500
-/** For each connection: the pages of the indexes that a busy service uses. SQLite's own 2 MiB hold 20,000 tasks' worth. */
+/**
+ * The page cache of each connection: it holds the indexes of a busy service. SQLite's default of 2 MiB suffices for
+ * 20,000 tasks.
+ */
 const CACHE_KIB = 16_384
 
 interface SqliteOptions {
@@ -49,7 +52,7 @@ export async function openSqlite(
     ...createSqlite(writer, reader, { sync: () => log.datasync(), lockTimeoutMs }),
     checkFile: await createFileCheck(file),
   }
-  // The connections first: a commit would fail without its log.
+  // The connections are disposed before the log: a commit would fail without its log.
   opened.use(sqlite)
   if (!exclusive) lock[Symbol.dispose]()
   const rest = opened.move()
@@ -79,7 +82,7 @@ async function switchToWal(writer: DatabaseSync, lockTimeoutMs: number): Promise
 /** The write-ahead log: it exists from the first read on, and is the same file until the last connection closes. */
 async function openLog(file: string, reader: DatabaseSync, lockTimeoutMs: number): Promise<FileHandle> {
   await retryBusy(() => reader.exec('PRAGMA user_version'), lockTimeoutMs)
-  // The log is beside the resolved file, not beside a link; its directory entry must be durable, too.
+  // The log is beside the resolved file, not beside a link. Its directory entry must be durable, too.
   const path = await realpath(file)
   await using folder = await openFile(dirname(path))
   await folder.sync()
