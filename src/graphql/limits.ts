@@ -21,7 +21,7 @@ export const LIMITS = {
   /** Depends on the variables: see cost.ts. */
   cost: 1_000,
   errors: 20,
-  /** graphql-js quotes the whole variable in each: twenty errors about 60 KB take 20 ms. */
+  /** graphql-js quotes the whole variable in each error: twenty errors about 60 KB take 20 ms. */
   variableErrors: 5,
 } as const
 

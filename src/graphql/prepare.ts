@@ -61,7 +61,7 @@ export function createPrepare(schema: GraphQLSchema, { introspection, log }: Pre
     if (known) return accept(known)
     const document = parseDocument(source)
     if (document instanceof GraphQLError) return refuse(document)
-    // graphql-js adds an error that says that there are more.
+    // graphql-js adds one error to report that there are more.
     const errors = validate(schema, document, rules, { maxErrors: LIMITS.errors - 1, hideSuggestions })
     if (errors.length > 0) return refuse(...errors.map((error) => withCode(INVALID, error)))
     documents.set(source, document)

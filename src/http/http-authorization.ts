@@ -25,7 +25,7 @@ export class HttpAuthorization {
   /** Accepts a request without a token as a guest's. */
   readonly allowGuests: OnRequest = (request, reply) => this.#authorize(request, reply, true)
 
-  /** The identity that a hook found. */
+  /** The identity from the hook. */
   identity(request: FastifyRequest): Identity {
     const identity = this.#identities.get(request)
     if (identity === undefined) throw new Error('The request is not authorized')

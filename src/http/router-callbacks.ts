@@ -49,7 +49,7 @@ export interface RouterCallbacks {
   findFault(request: Pick<GraphQLRequest, 'extensions'>): GraphQLError | undefined
 }
 
-/** Allows callback URLs that are one of `allowedUrls` or under one. */
+/** Allows router callback URLs that are one of `allowedUrls`, or under one. */
 export function createRouterCallbacks(
   allowedUrls: readonly string[],
   outbound: Outbound,

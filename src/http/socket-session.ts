@@ -50,8 +50,8 @@ interface SessionCounts {
 }
 
 /**
- * The caller of a socket, and the expiry of its token. When it expires, every running subscription sends its state once
- * more and no new operation runs; then the socket is closed with 4403.
+ * The caller of a socket, and the expiry of its token. When the token expires, every running subscription sends its
+ * state once more and no new operation runs; then the socket is closed with 4403.
  */
 export class SocketSession implements Disposable {
   readonly #options: SessionOptions

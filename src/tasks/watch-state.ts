@@ -39,7 +39,7 @@ export type WatchInput =
   | { readonly type: 'read'; readonly task: UpscaleTask | null }
   | { readonly type: 'readFailed' | 'repeat' | 'end' | 'done' }
 
-/** The next step of a watch. `state` is the watch's state after it. */
+/** The next step of a watch. `state` is the state after the step. */
 type WatchStep =
   | { readonly type: 'send'; readonly event: WatchEvent; readonly state: WatchState }
   | { readonly type: 'read'; readonly state: WatchState }
