@@ -101,7 +101,26 @@ export class AcceptedOperation implements ExecutionArgs {
     const executeEvent = this.#options.fast?.executeEvent ?? executePlainly
     const json = executeEvent(event, this)
     const result = typeof json === 'string' ? json : await json
-    await this.#wire.sendEvent(`{"id":${JSON.stringify(this.#id)},"type":"next","payload":${result}}`)
+    await this.#wire.sendEvent(this.#toNext(result))
+  }
+
+  /** With the fast path: sends the result now, if it is ready and the socket has drained. Returns whether it has. */
+  pushResult(event: unknown): boolean {
+    const { fast } = this.#options
+    if (fast === undefined || !this.#wire.isDrained) return false
+    try {
+      const json = fast.executeEvent(event, this)
+      if (typeof json !== 'string') return false
+      this.#wire.send(this.#toNext(json))
+      return true
+    } catch {
+      // `sendResult` executes it again, and its error ends the subscription.
+      return false
+    }
+  }
+
+  #toNext(json: string): string {
+    return `{"id":${JSON.stringify(this.#id)},"type":"next","payload":${json}}`
   }
 
   get log(): Log {
@@ -128,6 +147,7 @@ class SentResults implements AsyncIterableIterator<never> {
 
   async next(): Promise<IteratorReturnResult<undefined>> {
     try {
+      if ('push' in this.#events) this.#events.push = (event: unknown) => this.#operation.pushResult(event)
       for (let next = await this.#events.next(); !next.done; next = await this.#events.next())
         await this.#operation.sendResult(next.value)
     } finally {

@@ -42,6 +42,11 @@ export class SocketWire {
     return this.#socket.readyState === this.#socket.OPEN
   }
 
+  /** Whether everything has left. */
+  get isDrained(): boolean {
+    return this.#turns === undefined && this.#stream.writableLength === 0
+  }
+
   /** Sends a message at once. */
   send(text: string): void {
     if (!this.isOpen) return
@@ -53,7 +58,7 @@ export class SocketWire {
 
   /** Sends a message once the socket has drained. Resolves when the message has left; undefined: it has left already. */
   sendEvent(text: string): Promise<void> | undefined {
-    if (this.#turns !== undefined || this.#stream.writableLength > 0)
+    if (!this.isDrained)
       return new Promise((resolve) =>
         this.#inTurn(() => {
           this.send(text)
@@ -112,7 +117,7 @@ export class SocketWire {
   /** Node calls back after an empty write when all earlier bytes have left, or the stream is destroyed. */
   #takeTurns(turns: (() => void)[]): void {
     const take = () => {
-      while (this.#isDrained()) {
+      while (this.#hasDrained()) {
         const turn = turns.shift()
         if (turn === undefined) {
           this.#turns = undefined
@@ -126,7 +131,7 @@ export class SocketWire {
     else queueMicrotask(take)
   }
 
-  #isDrained(): boolean {
+  #hasDrained(): boolean {
     return this.#stream.writableLength === 0 || !this.#stream.writable
   }
 }
