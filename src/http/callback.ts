@@ -85,7 +85,7 @@ async function receive(route: CallbackRoute, request: CallbackRequest): Promise<
   const { upstreamTaskId } = callback
   const verdict = signatures && verifySignature(signatures, request.headers, upstreamTaskId, clock.now())
   if (verdict === 'forged') return [401, 'The signature is missing or invalid.']
-  // A replayed callback may only cause a poll.
+  // An old signature may have been replayed by anyone: such a callback only causes a poll.
   const inconclusive = { upstreamTaskId, outcome: { kind: 'inconclusive' as const } }
   const result = await tasks.receive(task, verdict === 'stale' ? inconclusive : callback, request.id)
   switch (result) {

@@ -1,7 +1,9 @@
 /**
  * Every way an upscale can fail. A new upstream code is one entry in CATALOGUE: parsing, the GraphQL error, `problem`
- * and the delivery read it; `npm run schema:emit` adds it to the schema and the documentation. A code with which
- * record-info reports the failure of a task is also listed in TASK_FAILURES (upstream/wire.ts).
+ * and the delivery read it; `npm run schema:emit` adds it to the schema and the documentation.
+ *
+ * Two lists name codes for another reason: TASK_FAILURES (upstream/wire.ts), the envelope codes of record-info that end a
+ * task; NOT_RUN (upstream/submit-answer.ts), HTTP statuses that are a refusal without an envelope.
  */
 
 interface CatalogueEntry {

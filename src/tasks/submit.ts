@@ -1,7 +1,7 @@
 import type { TaskContext } from './context.ts'
 import { toFailure, type Failure } from './failure.ts'
 import { UnconfirmedError, type InsertOptions, type RateRefusal, type SubmitAnswer } from './ports.ts'
-import { holdLease, settleUnconfirmedInsert, storeAnswer } from './submit-retry.ts'
+import { holdLease, settleUnconfirmedInsert, storeAnswer } from './submit-storage.ts'
 import type { Picture, UpscaleTask } from './task.ts'
 import { wait } from './timing.ts'
 import type { Report } from './transitions.ts'
@@ -12,7 +12,7 @@ export interface SubmitInput extends Picture {
   readonly idempotencyKey: string | null
   /** The URL for the delivery; null: no delivery. */
   readonly callBackUrl: string | null
-  /** Submits, and pays, even if the same picture is already running or done. */
+  /** Submits, and pays, even if the same picture is already running or done; a known idempotency key still returns its task. */
   readonly force: boolean
   readonly correlationId: string
 }
@@ -91,7 +91,7 @@ const REREAD_EVERY_MS = 1_000
  */
 async function awaitAnswer(context: TaskContext, task: UpscaleTask): Promise<UpscaleTask> {
   const { store, hints, clock, policy, draining } = context
-  // A second limit, because the lease is an instant: if the clock is set back, it lapses too late.
+  // A limit on the monotonic clock as well: if the wall clock is set back, the lease lapses too late.
   const giveUpAt = clock.elapsed() + policy.submitTimeoutMs + policy.answerLeaseMs
   const toLeaseMs = ({ status, answerBy }: UpscaleTask) =>
     status === 'SUBMITTED' && answerBy !== null && clock.elapsed() < giveUpAt ? answerBy - clock.now() : 0

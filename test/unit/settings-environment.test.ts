@@ -68,7 +68,7 @@ describe('a value that a copy or an env file has damaged is refused by name and 
   test.each(['a b', 'Bearer key', 'schlüssel', 'a\tb', 'key,\nkey'])('UPSTREAM_API_KEY=%j', (key) => {
     expect(faultsOf({ ...LIVE, UPSTREAM_API_KEY: key })).toEqual([
       expect.stringMatching(
-        /^ {2}- UPSTREAM_API_KEY must (be one word of printable ASCII|not hold the invisible)/,
+        /^ {2}- UPSTREAM_API_KEY must (be one word of printable ASCII|not contain the invisible)/,
       ),
     ])
   })
