@@ -3,10 +3,9 @@ import type { Caller, OperationContext } from '../graphql/context.ts'
 import { maskResult } from '../graphql/mask-result.ts'
 import type { Log } from '../tasks/ports.ts'
 import { CompiledQueries } from './compiled-queries.ts'
-import { toDirectSchema } from './direct-schema.ts'
 
 /** An operation of one subscriber. */
-export interface Operation extends ExecutionArgs {
+interface Operation extends ExecutionArgs {
   readonly contextValue: OperationContext
 }
 
@@ -35,12 +34,18 @@ const VIEWS = Object.values(CALLER_VIEW).filter((view) => view !== IRRELEVANT)
 /** How many different operations can share the execution result of one event. */
 const MAX_SHARED = 8
 
+/** The fast path: executes the events of subscriptions, for transports that send JSON. */
+export function createExecuteEvent(schema: GraphQLSchema, log: Log) {
+  const results = new SharedResults(schema, log)
+  return (event: unknown, operation: Operation) => results.toJson(event, operation)
+}
+
 /**
  * Executes the events of subscriptions with compiled queries, and the latest event once for all operations with the
  * same document, variables and view of the caller. A result with errors is not shared, because errors contain the
  * operation's correlation id.
  */
-export class SharedResults {
+class SharedResults {
   readonly #log: Log
   readonly #queries: CompiledQueries
   #event: unknown
@@ -48,7 +53,7 @@ export class SharedResults {
 
   constructor(schema: GraphQLSchema, log: Log) {
     this.#log = log
-    this.#queries = new CompiledQueries(toDirectSchema(schema))
+    this.#queries = new CompiledQueries(schema)
   }
 
   /** The execution result of an event, as JSON. */

@@ -9,7 +9,7 @@ import { toTaskShape } from './to-shape.ts'
 import { UpscaleTaskType } from './types.ts'
 
 @ArgsType()
-export class TaskUpdatedArgs {
+class TaskUpdatedArgs {
   @Field(() => ID, { description: "The gateway's id of the task." })
   id!: string
 

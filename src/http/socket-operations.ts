@@ -26,17 +26,12 @@ export interface OperationOptions {
   /** Operations that may run on one socket at once; null: any number. */
   readonly socketOperationLimit: number | null
   /** The fast path, for events of subscriptions; absent: graphql-js executes them. */
-  readonly fast?: FastPath | undefined
+  readonly executeEvent?: ExecuteEvent | undefined
   isDraining(): boolean
 }
 
-/** An optional replacement for graphql-js and `ws` on the hot path; it changes no result. */
-interface FastPath {
-  /** Executes an operation with an event as the root value: the execution result, as JSON. */
-  executeEvent(event: unknown, operation: AcceptedOperation): string | Promise<string>
-  /** The WebSocket frame of a text message. */
-  toTextFrame(text: string): Buffer
-}
+/** Executes an operation with an event as the root value: the result, as JSON. */
+type ExecuteEvent = (event: unknown, operation: AcceptedOperation) => string | Promise<string>
 
 const GOING_AWAY = requestError('SERVICE_UNAVAILABLE', 'This replica is stopping: retry on another.', {
   retryable: true,
@@ -98,29 +93,10 @@ export class AcceptedOperation implements ExecutionArgs {
 
   /** Executes an event of a subscription and sends the result. Backpressure: resolves once the result has left. */
   async sendResult(event: unknown): Promise<void> {
-    const executeEvent = this.#options.fast?.executeEvent ?? executePlainly
+    const { executeEvent = executePlainly } = this.#options
     const json = executeEvent(event, this)
     const result = typeof json === 'string' ? json : await json
-    await this.#wire.sendEvent(this.#toNext(result))
-  }
-
-  /** With the fast path: sends the result now, if it is ready and the socket has drained. Returns whether it has. */
-  pushResult(event: unknown): boolean {
-    const { fast } = this.#options
-    if (fast === undefined || !this.#wire.isDrained) return false
-    try {
-      const json = fast.executeEvent(event, this)
-      if (typeof json !== 'string') return false
-      this.#wire.send(this.#toNext(json))
-      return true
-    } catch {
-      // `sendResult` executes it again, and its error ends the subscription.
-      return false
-    }
-  }
-
-  #toNext(json: string): string {
-    return `{"id":${JSON.stringify(this.#id)},"type":"next","payload":${json}}`
+    await this.#wire.sendEvent(`{"id":${JSON.stringify(this.#id)},"type":"next","payload":${result}}`)
   }
 
   get log(): Log {
@@ -147,7 +123,6 @@ class SentResults implements AsyncIterableIterator<never> {
 
   async next(): Promise<IteratorReturnResult<undefined>> {
     try {
-      if ('push' in this.#events) this.#events.push = (event: unknown) => this.#operation.pushResult(event)
       for (let next = await this.#events.next(); !next.done; next = await this.#events.next())
         await this.#operation.sendResult(next.value)
     } finally {

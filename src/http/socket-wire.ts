@@ -10,12 +10,6 @@ const MAX_REASON_BYTES = 123
 const NOTHING = Buffer.alloc(0)
 const TEXT = { binary: false }
 
-interface WireOptions {
-  readonly log: Log
-  /** Makes the frames of text messages; absent: `ws` does. */
-  readonly toTextFrame?: ((text: string) => Buffer) | undefined
-}
-
 /**
  * The sending side of a socket: every write goes through here, so that memory is bounded. Events wait until the socket
  * has drained; everything else is written at once, and the socket is terminated when too much of it is unsent.
@@ -24,17 +18,15 @@ export class SocketWire {
   readonly #socket: WebSocket
   readonly #stream: Duplex
   readonly #log: Log
-  readonly #toTextFrame: WireOptions['toTextFrame']
   #maxUnsent = MAX_UNSENT_BYTES
   /** The writes that wait for the stream to drain, in order. */
   #turns: (() => void)[] | undefined
   #holds = 0
 
-  constructor(socket: WebSocket, stream: Duplex, { log, toTextFrame }: WireOptions) {
+  constructor(socket: WebSocket, stream: Duplex, log: Log) {
     this.#socket = socket
     this.#stream = stream
     this.#log = log
-    this.#toTextFrame = toTextFrame
   }
 
   /** False as soon as a close frame has been sent or received. */
@@ -42,23 +34,16 @@ export class SocketWire {
     return this.#socket.readyState === this.#socket.OPEN
   }
 
-  /** Whether everything has left. */
-  get isDrained(): boolean {
-    return this.#turns === undefined && this.#stream.writableLength === 0
-  }
-
   /** Sends a message at once. */
   send(text: string): void {
     if (!this.isOpen) return
-    const data = this.#toTextFrame?.(text) ?? Buffer.from(text)
-    if (!this.#mayWrite(data.length)) return
-    if (this.#toTextFrame) this.#stream.write(data)
-    else this.#socket.send(data, TEXT)
+    const data = Buffer.from(text)
+    if (this.#mayWrite(data.length)) this.#socket.send(data, TEXT)
   }
 
   /** Sends a message once the socket has drained. Resolves when the message has left; undefined: it has left already. */
   sendEvent(text: string): Promise<void> | undefined {
-    if (!this.isDrained)
+    if (this.#turns !== undefined || this.#stream.writableLength > 0)
       return new Promise((resolve) =>
         this.#inTurn(() => {
           this.send(text)
@@ -117,7 +102,7 @@ export class SocketWire {
   /** Node calls back after an empty write when all earlier bytes have left, or the stream is destroyed. */
   #takeTurns(turns: (() => void)[]): void {
     const take = () => {
-      while (this.#hasDrained()) {
+      while (this.#isDrained()) {
         const turn = turns.shift()
         if (turn === undefined) {
           this.#turns = undefined
@@ -131,7 +116,7 @@ export class SocketWire {
     else queueMicrotask(take)
   }
 
-  #hasDrained(): boolean {
+  #isDrained(): boolean {
     return this.#stream.writableLength === 0 || !this.#stream.writable
   }
 }

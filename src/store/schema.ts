@@ -15,7 +15,7 @@ export interface Database {
 }
 
 /** A task; arrays and objects are JSON text. */
-export interface TaskRow extends Omit<UpscaleTask, 'images' | 'failure' | 'history'> {
+interface TaskRow extends Omit<UpscaleTask, 'images' | 'failure' | 'history'> {
   images: string | null
   failure: string | null
   history: string

@@ -10,7 +10,7 @@ export interface Stores extends AsyncDisposable {
 }
 
 /** A statement that Kysely can compile. */
-export interface Statement<Row> {
+interface Statement<Row> {
   compile(executor: Kysely<Database>): CompiledQuery<Row>
 }
 

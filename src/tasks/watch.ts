@@ -30,13 +30,7 @@ type WatchDependencies = Pick<TaskDependencies, 'store' | 'hints' | 'clock' | 'l
 }
 
 /** The events of one task, until its watch ends. `return()` ends the watch also while `next()` waits. */
-export interface Watch extends AsyncIterableIterator<WatchEvent, undefined> {
-  /**
-   * Fast path: while `next()` waits, a state that comes with a hint is passed to `push` within the call that announces it. If
-   * `push` returns false, `next()` gets the state. Earns 30 % of events/s; nothing else depends on it.
-   */
-  push: ((event: WatchEvent) => boolean) | undefined
-}
+export type Watch = AsyncIterableIterator<WatchEvent, undefined>
 
 /**
  * Follows one task: sends the current state first, unless `afterVersion` equals its version, then every newer one, and
@@ -52,7 +46,6 @@ class TaskWatch implements Watch, WatchControl {
   readonly #request: WatchRequest
   readonly #opened: Disposable | undefined
   readonly #events: AsyncGenerator<WatchEvent, undefined>
-  push: Watch['push']
   #state = INITIAL_STATE
   #listening: Promise<Disposable> | undefined
   #timer: Disposable | undefined
@@ -154,26 +147,12 @@ class TaskWatch implements Watch, WatchControl {
         this.#wake?.()
       })
     }
-    return new Promise((resolve) => {
-      this.#wake = () => {
-        this.#wake = undefined
-        resolve()
-      }
-    })
+    return new Promise((resolve) => (this.#wake = resolve))
   }
 
   #receive(input: WatchInput): void {
     this.#state = toNextState(this.#state, input, this.#now(), this.#rules())
-    if (!this.#isPushed()) this.#wake?.()
-  }
-
-  /** Whether `push` has sent the event that `next()` would have returned, and the watch goes on. */
-  #isPushed(): boolean {
-    if (this.push === undefined || this.#wake === undefined) return false
-    const step = decide(this.#state, this.#now(), this.#rules())
-    if (step.type !== 'send' || typeof step.event === 'string' || !this.push(step.event)) return false
-    this.#state = step.state
-    return step.state.end === null
+    this.#wake?.()
   }
 
   #now(): Instant {

@@ -112,31 +112,6 @@ describe('watching a task', () => {
     expect(scene.clock.pending).toBe(0)
   })
 
-  test('pushes a state within the call that announces it, and ends after the settled one', async () => {
-    await using scene = await openScene()
-    const watch = scene.watch()
-    await watch.next()
-    const pushed: (number | undefined)[] = []
-    watch.push = (event) => pushed.push(toTask(event)?.version) > 0
-    const end = watch.next()
-    await scene.move({ status: 'PROCESSING' })
-    expect(pushed).toEqual([2])
-    await scene.move({ status: 'SUCCEEDED' })
-    expect(pushed).toEqual([2, 3])
-    expect(await end).toEqual({ done: true, value: undefined })
-  })
-
-  test('next() gets a state that cannot be pushed', async () => {
-    await using scene = await openScene()
-    const watch = scene.watch()
-    await watch.next()
-    watch.push = () => false
-    const second = watch.next()
-    await scene.move({ status: 'PROCESSING' })
-    expect(version(await second)).toBe(2)
-    await watch.return?.()
-  })
-
   test('misses no move that is committed between listening and the first read', async () => {
     await using scene = await openScene()
     const watch = scene.watch()

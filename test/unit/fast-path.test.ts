@@ -1,11 +1,8 @@
 import { describe, expect, test } from '@jest/globals'
 import { parse } from 'graphql'
-import { requirePlain } from '../../src/fast/direct-schema.ts'
-import { createFastPath } from '../../src/fast/fast-path.ts'
-import { CALLER_VIEW, type CallerView } from '../../src/fast/shared-results.ts'
+import { CALLER_VIEW, createExecuteEvent, type CallerView } from '../../src/fast/shared-results.ts'
 import { createContextFactory, type Caller } from '../../src/graphql/context.ts'
 import { createSchema } from '../../src/graphql/schema.ts'
-import { TaskUpdatedResolver } from '../../src/graphql/task-updated-resolver.ts'
 import { openCore } from '../support/core.ts'
 import { newTask } from '../support/new-task.ts'
 
@@ -22,7 +19,7 @@ async function countExecutions(
   const shared = { tasks, deliveries, mode: 'LIVE', watchTokens: null } as const
   const callbackPolicy = { canSign: () => false, allowedHosts: [] }
   const createContext = createContextFactory({ ...shared, callbackPolicy })
-  const { executeEvent } = createFastPath(schema, log)
+  const executeEvent = createExecuteEvent(schema, log)
   let executions = 0
   const event = {
     ...newTask({ version: 7 }),
@@ -64,9 +61,4 @@ describe('an execution result', () => {
     const view: CallerView<Caller & { readonly role: string }> = CALLER_VIEW
     expect(Object.keys(view)).toEqual(['owner', 'operator', 'stream'])
   })
-})
-
-test('taskUpdated may be called directly', async () => {
-  await createSchema(log)
-  expect(() => requirePlain(TaskUpdatedResolver, 'taskUpdated')).not.toThrow()
 })
