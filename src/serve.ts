@@ -1,6 +1,6 @@
 import type { Backends } from './backends.ts'
 import type { Core } from './core.ts'
-import { createExecuteEvent } from './fast/shared-results.ts'
+import { createFastPath } from './fast/fast-path.ts'
 import { createContextFactory } from './graphql/context.ts'
 import { createPrepare } from './graphql/prepare.ts'
 import { createSchema } from './graphql/schema.ts'
@@ -105,8 +105,8 @@ async function serveGraphql(options: ServeOptions): Promise<Transports> {
   const { ownerSocketLimit, socketOperationLimit, guestSocketLimit, guestSockets } = settings
   const limits = { ownerSocketLimit, socketOperationLimit, guestSocketLimit }
   const session = { authorize, guestSockets, access, clock }
-  const executeEvent = options.fast === false ? undefined : createExecuteEvent(schema, log)
-  const sockets = openGraphqlSocket(app.server, { ...graphql, ...session, ...limits, executeEvent })
+  const fast = options.fast === false ? undefined : createFastPath(schema, log)
+  const sockets = openGraphqlSocket(app.server, { ...graphql, ...session, ...limits, fast })
   return {
     sockets,
     streams,

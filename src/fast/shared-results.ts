@@ -5,7 +5,7 @@ import type { Log } from '../tasks/ports.ts'
 import { CompiledQueries } from './compiled-queries.ts'
 
 /** An operation of one subscriber. */
-interface Operation extends ExecutionArgs {
+export interface Operation extends ExecutionArgs {
   readonly contextValue: OperationContext
 }
 
@@ -34,18 +34,12 @@ const VIEWS = Object.values(CALLER_VIEW).filter((view) => view !== IRRELEVANT)
 /** How many different operations can share the execution result of one event. */
 const MAX_SHARED = 8
 
-/** The fast path: executes the events of subscriptions, for transports that send JSON. */
-export function createExecuteEvent(schema: GraphQLSchema, log: Log) {
-  const results = new SharedResults(schema, log)
-  return (event: unknown, operation: Operation) => results.toJson(event, operation)
-}
-
 /**
  * Executes the events of subscriptions with compiled queries, and the latest event once for all operations with the
  * same document, variables and view of the caller. A result with errors is not shared, because errors contain the
  * operation's correlation id.
  */
-class SharedResults {
+export class SharedResults {
   readonly #log: Log
   readonly #queries: CompiledQueries
   #event: unknown

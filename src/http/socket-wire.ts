@@ -10,6 +10,12 @@ const MAX_REASON_BYTES = 123
 const NOTHING = Buffer.alloc(0)
 const TEXT = { binary: false }
 
+interface WireOptions {
+  readonly log: Log
+  /** Makes the frames of text messages; absent: `ws` does. */
+  readonly toTextFrame?: ((text: string) => Buffer) | undefined
+}
+
 /**
  * The sending side of a socket: every write goes through here, so that memory is bounded. Events wait until the socket
  * has drained; everything else is written at once, and the socket is terminated when too much of it is unsent.
@@ -18,15 +24,17 @@ export class SocketWire {
   readonly #socket: WebSocket
   readonly #stream: Duplex
   readonly #log: Log
+  readonly #toTextFrame: WireOptions['toTextFrame']
   #maxUnsent = MAX_UNSENT_BYTES
   /** The writes that wait for the stream to drain, in order. */
   #turns: (() => void)[] | undefined
   #holds = 0
 
-  constructor(socket: WebSocket, stream: Duplex, log: Log) {
+  constructor(socket: WebSocket, stream: Duplex, { log, toTextFrame }: WireOptions) {
     this.#socket = socket
     this.#stream = stream
     this.#log = log
+    this.#toTextFrame = toTextFrame
   }
 
   /** False as soon as a close frame has been sent or received. */
@@ -37,8 +45,10 @@ export class SocketWire {
   /** Sends a message at once. */
   send(text: string): void {
     if (!this.isOpen) return
-    const data = Buffer.from(text)
-    if (this.#mayWrite(data.length)) this.#socket.send(data, TEXT)
+    const data = this.#toTextFrame?.(text) ?? Buffer.from(text)
+    if (!this.#mayWrite(data.length)) return
+    if (this.#toTextFrame) this.#stream.write(data)
+    else this.#socket.send(data, TEXT)
   }
 
   /** Sends a message once the socket has drained. Resolves when the message has left; undefined: it has left already. */

@@ -195,7 +195,7 @@ test('a client that reads late is sent every event, in order, however many wait'
   const [socket, stream] = await accepted
   await once(client, 'open')
   client.pause()
-  const wire = new SocketWire(socket, stream, log)
+  const wire = new SocketWire(socket, stream, { log })
   const count = 5_000
   const sent = Array.from({ length: count }, (_, n) => wire.sendEvent(`${n} ${'x'.repeat(4_000)}`))
   expect(sent.at(-1)).toBeInstanceOf(Promise)

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { parse } from 'graphql'
-import { CALLER_VIEW, createExecuteEvent, type CallerView } from '../../src/fast/shared-results.ts'
+import { createFastPath } from '../../src/fast/fast-path.ts'
+import { CALLER_VIEW, type CallerView } from '../../src/fast/shared-results.ts'
 import { createContextFactory, type Caller } from '../../src/graphql/context.ts'
 import { createSchema } from '../../src/graphql/schema.ts'
 import { openCore } from '../support/core.ts'
@@ -19,7 +20,7 @@ async function countExecutions(
   const shared = { tasks, deliveries, mode: 'LIVE', watchTokens: null } as const
   const callbackPolicy = { canSign: () => false, allowedHosts: [] }
   const createContext = createContextFactory({ ...shared, callbackPolicy })
-  const executeEvent = createExecuteEvent(schema, log)
+  const { executeEvent } = createFastPath(schema, log)
   let executions = 0
   const event = {
     ...newTask({ version: 7 }),
