@@ -118,7 +118,7 @@ describe('GraphiQL with authentication on', () => {
     await run()
     await page.until(`${TEXT}.includes('The server closed the connection')`)
     expect(await response()).toMatch(
-      /the token is missing, wrong or expired \(440[13] UNAUTHENTICATED\)\. Type .*Authorization.* into the Headers tab/,
+      /the token is missing, wrong or expired \(440[13] UNAUTHENTICATED\)\. Enter .*Authorization.* in the Headers tab/,
     )
     expect(await response()).not.toContain('isTrusted')
     // It does not try again.
