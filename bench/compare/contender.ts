@@ -49,10 +49,10 @@ const FOLDER = fileURLToPath(new URL('..', import.meta.url))
 const CONTENDER_CORE = '0'
 const LOAD_CORE = '1'
 
-/** A folder for a CPU profile of each contender, for whoever wants to know where the time goes. */
+/** A folder for a CPU profile of each contender; undefined: none is written. */
 const PROFILES = process.env.BENCH_PROFILES
 
-/** Removed at the end only: a disk that discards what was deleted makes whoever commits next wait for it. */
+/** Removed at the end only: discarding deleted blocks delays the next commits on some disks. */
 const DATA = mkdtempSync(join(tmpdir(), 'bench-'))
 process.once('exit', () => {
   rmSync(DATA, { recursive: true })

@@ -68,14 +68,18 @@ async function claim({ store, clock, policy, budget }: TaskContext): Promise<Ups
  * settles. So no task is polled for ever.
  */
 async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
-  const { store, clock, secrets, policy, upscaler, report, aborting } = context
+  const { store, clock, secrets, policy, upscaler, report, log, aborting } = context
   const correlationId = secrets.newId()
   const isLast = !isSettled(task) && clock.now() >= task.deadlineAt
   const timeoutMs = isLast ? Math.min(LAST_POLL_TIMEOUT_MS, policy.pollTimeoutMs) : policy.pollTimeoutMs
   const answer: PollAnswer =
     task.upstreamTaskId === null
       ? { kind: 'unavailable' }
-      : await upscaler.poll(task.upstreamTaskId, { timeoutMs, correlationId })
+      : await upscaler.poll(task.upstreamTaskId, { timeoutMs, correlationId }).catch((error: unknown) => {
+          // A poll that fails unexpectedly must not keep a task from its deadline.
+          log.error({ err: error, taskId: task.id, correlationId }, 'a poll failed unexpectedly')
+          return { kind: 'unavailable' }
+        })
   const at = clock.now()
   // The service is stopping and aborted the poll: another replica may poll at once.
   if (answer.kind === 'unavailable' && aborting.aborted) return store.reschedule(task, { ...task, dueAt: at })

@@ -137,7 +137,7 @@ export function describeTaskStore(
         const images = [{ url: 'https://example.com/1.png', expiresAt: 5 }]
         await store.update(task, { ...task, version: 2, status: 'SUCCEEDED', images })
         expect(states).toEqual([await store.read(task.id)])
-        // Nobody's move was made: there is no state to tell of.
+        // No update was committed, so there is no state to announce.
         await store.update(task, { ...task, version: 2 })
         expect(states).toHaveLength(1)
       })
@@ -295,11 +295,10 @@ export function describeTaskStore(
       })
 
       test.each(['picture', 'key'])(
-        'of 50 concurrent inserts with one %s exactly one is stored',
+        'of 100 concurrent inserts with one %s exactly one is stored',
         async (by) => {
-          // On PostgreSQL they run one after another, and none may wait longer than a second for its connection.
           const insertions = await Promise.all(
-            Array.from({ length: 50 }, () =>
+            Array.from({ length: 100 }, () =>
               by === 'key'
                 ? store.insert(newTask(), { key })
                 : store.insert(newTask({ pictureDigest: 'picture' }), {}),

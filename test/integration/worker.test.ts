@@ -95,7 +95,7 @@ describe('the service', () => {
     for (const [second, expected] of [5, 10, 12].entries()) {
       clock.advance(second === 0 ? 1_000 : 1_001)
       while (upstream.received.length < expected) await new Promise(setImmediate)
-      // Whoever is asked now has seen everything that was sent before.
+      // A request that is answered now was sent after all earlier ones arrived.
       await fetch(`${gateway.url}/readyz`)
       expect(upstream.received).toHaveLength(expected)
     }

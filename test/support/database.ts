@@ -15,7 +15,7 @@ export interface TestDatabase extends AsyncDisposable {
   readonly url: string
   /** Opens what is kept in it; once more for another process's view of it. */
   open(hints: TaskHints): Promise<Stores>
-  /** Takes the tables away from under whoever uses them, as a restored or emptied database would. */
+  /** Renames the task table while the service uses it, as a database without its tables would look. */
   breakTables(): Promise<void>
   /** Puts them back. */
   mendTables(): Promise<void>
