@@ -21,14 +21,12 @@ export const POLLS_PER_SECOND = 5
 /** A replay waits at most this long for a replica that has died. */
 const ANSWER_LEASE_MS = 6_000
 
-/** The operations on tasks and deliveries, with their clients for outbound requests. */
-export interface Core {
+/** The operations on tasks and deliveries. Disposing aborts running requests. */
+export interface Core extends Disposable {
   readonly tasks: Tasks
   readonly deliveries: Deliveries
   readonly signer: DeliverySigner
   readonly deliveryAlarm: Alarm
-  /** Aborts running requests. */
-  abort(): void
 }
 
 interface CoreOptions {
@@ -44,25 +42,30 @@ interface CoreOptions {
   connect(): Connector
 }
 
-export function createCore(options: CoreOptions): Core {
+export function openCore(options: CoreOptions): Core {
   const { settings, backends, servers, metrics, sandboxKey, clock, log, connect } = options
   const { store, outbox, hints, budget, createLimiter } = backends
   const { upstreamUrl, upstreamApiKey } = settings
-  const upscaler = openUpscaler({
-    baseUrl: () => upstreamUrl ?? servers.url() + SANDBOX_PREFIX,
-    apiKey: upstreamUrl === null ? sandboxKey : (upstreamApiKey ?? 'sandbox'),
-    connector: connect(),
-    timeoutMs: settings.upstreamTimeoutMs,
-    clock,
-    log,
-    onAnswer: metrics.onUpstream,
-  })
-  const sender = openDeliverySender({
-    timeoutMs: 10_000,
-    allowedHosts: settings.callbackAllowHosts,
-    connector: connect(),
-    clock,
-  })
+  const opened = new DisposableStack()
+  const upscaler = opened.use(
+    openUpscaler({
+      baseUrl: () => upstreamUrl ?? servers.url() + SANDBOX_PREFIX,
+      apiKey: upstreamUrl === null ? sandboxKey : (upstreamApiKey ?? 'sandbox'),
+      connector: connect(),
+      timeoutMs: settings.upstreamTimeoutMs,
+      clock,
+      log,
+      onAnswer: metrics.onUpstream,
+    }),
+  )
+  const sender = opened.use(
+    openDeliverySender({
+      timeoutMs: 10_000,
+      allowedHosts: settings.callbackAllowHosts,
+      connector: connect(),
+      clock,
+    }),
+  )
   const signer = createDeliverySigner(toSigningSecrets(settings, log))
   const deliveryAlarm = createAlarm()
   const rates = { upstream: settings.upstreamRateLimit, owner: settings.ownerRateLimit }
@@ -95,12 +98,8 @@ export function createCore(options: CoreOptions): Core {
       return base && base + toCallbackPath(taskId, token)
     },
   })
-  const abort = () => {
-    tasks.abort()
-    upscaler[Symbol.dispose]()
-    sender[Symbol.dispose]()
-  }
-  return { tasks, deliveries, signer, deliveryAlarm, abort }
+  opened.defer(() => tasks.abort())
+  return { tasks, deliveries, signer, deliveryAlarm, [Symbol.dispose]: () => opened.dispose() }
 }
 
 function toPolicy(settings: Settings): TaskPolicy {

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import { announce } from './announce.ts'
 import { openBackends } from './backends.ts'
-import { createCore, POLLS_PER_SECOND } from './core.ts'
+import { openCore, POLLS_PER_SECOND } from './core.ts'
 import { addEmbeddedSandbox } from './embedded-sandbox.ts'
 import type { HttpLimits } from './http/app.ts'
 import { createMetrics } from './metrics.ts'
@@ -58,8 +58,7 @@ export async function startService(
   // Random for each process: the embedded sandbox serves only its own gateway.
   const sandboxKey = systemSecrets.newToken()
   const parts = { settings, servers, metrics, clock, log, connect, isDraining }
-  const core = createCore({ ...parts, backends, sandboxKey })
-  opened.defer(core.abort)
+  const core = opened.use(openCore({ ...parts, backends, sandboxKey }))
   const sandbox = await addEmbeddedSandbox(settings, servers, {
     apiKey: sandboxKey,
     log,
@@ -90,7 +89,7 @@ export async function startService(
         stopWorkers: () => Promise.all(workers.map((worker) => worker.stop())),
         drainClients: (windowMs) => Promise.all([sockets.drain(windowMs), streams.drain()]),
         drainTasks: tasks.drain,
-        abortWork: core.abort,
+        abortWork: () => core[Symbol.dispose](),
         cutOffClients: servers.cutOff,
         dispose: () => rest.disposeAsync(),
       }),

@@ -1,41 +1,18 @@
 import { randomUUID } from 'node:crypto'
-import {
-  createSourceEventStream,
-  execute,
-  OperationTypeNode,
-  type DocumentNode,
-  type ExecutionArgs,
-  type ExecutionResult,
-  type GraphQLError,
-  type GraphQLFormattedError,
-  type GraphQLSchema,
-} from 'graphql'
+import { OperationTypeNode, type GraphQLError, type GraphQLFormattedError } from 'graphql'
 import { MessageType, type Message, type SubscribePayload } from 'graphql-ws'
-import type { Caller, CreateContext, OperationContext } from '../graphql/context.ts'
-import { maskError, requestError, toPublicError } from '../graphql/errors.ts'
-import { maskResult } from '../graphql/mask-result.ts'
+import type { Caller, CreateContext } from '../graphql/context.ts'
+import { requestError, toPublicError } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
-import type { Log } from '../tasks/ports.ts'
+import { AcceptedOperation, type ExecutionOptions } from './accepted-operation.ts'
 import type { SocketWire } from './socket-wire.ts'
 
-export interface OperationOptions {
-  readonly schema: GraphQLSchema
+export interface OperationOptions extends ExecutionOptions {
   readonly prepare: Prepare
   readonly createContext: CreateContext
-  readonly log: Log
   /** Operations that may run on one socket at once; null: any number. */
   readonly socketOperationLimit: number | null
-  /** The fast path, for events of subscriptions; absent: graphql-js executes them. */
-  readonly fast?: FastPath | undefined
   isDraining(): boolean
-}
-
-/** An optional replacement for graphql-js and `ws` on the hot path; it changes no result. */
-interface FastPath {
-  /** Executes an operation with an event as the root value: the execution result, as JSON. */
-  executeEvent(event: unknown, operation: AcceptedOperation): string | Promise<string>
-  /** The WebSocket frame of a text message. */
-  toTextFrame(text: string): Buffer
 }
 
 const GOING_AWAY = requestError('SERVICE_UNAVAILABLE', 'This replica is stopping: retry on another.', {
@@ -46,107 +23,6 @@ const ID_IN_USE = requestError(
   'BAD_REQUEST',
   'The completed operation with this id has not ended yet. Use a new id for each operation.',
 )
-
-/** An operation that graphql-ws will run. */
-export class AcceptedOperation implements ExecutionArgs {
-  readonly type: OperationTypeNode
-  readonly document: DocumentNode
-  readonly operationName: string | null
-  readonly variableValues: Readonly<Record<string, unknown>> | null
-  readonly contextValue: OperationContext
-  readonly rootValue = undefined
-  readonly #id: string
-  readonly #wire: SocketWire
-  readonly #options: OperationOptions
-
-  constructor(
-    id: string,
-    {
-      type,
-      document,
-      context,
-    }: { type: OperationTypeNode; document: DocumentNode; context: OperationContext },
-    { operationName = null, variables = null }: SubscribePayload,
-    { wire, options }: { wire: SocketWire; options: OperationOptions },
-  ) {
-    this.type = type
-    this.document = document
-    this.operationName = operationName
-    this.variableValues = variables
-    this.contextValue = context
-    this.#id = id
-    this.#wire = wire
-    this.#options = options
-  }
-
-  get schema(): GraphQLSchema {
-    return this.#options.schema
-  }
-
-  /** Runs the operation. The iterator of a subscription sends the results itself and yields nothing. Does not reject. */
-  async run(): Promise<AsyncIterableIterator<never> | ExecutionResult> {
-    // A message in the same packet may have closed the socket since the operation was accepted.
-    if (!this.#wire.isOpen) return {}
-    try {
-      if (this.type !== OperationTypeNode.SUBSCRIPTION) return await execute(this)
-      const events = await createSourceEventStream(this)
-      return Symbol.asyncIterator in events ? new SentResults(events[Symbol.asyncIterator](), this) : events
-    } catch (error) {
-      return { errors: [maskError(error, this.contextValue.correlationId, this.#options.log)] }
-    }
-  }
-
-  /** Executes an event of a subscription and sends the result. Backpressure: resolves once the result has left. */
-  async sendResult(event: unknown): Promise<void> {
-    const executeEvent = this.#options.fast?.executeEvent ?? executePlainly
-    const json = executeEvent(event, this)
-    const result = typeof json === 'string' ? json : await json
-    await this.#wire.sendEvent(`{"id":${JSON.stringify(this.#id)},"type":"next","payload":${result}}`)
-  }
-
-  get log(): Log {
-    return this.#options.log
-  }
-}
-
-/**
- * Sends the results of a subscription once graphql-ws requests the first one. A class, because each idle subscription
- * keeps an instance.
- */
-class SentResults implements AsyncIterableIterator<never> {
-  readonly #events: AsyncIterator<unknown>
-  readonly #operation: AcceptedOperation
-
-  constructor(events: AsyncIterator<unknown>, operation: AcceptedOperation) {
-    this.#events = events
-    this.#operation = operation
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this
-  }
-
-  async next(): Promise<IteratorReturnResult<undefined>> {
-    try {
-      for (let next = await this.#events.next(); !next.done; next = await this.#events.next())
-        await this.#operation.sendResult(next.value)
-    } finally {
-      await this.#events.return?.()
-    }
-    return { done: true, value: undefined }
-  }
-
-  async return(): Promise<IteratorReturnResult<undefined>> {
-    await this.#events.return?.()
-    return { done: true, value: undefined }
-  }
-}
-
-async function executePlainly(rootValue: unknown, operation: AcceptedOperation): Promise<string> {
-  const { schema, document, operationName, variableValues, contextValue, log } = operation
-  const args = { schema, document, operationName, variableValues, contextValue, rootValue }
-  return JSON.stringify(maskResult(await execute(args), contextValue.correlationId, log))
-}
 
 /** An operation until graphql-ws has finished with it. */
 interface Operation {

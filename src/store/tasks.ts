@@ -1,27 +1,22 @@
 import DataLoader from 'dataloader'
 import {
   CLOCK_TOLERANCE_MS,
-  UnconfirmedError,
-  type IdempotencyKey,
-  type InsertOptions,
-  type Insertion,
   type Schedule,
   type TaskHints,
   type TaskListQuery,
   type TaskStore,
   type UpdateOutcome,
 } from '../tasks/ports.ts'
-import { isUncharged, type UpscaleTask } from '../tasks/task.ts'
-import { queueDeliveries, toNewDelivery } from './outbox.ts'
-import { toChanges, toRow, toTask } from './schema.ts'
-import { createScheduleCheck, lockNames, type Run, type Sql } from './sql.ts'
+import type { UpscaleTask } from '../tasks/task.ts'
+import { insertTask } from './insert-task.ts'
+import { queueDeliveries } from './outbox.ts'
+import { toChanges, toTask } from './schema.ts'
+import { createScheduleCheck, type Sql } from './sql.ts'
 import type { TaskCounts } from './task-counts.ts'
 import { createWriteProbe } from './write-probe.ts'
 
 /** How many ids one query reads. */
 const MAX_READ = 100
-
-type Inserted<Refusal> = Insertion | { readonly inserted: false; readonly refusal: Refusal }
 
 /** The TaskStore in SQL. It announces what it has committed. */
 export class SqlTaskStore implements TaskStore {
@@ -40,35 +35,7 @@ export class SqlTaskStore implements TaskStore {
     this.#probe = createWriteProbe(sql)
   }
 
-  insert<Refusal = never>(task: UpscaleTask, options: InsertOptions<Refusal>): Promise<Inserted<Refusal>> {
-    const { db } = this.#sql
-    const { force = false, key = null, callBackUrl = null, admit, admitKey } = options
-    let written = false
-    const work = async (run: Run): Promise<Inserted<Refusal>> => {
-      await lockNames(this.#sql, run, key ? [key.claim, task.pictureDigest] : [task.pictureDigest])
-      const named = key && (await this.#findNamed(run, key.claim, task.createdAt))
-      if (named) return { inserted: false, existing: named, by: 'key' }
-      const existing = force ? undefined : await this.#findSamePicture(run, task)
-      if (existing !== undefined) {
-        const refusal = key && ((await admitKey?.()) ?? null)
-        if (refusal !== null) return { inserted: false, refusal }
-        if (key) await this.#name(run, key, existing.id)
-        return { inserted: false, existing, by: 'picture' }
-      }
-      const refusal = (await admit?.()) ?? null
-      if (refusal !== null) return { inserted: false, refusal }
-      await run(db.insertInto('task').values(toRow(task)))
-      if (key) await this.#name(run, key, task.id)
-      const place = { position: 0, now: task.createdAt, version: 0 }
-      if (callBackUrl !== null)
-        await run(db.insertInto('delivery').values(toNewDelivery(task, callBackUrl, place)))
-      written = true
-      return { inserted: true }
-    }
-    return this.#sql.transact(work).catch((error: unknown) => {
-      throw written ? new UnconfirmedError('The commit of a task was not confirmed', { cause: error }) : error
-    })
-  }
+  insert: TaskStore['insert'] = (task, options) => insertTask(this.#sql, task, options)
 
   async read(id: string): Promise<UpscaleTask | undefined> {
     return isStorable(id) ? this.#reads.load(id) : undefined
@@ -229,57 +196,6 @@ export class SqlTaskStore implements TaskStore {
       batchScheduleFn: (dispatch) => void setImmediate(dispatch),
     })
     return loader
-  }
-
-  /** The task that a key names; undefined when the key is free. */
-  async #findNamed(run: Run, claim: string, now: number): Promise<UpscaleTask | undefined> {
-    const { rows } = await run(
-      this.#sql.db
-        .selectFrom('idempotencyKey')
-        .innerJoin('task', 'task.id', 'idempotencyKey.taskId')
-        .selectAll('task')
-        .where('claim', '=', claim)
-        .where('until', '>', now),
-    )
-    const task = rows[0] && toTask(rows[0])
-    return task && !isUncharged(task) ? task : undefined
-  }
-
-  /** Makes a free key name a task. */
-  async #name(run: Run, { claim, until }: IdempotencyKey, taskId: string): Promise<void> {
-    await run(
-      this.#sql.db
-        .insertInto('idempotencyKey')
-        .values({ claim, taskId, until })
-        .onConflict((conflict) => conflict.column('claim').doUpdateSet({ taskId, until })),
-    )
-  }
-
-  /** The newest task for the same picture that is running, or done with images that have not expired. */
-  async #findSamePicture(
-    run: Run,
-    { pictureDigest, createdAt }: UpscaleTask,
-  ): Promise<UpscaleTask | undefined> {
-    const { db } = this.#sql
-    // Usually there is none, and SQLite answers that three times as fast for one column as for all.
-    const found = await run(
-      db
-        .selectFrom('task')
-        .select('id')
-        .where('pictureDigest', '=', pictureDigest)
-        .where((where) =>
-          where.or([
-            where('status', 'in', ['SUBMITTED', 'PROCESSING']),
-            where.and([where('status', '=', 'SUCCEEDED'), where('imagesExpireAt', '>', createdAt)]),
-          ]),
-        )
-        .orderBy('createdAt', 'desc')
-        .limit(1),
-    )
-    const [id] = found.rows.map((each) => each.id)
-    if (id === undefined) return undefined
-    const [row] = (await run(db.selectFrom('task').selectAll().where('id', '=', id))).rows
-    return row && toTask(row)
   }
 }
 

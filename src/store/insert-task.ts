@@ -1,0 +1,99 @@
+import { UnconfirmedError, type IdempotencyKey, type InsertOptions, type Insertion } from '../tasks/ports.ts'
+import { isUncharged, type UpscaleTask } from '../tasks/task.ts'
+import { toNewDelivery } from './outbox.ts'
+import { toRow, toTask } from './schema.ts'
+import { lockNames, type Run, type Sql } from './sql.ts'
+
+type Inserted<Refusal> = Insertion | { readonly inserted: false; readonly refusal: Refusal }
+
+/**
+ * Stores a new task, unless its key or its picture names an existing one: this is what makes a repeated request pay once. It
+ * looks and writes in one transaction, and requests with the same key or picture wait for each other.
+ */
+export function insertTask<Refusal>(
+  sql: Sql,
+  task: UpscaleTask,
+  { force = false, key = null, callBackUrl = null, admit, admitKey }: InsertOptions<Refusal>,
+): Promise<Inserted<Refusal>> {
+  const { db } = sql
+  let written = false
+  const work = async (run: Run): Promise<Inserted<Refusal>> => {
+    await lockNames(sql, run, key ? [key.claim, task.pictureDigest] : [task.pictureDigest])
+    const named = key && (await findNamed(sql, run, key.claim, task.createdAt))
+    if (named) return { inserted: false, existing: named, by: 'key' }
+    const existing = force ? undefined : await findSamePicture(sql, run, task)
+    if (existing !== undefined) {
+      const refusal = key && ((await admitKey?.()) ?? null)
+      if (refusal !== null) return { inserted: false, refusal }
+      if (key) await nameTask(sql, run, key, existing.id)
+      return { inserted: false, existing, by: 'picture' }
+    }
+    const refusal = (await admit?.()) ?? null
+    if (refusal !== null) return { inserted: false, refusal }
+    await run(db.insertInto('task').values(toRow(task)))
+    if (key) await nameTask(sql, run, key, task.id)
+    const place = { position: 0, now: task.createdAt, version: 0 }
+    if (callBackUrl !== null)
+      await run(db.insertInto('delivery').values(toNewDelivery(task, callBackUrl, place)))
+    written = true
+    return { inserted: true }
+  }
+  return sql.transact(work).catch((error: unknown) => {
+    throw written ? new UnconfirmedError('The commit of a task was not confirmed', { cause: error }) : error
+  })
+}
+
+/** The task that a key names; undefined when the key is free. */
+async function findNamed(
+  { db }: Sql,
+  run: Run,
+  claim: string,
+  now: number,
+): Promise<UpscaleTask | undefined> {
+  const { rows } = await run(
+    db
+      .selectFrom('idempotencyKey')
+      .innerJoin('task', 'task.id', 'idempotencyKey.taskId')
+      .selectAll('task')
+      .where('claim', '=', claim)
+      .where('until', '>', now),
+  )
+  const task = rows[0] && toTask(rows[0])
+  return task && !isUncharged(task) ? task : undefined
+}
+
+/** Makes a free key name a task. */
+async function nameTask({ db }: Sql, run: Run, { claim, until }: IdempotencyKey, taskId: string) {
+  await run(
+    db
+      .insertInto('idempotencyKey')
+      .values({ claim, taskId, until })
+      .onConflict((conflict) => conflict.column('claim').doUpdateSet({ taskId, until })),
+  )
+}
+
+/** The newest task for the same picture that is running, or done with images that have not expired. */
+async function findSamePicture(
+  { db }: Sql,
+  run: Run,
+  { pictureDigest, createdAt }: UpscaleTask,
+): Promise<UpscaleTask | undefined> {
+  // Usually there is none, and SQLite answers that three times as fast for one column as for all.
+  const { rows: found } = await run(
+    db
+      .selectFrom('task')
+      .select('id')
+      .where('pictureDigest', '=', pictureDigest)
+      .where((where) =>
+        where.or([
+          where('status', 'in', ['SUBMITTED', 'PROCESSING']),
+          where.and([where('status', '=', 'SUCCEEDED'), where('imagesExpireAt', '>', createdAt)]),
+        ]),
+      )
+      .orderBy('createdAt', 'desc')
+      .limit(1),
+  )
+  if (found[0] === undefined) return undefined
+  const { rows } = await run(db.selectFrom('task').selectAll().where('id', '=', found[0].id))
+  return rows[0] && toTask(rows[0])
+}
