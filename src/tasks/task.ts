@@ -21,6 +21,38 @@ export interface UpscaledImage {
   readonly url: string
   /** When the upstream is expected to delete it: an estimate. */
   readonly expiresAt: number
+  /** Measured from the picture's bytes; null: not measured. */
+  readonly facts: PictureFacts | null
+  readonly copyState: CopyState
+}
+
+/**
+ * The state of our copy of a picture. PENDING: not made yet, or to be retried. KEPT: stored. LOST: not stored before the
+ * upstream's URL expired, or never possible. OFF: no copy is made.
+ */
+export const COPY_STATES = ['PENDING', 'KEPT', 'LOST', 'OFF'] as const
+export type CopyState = (typeof COPY_STATES)[number]
+
+/**
+ * Whether a picture contains a C2PA manifest store (Content Credentials). PRESENT says nothing about its validity.
+ */
+export const PROVENANCES = ['NONE', 'PRESENT'] as const
+export type Provenance = (typeof PROVENANCES)[number]
+
+/** Facts about a picture, measured from its bytes. */
+export interface PictureFacts {
+  /** In pixels, as displayed: after the rotation that EXIF states. Of an animation: one frame. */
+  readonly width: number
+  readonly height: number
+  readonly byteSize: number
+  /** `image/png`, `image/jpeg`, `image/webp`, `image/avif`, `image/gif` or `image/tiff`. */
+  readonly contentType: string
+  /** In hexadecimal, lower case. */
+  readonly sha256: string
+  /** A placeholder of about 25 bytes (https://evanw.github.io/thumbhash/), in Base64. */
+  readonly thumbhash: string
+  /** Null: not known for this content type. */
+  readonly provenance: Provenance | null
 }
 
 /** The source of a status change. */

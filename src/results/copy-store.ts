@@ -1,0 +1,52 @@
+/** The port of stores that keep copies of pictures. test/contract/copy-store.ts tests it on every implementation. */
+import type { Readable } from 'node:stream'
+
+/** A complete local file to store. */
+export interface LocalFile {
+  readonly path: string
+  readonly byteSize: number
+  /** In hexadecimal, lower case. */
+  readonly sha256: string
+  readonly contentType: string
+}
+
+/** A range of bytes, both ends inclusive. */
+export interface ByteRange {
+  readonly start: number
+  readonly end: number
+}
+
+export interface StoredFile {
+  /** The bytes of the range, or all bytes. Destroy it if it is not read to the end. */
+  readonly body: Readable
+  /** The size of the whole file. */
+  readonly byteSize: number
+}
+
+/** How a presigned URL answers. */
+export interface PresignOptions {
+  readonly contentType: string
+  /** The `Content-Disposition` of the answer; null: none. */
+  readonly contentDisposition: string | null
+  readonly expiresInS: number
+}
+
+/**
+ * Files under keys such as `ab/abcdef….png`. A key names the same bytes for ever, so a file is written once, and a repeated
+ * or concurrent `put` is harmless. All methods reject if the store cannot be reached or refuses.
+ */
+export interface CopyStore extends Disposable {
+  /**
+   * Stores a file, streamed from the disk. Resolves once it is durable. No half-written file is ever readable. No effect
+   * if the key exists.
+   */
+  put(key: string, file: LocalFile, signal?: AbortSignal): Promise<void>
+  /** Undefined: there is no such file. */
+  read(key: string, range?: ByteRange): Promise<StoredFile | undefined>
+  /** Deletes files; keys that do not exist are ignored. */
+  remove(keys: readonly string[]): Promise<void>
+  /** A URL that serves the file directly; undefined: the store has no such URLs. */
+  presign(key: string, options: PresignOptions): Promise<string | undefined>
+  /** Rejects with a reason for the operator unless files can be written, read and deleted. */
+  check(): Promise<void>
+}
