@@ -88,14 +88,14 @@ export default tseslint.config(
     'The core imports nothing outside src/tasks. State what you need as a port in tasks/ports.ts and let service.ts pass it in.',
   ),
   fence(
-    ['src/replicas/**', 'src/upstream/**', 'src/deliveries/**'],
+    ['src/replicas/**', 'src/upstream/**', 'src/deliveries/**', 'src/results/**'],
     '^\\.\\./(?!tasks/|net/)',
     'An adapter imports the core and src/net only. Let service.ts pass in the rest.',
   ),
   fence(
     ['src/store/*'],
-    '^\\.\\./(?!tasks/|deliveries/outbox)',
-    'The store implements the ports of the core and of deliveries/outbox.ts. Let service.ts pass in the rest.',
+    '^\\.\\./(?!tasks/|deliveries/outbox|results/jobs)',
+    'The store implements the ports of the core, of deliveries/outbox.ts and of results/jobs.ts. Let service.ts pass in the rest.',
   ),
   fence(
     ['src/store/sqlite/*'],
@@ -104,8 +104,8 @@ export default tseslint.config(
   ),
   fence(
     ['src/graphql/**'],
-    '^\\.\\./(?!tasks/|deliveries/|net/)',
-    'GraphQL imports the core, deliveries and src/net only. Transports (src/http) import it, never the other way round.',
+    '^\\.\\./(?!tasks/|deliveries/|results/|net/)',
+    'GraphQL imports the core, deliveries, results and src/net only. Transports (src/http) import it, never the other way round.',
   ),
   fence(
     ['src/fast/**'],
@@ -114,8 +114,8 @@ export default tseslint.config(
   ),
   fence(
     ['src/http/**'],
-    '^\\.\\./(?!tasks/|graphql/|net/)',
-    'A transport imports the core, GraphQL and src/net. Let service.ts pass in the rest.',
+    '^\\.\\./(?!tasks/|graphql/|results/|net/)',
+    'A transport imports the core, GraphQL, results and src/net. Let service.ts pass in the rest.',
   ),
   fence(['src/net/**'], '^\\.\\./', 'src/net knows nothing else of ours: adapters import it.'),
   fence(
@@ -124,8 +124,8 @@ export default tseslint.config(
     'The sandbox plays the vendor: it must not know the gateway, or it would play along with its mistakes.',
   ),
   fence(
-    ['src/config.ts', 'src/settings.ts', 'src/log.ts', 'src/system.ts'],
-    '^\\./(?!config|settings|tasks/)',
-    'The ground floor imports only the core and config.ts.',
+    ['src/settings*.ts', 'src/log.ts', 'src/system.ts'],
+    '^\\./(?!settings|tasks/)',
+    'The ground floor imports only the core and the settings.',
   ),
 )

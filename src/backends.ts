@@ -56,13 +56,12 @@ async function openAlone(
   { clock, pollsPerSecond, hints = createLocalHints() }: BackendOptions,
 ): Promise<Backends> {
   await using opened = new AsyncDisposableStack()
-  const { store, outbox } = await explained(`DATABASE_URL: ${resolve(file)}`, async () =>
+  const stores = await explained(`DATABASE_URL: ${resolve(file)}`, async () =>
     opened.use(await openSqlite(file, hints, { exclusive: true })),
   )
   const rest = opened.move()
   return {
-    store,
-    outbox,
+    ...stores,
     hints,
     createLimiter: createMemoryLimiter,
     budget: createPollBudget(clock, pollsPerSecond),
@@ -97,7 +96,7 @@ async function openShared(
   const stores = opened.use(
     await explained(`DATABASE_URL: ${toPlace(url)}`, () => openPostgres(url, hints, log)),
   )
-  const { store, outbox, pool, openPool } = stores
+  const { store, outbox, resultJobs, copyUses, pool, openPool } = stores
   const openPostgresLimiters = async () => {
     // Limits are checked while a transaction holds a connection of the main pool: on the same pool, or through the same
     // transaction pooler, they could deadlock.
@@ -112,6 +111,8 @@ async function openShared(
   return {
     store,
     outbox,
+    resultJobs,
+    copyUses,
     hints,
     createLimiter,
     budget: createSharedPollBudget(createLimiter, pollsPerSecond, clock),

@@ -4,7 +4,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { z } from 'zod'
-import { schema, toName } from '../src/settings.ts'
+import { schema, toName } from '../src/settings-schema.ts'
 
 const MARKED = /(<!-- settings -->\n)[^]*(\n<!-- \/settings -->)/
 

@@ -72,13 +72,13 @@ export class DeliveryWorker {
 
 /** Makes one attempt: reads, signs, sends, records. Resolves to the status of the answer; null: no answer. */
 async function deliver(deps: DeliveryDependencies, delivery: Delivery): Promise<number | null> {
-  const { store, outbox, signer, sender, clock, log, deliverForMs } = deps
+  const { store, outbox, signer, sender, clock, log, deliverForMs, toImageUrl } = deps
   const task = await store.read(delivery.taskId)
   if (task === undefined) return null
   const releaseLease = () => outbox.finish(delivery, delivery).then(() => null)
   // The task has changed since the claim: the next claim delivers its latest state, under that state's id.
   if (task.version !== delivery.version) return releaseLease()
-  const body = JSON.stringify(toDeliveryBody(task))
+  const body = JSON.stringify(toDeliveryBody(task, toImageUrl))
   const headers = signer.sign(task.owner, `${task.id}-${task.version}`, clock.now(), body)
   const answer =
     headers === undefined

@@ -1,5 +1,6 @@
 /** A delivery posts the settled state of a task to the caller's `callBackUrl`. Instants are Unix milliseconds. */
 import type { Clock, Log, RateLimits, TaskStore } from '../tasks/ports.ts'
+import type { UpscaleTask } from '../tasks/task.ts'
 
 /** PENDING: to be delivered, once the task has settled. DELIVERED: the receiver answered 2xx. GAVE_UP: 410, or no 2xx in time. */
 export const DELIVERY_STATES = ['PENDING', 'DELIVERED', 'GAVE_UP'] as const
@@ -94,6 +95,8 @@ export interface DeliveryDependencies {
   readonly signer: DeliverySigner
   readonly sender: DeliverySender
   readonly limits: Pick<RateLimits, 'takeOwn'>
+  /** The URL of an image for clients. */
+  readonly toImageUrl: (task: UpscaleTask, position: number) => string
   readonly clock: Clock
   readonly log: Log
   /** How long a delivery is retried before it is given up, in milliseconds. */

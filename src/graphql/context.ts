@@ -3,6 +3,7 @@ import DataLoader from 'dataloader'
 import type { GraphQLError } from 'graphql'
 import type { Deliveries } from '../deliveries/deliveries.ts'
 import type { Delivery } from '../deliveries/outbox.ts'
+import type { Results } from '../results/results.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 import type { WatchControl } from '../tasks/watch.ts'
@@ -61,6 +62,7 @@ export interface OperationContext extends Caller {
   /** The core. In the context, because a TypeGraphQL `subscribe` is not a method and gets nothing else. */
   readonly tasks: Tasks
   readonly deliveries: Deliveries
+  readonly results: Pick<Results, 'links' | 'loadSource' | 'remove'>
   readonly mode: 'LIVE' | 'SANDBOX'
   readonly callbackPolicy: CallbackPolicy
   /** Null: watch tokens are not configured. */
@@ -87,7 +89,7 @@ export function unauthenticated(message = 'A valid bearer token is required.'): 
   return requestError('UNAUTHENTICATED', message, { http: { status: 401 } })
 }
 
-type Shared = Pick<OperationContext, 'tasks' | 'deliveries' | 'mode' | 'callbackPolicy' | 'watchTokens'>
+type Shared = Pick<OperationContext, 'tasks' | 'deliveries' | 'results' | 'mode' | 'callbackPolicy' | 'watchTokens'>
 
 /** Returns a function that creates the contexts of a service. */
 export function createContextFactory(shared: Shared): CreateContext {
@@ -122,6 +124,10 @@ class LeanContext implements OperationContext {
 
   get deliveries(): Deliveries {
     return this.shared.deliveries
+  }
+
+  get results(): OperationContext['results'] {
+    return this.shared.results
   }
 
   get mode(): OperationContext['mode'] {

@@ -2,7 +2,7 @@
 import { registerEnumType } from 'type-graphql'
 import { DELIVERY_STATES } from '../deliveries/outbox.ts'
 import { CATALOGUE, UPSCALE_ERROR_CODES } from '../tasks/failure.ts'
-import { TASK_EVENT_SOURCES, TASK_STATUSES } from '../tasks/task.ts'
+import { COPY_STATES, PROVENANCES, TASK_EVENT_SOURCES, TASK_STATUSES } from '../tasks/task.ts'
 
 /** An enum object, as TypeGraphQL needs it. */
 function toEnum<T extends string>(names: readonly T[]): { readonly [K in T]: K } {
@@ -39,6 +39,29 @@ registerEnumType(UpscaleTaskEventSource, {
     CALLBACK: { description: "The upscale service's callback." },
     POLL: { description: 'A poll of the upscale service by the gateway.' },
     DEADLINE: { description: 'The deadline passed.' },
+    INSPECTION: { description: "The gateway's inspection of the result, or its copy." },
+  },
+})
+
+export const ImageCopyState = toEnum(COPY_STATES)
+registerEnumType(ImageCopyState, {
+  name: 'ImageCopyState',
+  description: "The state of the gateway's copy of a picture.",
+  valuesConfig: {
+    PENDING: { description: "Not made yet: `url` is the upscale service's, and expires." },
+    KEPT: { description: 'Kept: `url` is stable.' },
+    LOST: { description: "Not possible: `url` is the upscale service's, and expires." },
+    OFF: { description: 'This gateway keeps no copies.' },
+  },
+})
+
+export const ImageProvenance = toEnum(PROVENANCES)
+registerEnumType(ImageProvenance, {
+  name: 'ImageProvenance',
+  description: 'Whether a picture contains Content Credentials (C2PA). They are not validated.',
+  valuesConfig: {
+    NONE: { description: 'It contains none.' },
+    PRESENT: { description: 'It contains a manifest store. A copy is byte-identical, so it does, too.' },
   },
 })
 

@@ -1,15 +1,16 @@
 /** Core values in the shapes of the GraphQL types. */
 import type { Delivery } from '../deliveries/outbox.ts'
+import type { ResultLinks } from '../results/links.ts'
 import { CATALOGUE, toProblem, UPSCALE_ERROR_CODES, type Problem } from '../tasks/failure.ts'
 import type { TaskPosition } from '../tasks/ports.ts'
 import type { Submission } from '../tasks/submit.ts'
-import type { TaskStatus, UpscaleTask } from '../tasks/task.ts'
+import type { PictureFacts, SourceImage, TaskStatus, UpscaledImage, UpscaleTask } from '../tasks/task.ts'
 import { badUserInput } from './errors.ts'
 import type { UpscaleErrorInfoType } from './service-types.ts'
+import type { UpscaledImageType } from './image-type.ts'
 import type {
   CallbackDeliveryType,
   MidjourneyTaskType,
-  UpscaledImageType,
   UpscaleImagePayloadType,
   UpscaleTaskConnectionType,
   UpscaleTaskEventType,
@@ -44,9 +45,20 @@ class TaskShape implements UpscaleTaskType {
     return { id: this.#task.sourceTaskId }
   }
 
-  get images(): UpscaledImageType[] | null {
-    const { images } = this.#task
-    return images?.map(({ url, expiresAt }) => ({ url, expiresAt: new Date(expiresAt) })) ?? null
+  /** Null: the resolver needs the links, and calls `toImages`. */
+  get images(): null {
+    return null
+  }
+
+  toImages(links: ResultLinks): UpscaledImageType[] | null {
+    const task = this.#task
+    // A result that is being inspected is not shown yet.
+    if (task.status !== 'SUCCEEDED' || task.images === null) return null
+    return task.images.map((image, position) => toImageShape(image, position, task, links))
+  }
+
+  get sourceImage(): SourceImage | null {
+    return this.#task.sourceImage
   }
 
   get problem(): Problem | null {
@@ -72,6 +84,33 @@ class TaskShape implements UpscaleTaskType {
 
   get deadlineAt(): Date {
     return new Date(this.#task.deadlineAt)
+  }
+}
+
+const NO_FACTS = {
+  width: null,
+  height: null,
+  byteSize: null,
+  contentType: null,
+  sha256: null,
+  thumbhash: null,
+  provenance: null,
+} as const satisfies Record<keyof PictureFacts, null>
+
+function toImageShape(
+  { url, expiresAt, facts, copyState }: UpscaledImage,
+  position: number,
+  task: UpscaleTask,
+  links: ResultLinks,
+): UpscaledImageType {
+  const sourceWidth = task.sourceImage?.width
+  return {
+    ...(facts ?? NO_FACTS),
+    url: links.toUrl(task, position),
+    expiresAt: copyState === 'KEPT' ? null : new Date(expiresAt),
+    originalUrl: url,
+    copyState,
+    enlargement: facts && sourceWidth ? Math.round((facts.width / sourceWidth) * 100) / 100 : null,
   }
 }
 

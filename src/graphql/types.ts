@@ -1,8 +1,9 @@
 /** The GraphQL object types of tasks. to-shape.ts creates their values. Fields that are loaded with their parent cost nothing. */
 import { Directive, Field, ID, Int } from 'type-graphql'
 import type { DeliveryState } from '../deliveries/outbox.ts'
+import type { ResultLinks } from '../results/links.ts'
 import type { Problem, UpscaleErrorCode } from '../tasks/failure.ts'
-import type { TaskEventSource, TaskStatus } from '../tasks/task.ts'
+import type { SourceImage, TaskEventSource, TaskStatus } from '../tasks/task.ts'
 import { DateTime } from './date-time.ts'
 import {
   CallbackDeliveryState,
@@ -10,6 +11,7 @@ import {
   UpscaleTaskEventSource,
   UpscaleTaskStatus,
 } from './enums.ts'
+import { UpscaledImageType } from './image-type.ts'
 import { PlainType } from './plain-type.ts'
 import { Url } from './url.ts'
 
@@ -37,19 +39,6 @@ class UpscaleProblemType implements Problem {
   correlationId!: string
 }
 
-@PlainType('UpscaledImage', 'An upscaled picture.')
-export class UpscaledImageType {
-  @Field(() => Url, { description: 'The URL of the picture: absolute http(s).' })
-  url!: string
-
-  @Field(() => DateTime, {
-    nullable: true,
-    description:
-      'When the upscale service is expected to delete it. This is an estimate: copy images that you want to keep.',
-  })
-  expiresAt!: Date | null
-}
-
 @Directive('@key(fields: "id", resolvable: false)')
 @PlainType(
   'MidjourneyTask',
@@ -58,6 +47,21 @@ export class UpscaledImageType {
 export class MidjourneyTaskType {
   @Field(() => ID, { description: "The upscale service's id of the generation task." })
   id!: string
+}
+
+@PlainType('SourceImage', 'The picture that is upscaled, on the server of the upscale service.')
+export class SourceImageType implements SourceImage {
+  @Field(() => Url, { description: 'The URL of the picture. It expires.' })
+  url!: string
+
+  @Field(() => String, { nullable: true, description: 'A placeholder (ThumbHash), in Base64.' })
+  thumbhash!: string | null
+
+  @Field(() => Int, { nullable: true, description: 'The width in pixels.' })
+  width!: number | null
+
+  @Field(() => Int, { nullable: true, description: 'The height in pixels.' })
+  height!: number | null
 }
 
 @PlainType('UpscaleTaskEvent', 'An entry in the history of a task.')
@@ -136,6 +140,16 @@ export class UpscaleTaskType {
       'The result; null until SUCCEEDED. On a FAILED task this field has the typed error, unless `problem` is selected beside it.',
   })
   images!: UpscaledImageType[] | null
+
+  /** Not in the schema: the images, with these links. */
+  toImages!: (links: ResultLinks) => UpscaledImageType[] | null
+
+  @Directive('@cost(weight: 0)')
+  @Field(() => SourceImageType, {
+    nullable: true,
+    description: 'The picture that is upscaled; null if the upscale service does not tell it. Loaded when it is selected.',
+  })
+  sourceImage!: SourceImageType | null
 
   @Directive('@cost(weight: 0)')
   @Field(() => UpscaleProblemType, {

@@ -146,9 +146,38 @@ export class UpscaleTaskResolver {
     return toTaskShape(task)
   }
 
+  @Directive('@cost(weight: 10)')
+  @Mutation(() => ID, {
+    nullable: true,
+    description:
+      'Deletes your task with all that belongs to it: idempotency keys, deliveries, copies of pictures. Returns its id. A task can be deleted once it has settled; TASK_RUNNING otherwise.',
+  })
+  async deleteUpscaleTask(
+    @Arg('id', () => ID, { description: "The gateway's id of the task." }) id: string,
+    @Ctx() context: OperationContext,
+  ): Promise<string> {
+    const removed = await context.results.remove(requireOwner(context), id)
+    if (removed === undefined) throw taskNotFound(id)
+    if (!removed)
+      throw requestError('TASK_RUNNING', 'The task is running: delete it once it has settled.', { taskId: id })
+    return id
+  }
+
   @FieldResolver()
-  images(@Root() task: UpscaleTaskType, @Info() info: GraphQLResolveInfo): UpscaleTaskType['images'] {
-    return task.images ?? reportOnField(task.problem, info)
+  images(
+    @Root() task: UpscaleTaskType,
+    @Ctx() { results }: OperationContext,
+    @Info() info: GraphQLResolveInfo,
+  ): UpscaleTaskType['images'] {
+    return task.toImages(results.links) ?? reportOnField(task.problem, info)
+  }
+
+  @FieldResolver()
+  sourceImage(
+    @Root() { id, source, imageIndex, sourceImage }: UpscaleTaskType,
+    @Ctx() { results }: OperationContext,
+  ): UpscaleTaskType['sourceImage'] | Promise<UpscaleTaskType['sourceImage']> {
+    return sourceImage ?? results.loadSource({ id, sourceTaskId: source.id, imageIndex })
   }
 
   @Directive('@listSize(assumedSize: 5)')

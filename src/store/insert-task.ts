@@ -87,7 +87,10 @@ async function findSamePicture(
       .where((where) =>
         where.or([
           where('status', 'in', ['SUBMITTED', 'PROCESSING']),
-          where.and([where('status', '=', 'SUCCEEDED'), where('imagesExpireAt', '>', createdAt)]),
+          where.and([
+            where('status', '=', 'SUCCEEDED'),
+            where.or([where('imagesExpireAt', '>', createdAt), where('imagesExpireAt', 'is', null)]),
+          ]),
         ]),
       )
       .orderBy('createdAt', 'desc')

@@ -43,6 +43,21 @@ const toTables = (id: string): readonly string[] => [
   'create table rate_limit (key text primary key not null, points integer not null default 0, expire bigint)',
 ]
 
+/** Inspection and copies of results. */
+const toResultTables = (id: string): readonly string[] => [
+  'alter table task add column revision integer not null default 1',
+  'alter table task add column "sourceImage" text',
+  'alter table task add column "resultDueAt" bigint',
+  'alter table task add column "resultAttempts" integer not null default 0',
+  'create index "taskByResult" on task ("resultDueAt") where "resultDueAt" is not null',
+  'create table copy (sha256 text primary key not null, state text not null, "leasedUntil" bigint)',
+  `create index "copyUnused" on copy (state) where state = 'UNUSED'`,
+  `create table "copyUse" (
+    "taskId" ${id} not null references task (id) on delete cascade,
+    sha256 text not null references copy (sha256), primary key ("taskId", sha256))`,
+  'create index "copyUseBySha256" on "copyUse" (sha256)',
+]
+
 const ADD = 'insert into "taskCount" values (new.status, 1) on conflict do update set count = count + 1;'
 const SUBTRACT = 'update "taskCount" set count = count - 1 where status = old.status;'
 /** Counts the tasks per status in a table, so that the time of a read does not depend on the number of tasks. */
@@ -60,6 +75,11 @@ const toMigrations = ({ id, keepsCounts }: MigrationDialect): Record<string, Mig
     async up(db: Kysely<unknown>) {
       for (const statement of [...toTables(id), ...(keepsCounts ? COUNTS : [])])
         await sql.raw(statement).execute(db)
+    },
+  },
+  '002-results': {
+    async up(db: Kysely<unknown>) {
+      for (const statement of toResultTables(id)) await sql.raw(statement).execute(db)
     },
   },
 })

@@ -2,7 +2,9 @@ import { Kysely, PostgresAdapter, PostgresDialect, sql, type SqlBool, type Trans
 import pg from 'pg'
 import type { Log, TaskHints } from '../tasks/ports.ts'
 import { migrate } from './migrations.ts'
+import { SqlCopyUses } from './copies.ts'
 import { SqlOutbox } from './outbox.ts'
+import { SqlResultJobs } from './result-jobs.ts'
 import { openPool, STATEMENT_TIMEOUT_MS, TimeoutClient } from './postgres-pool.ts'
 import { watchSpace } from './postgres-space.ts'
 import type { Database } from './schema.ts'
@@ -50,6 +52,8 @@ export async function openPostgres(url: string, hints: TaskHints, log: Log): Pro
   return {
     store: new SqlTaskStore(postgres, hints, createCachedCounts(postgres)),
     outbox: new SqlOutbox(postgres),
+    resultJobs: new SqlResultJobs(postgres),
+    copyUses: new SqlCopyUses(postgres),
     pool,
     openPool: openLimited,
     [Symbol.asyncDispose]: () => postgres[Symbol.asyncDispose](),

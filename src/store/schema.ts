@@ -1,6 +1,6 @@
 import type { Delivery } from '../deliveries/outbox.ts'
 import type { Failure } from '../tasks/failure.ts'
-import type { TaskEvent, TaskStatus, UpscaledImage, UpscaleTask } from '../tasks/task.ts'
+import type { SourceImage, TaskEvent, TaskStatus, UpscaledImage, UpscaleTask } from '../tasks/task.ts'
 
 /** The tables. Columns have the names of the fields that they hold; instants are Unix milliseconds. */
 export interface Database {
@@ -8,6 +8,10 @@ export interface Database {
   /** Which task an owner's idempotency key names. */
   idempotencyKey: { claim: string; taskId: string; until: number }
   delivery: DeliveryRow
+  /** A stored copy. UNUSED: no task uses it, and its files are to be deleted; `leasedUntil`: a process deletes them. */
+  copy: { sha256: string; state: 'USED' | 'UNUSED'; leasedUntil: number | null }
+  /** Which tasks use a copy. A use is committed before the file is stored, so that no file is forgotten. */
+  copyUse: { taskId: string; sha256: string }
   /** How many tasks have a status; on SQLite only, written by triggers. */
   taskCount: { status: TaskStatus; count: number }
   /** Counts of rate-limiter-flexible (on PostgreSQL), which fixes these names; and the row of the write probe. */
@@ -15,8 +19,9 @@ export interface Database {
 }
 
 /** A task; arrays and objects are JSON text. */
-interface TaskRow extends Omit<UpscaleTask, 'images' | 'failure' | 'history'> {
+interface TaskRow extends Omit<UpscaleTask, 'images' | 'sourceImage' | 'failure' | 'history'> {
   images: string | null
+  sourceImage: string | null
   failure: string | null
   history: string
   /** When `dueAt` was written. */
@@ -32,23 +37,31 @@ export interface DeliveryRow extends Delivery {
 const toJson = (value: object | null) => value && JSON.stringify(value)
 
 export function toRow(task: UpscaleTask): TaskRow {
-  const { images, failure, history } = task
+  const { images, sourceImage, failure, history } = task
   return {
     ...task,
     images: toJson(images),
+    sourceImage: toJson(sourceImage),
     failure: toJson(failure),
     history: JSON.stringify(history),
     scheduledAt: task.createdAt,
   }
 }
 
-export function toTask({ scheduledAt: _, images, failure, history, ...task }: TaskRow): UpscaleTask {
+export function toTask({ scheduledAt: _, images, sourceImage, failure, history, ...task }: TaskRow): UpscaleTask {
   return {
     ...task,
-    images: images === null ? null : (JSON.parse(images) as UpscaledImage[]),
+    images: images === null ? null : toImages(images),
+    sourceImage: sourceImage === null ? null : (JSON.parse(sourceImage) as SourceImage),
     failure: failure === null ? null : (JSON.parse(failure) as Failure),
     history: JSON.parse(history) as TaskEvent[],
   }
+}
+
+/** Images that were stored before migration 002 have neither facts nor a copy. */
+function toImages(json: string): UpscaledImage[] {
+  const images = JSON.parse(json) as (Pick<UpscaledImage, 'url' | 'expiresAt'> & Partial<UpscaledImage>)[]
+  return images.map((image) => ({ facts: null, copyState: 'OFF', ...image }))
 }
 
 /** The columns in which two states of a task differ, with their new values. */

@@ -1,12 +1,15 @@
 import { sql, type CompiledQuery, type Expression, type Kysely, type QueryResult, type SqlBool } from 'kysely'
 import type { Outbox } from '../deliveries/outbox.ts'
+import type { CopyUses, ResultJobs } from '../results/jobs.ts'
 import type { TaskStore } from '../tasks/ports.ts'
 import type { Database } from './schema.ts'
 
-/** Tasks and deliveries in one database. */
+/** Tasks, deliveries, and the work on results, in one database. */
 export interface Stores extends AsyncDisposable {
   readonly store: TaskStore
   readonly outbox: Outbox
+  readonly resultJobs: ResultJobs
+  readonly copyUses: CopyUses
 }
 
 /** A statement that Kysely can compile. */

@@ -8,10 +8,11 @@ import {
   type UpdateOutcome,
 } from '../tasks/ports.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
+import { releaseCopies } from './copies.ts'
 import { insertTask } from './insert-task.ts'
 import { queueDeliveries } from './outbox.ts'
 import { toChanges, toTask } from './schema.ts'
-import { createScheduleCheck, type Sql } from './sql.ts'
+import { createScheduleCheck, type Run, type Sql } from './sql.ts'
 import type { TaskCounts } from './task-counts.ts'
 import { createWriteProbe } from './write-probe.ts'
 
@@ -49,14 +50,13 @@ export class SqlTaskStore implements TaskStore {
   }
 
   async update(previous: UpscaleTask, next: UpscaleTask): Promise<UpdateOutcome> {
-    const { id, version, upstreamTaskId } = previous
+    const { id, version, revision } = previous
     // Only the columns that differ: others may have been rescheduled since `previous` was read.
     const update = this.#sql.db
       .updateTable('task')
       .set(toChanges(previous, next))
       .where('id', '=', id)
-      .where('version', '=', version)
-      .where('upstreamTaskId', upstreamTaskId === null ? 'is' : '=', upstreamTaskId)
+      .where('revision', '=', revision)
     const written = this.#sql.transact(async (run): Promise<UpdateOutcome> => {
       const { numAffectedRows } = await run(update)
       if (numAffectedRows === 0n) return 'conflict'
@@ -89,7 +89,7 @@ export class SqlTaskStore implements TaskStore {
       .selectFrom('task')
       .select('id')
       .where('dueAt', '<=', now)
-      .where('status', '!=', 'SUCCEEDED')
+      .where('images', 'is', null)
       .orderBy('dueAt')
       .limit(limit)
       .$if(locksRows, (query) => query.forUpdate().skipLocked())
@@ -132,15 +132,15 @@ export class SqlTaskStore implements TaskStore {
         .updateTable('task')
         .set({ dueAt, polls: claimed.polls + 1, notFoundCount, notFoundSince })
         .where('id', '=', claimed.id)
-        .where('version', '=', claimed.version)
+        .where('revision', '=', claimed.revision)
         .where('dueAt', '=', claimed.dueAt),
     )
   }
 
   async pollSoon(id: string, dueAt: number): Promise<void> {
     const { db, run } = this.#sql
-    const unsettled = db.updateTable('task').where('id', '=', id).where('settledAt', 'is', null)
-    await run(unsettled.set({ dueAt }).where('dueAt', '>', dueAt))
+    const open = db.updateTable('task').where('id', '=', id).where('settledAt', 'is', null)
+    await run(open.where('images', 'is', null).set({ dueAt }).where('dueAt', '>', dueAt))
   }
 
   async extendAnswer(id: string, answerBy: number): Promise<void> {
@@ -148,11 +148,39 @@ export class SqlTaskStore implements TaskStore {
     await run(db.updateTable('task').set({ answerBy }).where('id', '=', id).where('answerBy', 'is not', null))
   }
 
-  async removeSettled(before: number, limit: number): Promise<number> {
-    const { db, run } = this.#sql
-    const expired = db.selectFrom('task').select('id').where('settledAt', '<', before).limit(limit)
-    const { numAffectedRows } = await run(db.deleteFrom('task').where('id', 'in', expired))
-    return Number(numAffectedRows)
+  removeSettled(before: number, limit: number): Promise<number> {
+    const { db, transact, locksRows } = this.#sql
+    return transact(async (run) => {
+      const { rows } = await run(
+        db
+          .selectFrom('task')
+          .select('id')
+          .where('settledAt', '<', before)
+          .limit(limit)
+          .$if(locksRows, (query) => query.forUpdate().skipLocked()),
+      )
+      await deleteTasks(this.#sql, run, rows)
+      return rows.length
+    })
+  }
+
+  remove(owner: string, id: string): Promise<boolean | undefined> {
+    if (!isStorable(id)) return Promise.resolve(undefined)
+    const { db, transact, locksRows } = this.#sql
+    return transact(async (run) => {
+      const { rows } = await run(
+        db
+          .selectFrom('task')
+          .select(['id', 'owner', 'settledAt'])
+          .where('id', '=', id)
+          .$if(locksRows, (query) => query.forUpdate()),
+      )
+      const [task] = rows
+      if (task?.owner !== owner) return undefined
+      if (task.settledAt === null) return false
+      await deleteTasks(this.#sql, run, [task])
+      return true
+    })
   }
 
   async removeExpiredKeys(now: number, limit: number): Promise<number> {
@@ -197,6 +225,14 @@ export class SqlTaskStore implements TaskStore {
     })
     return loader
   }
+}
+
+/** Deletes tasks; their keys, deliveries and uses of copies go with them. */
+async function deleteTasks(sql: Sql, run: Run, tasks: readonly { readonly id: string }[]): Promise<void> {
+  if (tasks.length === 0) return
+  const ids = tasks.map(({ id }) => id)
+  await releaseCopies(sql, run, ids)
+  await run(sql.db.deleteFrom('task').where(sql.isOneOf(ids)))
 }
 
 /** A page of an owner's tasks. An index has the rows in this order, with and without a status. */

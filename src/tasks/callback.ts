@@ -1,6 +1,7 @@
 import type { TaskContext } from './context.ts'
-import type { Callback, PollAnswer } from './ports.ts'
-import { namesOtherUpstreamTask, toImages, type UpscaleTask } from './task.ts'
+import type { Callback, PollAnswer, TaskPolicy } from './ports.ts'
+import { toResultReport } from './result.ts'
+import { namesOtherUpstreamTask, type UpscaleTask } from './task.ts'
 import { shareCalls } from './timing.ts'
 import type { Report } from './transitions.ts'
 
@@ -42,7 +43,7 @@ export function createCallbackReceiver(context: TaskContext) {
     // The source is POLL if the callback was inconclusive and record-info had the result.
     const isPolled = claimed.kind === 'inconclusive' && outcome.kind !== 'inconclusive'
     const facts = { at, source: isPolled ? 'POLL' : 'CALLBACK', upstreamTaskId } as const
-    const current = await report(task, toReport(outcome, facts, correlationId, policy.imageLifetimeMs))
+    const current = await report(task, toReport(outcome, facts, correlationId, policy))
     // During the poll the answer to the submit may have named another upstream task.
     if (namesOtherUpstreamTask(current, upstreamTaskId)) return 'mismatch'
     if (outcome.kind !== 'inconclusive') return 'accepted'
@@ -53,8 +54,8 @@ export function createCallbackReceiver(context: TaskContext) {
 }
 
 /** Whether a callback with this outcome can change the task. */
-function canChange({ status, failedBy, settledAt, upstreamTaskId }: UpscaleTask, { kind }: Outcome): boolean {
-  if (status === 'SUCCEEDED') return false
+function canChange({ images, failedBy, settledAt, upstreamTaskId }: UpscaleTask, { kind }: Outcome): boolean {
+  if (images !== null) return false
   if (kind === 'failed') return failedBy !== 'UPSTREAM'
   return kind === 'succeeded' || settledAt === null || upstreamTaskId === null
 }
@@ -89,11 +90,11 @@ function toReport(
   outcome: Outcome,
   facts: { readonly at: number; readonly source: 'POLL' | 'CALLBACK'; readonly upstreamTaskId: string },
   correlationId: string,
-  imageLifetimeMs: number,
+  policy: TaskPolicy,
 ): Report {
   switch (outcome.kind) {
     case 'succeeded':
-      return { ...facts, kind: 'succeeded', images: toImages(outcome.imageUrls, facts.at, imageLifetimeMs) }
+      return toResultReport(outcome.imageUrls, facts, policy)
     case 'failed': {
       const failure = { ...outcome.failure, correlationId }
       return { ...facts, kind: 'failed', failure, failedBy: 'UPSTREAM', note: 'the upscale failed' }

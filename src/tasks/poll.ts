@@ -1,7 +1,8 @@
 import type { TaskContext } from './context.ts'
 import { toFailure } from './failure.ts'
 import type { PollAnswer, TaskPolicy } from './ports.ts'
-import { isSettled, toImages, type UpscaleTask } from './task.ts'
+import { toResultReport } from './result.ts'
+import { isSettled, type UpscaleTask } from './task.ts'
 import { LATE_POLL_EVERY_MS, toDueAt, type Report } from './transitions.ts'
 
 /** For this time after it accepted a task, the upstream may answer "unknown task". */
@@ -84,7 +85,7 @@ async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
   // The service is stopping and aborted the poll: another replica may poll at once.
   if (answer.kind === 'unavailable' && aborting.aborted) return store.reschedule(task, { ...task, dueAt: at })
   const notFound = countNotFound(task, answer, at)
-  const facts = { at, correlationId, imageLifetimeMs: policy.imageLifetimeMs }
+  const facts = { at, correlationId, policy }
   const found =
     toReport({ ...task, ...notFound }, answer, facts) ??
     (isLast ? ({ kind: 'overdue', at, source: 'DEADLINE', correlationId } as const) : undefined)
@@ -113,14 +114,14 @@ function toReport(
   {
     at,
     correlationId,
-    imageLifetimeMs,
-  }: { readonly at: number; readonly correlationId: string; readonly imageLifetimeMs: number },
+    policy,
+  }: { readonly at: number; readonly correlationId: string; readonly policy: TaskPolicy },
 ): Report | undefined {
   if (upstreamTaskId === null) return undefined
   const facts = { at, source: 'POLL', upstreamTaskId } as const
   switch (answer.kind) {
     case 'succeeded':
-      return { ...facts, kind: 'succeeded', images: toImages(answer.imageUrls, at, imageLifetimeMs) }
+      return toResultReport(answer.imageUrls, facts, policy)
     case 'failed': {
       const failure = { ...answer.failure, correlationId }
       // A code without a record may be a fault of the upstream's poll endpoint: a late success still counts.

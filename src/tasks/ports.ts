@@ -44,8 +44,8 @@ export interface TaskStore {
   /** The task as last committed, or undefined. */
   read(id: string): Promise<UpscaleTask | undefined>
   /**
-   * Writes what differs between `previous` and `next`, if the version and the upstream task id are still those of
-   * `previous`. If the task settles, its deliveries become due in the same transaction.
+   * Writes what differs between `previous` and `next`, if the revision is still that of `previous`. If the task settles,
+   * its deliveries become due in the same transaction.
    */
   update(previous: UpscaleTask, next: UpscaleTask): Promise<UpdateOutcome>
   /** The existing tasks among these ids, in any order, by one query. */
@@ -53,23 +53,28 @@ export interface TaskStore {
   /** One owner's tasks, newest first. */
   list(query: TaskListQuery): Promise<UpscaleTask[]>
   /**
-   * Claims up to `limit` tasks that are due and have not succeeded, longest due first. Concurrent claims never get the
+   * Claims up to `limit` tasks that are due and have no result, longest due first. Concurrent claims never get the
    * same task. If the claimer dies, its tasks are due again at `leaseUntil`. Tolerates a clock that was set back: tasks
    * that were scheduled more than CLOCK_TOLERANCE_MS after `now` become due within a minute, and none of their
    * deadlines is later than `latestDeadline`.
    */
   claimDue(now: number, leaseUntil: number, limit: number, latestDeadline?: number): Promise<UpscaleTask[]>
   /**
-   * Ends a claim: counts the poll and sets when the task is due next; null: never. Changes nothing if the task's version
-   * or due time has changed since the claim.
+   * Ends a claim: counts the poll and sets when the task is due next; null: never. Changes nothing if the task or its due
+   * time has changed since the claim.
    */
   reschedule(claimed: UpscaleTask, next: Schedule): Promise<void>
-  /** Makes an unsettled task due at this instant, unless it is due earlier. */
+  /** Makes an unsettled task without a result due at this instant, unless it is due earlier. */
   pollSoon(id: string, dueAt: number): Promise<void>
   /** Renews the lease on the answer to a submit; no effect once the answer is stored. */
   extendAnswer(id: string, answerBy: number): Promise<void>
-  /** Deletes up to `limit` tasks settled before this instant, with their keys and deliveries; returns how many. */
+  /**
+   * Deletes up to `limit` tasks settled before this instant, with their keys and deliveries; returns how many. Copies that
+   * no other task uses become unused in the same transaction.
+   */
   removeSettled(before: number, limit: number): Promise<number>
+  /** As `removeSettled`, for one task of this owner. Undefined: the owner has no such task. False: it has not settled. */
+  remove(owner: string, id: string): Promise<boolean | undefined>
   /** Deletes up to `limit` idempotency keys that are free again; returns how many. */
   removeExpiredKeys(now: number, limit: number): Promise<number>
   /** The number of tasks by status: exact, or at most 15 s old where counting is slow. */
@@ -228,6 +233,10 @@ export interface TaskPolicy {
   readonly confirmCallbacks: boolean
   /** How long settled tasks are kept; null: for ever. */
   readonly retentionMs: number | null
+  /** How long the inspection of a result may delay SUCCEEDED; 0: results are not inspected. */
+  readonly inspectMs: number
+  /** Whether copies of images are made. */
+  readonly keepsCopies: boolean
 }
 
 /** Why a submit is refused, and for how long. */
@@ -280,6 +289,8 @@ export interface TaskDependencies {
   readonly limits: RateLimits
   readonly budget: PollBudget
   readonly deliveries: DeliveryQueue
+  /** Starts the next round of the result worker now. */
+  readonly wakeResults: () => void
   readonly log: Log
   readonly policy: TaskPolicy
   /** The URL of the callback handler for this task; null if the upstream cannot reach the gateway. */

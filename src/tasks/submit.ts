@@ -147,12 +147,14 @@ function createTask(
   return {
     id: secrets.newId(),
     version: 1,
+    revision: 1,
     owner,
     status: 'SUBMITTED',
     sourceTaskId,
     imageIndex,
     waterMark,
     images: null,
+    sourceImage: null,
     failure: null,
     failedBy: null,
     upstreamTaskId: null,
@@ -160,6 +162,8 @@ function createTask(
     // JSON, so that no separator can be forged, and a missing watermark is a value like any other.
     pictureDigest: secrets.digest(JSON.stringify(['picture', owner, sourceTaskId, imageIndex, waterMark])),
     imagesExpireAt: null,
+    resultDueAt: null,
+    resultAttempts: 0,
     answerBy: now + policy.answerLeaseMs,
     notFoundCount: 0,
     notFoundSince: null,

@@ -56,7 +56,7 @@ export interface PictureFacts {
 }
 
 /** The source of a status change. */
-export const TASK_EVENT_SOURCES = ['SUBMIT', 'CALLBACK', 'POLL', 'DEADLINE'] as const
+export const TASK_EVENT_SOURCES = ['SUBMIT', 'CALLBACK', 'POLL', 'DEADLINE', 'INSPECTION'] as const
 export type TaskEventSource = (typeof TASK_EVENT_SOURCES)[number]
 
 /**
@@ -85,14 +85,28 @@ export interface Picture {
   readonly waterMark: string | null
 }
 
+/** The picture that is enlarged, as the upstream has it. */
+export interface SourceImage {
+  /** Absolute http(s) URL on the upstream's server. */
+  readonly url: string
+  /** Measured from the picture's bytes; null: it could not be measured. */
+  readonly width: number | null
+  readonly height: number | null
+  readonly thumbhash: string | null
+}
+
 export interface UpscaleTask extends Picture {
   readonly id: string
   /** Grows by one whenever status, images or failure change, and only then. */
   readonly version: number
+  /** Grows by one with every report that changes the task, also where clients see no change. */
+  readonly revision: number
   readonly owner: string
   readonly status: TaskStatus
-  /** Null until SUCCEEDED. */
+  /** The result; null until the upstream has reported it. Clients see it once SUCCEEDED, after its inspection. */
   readonly images: readonly UpscaledImage[] | null
+  /** Null: not known (yet). */
+  readonly sourceImage: SourceImage | null
   /** Null unless FAILED. */
   readonly failure: Failure | null
   /** Null unless FAILED. */
@@ -102,8 +116,12 @@ export interface UpscaleTask extends Picture {
   readonly callbackTokenHash: string
   /** A digest of owner and picture: equal digests mean the same picture. */
   readonly pictureDigest: string
-  /** When the first of its images expires; null without images. */
+  /** When the first of its images expires; null without images, and if copies of all are kept. */
   readonly imagesExpireAt: number | null
+  /** When the next attempt to inspect and copy its images is due, or the lease of the running one ends; null: never. */
+  readonly resultDueAt: number | null
+  /** How many of these attempts have ended. */
+  readonly resultAttempts: number
   /**
    * When the lease on the answer to the submit ends. The process that waits for the answer renews the lease. Null once
    * the answer has arrived or is lost.
@@ -114,7 +132,7 @@ export interface UpscaleTask extends Picture {
   readonly settledAt: number | null
   /** When the gateway stops waiting, and fails the task. */
   readonly deadlineAt: number
-  /** When the task is polled next; null: never. */
+  /** When the task is polled next, or the time for the inspection of its images ends; null: never. */
   readonly dueAt: number | null
   /** How many scheduled polls have been made. */
   readonly polls: number
@@ -131,9 +149,10 @@ export function namesOtherUpstreamTask(task: UpscaleTask, upstreamTaskId: string
   return task.upstreamTaskId !== null && task.upstreamTaskId !== upstreamTaskId
 }
 
-/** Image URLs, each with the estimate of when the upstream deletes it. */
-export function toImages(urls: readonly string[], at: number, lifetimeMs: number): UpscaledImage[] {
-  return urls.map((url) => ({ url, expiresAt: at + lifetimeMs }))
+/** When the first image without a copy expires; null: none does. */
+export function toExpiry(images: readonly UpscaledImage[]): number | null {
+  const expiring = images.filter(({ copyState }) => copyState !== 'KEPT')
+  return expiring.length === 0 ? null : Math.min(...expiring.map(({ expiresAt }) => expiresAt))
 }
 
 export function isSettled(task: UpscaleTask): boolean {

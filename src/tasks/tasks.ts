@@ -5,7 +5,7 @@ import type { Callback, RateBudget, TaskDependencies, TaskListQuery } from './po
 import { submitTask, type Submission, type SubmitInput } from './submit.ts'
 import type { UpscaleTask } from './task.ts'
 import { shareCalls } from './timing.ts'
-import { createReporter } from './transitions.ts'
+import { createReporter, UnknownTaskError, type Report } from './transitions.ts'
 import { watchTask, type Watch, type WatchRequest } from './watch.ts'
 
 /** The operations of the core: the only way for GraphQL, the callback handler and the poll worker to use tasks. */
@@ -26,6 +26,13 @@ export interface Tasks {
   watch(request: WatchRequest): Watch
   /** Processes a callback that arrived at this task's secret URL. Resolves once the new state is committed. */
   receive(task: UpscaleTask, callback: Callback, correlationId: string): Promise<CallbackResult>
+  /**
+   * Reports what an inspection of the images has found. Resolves to the task after the change; undefined: there is no such
+   * task any more.
+   */
+  inspected(id: string, inspection: Inspection): Promise<UpscaleTask | undefined>
+  /** Deletes an owner's task with all that belongs to it. Undefined: the owner has no such task. False: it has not settled. */
+  remove(owner: string, id: string): Promise<boolean | undefined>
   /** One round of retention, deadlines and polls. Resolves to the polls it started. */
   pollDue(): Promise<Promise<void>[]>
   /** Ends the waits of replays. Resolves when all running submits and callbacks have finished. */
@@ -33,6 +40,9 @@ export interface Tasks {
   /** Aborts retries and polls; they release their leases to other replicas. */
   abort(): void
 }
+
+/** What an attempt to inspect and copy the images of a task has found. */
+export type Inspection = Pick<Extract<Report, { kind: 'inspected' }>, 'images' | 'retryAt' | 'note'>
 
 /** How long the credits are shared, in milliseconds: there is one account, and its requests are limited. */
 const CREDITS_SHARED_FOR_MS = 30_000
@@ -66,6 +76,14 @@ export function createTasks(deps: TaskDependencies): Tasks {
     list: (query) => store.list(query),
     watch: (request) => watchTask(deps, request),
     receive: (...args) => context.track(receive(...args)),
+    inspected: (id, inspection) =>
+      context
+        .report(id, { kind: 'inspected', at: clock.now(), source: 'INSPECTION', ...inspection })
+        .catch((error: unknown) => {
+          if (error instanceof UnknownTaskError) return undefined
+          throw error
+        }),
+    remove: (owner, id) => store.remove(owner, id),
     pollDue: () => pollDue(context),
     async drain() {
       draining.abort()

@@ -3,18 +3,39 @@ import type { TaskDependencies } from './ports.ts'
 import {
   isSettled,
   namesOtherUpstreamTask,
+  toExpiry,
   type FailedBy,
   type TaskEventSource,
   type UpscaledImage,
   type UpscaleTask,
 } from './task.ts'
 
+/** What an inspection has found out about one image. */
+export type InspectedImage = Pick<UpscaledImage, 'facts' | 'copyState'> & {
+  /** The index in the task's images. */
+  readonly position: number
+}
+
 /** New information about a task, its time and source. `note` is a readable text for the task's history. */
 export type Report = { readonly at: number; readonly source: TaskEventSource } & (
   | { readonly kind: 'accepted'; readonly upstreamTaskId: string; readonly pollAt: number }
   | { readonly kind: 'unanswered'; readonly note: string }
   | { readonly kind: 'refused'; readonly failure: Failure; readonly note: string }
-  | { readonly kind: 'succeeded'; readonly upstreamTaskId: string; readonly images: readonly UpscaledImage[] }
+  | {
+      readonly kind: 'succeeded'
+      readonly upstreamTaskId: string
+      readonly images: readonly UpscaledImage[]
+      /** Until when an inspection of the images may delay SUCCEEDED; null: there is none. */
+      readonly inspectBy: number | null
+    }
+  | {
+      /** An attempt to inspect and copy the images has ended, or the time for the inspection has. */
+      readonly kind: 'inspected'
+      readonly images: readonly InspectedImage[]
+      /** When the next attempt is due, if a copy is still PENDING; null: the attempt is still running. */
+      readonly retryAt: number | null
+      readonly note: string
+    }
   | {
       readonly kind: 'failed'
       readonly upstreamTaskId: string
@@ -45,7 +66,8 @@ export function createReporter({
   store,
   log,
   deliveries,
-}: Pick<TaskDependencies, 'store' | 'log' | 'deliveries'>): Reporter {
+  wakeResults,
+}: Pick<TaskDependencies, 'store' | 'log' | 'deliveries' | 'wakeResults'>): Reporter {
   return async (taskOrId, report) => {
     const taskId = typeof taskOrId === 'string' ? taskOrId : taskOrId.id
     // A passed task may be stale: an update then conflicts, and a report without effect is checked on a fresh read.
@@ -64,6 +86,7 @@ export function createReporter({
         'a task changed',
       )
       if (outcome === 'deliveriesDue') deliveries.wake()
+      if (report.kind === 'succeeded' && next.resultDueAt !== null) wakeResults()
       return next
     }
   }
@@ -75,6 +98,11 @@ export function createReporter({
  * paid result is never discarded.
  */
 export function applyReport(task: UpscaleTask, report: Report): UpscaleTask | undefined {
+  const next = apply(task, report)
+  return next && { ...next, revision: task.revision + 1 }
+}
+
+function apply(task: UpscaleTask, report: Report): UpscaleTask | undefined {
   switch (report.kind) {
     case 'accepted':
       return accept(task, report)
@@ -84,14 +112,16 @@ export function applyReport(task: UpscaleTask, report: Report): UpscaleTask | un
         : record(task, report, `the answer was ${report.note}`, { answerBy: null })
     case 'refused':
       return task.status === 'SUBMITTED' ? fail(task, report, 'REFUSAL', report) : undefined
-    case 'succeeded': {
-      const isStale = task.status === 'SUCCEEDED' || namesOtherUpstreamTask(task, report.upstreamTaskId)
-      return isStale ? undefined : succeed(task, report)
+    case 'succeeded':
+    case 'failed': {
+      const isStale = task.images !== null || namesOtherUpstreamTask(task, report.upstreamTaskId)
+      if (isStale) return undefined
+      return report.kind === 'succeeded' ? find(task, report) : failAccepted(task, report)
     }
-    case 'failed':
-      return namesOtherUpstreamTask(task, report.upstreamTaskId) ? undefined : failAccepted(task, report)
+    case 'inspected':
+      return inspect(task, report)
     case 'overdue':
-      return isSettled(task) ? undefined : expire(task, report)
+      return isSettled(task) || task.images !== null ? undefined : expire(task, report)
     default:
       return report satisfies never
   }
@@ -103,10 +133,11 @@ export const LATE_POLL_EVERY_MS = 3_600_000
 const LATE_POLLS_FOR_MS = 24 * 3_600_000
 
 /**
- * When a task is polled next; null: never. An unsettled task: at `proposedAt`, but no later than its deadline. A task
- * that failed without a report of the upstream: at `proposedAt`, for up to a day.
+ * When a task without a result is polled next; null: never. An unsettled task: at `proposedAt`, but no later than its
+ * deadline. A task that failed without a report of the upstream: at `proposedAt`, for up to a day.
  */
 export function toDueAt(task: UpscaleTask, proposedAt: number): number | null {
+  if (task.images !== null) return task.dueAt
   if (task.settledAt === null) return Math.min(proposedAt, task.deadlineAt)
   const canSucceed = task.status === 'FAILED' && task.failedBy !== 'UPSTREAM' && task.upstreamTaskId !== null
   const until = Math.max(task.settledAt, task.deadlineAt) + LATE_POLLS_FOR_MS
@@ -127,7 +158,7 @@ function accept(task: UpscaleTask, report: ReportOf<'accepted'>): UpscaleTask | 
   // A callback can arrive before the answer to the submit. If their upstream task ids differ, the id of the answer
   // counts.
   const corrects =
-    source === 'SUBMIT' && task.status !== 'SUCCEEDED' && namesOtherUpstreamTask(task, upstreamTaskId)
+    source === 'SUBMIT' && task.images === null && namesOtherUpstreamTask(task, upstreamTaskId)
   if (task.upstreamTaskId !== null && !corrects) return undefined
   // The upstream has accepted the task, so it may still succeed, even after a failure.
   const failedBy = task.failedBy === null ? null : 'SILENCE'
@@ -135,14 +166,51 @@ function accept(task: UpscaleTask, report: ReportOf<'accepted'>): UpscaleTask | 
   return { ...accepted, dueAt: toDueAt(accepted, pollAt) }
 }
 
-function succeed(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTask {
-  const { at, images, upstreamTaskId } = report
-  return advance(task, report, task.status === 'FAILED' ? 'done after all' : 'done', {
-    status: 'SUCCEEDED',
-    upstreamTaskId: task.upstreamTaskId ?? upstreamTaskId,
-    settledAt: at,
+/** Stores a result. It settles the task, or waits for its inspection. */
+function find(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTask {
+  const { at, images, upstreamTaskId, inspectBy } = report
+  const found = {
     images,
-    imagesExpireAt: Math.min(...images.map((image) => image.expiresAt)),
+    imagesExpireAt: toExpiry(images),
+    upstreamTaskId: task.upstreamTaskId ?? upstreamTaskId,
+    resultDueAt: at,
+  }
+  if (inspectBy === null) {
+    const succeeded = succeed({ ...task, ...found }, report)
+    return isCopyPending(images) ? succeeded : { ...succeeded, resultDueAt: null }
+  }
+  const note = 'the result is ready; its inspection begins'
+  const waiting = { ...found, dueAt: inspectBy }
+  return task.status === 'SUBMITTED'
+    ? advance(task, report, note, { ...waiting, status: 'PROCESSING' })
+    : record(task, report, note, waiting)
+}
+
+/** Adds facts and copies to the images. The first report settles the task; later ones change a succeeded task. */
+function inspect(task: UpscaleTask, report: ReportOf<'inspected'>): UpscaleTask | undefined {
+  const { images: found, retryAt, note } = report
+  if (task.images === null) return undefined
+  const images = task.images.map((image, index) => {
+    const { facts, copyState } = found.find(({ position }) => position === index) ?? image
+    return { ...image, facts: facts ?? image.facts, copyState }
+  })
+  const attempts = task.resultAttempts + (retryAt === null ? 0 : 1)
+  const nextAt = isCopyPending(images) ? retryAt : null
+  const resultDueAt = retryAt === null ? task.resultDueAt : nextAt
+  const changes = { images, imagesExpireAt: toExpiry(images), resultDueAt, resultAttempts: attempts }
+  if (task.status !== 'SUCCEEDED') return succeed({ ...task, ...changes }, report, `: ${note}`)
+  if (JSON.stringify(images) !== JSON.stringify(task.images)) return advance(task, report, note, changes)
+  return attempts === task.resultAttempts ? undefined : { ...task, resultDueAt, resultAttempts: attempts }
+}
+
+function isCopyPending(images: readonly UpscaledImage[]): boolean {
+  return images.some(({ copyState }) => copyState === 'PENDING')
+}
+
+function succeed(task: UpscaleTask, report: Report, detail = ''): UpscaleTask {
+  return advance(task, report, (task.status === 'FAILED' ? 'done after all' : 'done') + detail, {
+    status: 'SUCCEEDED',
+    settledAt: report.at,
     failure: null,
     failedBy: null,
     dueAt: null,

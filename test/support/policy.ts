@@ -14,4 +14,6 @@ export const POLICY: TaskPolicy = {
   pollsPerSecond: 5,
   confirmCallbacks: false,
   retentionMs: null,
+  inspectMs: 0,
+  keepsCopies: false,
 }

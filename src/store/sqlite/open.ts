@@ -3,7 +3,9 @@ import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { TaskHints } from '../../tasks/ports.ts'
 import { migrate } from '../migrations.ts'
+import { SqlCopyUses } from '../copies.ts'
 import { SqlOutbox } from '../outbox.ts'
+import { SqlResultJobs } from '../result-jobs.ts'
 import type { Sql, Stores } from '../sql.ts'
 import { readKeptCounts } from '../task-counts.ts'
 import { SqlTaskStore } from '../tasks.ts'
@@ -59,6 +61,8 @@ export async function openSqlite(
   return {
     store: new SqlTaskStore(sqlite, hints, () => readKeptCounts(sqlite)),
     outbox: new SqlOutbox(sqlite),
+    resultJobs: new SqlResultJobs(sqlite),
+    copyUses: new SqlCopyUses(sqlite),
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
 }

@@ -1,0 +1,150 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import parseRange from 'range-parser'
+import { RENDITION_WIDTHS, toCopyKey } from '../results/copy-keys.ts'
+import type { ByteRange, CopyStore } from '../results/copy-store.ts'
+import { isSignatureValid, toResultPath } from '../results/links.ts'
+import { RENDITION_TYPE, type Renditions } from '../results/renditions.ts'
+import type { Log } from '../tasks/ports.ts'
+import type { PictureFacts, UpscaleTask } from '../tasks/task.ts'
+import type { Tasks } from '../tasks/tasks.ts'
+import { sendError } from './http-errors.ts'
+
+interface ResultRoute {
+  readonly tasks: Pick<Tasks, 'find'>
+  readonly copies: CopyStore
+  readonly renditions: Renditions
+  /** Answers with a redirect to the store where the store has URLs of its own. */
+  readonly redirects: boolean
+  readonly log: Log
+}
+
+type ResultRequest = FastifyRequest<{
+  Params: { taskId: string; position: string; signature: string }
+  Querystring: { width?: string | string[]; download?: string | string[] }
+}>
+
+/** A file of the store, as it is served. */
+interface Served {
+  readonly key: string
+  readonly byteSize: number
+  readonly contentType: string
+  /** Names the bytes: equal tags mean equal bytes. */
+  readonly etag: string
+  readonly fileName: string
+}
+
+/** How long a presigned URL is valid, in seconds. A client may take some time to follow the redirect. */
+const PRESIGNED_FOR_S = 300
+/** Shorter than that: a cached redirect must lead to a URL that is still valid. */
+const REDIRECT_CACHE_S = 60
+const EXTENSIONS: Record<string, string> = { 'image/jpeg': 'jpg' }
+
+/**
+ * The route of kept copies. 200, 206 or 304: the picture. 302: a URL of the store. 400: an unknown width. 404: no such
+ * picture, or a wrong signature. 416: a range outside of the file. 503: the store cannot be read.
+ */
+export function addResultRoute(app: FastifyInstance, route: ResultRoute): void {
+  void app.register((results, _options, done) => {
+    results.setErrorHandler((error: { statusCode?: number; message: string }, request, reply) => {
+      if (error.statusCode !== undefined && error.statusCode < 500)
+        return sendError(reply, error.statusCode, error.message)
+      route.log.error({ err: error, correlationId: request.id }, 'a kept picture could not be read')
+      return sendError(reply.header('retry-after', '5'), 503, 'The picture cannot be read at the moment: retry.')
+    })
+    // The signature is the authorization, so any page may use the link, without credentials.
+    results.addHook('onRequest', (_request, reply, next) => {
+      reply.header('access-control-allow-origin', '*').removeHeader('vary')
+      reply.header('access-control-expose-headers', 'ETag, Content-Length, Content-Range, Content-Disposition')
+      // Even a browser that ignores the content type must not run anything.
+      reply.header('content-security-policy', "default-src 'none'; sandbox")
+      next()
+    })
+    results.get(toResultPath(':taskId', ':position', ':signature'), (request: ResultRequest, reply) =>
+      serve(route, request, reply),
+    )
+    done()
+  })
+}
+
+async function serve(route: ResultRoute, request: ResultRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const { taskId, signature } = request.params
+  const position = Number(request.params.position)
+  const task = await route.tasks.find(taskId)
+  const facts = task && isSignatureValid(task, position, signature) ? findKept(task, position) : undefined
+  if (task === undefined || facts === undefined) return sendNotFound(reply)
+  const width = parseWidth(request.query.width)
+  if (width === undefined)
+    return sendError(reply, 400, `width must be one of ${RENDITION_WIDTHS.join(', ')}.`)
+  const served = await findServed(route, task, facts, width)
+  if (served === undefined) return sendNotFound(reply)
+  const isDownload = request.query.download !== undefined
+  const disposition = isDownload ? `attachment; filename="${served.fileName}"` : null
+  if (route.redirects) {
+    const options = { contentType: served.contentType, contentDisposition: disposition }
+    const url = await route.copies.presign(served.key, { ...options, expiresInS: PRESIGNED_FOR_S })
+    if (url !== undefined)
+      return reply.header('cache-control', `private, max-age=${REDIRECT_CACHE_S}`).redirect(url, 302)
+  }
+  if (disposition !== null) reply.header('content-disposition', disposition)
+  return send(route.copies, served, request, reply)
+}
+
+function sendNotFound(reply: FastifyReply): FastifyReply {
+  return sendError(reply.header('cache-control', 'no-store'), 404, 'There is no such picture.')
+}
+
+function findKept({ images }: UpscaleTask, position: number): PictureFacts | undefined {
+  const image = images?.[position]
+  return image?.copyState === 'KEPT' ? (image.facts ?? undefined) : undefined
+}
+
+/** Null: the original. Undefined: not one of the widths. */
+function parseWidth(width: string | string[] | undefined): number | null | undefined {
+  return width === undefined ? null : RENDITION_WIDTHS.find((each) => String(each) === width)
+}
+
+async function findServed(
+  { renditions }: ResultRoute,
+  task: UpscaleTask,
+  { sha256, contentType, byteSize }: PictureFacts,
+  width: number | null,
+): Promise<Served | undefined> {
+  const name = `upscale-${task.sourceTaskId.replaceAll(/[^\w-]+/g, '_').slice(0, 80)}-${task.imageIndex}`
+  if (width === null) {
+    const extension = EXTENSIONS[contentType] ?? contentType.replace('image/', '')
+    const fileName = `${name}.${extension}`
+    return { key: toCopyKey(sha256), byteSize, contentType, etag: `"${sha256}"`, fileName }
+  }
+  const rendition = await renditions.ensure(sha256, width)
+  const etag = `"${sha256}-${width}"`
+  return rendition && { ...rendition, contentType: RENDITION_TYPE, etag, fileName: `${name}-${width}.webp` }
+}
+
+/** Streams a file, or the requested range of it (RFC 9110 §14), to a client that does not have it yet. */
+async function send(
+  copies: CopyStore,
+  { key, byteSize, contentType, etag }: Served,
+  { headers, method }: ResultRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  reply.headers({ etag, 'cache-control': 'public, max-age=31536000, immutable', 'accept-ranges': 'bytes' })
+  const known = headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, '')) ?? []
+  if (known.includes(etag) || known.includes('*')) return reply.code(304).send()
+  const isRanged = headers.range !== undefined && (headers['if-range'] ?? etag) === etag
+  const range = isRanged ? toRange(headers.range, byteSize) : undefined
+  if (range === 'unsatisfiable')
+    return sendError(reply.header('content-range', `bytes */${byteSize}`), 416, 'The range is outside of the file.')
+  const { start, end } = range ?? { start: 0, end: byteSize - 1 }
+  reply.type(contentType).header('content-length', end - start + 1)
+  if (range) reply.code(206).header('content-range', `bytes ${start}-${end}/${byteSize}`)
+  if (method === 'HEAD') return reply.send()
+  const file = await copies.read(key, range)
+  return file === undefined ? sendNotFound(reply) : reply.send(file.body)
+}
+
+/** One range; undefined: the whole file, also for several ranges and for what is not a range. */
+function toRange(header = '', size: number): ByteRange | 'unsatisfiable' | undefined {
+  const ranges = parseRange(size, header, { combine: true })
+  if (ranges === -1) return 'unsatisfiable'
+  return ranges === -2 || ranges.type !== 'bytes' || ranges.length !== 1 ? undefined : ranges[0]
+}

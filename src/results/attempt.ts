@@ -1,0 +1,154 @@
+import type { Clock, Log } from '../tasks/ports.ts'
+import type { UpscaledImage, UpscaleTask } from '../tasks/task.ts'
+import type { Inspection, Tasks } from '../tasks/tasks.ts'
+import { wait } from '../tasks/timing.ts'
+import type { CopyStore } from './copy-store.ts'
+import { toCopyKey } from './copy-keys.ts'
+import type { CopyUses } from './jobs.ts'
+import type { DownloadedPicture, PictureSource, Unusable } from './pictures.ts'
+import { toRetryAt } from './schedule.ts'
+import type { LoadSourceImage } from './source-image.ts'
+
+export interface AttemptDependencies {
+  readonly tasks: Pick<Tasks, 'inspected'>
+  readonly uses: CopyUses
+  readonly pictures: PictureSource
+  /** Null: no copies are made. */
+  readonly copies: CopyStore | null
+  readonly loadSource: LoadSourceImage
+  readonly clock: Clock
+  readonly log: Log
+  /** Called with the outcome of each image, for metrics. */
+  readonly onResult?: (outcome: string) => void
+}
+
+/** What an attempt has found out about an image; `reason`: why it was not inspected, or is not kept. */
+type Found = Inspection['images'][number] & { readonly reason?: string }
+
+/** How long a settlement waits for the source image, from the start of the attempt. */
+const SOURCE_WAIT_MS = 2_000
+
+/**
+ * Makes one attempt to inspect the images of a task and to keep copies, and reports what it has found. At the end of the time for
+ * the inspection it reports what it has found so far, which settles the task, and goes on with the copies. Rejects with
+ * the reason of `signal`, or if the outcome cannot be stored; the task is then due again.
+ */
+export async function attempt(
+  deps: AttemptDependencies,
+  task: UpscaleTask,
+  signal: AbortSignal,
+): Promise<void> {
+  const { tasks, clock, uses, loadSource } = deps
+  const images = task.images ?? []
+  const known = images.map((image, position): Found => ({ ...image, position }))
+  using _timer = startInspectionTimer(deps, task, known)
+  const source = task.sourceImage === null && task.dueAt !== null ? loadSource(task) : undefined
+  const startedAt = clock.elapsed()
+  for (const [position, image] of images.entries()) {
+    if (isFinished(deps, image)) continue
+    const step = { task, position, signal, note: (found: Found) => (known[position] = found) }
+    known[position] = await processImage(deps, image, step)
+  }
+  const sourceMs = startedAt + SOURCE_WAIT_MS - clock.elapsed()
+  if (source && sourceMs > 0) await wait(clock, sourceMs, signal, source.then(() => undefined))
+  signal.throwIfAborted()
+  const now = clock.now()
+  const retryAt = toRetryAt(task.resultAttempts, now, Math.random())
+  const outcome = known.map((found, position) => giveUp(found, images[position], retryAt))
+  const after = await tasks.inspected(task.id, { images: outcome, retryAt, note: toNote(outcome) })
+  for (const { copyState } of outcome) deps.onResult?.(copyState.toLowerCase())
+  // The task was deleted meanwhile: its files must go, too.
+  if (after === undefined)
+    for (const { facts, copyState } of outcome)
+      if (facts !== null && copyState === 'KEPT') await uses.abandon(facts.sha256)
+}
+
+/** Settles the task at the end of the time for the inspection, with what is known then. */
+function startInspectionTimer(
+  { tasks, clock, log }: AttemptDependencies,
+  task: UpscaleTask,
+  known: readonly Found[],
+): Disposable | undefined {
+  const { id, status, dueAt } = task
+  if (status === 'SUCCEEDED' || dueAt === null) return undefined
+  return clock.after(Math.max(0, dueAt - clock.now()), () => {
+    const isInspected = known.every(({ facts }) => facts !== null)
+    const note = isInspected ? 'inspected; the copy is not ready yet' : 'not inspected in time'
+    tasks
+      .inspected(id, { images: known, retryAt: null, note })
+      .catch((error: unknown) =>
+        log.warn({ err: error, taskId: id }, 'failed to settle a task at the end of its inspection'),
+      )
+  })
+}
+
+/** Whether nothing is left to do for an image. */
+function isFinished({ copies }: AttemptDependencies, { facts, copyState }: UpscaledImage): boolean {
+  return copyState === 'KEPT' || copyState === 'LOST' || (copies === null && facts !== null)
+}
+
+interface Step {
+  readonly task: UpscaleTask
+  readonly position: number
+  readonly signal: AbortSignal
+  /** Stores what is known so far. */
+  note(found: Found): void
+}
+
+/** Downloads, inspects and keeps one image. */
+async function processImage(deps: AttemptDependencies, image: UpscaledImage, step: Step): Promise<Found> {
+  const { pictures, copies, log } = deps
+  const { task, position, signal } = step
+  const before = { position, facts: image.facts, copyState: copies === null ? 'OFF' : 'PENDING' } as const
+  const found = await pictures.download(image.url, signal).catch((error: unknown): Unusable => {
+    signal.throwIfAborted()
+    log.error({ err: error, taskId: task.id, position }, 'a result could not be written to the local disk')
+    return { kind: 'unusable', reason: 'the gateway could not store it', permanent: false }
+  })
+  if (found.kind === 'unusable') {
+    const { reason, permanent } = found
+    log.warn({ taskId: task.id, position, reason, permanent }, 'a result could not be inspected')
+    return { ...before, reason, copyState: permanent && copies !== null ? 'LOST' : before.copyState }
+  }
+  await using picture = found
+  const inspected = { ...before, facts: picture.facts }
+  step.note(inspected)
+  if (copies === null) return inspected
+  try {
+    const reason = await keep(deps, copies, picture, step)
+    return reason === undefined ? { ...inspected, copyState: 'KEPT' } : { ...inspected, reason }
+  } catch (error) {
+    signal.throwIfAborted()
+    log.warn({ err: error, taskId: task.id, position }, 'a copy could not be stored; it is retried')
+    return { ...inspected, reason: 'the copy could not be stored' }
+  }
+}
+
+/** Stores a copy. Returns why it is not stored now; undefined: it is. */
+async function keep(
+  { uses }: AttemptDependencies,
+  copies: CopyStore,
+  { path, facts }: DownloadedPicture,
+  { task, signal }: Step,
+): Promise<string | undefined> {
+  const { byteSize, sha256, contentType } = facts
+  const use = await uses.use(task.id, sha256)
+  if (use === 'busy') return 'an older copy of the same bytes is being deleted'
+  if (use === 'gone') return 'the task was deleted'
+  await copies.put(toCopyKey(sha256), { path, byteSize, sha256, contentType }, signal)
+  return undefined
+}
+
+/** A copy that cannot be retried before the upstream's URL expires is lost. */
+function giveUp(found: Found, image: UpscaledImage | undefined, retryAt: number): Found {
+  const isExpired = image !== undefined && retryAt >= image.expiresAt
+  return found.copyState === 'PENDING' && isExpired ? { ...found, copyState: 'LOST' } : found
+}
+
+function toNote(found: readonly Found[]): string {
+  const reason = found.find((each) => each.reason !== undefined)?.reason
+  if (found.some(({ copyState }) => copyState === 'LOST')) return `no copy is kept: ${reason ?? 'unknown'}`
+  if (found.some(({ facts }) => facts === null)) return `not inspected: ${reason ?? 'unknown'}`
+  if (reason !== undefined) return `inspected; no copy yet: ${reason}`
+  return found.every(({ copyState }) => copyState === 'KEPT') ? 'inspected; a copy is kept' : 'inspected'
+}

@@ -1,0 +1,39 @@
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { UpscaleTask } from '../tasks/task.ts'
+
+type Linked = Pick<UpscaleTask, 'id' | 'callbackTokenHash'>
+
+/** The links of images. Whoever has the link of a kept copy may read it, and it cannot be guessed. */
+export interface ResultLinks {
+  /** The URL of an image for clients: our stable link if a copy is kept, otherwise the upstream's URL. */
+  toUrl(task: UpscaleTask, position: number): string
+}
+
+/** `base`: the public URL of this service, without a slash at the end; null: not known, and links cannot be made. */
+export function createResultLinks(base: () => string | null): ResultLinks {
+  return {
+    toUrl(task, position) {
+      const image = task.images?.[position]
+      if (image === undefined) throw new Error(`Task ${task.id} has no image ${position}`)
+      const from = image.copyState === 'KEPT' ? base() : null
+      return from === null ? image.url : from + toResultPath(task.id, position, sign(task, position))
+    },
+  }
+}
+
+export function toResultPath(taskId: string, position: number | string, signature: string): string {
+  return `/results/${taskId}/${position}/${signature}`
+}
+
+export function isSignatureValid(task: Linked, position: number, signature: string): boolean {
+  const [expected, given] = [Buffer.from(sign(task, position)), Buffer.from(signature)]
+  return expected.length === given.length && timingSafeEqual(expected, given)
+}
+
+/**
+ * The key is stored with the task, so links need no setting, are the same on all replicas, and end with their task. It is the
+ * digest of a random token that only the upstream knows.
+ */
+function sign({ callbackTokenHash }: Linked, position: number): string {
+  return createHmac('sha256', callbackTokenHash).update(`result ${position}`).digest('base64url')
+}

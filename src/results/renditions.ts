@@ -1,0 +1,77 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import type { CopyStore } from './copy-store.ts'
+import { toCopyKey, toRenditionKey } from './copy-keys.ts'
+
+export const RENDITION_TYPE = 'image/webp'
+/** As for downloads. */
+const MAX_PIXELS = 100_000_000
+
+/** A smaller version in the store. */
+export interface Rendition {
+  readonly key: string
+  readonly byteSize: number
+}
+
+/** Makes smaller versions of copies, each once. */
+export interface Renditions {
+  /** Makes the version of this width, if it does not exist. Undefined: there is no such copy. */
+  ensure(sha256: string, width: number): Promise<Rendition | undefined>
+}
+
+/** `folder`: for temporary files. */
+export function createRenditions(copies: CopyStore, folder: string): Renditions {
+  const running = new Map<string, Promise<Rendition | undefined>>()
+  // One at a time: each decodes a whole picture.
+  let last: Promise<unknown> = Promise.resolve()
+  return {
+    async ensure(sha256, width) {
+      const key = toRenditionKey(sha256, width)
+      const existing = running.get(key)
+      if (existing !== undefined) return existing
+      const made = last.then(() => makeOnce(copies, { sha256, width, key, folder }))
+      last = made.catch(() => undefined)
+      running.set(key, made)
+      try {
+        return await made
+      } finally {
+        running.delete(key)
+      }
+    },
+  }
+}
+
+interface Order {
+  readonly sha256: string
+  readonly width: number
+  readonly key: string
+  readonly folder: string
+}
+
+async function makeOnce(copies: CopyStore, { sha256, width, key, folder }: Order) {
+  const stored = await copies.read(key, { start: 0, end: 0 })
+  if (stored !== undefined) {
+    stored.body.destroy()
+    return { key, byteSize: stored.byteSize }
+  }
+  const original = await copies.read(toCopyKey(sha256))
+  if (original === undefined) return undefined
+  const { default: sharp } = await import('sharp')
+  const resize = sharp({ limitInputPixels: MAX_PIXELS })
+    .autoOrient()
+    .resize({ width, withoutEnlargement: true })
+    .webp()
+  const [bytes] = await Promise.all([resize.toBuffer(), pipeline(original.body, resize)])
+  await mkdir(folder, { recursive: true })
+  const path = join(folder, `${randomUUID()}.rendition`)
+  try {
+    await writeFile(path, bytes, { mode: 0o600 })
+    const hash = createHash('sha256').update(bytes).digest('hex')
+    await copies.put(key, { path, byteSize: bytes.length, sha256: hash, contentType: RENDITION_TYPE })
+  } finally {
+    await rm(path, { force: true })
+  }
+  return { key, byteSize: bytes.length }
+}

@@ -1,0 +1,115 @@
+import type { UpscaleTask } from '../tasks/task.ts'
+import { attempt, type AttemptDependencies } from './attempt.ts'
+import { toAllKeys } from './copy-keys.ts'
+import type { ResultJobs } from './jobs.ts'
+import { LATEST_RETRY_MS } from './schedule.ts'
+
+/** Attempts at once: each may hold a file of 64 MiB on the disk. */
+const MAX_RUNNING = 8
+/** If a process dies, another takes over its attempts after this time, in milliseconds. */
+const LEASE_MS = 10_000
+const RENEW_BEFORE_MS = 6_000
+/** How long the deletion of files may take before another process repeats it. */
+const DELETE_LEASE_MS = 60_000
+const BATCH = 100
+
+export interface ResultWorkerDependencies extends AttemptDependencies {
+  readonly jobs: ResultJobs
+  /** Aborted when the service stops: attempts then end, and other processes may make them at once. */
+  readonly stopping: AbortSignal
+  /** Starts the next round now. */
+  readonly wake: () => void
+}
+
+interface Lease {
+  readonly taskId: string
+  until: number
+  readonly lost: AbortController
+}
+
+/** Inspects results, keeps copies, and deletes unused ones. */
+export class ResultWorker {
+  readonly #deps: ResultWorkerDependencies
+  readonly #leases = new Set<Lease>()
+
+  constructor(deps: ResultWorkerDependencies) {
+    this.#deps = deps
+  }
+
+  /** One round. Resolves to the work that it started, which never rejects. */
+  async round(): Promise<Promise<void>[]> {
+    const { log } = this.#deps
+    const warn = (sentence: string) => (error: unknown) => log.warn({ err: error }, sentence)
+    await this.#settleOverdue().catch(warn('failed to settle tasks whose inspection has taken too long'))
+    await this.#renewLeases().catch(warn('failed to renew the leases of inspections'))
+    const claimed = (await this.#claim().catch(warn('failed to claim due inspections'))) ?? []
+    const deletion = this.deleteUnused().catch(warn('failed to delete unused copies; it is retried'))
+    return [deletion, ...claimed]
+  }
+
+  /** Deletes the files of copies that no task uses. */
+  async deleteUnused(): Promise<void> {
+    const { uses, copies, clock } = this.#deps
+    if (copies === null) return
+    const now = clock.now()
+    for (const sha256 of await uses.claimUnused(now, now + DELETE_LEASE_MS, BATCH)) {
+      await copies.remove(toAllKeys(sha256))
+      await uses.forget(sha256)
+    }
+  }
+
+  /** The process that inspects a result settles its task in time; this is for a process that has died or is busy. */
+  async #settleOverdue(): Promise<void> {
+    const { jobs, tasks, clock } = this.#deps
+    for (const { id } of await jobs.listOverdue(clock.now(), BATCH))
+      await tasks.inspected(id, { images: [], retryAt: null, note: 'not inspected in time' })
+  }
+
+  async #renewLeases(): Promise<void> {
+    const { jobs, clock } = this.#deps
+    const now = clock.now()
+    for (const lease of this.#leases) {
+      if (lease.until - now > RENEW_BEFORE_MS) continue
+      const { taskId, until } = lease
+      lease.until = now + LEASE_MS
+      if (!(await jobs.moveLease(taskId, until, lease.until))) lease.lost.abort(new Error('the lease is lost'))
+    }
+  }
+
+  async #claim(): Promise<Promise<void>[]> {
+    const { jobs, clock } = this.#deps
+    const free = MAX_RUNNING - this.#leases.size
+    if (free <= 0) return []
+    const now = clock.now()
+    const tasks = await jobs.claimDue(now, now + LEASE_MS, free, LATEST_RETRY_MS)
+    return tasks.map((task) => this.#run(task))
+  }
+
+  async #run(task: UpscaleTask): Promise<void> {
+    const { stopping, wake } = this.#deps
+    const lease = { taskId: task.id, until: task.resultDueAt ?? 0, lost: new AbortController() }
+    this.#leases.add(lease)
+    try {
+      await attempt(this.#deps, task, AbortSignal.any([stopping, lease.lost.signal]))
+    } catch (error) {
+      await this.#release(lease, error)
+    } finally {
+      const wasFull = this.#leases.size >= MAX_RUNNING
+      this.#leases.delete(lease)
+      if (wasFull) wake()
+    }
+  }
+
+  /** After a failed attempt: a stopping service ends its lease at once, otherwise the lease runs out. */
+  async #release({ taskId, until, lost }: Lease, error: unknown): Promise<void> {
+    const { jobs, clock, log, stopping } = this.#deps
+    if (!stopping.aborted && !lost.signal.aborted) {
+      log.warn({ err: error, taskId }, 'an inspection failed; it is repeated when its lease ends')
+      return
+    }
+    if (stopping.aborted)
+      await jobs
+        .moveLease(taskId, until, clock.now())
+        .catch((err: unknown) => log.warn({ err, taskId }, 'failed to end the lease of an inspection'))
+  }
+}

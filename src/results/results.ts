@@ -1,0 +1,67 @@
+import type { Clock, Log, PollBudget, Secrets, Upscaler } from '../tasks/ports.ts'
+import type { Tasks } from '../tasks/tasks.ts'
+import type { CopyStore } from './copy-store.ts'
+import type { CopyUses, ResultJobs } from './jobs.ts'
+import type { ResultLinks } from './links.ts'
+import type { PictureSource } from './pictures.ts'
+import { createRenditions, type Renditions } from './renditions.ts'
+import { ResultWorker } from './result-worker.ts'
+import { createSourceImageLoader, type LoadSourceImage } from './source-image.ts'
+
+/** The operations on results: inspection, copies, links. */
+export interface Results extends Disposable {
+  readonly links: ResultLinks
+  readonly loadSource: LoadSourceImage
+  /** The stored copies; null: no copies are made. */
+  readonly copies: CopyStore | null
+  /** Makes smaller versions of the copies; null: no copies are made. */
+  readonly renditions: Renditions | null
+  /** Deletes an owner's task, its copies and their smaller versions. Undefined: no such task. False: it has not settled. */
+  remove(owner: string, id: string): Promise<boolean | undefined>
+  /** One round of inspections, copies and deletions. Resolves to the work that it started. */
+  inspectDue(): Promise<Promise<void>[]>
+}
+
+interface ResultsOptions {
+  readonly tasks: Pick<Tasks, 'inspected' | 'remove'>
+  readonly jobs: ResultJobs
+  readonly uses: CopyUses
+  readonly pictures: PictureSource
+  readonly copies: CopyStore | null
+  readonly links: ResultLinks
+  /** A folder for temporary files. */
+  readonly folder: string
+  readonly upscaler: Pick<Upscaler, 'poll'>
+  readonly budget: Pick<PollBudget, 'take'>
+  readonly clock: Clock
+  readonly secrets: Pick<Secrets, 'newId'>
+  readonly log: Log
+  /** Starts the next round now. */
+  readonly wake: () => void
+  /** Called with the outcome of each image, for metrics. */
+  readonly onResult?: (outcome: string) => void
+}
+
+/** Disposing aborts running attempts; other processes may make them at once. */
+export function openResults(options: ResultsOptions): Results {
+  const { tasks, copies, links, folder, log } = options
+  const stopping = new AbortController()
+  const loadSource = createSourceImageLoader({ ...options, signal: stopping.signal })
+  const worker = new ResultWorker({ ...options, loadSource, stopping: stopping.signal })
+  return {
+    links,
+    loadSource,
+    copies,
+    renditions: copies && createRenditions(copies, folder),
+    async remove(owner, id) {
+      const removed = await tasks.remove(owner, id)
+      if (removed)
+        await worker
+          .deleteUnused()
+          .catch((error: unknown) => log.warn({ err: error }, 'failed to delete unused copies; it is retried'))
+      return removed
+    },
+    inspectDue: () => worker.round(),
+    [Symbol.dispose]: () => stopping.abort(new Error('the service is stopping')),
+  }
+}

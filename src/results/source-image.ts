@@ -1,0 +1,70 @@
+import type { Clock, Log, PollBudget, Secrets, Upscaler } from '../tasks/ports.ts'
+import type { SourceImage, UpscaleTask } from '../tasks/task.ts'
+import { shareCalls } from '../tasks/timing.ts'
+import type { ResultJobs } from './jobs.ts'
+import type { PictureSource } from './pictures.ts'
+
+interface SourceImageOptions {
+  readonly upscaler: Pick<Upscaler, 'poll'>
+  readonly budget: Pick<PollBudget, 'take'>
+  readonly pictures: PictureSource
+  readonly jobs: Pick<ResultJobs, 'saveSource'>
+  readonly clock: Clock
+  readonly secrets: Pick<Secrets, 'newId'>
+  readonly log: Log
+  /** Aborts downloads. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * Loads the source image of a task, and stores it with the task. Null: the upstream does not tell it. Does not reject.
+ */
+export type LoadSourceImage = (
+  task: Pick<UpscaleTask, 'id' | 'sourceTaskId' | 'imageIndex'>,
+) => Promise<SourceImage | null>
+
+/** How long an answer is shared, in milliseconds, so that an unknown source task is not polled at each request. */
+const SHARED_FOR_MS = 60_000
+const POLL_TIMEOUT_MS = 3_000
+/** A generation has four images. One image is a grid of the four, in which the source is not known by itself. */
+const IMAGES_OF_GENERATION = 4
+
+export function createSourceImageLoader(options: SourceImageOptions): LoadSourceImage {
+  const { jobs, clock, secrets, log } = options
+  const find = shareCalls(clock, SHARED_FOR_MS, (key, correlationId) => {
+    const [sourceTaskId, imageIndex] = JSON.parse(key) as [string, number]
+    return findSourceImage(options, sourceTaskId, imageIndex, correlationId)
+  })
+  return async ({ id, sourceTaskId, imageIndex }) => {
+    try {
+      const image = await find(JSON.stringify([sourceTaskId, imageIndex]), secrets.newId())
+      if (image !== null) await jobs.saveSource(id, image)
+      return image
+    } catch (error) {
+      log.warn({ err: error, taskId: id }, 'failed to load a source image')
+      return null
+    }
+  }
+}
+
+async function findSourceImage(
+  { upscaler, budget, pictures, log, signal }: SourceImageOptions,
+  sourceTaskId: string,
+  imageIndex: number,
+  correlationId: string,
+): Promise<SourceImage | null> {
+  // Polls of tasks go first: only what is left of the budget is used.
+  if ((await budget.take(1)) === 0) return null
+  const answer = await upscaler.poll(sourceTaskId, { timeoutMs: POLL_TIMEOUT_MS, correlationId })
+  if (answer.kind !== 'succeeded' || answer.imageUrls.length !== IMAGES_OF_GENERATION) return null
+  const url = answer.imageUrls[imageIndex]
+  if (url === undefined) return null
+  const found = await pictures.download(url, signal)
+  if (found.kind === 'unusable') {
+    log.warn({ correlationId, sourceTaskId, reason: found.reason }, 'a source image could not be inspected')
+    return { url, width: null, height: null, thumbhash: null }
+  }
+  await using picture = found
+  const { width, height, thumbhash } = picture.facts
+  return { url, width, height, thumbhash }
+}

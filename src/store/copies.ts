@@ -1,0 +1,110 @@
+import type { CopyUses } from '../results/jobs.ts'
+import { CLOCK_TOLERANCE_MS } from '../tasks/ports.ts'
+import type { Run, Sql } from './sql.ts'
+
+/** The CopyUses in SQL, in the same database as the tasks. */
+export class SqlCopyUses implements CopyUses {
+  readonly #sql: Sql
+
+  constructor(sql: Sql) {
+    this.#sql = sql
+  }
+
+  use(taskId: string, sha256: string): Promise<'used' | 'busy' | 'gone'> {
+    const { db, transact, locksRows } = this.#sql
+    return transact(async (run) => {
+      // First the task, then the copy: the same order as in a deletion.
+      const task = db.selectFrom('task').select('id').where('id', '=', taskId)
+      const { rows: tasks } = await run(task.$if(locksRows, (query) => query.forUpdate()))
+      if (tasks.length === 0) return 'gone'
+      await insertCopy(this.#sql, run, sha256, 'USED')
+      const [copy] = await lockCopies(this.#sql, run, [sha256])
+      if (copy?.state === 'UNUSED') {
+        if (copy.leasedUntil !== null) return 'busy'
+        await run(db.updateTable('copy').set({ state: 'USED' }).where('sha256', '=', sha256))
+      }
+      const use = db.insertInto('copyUse').values({ taskId, sha256 })
+      await run(use.onConflict((conflict) => conflict.doNothing()))
+      return 'used'
+    })
+  }
+
+  abandon(sha256: string): Promise<void> {
+    return this.#sql.transact(async (run) => {
+      await insertCopy(this.#sql, run, sha256, 'UNUSED')
+      await markUnused(this.#sql, run, [sha256], [])
+    })
+  }
+
+  async claimUnused(now: number, leaseUntil: number, limit: number): Promise<string[]> {
+    const { db, run, locksRows } = this.#sql
+    const unused = db
+      .selectFrom('copy')
+      .select('sha256')
+      .where('state', '=', 'UNUSED')
+      .where((where) =>
+        where.or([
+          where('leasedUntil', 'is', null),
+          where('leasedUntil', '<=', now),
+          // The clock was set back.
+          where('leasedUntil', '>', leaseUntil + CLOCK_TOLERANCE_MS),
+        ]),
+      )
+      .limit(limit)
+      .$if(locksRows, (query) => query.forUpdate().skipLocked())
+    const claim = db
+      .with('unused', () => unused)
+      .updateTable('copy')
+      .set({ leasedUntil: leaseUntil })
+      .where('sha256', 'in', (from) => from.selectFrom('unused').select('unused.sha256'))
+      .returning('sha256')
+    return (await run(claim)).rows.map(({ sha256 }) => sha256)
+  }
+
+  async forget(sha256: string): Promise<void> {
+    const { db, run } = this.#sql
+    await run(db.deleteFrom('copy').where('sha256', '=', sha256).where('state', '=', 'UNUSED'))
+  }
+}
+
+/** Makes the copies unused that only these tasks use. For the transaction that deletes the tasks. */
+export async function releaseCopies(sql: Sql, run: Run, taskIds: readonly string[]): Promise<void> {
+  const uses = sql.db.selectFrom('copyUse').select('sha256').distinct().where('taskId', 'in', taskIds)
+  const hashes = (await run(uses)).rows.map(({ sha256 }) => sha256)
+  if (hashes.length > 0) await markUnused(sql, run, hashes, taskIds)
+}
+
+/** Marks the copies that no tasks except these use. */
+async function markUnused(
+  sql: Sql,
+  run: Run,
+  hashes: readonly string[],
+  exceptTaskIds: readonly string[],
+): Promise<void> {
+  // The lock first, then a new statement: it sees the uses that other transactions have committed meanwhile.
+  await lockCopies(sql, run, hashes)
+  const { db } = sql
+  const others = db
+    .selectFrom('copyUse')
+    .select('copyUse.sha256')
+    .where('copyUse.sha256', 'in', hashes)
+    .$if(exceptTaskIds.length > 0, (query) => query.where('taskId', 'not in', exceptTaskIds))
+  await run(
+    db
+      .updateTable('copy')
+      .set({ state: 'UNUSED', leasedUntil: null })
+      .where('sha256', 'in', hashes)
+      .where('sha256', 'not in', others),
+  )
+}
+
+async function insertCopy({ db }: Sql, run: Run, sha256: string, state: 'USED' | 'UNUSED'): Promise<void> {
+  const insert = db.insertInto('copy').values({ sha256, state, leasedUntil: null })
+  await run(insert.onConflict((conflict) => conflict.doNothing()))
+}
+
+/** Locks in one order, so that no two transactions wait for one another. */
+async function lockCopies({ db, locksRows }: Sql, run: Run, hashes: readonly string[]) {
+  const copies = db.selectFrom('copy').selectAll().where('sha256', 'in', hashes).orderBy('sha256')
+  return (await run(copies.$if(locksRows, (query) => query.forUpdate()))).rows
+}

@@ -1,0 +1,18 @@
+import type { TaskPolicy } from './ports.ts'
+import type { Report } from './transitions.ts'
+
+/** The report of a success: an inspection may delay it, and copies are pending if they are configured. */
+export function toResultReport(
+  urls: readonly string[],
+  facts: { readonly at: number; readonly source: 'CALLBACK' | 'POLL'; readonly upstreamTaskId: string },
+  { imageLifetimeMs, inspectMs, keepsCopies }: TaskPolicy,
+): Report {
+  const copyState = keepsCopies ? ('PENDING' as const) : ('OFF' as const)
+  const expiresAt = facts.at + imageLifetimeMs
+  return {
+    ...facts,
+    kind: 'succeeded',
+    images: urls.map((url) => ({ url, expiresAt, facts: null, copyState })),
+    inspectBy: inspectMs === 0 ? null : facts.at + inspectMs,
+  }
+}
