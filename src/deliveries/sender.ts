@@ -1,7 +1,7 @@
-import { isIP } from 'node:net'
 import got, { RequestError, type Request } from 'got'
+import { openGuard, type Guard } from '../net/guard.ts'
 import type { Connector } from '../net/outbound.ts'
-import { isPublicAddress, PrivateAddressError } from '../net/public-address.ts'
+import { PrivateAddressError } from '../net/public-address.ts'
 import { parseRetryAfter } from '../net/retry-after.ts'
 import type { Clock } from '../tasks/ports.ts'
 import type { DeliverySender } from './outbox.ts'
@@ -25,22 +25,17 @@ const MAX_ANSWER_BYTES = 16 * 1024
 export function openDeliverySender(options: DeliverySenderOptions): DeliverySender & Disposable {
   const { timeoutMs, allowedHosts, connector, clock } = options
   const disposed = new AbortController()
-  // No keep-alive: a reused connection would skip the address check.
-  const guarded = connector.open({ guarded: true })
-  const unguarded = connector.open()
+  const guard = openGuard(connector, () => allowedHosts)
   return {
     timeoutMs,
     async send(url, headers, body) {
-      const { hostname } = new URL(url)
-      const isAllowed = allowedHosts.includes(hostname)
-      const address = hostname.replace(/^\[|\]$/g, '')
-      if (!isAllowed && isIP(address) !== 0 && !isPublicAddress(address))
-        return { kind: 'unanswered', cause: new PrivateAddressError(hostname, [address]).message }
+      const agent = findAgents(guard, url)
+      if (agent instanceof PrivateAddressError) return { kind: 'unanswered', cause: agent.message }
       const request = got.stream(url, {
         method: 'POST',
         headers: { ...headers, 'content-type': 'application/json', 'user-agent': 'upscale-gateway' },
         body,
-        agent: (isAllowed ? unguarded : guarded).agentsFor(url),
+        agent,
         followRedirect: false,
         throwHttpErrors: false,
         retry: { limit: 0 },
@@ -55,9 +50,17 @@ export function openDeliverySender(options: DeliverySenderOptions): DeliverySend
     },
     [Symbol.dispose]() {
       disposed.abort()
-      guarded[Symbol.dispose]()
-      unguarded[Symbol.dispose]()
+      guard[Symbol.dispose]()
     },
+  }
+}
+
+function findAgents(guard: Guard, url: string): ReturnType<Guard['agentsFor']> | PrivateAddressError {
+  try {
+    return guard.agentsFor(url)
+  } catch (error) {
+    if (error instanceof PrivateAddressError) return error
+    throw error
   }
 }
 

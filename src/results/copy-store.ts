@@ -41,7 +41,7 @@ export interface CopyStore extends Disposable {
    * if the key exists.
    */
   put(key: string, file: LocalFile, signal?: AbortSignal): Promise<void>
-  /** Undefined: there is no such file. */
+  /** Undefined: there is no such file. Rejects if the range is not within the file. */
   read(key: string, range?: ByteRange): Promise<StoredFile | undefined>
   /** Deletes files; keys that do not exist are ignored. */
   remove(keys: readonly string[]): Promise<void>
@@ -49,4 +49,18 @@ export interface CopyStore extends Disposable {
   presign(key: string, options: PresignOptions): Promise<string | undefined>
   /** Rejects with a reason for the operator unless files can be written, read and deleted. */
   check(): Promise<void>
+}
+
+/** A key never contains `~`, which the names of temporary files do. */
+const KEY = /^[\w-]+\/[\w.-]+$/
+
+/** Throws unless the key has the form FOLDER/NAME. */
+export function checkKey(key: string): void {
+  if (!KEY.test(key) || key.endsWith('/.') || key.includes('..'))
+    throw new Error(`${JSON.stringify(key)} is not the key of a copy`)
+}
+
+export function checkRange({ start, end }: ByteRange, byteSize: number): void {
+  if (start < 0 || start > end || end >= byteSize)
+    throw new RangeError(`The range ${start}-${end} is not within the ${byteSize} bytes of the file`)
 }

@@ -1,0 +1,184 @@
+import { createHash } from 'node:crypto'
+import type { Readable } from 'node:stream'
+import { AwsV4Signer } from 'aws4fetch'
+import got, { RequestError, type Delays, type Request } from 'got'
+import type { Connector } from '../net/outbound.ts'
+import type { Clock } from '../tasks/ports.ts'
+
+export interface S3Credentials {
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+  /** Of temporary credentials. */
+  readonly sessionToken?: string
+}
+
+export interface S3Options {
+  readonly bucket: string
+  /** A folder of the bucket, without slashes at its ends; empty: the whole bucket. */
+  readonly prefix: string
+  /** A URL without a slash at its end. */
+  readonly endpoint: string
+  readonly region: string
+  readonly credentials: S3Credentials
+  readonly connector: Connector
+  readonly clock: Clock
+}
+
+export interface S3Request {
+  readonly method: 'DELETE' | 'GET' | 'HEAD' | 'PUT'
+  readonly key: string
+  readonly headers?: Record<string, string>
+  readonly body?: { readonly content: Readable | string; readonly byteSize: number; readonly sha256: string }
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface S3Answer {
+  readonly status: number
+  readonly headers: Record<string, string | string[] | undefined>
+  /** The code of the error, such as `NoSuchKey`; undefined after success or HEAD. */
+  readonly code: string | undefined
+  /** The content after a successful GET, else it has been read. */
+  readonly body: Request
+}
+
+/** Requests to one bucket, with paths in the style of ENDPOINT/BUCKET/KEY. Disposing aborts those that are running. */
+export interface S3Client extends Disposable {
+  /** Sends one request. Any status is an answer; rejects if there is none. */
+  send(request: S3Request): Promise<S3Answer>
+  presign(key: string, parameters: Record<string, string>): Promise<string>
+  /** An error that names the operation and the bucket, but no secret. */
+  toError(operation: string, reason: unknown): Error
+}
+
+const EMPTY_SHA256 = createHash('sha256').digest('hex')
+/** An answer with an error has a few hundred bytes. */
+const MAX_ERROR_LENGTH = 64 * 1024
+
+const SHORT: Delays = { request: 10_000 }
+/** Each phase before the content. `socket`: neither side sends or reads anything. */
+const READ: Delays = {
+  lookup: 10_000,
+  connect: 10_000,
+  secureConnect: 10_000,
+  response: 10_000,
+  socket: 60_000,
+}
+const TIMEOUTS: Record<S3Request['method'], Delays> = {
+  HEAD: SHORT,
+  DELETE: SHORT,
+  GET: READ,
+  PUT: { request: 60_000 },
+}
+
+export function openS3Client(options: S3Options): S3Client {
+  const { bucket, endpoint, connector } = options
+  const outbound = connector.open({ keepAlive: true })
+  const running = new Set<Request>()
+  const sign = createSigner(options)
+  const toError = (operation: string, reason: unknown) =>
+    new Error(
+      `S3 ${operation} in the bucket ${bucket} at ${new URL(endpoint).host} failed: ${toReason(reason)}`,
+    )
+  return {
+    toError,
+    async send({ method, key, headers, body, signal }) {
+      const hash = { 'x-amz-content-sha256': body?.sha256 ?? EMPTY_SHA256 }
+      const length = body === undefined ? {} : { 'content-length': String(body.byteSize) }
+      const signed = await sign(key, { method, headers: { ...headers, ...length, ...hash } })
+      const request = got.stream(signed.url, {
+        method,
+        headers: Object.fromEntries(signed.headers),
+        body: body?.content,
+        agent: outbound.agentsFor(signed.url.href),
+        timeout: TIMEOUTS[method],
+        retry: { limit: 0 },
+        followRedirect: false,
+        throwHttpErrors: false,
+        decompress: false,
+        signal,
+      })
+      running.add(request)
+      request.once('close', () => running.delete(request))
+      try {
+        return await readAnswer(method, request)
+      } catch (error) {
+        request.destroy()
+        signal?.throwIfAborted()
+        // A got error holds the whole request with its signature: only its code and message are kept.
+        throw toError(method, error)
+      }
+    },
+    async presign(key, parameters) {
+      const { url } = await sign(key, { method: 'GET', signQuery: true }, parameters)
+      // The same to every parser; a plus is not.
+      return url.href.replaceAll('+', '%20')
+    },
+    [Symbol.dispose]() {
+      for (const request of running) request.destroy(new Error('aborted: the service is stopping'))
+      outbound[Symbol.dispose]()
+    },
+  }
+}
+
+type Signed = Pick<AwsV4Signer, 'url' | 'headers'>
+
+/** Returns a function that signs a request with AWS Signature Version 4. */
+function createSigner({ bucket, prefix, endpoint, region, credentials, clock }: S3Options) {
+  const folder = prefix === '' ? bucket : `${bucket}/${prefix}`
+  /** Of derived keys, one a day. */
+  const cache = new Map<string, ArrayBuffer>()
+  return (
+    key: string,
+    request: { method: string; headers?: Record<string, string>; signQuery?: boolean },
+    parameters: Record<string, string> = {},
+  ): Promise<Signed> => {
+    const url = new URL(`${endpoint}/${`${folder}/${key}`.split('/').map(encodeStrictly).join('/')}`)
+    for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
+    const datetime = new Date(clock.now()).toISOString().replace(/[:-]|\.\d{3}/g, '')
+    return new AwsV4Signer({
+      ...request,
+      ...credentials,
+      url: url.href,
+      service: 's3',
+      region,
+      datetime,
+      cache,
+    }).sign()
+  }
+}
+
+/** As RFC 3986 says, so that the path is sent as it is signed. */
+function encodeStrictly(text: string): string {
+  return encodeURIComponent(text).replace(
+    /[!'()*]/g,
+    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
+  )
+}
+
+function readAnswer(method: string, request: Request): Promise<S3Answer> {
+  return new Promise((resolve, reject) => {
+    // Stays for the whole life of the request: an error after the answer would otherwise be uncaught.
+    request.on('error', reject)
+    request.once('response', ({ statusCode: status, headers }: NonNullable<Request['response']>) => {
+      const isOk = status >= 200 && status < 300
+      if (isOk && method === 'GET') {
+        resolve({ status, headers, code: undefined, body: request })
+        return
+      }
+      let text = ''
+      request.setEncoding('utf8')
+      request.on('data', (chunk: string) => {
+        if (text.length < MAX_ERROR_LENGTH) text += chunk
+      })
+      request.once('end', () => {
+        const code = isOk ? undefined : /<Code>(\w{1,100})<\/Code>/.exec(text)?.[1]
+        resolve({ status, headers, code, body: request })
+      })
+    })
+  })
+}
+
+function toReason(reason: unknown): string {
+  if (reason instanceof RequestError) return `${reason.code}: ${reason.message}`
+  return reason instanceof Error ? reason.message : String(reason)
+}
