@@ -22,8 +22,18 @@ export function announce(settings: Settings, url: string, publicUrl: string | nu
     log.warn(
       'AUTH_MODE=none: every caller can spend credits and see every task. Set AUTH_JWKS_URL or AUTH_JWT_SECRET instead',
     )
+  announceStore(settings, log)
   announceProxies(settings, log)
   log.info(`GraphQL at ${url}/graphql${graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)
+}
+
+function announceStore({ mode, resultStore, database }: Settings, log: Logger): void {
+  if (resultStore.kind === 'off' && mode === 'LIVE')
+    log.warn(
+      'RESULT_STORE is not set: the links of results are those of the upstream, and expire. Set it to keep copies',
+    )
+  if (resultStore.kind === 'file' && database.kind === 'postgres')
+    log.warn(`RESULT_STORE: all replicas must share the folder ${resultStore.folder}`)
 }
 
 /** Logs the proxies, without credentials. */

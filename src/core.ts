@@ -7,7 +7,10 @@ import { SANDBOX_PREFIX } from './embedded-sandbox.ts'
 import { toCallbackPath } from './http/callback.ts'
 import type { Metrics } from './metrics.ts'
 import type { Connector } from './net/outbound.ts'
+import { openResultParts } from './open-results.ts'
 import { createRateLimits } from './replicas/rate-limits.ts'
+import type { ResultLinks } from './results/links.ts'
+import type { Results } from './results/results.ts'
 import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import { systemSecrets } from './system.ts'
@@ -27,6 +30,8 @@ export interface Core extends Disposable {
   readonly deliveries: Deliveries
   readonly signer: DeliverySigner
   readonly deliveryAlarm: Alarm
+  readonly results: Results
+  readonly resultAlarm: Alarm
 }
 
 interface CoreOptions {
@@ -36,6 +41,7 @@ interface CoreOptions {
   readonly metrics: Metrics
   /** The key of the embedded sandbox, which is the upstream unless UPSTREAM_URL names another. */
   readonly sandboxKey: string
+  readonly links: ResultLinks
   readonly clock: Clock
   readonly log: Log & { info(sentence: string): void }
   /** Opens connections to one dependency. */
@@ -43,7 +49,7 @@ interface CoreOptions {
 }
 
 export function openCore(options: CoreOptions): Core {
-  const { settings, backends, servers, metrics, sandboxKey, clock, log, connect } = options
+  const { settings, backends, servers, metrics, sandboxKey, links, clock, log, connect } = options
   const { store, outbox, hints, budget, createLimiter } = backends
   const { upstreamUrl, upstreamApiKey } = settings
   const opened = new DisposableStack()
@@ -58,28 +64,21 @@ export function openCore(options: CoreOptions): Core {
       onAnswer: metrics.onUpstream,
     }),
   )
-  const sender = opened.use(
-    openDeliverySender({
-      timeoutMs: 10_000,
-      allowedHosts: settings.callbackAllowHosts,
-      connector: connect(),
-      clock,
-    }),
-  )
   const signer = createDeliverySigner(toSigningSecrets(settings, log))
-  const deliveryAlarm = createAlarm()
+  const [deliveryAlarm, resultAlarm] = [createAlarm(), createAlarm()]
   const rates = { upstream: settings.upstreamRateLimit, owner: settings.ownerRateLimit }
   const limits = createRateLimits(rates, createLimiter)
   const deliveries = createDeliveries({
     store,
     outbox,
     signer,
-    sender,
+    sender: opened.use(openSender(options)),
     limits,
     clock,
     log,
     deliverForMs: settings.callbackRetryForS * 1_000,
     wake: () => deliveryAlarm.ring(),
+    toImageUrl: links.toUrl,
     onDelivery: metrics.onDelivery,
   })
   const tasks = createTasks({
@@ -91,6 +90,7 @@ export function openCore(options: CoreOptions): Core {
     limits,
     budget,
     deliveries,
+    wakeResults: () => resultAlarm.ring(),
     log,
     policy: toPolicy(settings),
     callbackUrl(taskId, token) {
@@ -99,7 +99,14 @@ export function openCore(options: CoreOptions): Core {
     },
   })
   opened.defer(() => tasks.abort())
-  return { tasks, deliveries, signer, deliveryAlarm, [Symbol.dispose]: () => opened.dispose() }
+  const results = opened.use(openResultParts({ ...options, tasks, upscaler, alarm: resultAlarm }))
+  const alarms = { deliveryAlarm, resultAlarm }
+  return { tasks, deliveries, results, signer, ...alarms, [Symbol.dispose]: () => opened.dispose() }
+}
+
+function openSender({ settings, connect, clock }: CoreOptions) {
+  const allowedHosts = settings.callbackAllowHosts
+  return openDeliverySender({ timeoutMs: 10_000, allowedHosts, connector: connect(), clock })
 }
 
 function toPolicy(settings: Settings): TaskPolicy {
@@ -116,6 +123,8 @@ function toPolicy(settings: Settings): TaskPolicy {
     confirmTimeoutMs: 3_000,
     pollsPerSecond: POLLS_PER_SECOND,
     confirmCallbacks: settings.callbackConfirm,
+    inspectMs: settings.resultInspectMs,
+    keepsCopies: settings.resultStore.kind !== 'off',
     retentionMs: taskRetentionDays === null ? null : taskRetentionDays * 24 * HOUR_MS,
   }
 }

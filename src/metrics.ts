@@ -14,6 +14,8 @@ export interface Metrics {
   onAuthRefusal(reason: string): void
   /** An attempt of a delivery ended. */
   onDelivery(outcome: string): void
+  /** An attempt to inspect and copy an image ended, with this state of its copy. */
+  onResult(outcome: string): void
   /** Adds the gauges. */
   observe(gauges: Gauges): void
   render(): Promise<{ readonly contentType: string; readonly text: string }>
@@ -45,6 +47,11 @@ export function createMetrics(log: Log): Metrics {
     "Attempts to deliver to callers' servers, by outcome",
     'outcome',
   )
+  const results = counter(
+    'upscale_results_total',
+    'Attempts to inspect and copy images, by the state of the copy after them',
+    'outcome',
+  )
   const authRefusals = counter(
     'upscale_auth_refusals_total',
     'Tokens refused, or missing where one is needed, by reason',
@@ -68,6 +75,7 @@ export function createMetrics(log: Log): Metrics {
     onUpstream: (operation, code, ms) => upstream.observe({ operation, code }, ms / 1_000),
     onHint: (lagMs) => hintLag.observe(Math.max(0, lagMs) / 1_000),
     onAuthRefusal: (reason) => authRefusals.inc({ reason }),
+    onResult: (outcome) => results.inc({ outcome }),
     onDelivery: (outcome) => deliveries.inc({ outcome }),
     observe: (gauges) => addGauges(registry, gauges, log),
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),

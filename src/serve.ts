@@ -11,6 +11,7 @@ import { addGraphqlRoute } from './http/graphql.ts'
 import { addHealthRoutes, addMetricsRoute } from './http/health.ts'
 import { HttpAuthorization } from './http/http-authorization.ts'
 import { createHttpStreams, type HttpStreams } from './http/http-streams.ts'
+import { addResultRoute } from './http/results.ts'
 import { openGraphqlSocket, type GraphqlSockets } from './http/socket.ts'
 import { addStreamRoute } from './http/sse.ts'
 import { createWatchTokens } from './http/watch-tokens.ts'
@@ -50,8 +51,13 @@ interface Transports extends AsyncDisposable {
 /** Adds every route to the servers, and GraphQL on each of its transports. */
 export async function serve(options: ServeOptions): Promise<Transports> {
   const { settings, servers, core, store, metrics, clock, log, isDraining } = options
-  for (const app of new Set([servers.app, servers.callbackApp]))
+  const { copies, renditions } = core.results
+  for (const app of new Set([servers.app, servers.callbackApp])) {
     addHealthRoutes(app, { store, log, isDraining })
+    if (copies === null || renditions === null) continue
+    const redirects = settings.resultRedirect
+    addResultRoute(app, { tasks: core.tasks, copies, renditions, redirects, log })
+  }
   addMetricsRoute(servers.app, metrics.render)
   const { upstreamWebhookKeys: keys, upstreamWebhookWindowS } = settings
   addCallbackRoute(servers.callbackApp, {
@@ -87,6 +93,7 @@ async function serveGraphql(options: ServeOptions): Promise<Transports> {
     createContext: createContextFactory({
       tasks: core.tasks,
       deliveries: core.deliveries,
+      results: core.results,
       mode: settings.mode,
       callbackPolicy: { canSign: core.signer.canSign, allowedHosts: settings.callbackAllowHosts },
       watchTokens,

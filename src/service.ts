@@ -1,12 +1,14 @@
 import type { Logger } from 'pino'
 import { announce } from './announce.ts'
 import { openBackends } from './backends.ts'
-import { openCore, POLLS_PER_SECOND } from './core.ts'
+import { openCore, POLLS_PER_SECOND, type Core } from './core.ts'
 import { addEmbeddedSandbox } from './embedded-sandbox.ts'
 import type { HttpLimits } from './http/app.ts'
 import { createMetrics } from './metrics.ts'
 import { openConnector } from './net/outbound.ts'
+import { createResultBase, observeRequestedBase } from './public-base.ts'
 import type { LocalHints } from './replicas/local-hints.ts'
+import { createResultLinks } from './results/links.ts'
 import { serve } from './serve.ts'
 import { openServers } from './servers.ts'
 import type { Settings } from './settings.ts'
@@ -57,10 +59,13 @@ export async function startService(
   const routers = open().open()
   // Random for each process: the embedded sandbox serves only its own gateway.
   const sandboxKey = systemSecrets.newToken()
-  const parts = { settings, servers, metrics, clock, log, connect, isDraining }
+  const requestedBase = observeRequestedBase(servers.app, settings)
+  const links = createResultLinks(createResultBase(settings, servers, requestedBase))
+  const parts = { settings, servers, metrics, links, clock, log, connect, isDraining }
   const core = opened.use(openCore({ ...parts, backends, sandboxKey }))
   const sandbox = await addEmbeddedSandbox(settings, servers, {
     apiKey: sandboxKey,
+    requestedBase,
     log,
     completeAfterMs: overrides.sandboxCompleteAfterMs,
   })
@@ -72,11 +77,7 @@ export async function startService(
   metrics.observe({ sockets: sockets.count, streams: streams.count, tasks: count, pool })
   await servers.listen()
   await sandbox?.resume()
-  const { tasks, deliveries, deliveryAlarm: alarm } = core
-  const workers = [
-    opened.use(startWorker({ name: 'polling', round: tasks.pollDue, clock, log })),
-    opened.use(startWorker({ name: 'delivering', round: deliveries.deliverDue, alarm, clock, log })),
-  ]
+  const workers = startWorkers(core, clock, log).map((worker) => opened.use(worker))
   announce(settings, servers.url(), servers.publicUrl(), log)
   const rest = opened.move()
   return {
@@ -88,10 +89,22 @@ export async function startService(
         startDraining: () => (draining = true),
         stopWorkers: () => Promise.all(workers.map((worker) => worker.stop())),
         drainClients: (windowMs) => Promise.all([sockets.drain(windowMs), streams.drain()]),
-        drainTasks: tasks.drain,
+        drainTasks: core.tasks.drain,
         abortWork: () => core[Symbol.dispose](),
         cutOffClients: servers.cutOff,
         dispose: () => rest.disposeAsync(),
       }),
   }
+}
+
+function startWorkers(
+  { tasks, deliveries, results, deliveryAlarm, resultAlarm }: Core,
+  clock: Clock,
+  log: Logger,
+) {
+  return [
+    { name: 'polling', round: tasks.pollDue },
+    { name: 'delivering', round: deliveries.deliverDue, alarm: deliveryAlarm },
+    { name: 'inspecting', round: results.inspectDue, alarm: resultAlarm },
+  ].map((worker) => startWorker({ ...worker, clock, log }))
 }

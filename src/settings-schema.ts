@@ -198,6 +198,9 @@ export const schema = z.object({
   resultStore: optional(resultStore).describe(
     'Where copies of results are kept: `file:./data/results`, or `s3://BUCKET/PREFIX?endpoint=…&region=…` of any S3-compatible store. `off`: no copies, and links expire. Default: `file:./data/results` in sandbox mode, `off` in live mode. With `file:`, all replicas must share the folder. S3 takes its credentials from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`: see [results](docs/results.md).',
   ),
+  awsAccessKeyId: optional(text).describe('The access key of the S3 store.'),
+  awsSecretAccessKey: optional(text).describe('The secret key of the S3 store.'),
+  awsSessionToken: optional(text).describe('The session token of temporary credentials for the S3 store.'),
   resultInspectMs: integer(0, 600_000)
     .prefault('5000')
     .describe(

@@ -119,8 +119,8 @@ export const signingSecrets = list
     'must be secrets of 24 to 64 bytes in the form whsec_BASE64 or OWNER=whsec_BASE64, separated by commas',
   )
 
-/** Where copies of pictures are kept; null: nowhere. */
-type ResultStore =
+/** Where copies of pictures are kept. */
+export type ResultStore =
   | { readonly kind: 'file'; readonly folder: string }
   | {
       readonly kind: 's3'
@@ -130,11 +130,11 @@ type ResultStore =
       readonly endpoint: string
       readonly region: string
     }
-  | null
+  | { readonly kind: 'off' }
 
 /** `off`, `file:FOLDER`, or `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`, of which only the bucket is required. */
 export const resultStore = z.string().transform((text, context): ResultStore => {
-  if (text === 'off') return null
+  if (text === 'off') return { kind: 'off' }
   const [, folder] = /^file:(.+)$/.exec(text) ?? []
   if (folder !== undefined) return { kind: 'file', folder }
   const parsed = parseBucket(text)

@@ -2,6 +2,7 @@
 import type { z } from 'zod'
 import { readEnvironment, type Environment } from './settings-environment.ts'
 import { schema, toName, UPSTREAM } from './settings-schema.ts'
+import type { ResultStore } from './settings-values.ts'
 
 type Given = z.infer<typeof schema>
 
@@ -27,7 +28,8 @@ export function parseSettings(environment: Environment): Settings {
   for (const { path, message } of parsed.error?.issues ?? [])
     faults.push(`${toName(path.join('.'))}${message.startsWith('"') ? ':' : ''} ${message}`)
   faults.push(...findAuthFaults(values, isLive(environment)))
-  if (parsed.success) faults.push(...findContradictions(parsed.data))
+  if (parsed.success)
+    faults.push(...findContradictions(parsed.data), ...findStoreFaults(parsed.data, isLive(environment)))
   if (!parsed.success || faults.length > 0) throw new SettingsError(faults)
   return resolve(parsed.data, isLive(environment))
 }
@@ -46,8 +48,13 @@ function resolve({ databaseUrl: database, ...given }: Given, live: boolean) {
     introspection: given.introspection ?? !live,
     graphiql: given.graphiql ?? !live,
     auth: toAuth(given, live),
+    resultStore: toResultStore(given, live),
     proxies: { http: given.httpProxy, https: given.httpsProxy, noProxy: given.noProxy },
   }
+}
+
+function toResultStore({ resultStore }: Pick<Given, 'resultStore'>, live: boolean): ResultStore {
+  return resultStore ?? (live ? { kind: 'off' } : { kind: 'file', folder: './data/results' })
 }
 
 type AuthSettings = Partial<Record<'authMode' | 'authJwksUrl' | 'authJwtSecret', string | null | undefined>>
@@ -84,5 +91,16 @@ function findContradictions({ port, callbackPort, databaseUrl, databaseListenUrl
     faults.push('CALLBACK_PORT must differ from PORT; without it, callbacks are served on PORT')
   if (databaseListenUrl !== null && databaseUrl.kind !== 'postgres')
     faults.push('DATABASE_LISTEN_URL must be unset unless DATABASE_URL is postgres://…')
+  return faults
+}
+
+function findStoreFaults(given: Given, live: boolean): string[] {
+  const store = toResultStore(given, live)
+  const { awsAccessKeyId, awsSecretAccessKey, publicUrl, resultUrl } = given
+  const faults = []
+  if (store.kind === 's3' && (awsAccessKeyId === null || awsSecretAccessKey === null))
+    faults.push('RESULT_STORE=s3://… needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY')
+  if (store.kind !== 'off' && live && publicUrl === null && resultUrl === null)
+    faults.push('RESULT_STORE needs PUBLIC_URL or RESULT_URL: the base of the links of kept copies')
   return faults
 }

@@ -89,7 +89,10 @@ export function unauthenticated(message = 'A valid bearer token is required.'): 
   return requestError('UNAUTHENTICATED', message, { http: { status: 401 } })
 }
 
-type Shared = Pick<OperationContext, 'tasks' | 'deliveries' | 'results' | 'mode' | 'callbackPolicy' | 'watchTokens'>
+type Shared = Pick<
+  OperationContext,
+  'tasks' | 'deliveries' | 'results' | 'mode' | 'callbackPolicy' | 'watchTokens'
+>
 
 /** Returns a function that creates the contexts of a service. */
 export function createContextFactory(shared: Shared): CreateContext {

@@ -45,10 +45,8 @@ class TaskShape implements UpscaleTaskType {
     return { id: this.#task.sourceTaskId }
   }
 
-  /** Null: the resolver needs the links, and calls `toImages`. */
-  get images(): null {
-    return null
-  }
+  /** The resolver calls `toImages`, which needs the links. */
+  readonly images = null
 
   toImages(links: ResultLinks): UpscaledImageType[] | null {
     const task = this.#task

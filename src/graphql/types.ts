@@ -50,7 +50,7 @@ export class MidjourneyTaskType {
 }
 
 @PlainType('SourceImage', 'The picture that is upscaled, on the server of the upscale service.')
-export class SourceImageType implements SourceImage {
+class SourceImageType implements SourceImage {
   @Field(() => Url, { description: 'The URL of the picture. It expires.' })
   url!: string
 
@@ -147,7 +147,8 @@ export class UpscaleTaskType {
   @Directive('@cost(weight: 0)')
   @Field(() => SourceImageType, {
     nullable: true,
-    description: 'The picture that is upscaled; null if the upscale service does not tell it. Loaded when it is selected.',
+    description:
+      'The picture that is upscaled; null if the upscale service does not tell it. Loaded when it is selected.',
   })
   sourceImage!: SourceImageType | null
 

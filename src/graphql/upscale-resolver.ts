@@ -159,7 +159,9 @@ export class UpscaleTaskResolver {
     const removed = await context.results.remove(requireOwner(context), id)
     if (removed === undefined) throw taskNotFound(id)
     if (!removed)
-      throw requestError('TASK_RUNNING', 'The task is running: delete it once it has settled.', { taskId: id })
+      throw requestError('TASK_RUNNING', 'The task is running: delete it once it has settled.', {
+        taskId: id,
+      })
     return id
   }
 

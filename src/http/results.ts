@@ -49,19 +49,29 @@ export function addResultRoute(app: FastifyInstance, route: ResultRoute): void {
       if (error.statusCode !== undefined && error.statusCode < 500)
         return sendError(reply, error.statusCode, error.message)
       route.log.error({ err: error, correlationId: request.id }, 'a kept picture could not be read')
-      return sendError(reply.header('retry-after', '5'), 503, 'The picture cannot be read at the moment: retry.')
+      return sendError(
+        reply.header('retry-after', '5'),
+        503,
+        'The picture cannot be read at the moment: retry.',
+      )
     })
     // The signature is the authorization, so any page may use the link, without credentials.
     results.addHook('onRequest', (_request, reply, next) => {
       reply.header('access-control-allow-origin', '*').removeHeader('vary')
-      reply.header('access-control-expose-headers', 'ETag, Content-Length, Content-Range, Content-Disposition')
+      reply.header(
+        'access-control-expose-headers',
+        'ETag, Content-Length, Content-Range, Content-Disposition',
+      )
       // Even a browser that ignores the content type must not run anything.
       reply.header('content-security-policy', "default-src 'none'; sandbox")
       next()
     })
-    results.get(toResultPath(':taskId', ':position', ':signature'), (request: ResultRequest, reply) =>
-      serve(route, request, reply),
-    )
+    results.route({
+      // HEAD is answered by `send`: it needs no file.
+      method: ['GET', 'HEAD'],
+      url: toResultPath(':taskId', ':position', ':signature'),
+      handler: (request: ResultRequest, reply) => serve(route, request, reply),
+    })
     done()
   })
 }
@@ -133,7 +143,11 @@ async function send(
   const isRanged = headers.range !== undefined && (headers['if-range'] ?? etag) === etag
   const range = isRanged ? toRange(headers.range, byteSize) : undefined
   if (range === 'unsatisfiable')
-    return sendError(reply.header('content-range', `bytes */${byteSize}`), 416, 'The range is outside of the file.')
+    return sendError(
+      reply.header('content-range', `bytes */${byteSize}`),
+      416,
+      'The range is outside of the file.',
+    )
   const { start, end } = range ?? { start: 0, end: byteSize - 1 }
   reply.type(contentType).header('content-length', end - start + 1)
   if (range) reply.code(206).header('content-range', `bytes ${start}-${end}/${byteSize}`)

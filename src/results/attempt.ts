@@ -50,7 +50,13 @@ export async function attempt(
     known[position] = await processImage(deps, image, step)
   }
   const sourceMs = startedAt + SOURCE_WAIT_MS - clock.elapsed()
-  if (source && sourceMs > 0) await wait(clock, sourceMs, signal, source.then(() => undefined))
+  if (source && sourceMs > 0)
+    await wait(
+      clock,
+      sourceMs,
+      signal,
+      source.then(() => undefined),
+    )
   signal.throwIfAborted()
   const now = clock.now()
   const retryAt = toRetryAt(task.resultAttempts, now, Math.random())

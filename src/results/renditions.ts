@@ -10,7 +10,7 @@ export const RENDITION_TYPE = 'image/webp'
 const MAX_PIXELS = 100_000_000
 
 /** A smaller version in the store. */
-export interface Rendition {
+interface Rendition {
   readonly key: string
   readonly byteSize: number
 }

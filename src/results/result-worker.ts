@@ -13,7 +13,7 @@ const RENEW_BEFORE_MS = 6_000
 const DELETE_LEASE_MS = 60_000
 const BATCH = 100
 
-export interface ResultWorkerDependencies extends AttemptDependencies {
+interface ResultWorkerDependencies extends AttemptDependencies {
   readonly jobs: ResultJobs
   /** Aborted when the service stops: attempts then end, and other processes may make them at once. */
   readonly stopping: AbortSignal
@@ -72,7 +72,8 @@ export class ResultWorker {
       if (lease.until - now > RENEW_BEFORE_MS) continue
       const { taskId, until } = lease
       lease.until = now + LEASE_MS
-      if (!(await jobs.moveLease(taskId, until, lease.until))) lease.lost.abort(new Error('the lease is lost'))
+      if (!(await jobs.moveLease(taskId, until, lease.until)))
+        lease.lost.abort(new Error('the lease is lost'))
     }
   }
 

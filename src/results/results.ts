@@ -58,7 +58,9 @@ export function openResults(options: ResultsOptions): Results {
       if (removed)
         await worker
           .deleteUnused()
-          .catch((error: unknown) => log.warn({ err: error }, 'failed to delete unused copies; it is retried'))
+          .catch((error: unknown) =>
+            log.warn({ err: error }, 'failed to delete unused copies; it is retried'),
+          )
       return removed
     },
     inspectDue: () => worker.round(),

@@ -37,6 +37,8 @@ export interface KeptTasks extends AsyncDisposable {
   complete(id: string, at: number): Promise<boolean>
   /** The tasks that are not completed, oldest first. */
   pending(): Promise<SandboxTask[]>
+  /** Whether a task with this source task id was ever accepted. */
+  hasSource(sourceTaskId: string): Promise<boolean>
   /** How many tasks were ever accepted. */
   count(): Promise<number>
 }
@@ -61,6 +63,7 @@ export async function openKeptTasks(database: SandboxDatabase, log: WarnLog): Pr
       : await openSqlite(database.kind === 'sqlite' ? `${database.file}-sandbox` : ':memory:')
   return {
     async add({ id, dueAt, ...rest }) {
+      await query('INSERT INTO sandbox_source (id) VALUES ($1) ON CONFLICT DO NOTHING', [rest.request.taskId])
       const insert = 'INSERT INTO sandbox_task (id, "dueAt", task) VALUES ($1, $2, $3) RETURNING seq'
       const [row] = await query(insert, [id, dueAt, JSON.stringify(rest)])
       await query('DELETE FROM sandbox_task WHERE seq <= $1', [Number(row?.seq) - MAX_TASKS])
@@ -77,6 +80,9 @@ export async function openKeptTasks(database: SandboxDatabase, log: WarnLog): Pr
     async pending() {
       const rows = await query('SELECT * FROM sandbox_task WHERE "completedAt" IS NULL ORDER BY seq')
       return rows.map(toTask)
+    },
+    async hasSource(sourceTaskId) {
+      return (await query('SELECT id FROM sandbox_source WHERE id = $1', [sourceTaskId])).length > 0
     },
     async count() {
       const [row] = await query('SELECT max(seq) AS seq FROM sandbox_task')
@@ -99,12 +105,15 @@ function toTask({ id, task, dueAt, completedAt }: Row): SandboxTask {
 
 const COLUMNS = 'id text NOT NULL UNIQUE, "dueAt" bigint NOT NULL, "completedAt" bigint, task text NOT NULL'
 
+const SOURCES = 'CREATE TABLE IF NOT EXISTS sandbox_source (id text PRIMARY KEY)'
+
 async function openSqlite(file: string): Promise<Connection> {
   try {
     if (file !== ':memory:') await mkdir(dirname(file), { recursive: true })
     const sqlite = new DatabaseSync(file, { timeout: 1_000 })
     sqlite.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
     sqlite.exec(`CREATE TABLE IF NOT EXISTS sandbox_task (seq integer PRIMARY KEY AUTOINCREMENT, ${COLUMNS})`)
+    sqlite.exec(SOURCES)
     return {
       query(statement, values = []) {
         const named = Object.fromEntries(values.map((value, index) => [`$${index + 1}`, value]))
@@ -132,12 +141,12 @@ async function openPostgres(url: string, log: WarnLog): Promise<Connection> {
   })
   pool.on('error', (err) => log.warn({ err }, 'sandbox: an idle database connection failed; it is replaced'))
   try {
-    // Skipped if the table exists, so that a replica can start on a read-only database.
-    const { rows } = await pool.query<Row>("SELECT to_regclass('sandbox_task') IS NULL AS missing")
+    // Skipped if the tables exist, so that a replica can start on a read-only database.
+    const { rows } = await pool.query<Row>("SELECT to_regclass('sandbox_source') IS NULL AS missing")
     if (rows[0]?.missing === true)
       await pool.query(
         `BEGIN; SELECT pg_advisory_xact_lock(${CREATE_LOCK});
-         CREATE TABLE IF NOT EXISTS sandbox_task (seq bigserial PRIMARY KEY, ${COLUMNS}); COMMIT`,
+         CREATE TABLE IF NOT EXISTS sandbox_task (seq bigserial PRIMARY KEY, ${COLUMNS}); ${SOURCES}; COMMIT`,
       )
   } catch (error) {
     await pool.end()

@@ -54,7 +54,7 @@ export async function addSandbox(app: FastifyInstance, options: SandboxOptions):
     const toBase = ({ protocol, host }: FastifyRequest) =>
       (options.publicBase?.() ?? `${protocol}://${host}`) + app.prefix
     addCreate(api, tasks, completions, toBase)
-    addReads(api, tasks)
+    addReads(api, tasks, toBase)
     done()
   })
   addPictures(app, pictures)
@@ -114,11 +114,17 @@ function answer(reply: FastifyReply, { create }: Scenario, taskId: string): Fast
   }
 }
 
-function addReads(api: FastifyInstance, tasks: KeptTasks): void {
-  api.get<{ Querystring: { taskId?: string } }>('/api/v1/mj/record-info', async ({ query }) => {
-    const task = await tasks.find(query.taskId ?? '')
-    return task
-      ? toEnvelope(200, toRecord(task, Date.now()))
+function addReads(
+  api: FastifyInstance,
+  tasks: KeptTasks,
+  toBase: (incoming: FastifyRequest) => string,
+): void {
+  api.get<{ Querystring: { taskId?: string } }>('/api/v1/mj/record-info', async (incoming) => {
+    const { taskId: id = '' } = incoming.query
+    const task = await tasks.find(id)
+    if (task) return toEnvelope(200, toRecord(task, Date.now()))
+    return (await tasks.hasSource(id))
+      ? toEnvelope(200, toSourceRecord(id, toBase(incoming)))
       : { code: 422, msg: 'recordInfo is null', data: null }
   })
   api.get('/api/v1/chat/credit', async () => toEnvelope(200, FIRST_CREDITS - (await tasks.count())))
@@ -184,5 +190,21 @@ function toRecord({ id, request, resultUrl, createdAt, dueAt, completedAt }: San
     successFlag: at === null ? 0 : !failed ? 1 : code === 501 ? 3 : 2,
     errorCode: failed ? code : null,
     errorMessage: failed ? toMessage(code) : null,
+  }
+}
+
+/** The record of a generation: four pictures. */
+function toSourceRecord(id: string, base: string) {
+  const query = new URLSearchParams({ source: id })
+  const resultUrls = [0, 1, 2, 3].map((index) => ({
+    resultUrl: `${base}/pictures/${index}.png?${query.toString()}`,
+  }))
+  return {
+    taskId: id,
+    taskType: 'mj_txt2img',
+    resultInfoJson: { resultUrls },
+    successFlag: 1,
+    errorCode: null,
+    errorMessage: null,
   }
 }

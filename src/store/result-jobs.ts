@@ -16,7 +16,9 @@ export class SqlResultJobs implements ResultJobs {
     const due = db
       .selectFrom('task')
       .select('id')
-      .where((where) => where.or([where('resultDueAt', '<=', now), where('resultDueAt', '>', now + latestMs)]))
+      .where((where) =>
+        where.or([where('resultDueAt', '<=', now), where('resultDueAt', '>', now + latestMs)]),
+      )
       .orderBy('resultDueAt')
       .limit(limit)
       .$if(locksRows, (query) => query.forUpdate().skipLocked())
@@ -38,7 +40,11 @@ export class SqlResultJobs implements ResultJobs {
   async listOverdue(now: number, limit: number): Promise<UpscaleTask[]> {
     const { db, run } = this.#sql
     // A succeeded task is never due.
-    const waiting = db.selectFrom('task').selectAll().where('images', 'is not', null).where('dueAt', '<=', now)
+    const waiting = db
+      .selectFrom('task')
+      .selectAll()
+      .where('images', 'is not', null)
+      .where('dueAt', '<=', now)
     return (await run(waiting.orderBy('dueAt').limit(limit))).rows.map(toTask)
   }
 

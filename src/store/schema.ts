@@ -48,7 +48,14 @@ export function toRow(task: UpscaleTask): TaskRow {
   }
 }
 
-export function toTask({ scheduledAt: _, images, sourceImage, failure, history, ...task }: TaskRow): UpscaleTask {
+export function toTask({
+  scheduledAt: _,
+  images,
+  sourceImage,
+  failure,
+  history,
+  ...task
+}: TaskRow): UpscaleTask {
   return {
     ...task,
     images: images === null ? null : toImages(images),

@@ -83,7 +83,11 @@ export function createTasks(deps: TaskDependencies): Tasks {
           if (error instanceof UnknownTaskError) return undefined
           throw error
         }),
-    remove: (owner, id) => store.remove(owner, id),
+    async remove(owner, id) {
+      const removed = await store.remove(owner, id)
+      if (removed) context.log.info({ taskId: id, owner }, 'a task was deleted by its owner')
+      return removed
+    },
     pollDue: () => pollDue(context),
     async drain() {
       draining.abort()

@@ -11,7 +11,7 @@ import {
 } from './task.ts'
 
 /** What an inspection has found out about one image. */
-export type InspectedImage = Pick<UpscaledImage, 'facts' | 'copyState'> & {
+type InspectedImage = Pick<UpscaledImage, 'facts' | 'copyState'> & {
   /** The index in the task's images. */
   readonly position: number
 }
@@ -157,8 +157,7 @@ function accept(task: UpscaleTask, report: ReportOf<'accepted'>): UpscaleTask | 
     })
   // A callback can arrive before the answer to the submit. If their upstream task ids differ, the id of the answer
   // counts.
-  const corrects =
-    source === 'SUBMIT' && task.images === null && namesOtherUpstreamTask(task, upstreamTaskId)
+  const corrects = source === 'SUBMIT' && task.images === null && namesOtherUpstreamTask(task, upstreamTaskId)
   if (task.upstreamTaskId !== null && !corrects) return undefined
   // The upstream has accepted the task, so it may still succeed, even after a failure.
   const failedBy = task.failedBy === null ? null : 'SILENCE'

@@ -82,6 +82,8 @@ export type UpscaleTaskEventSource =
   | 'CALLBACK'
   /** The deadline passed. */
   | 'DEADLINE'
+  /** The gateway's inspection of the result, or its copy. */
+  | 'INSPECTION'
   /** A poll of the upscale service by the gateway. */
   | 'POLL'
   /** The response to the submit, or its absence. */

@@ -1,0 +1,115 @@
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Backends } from './backends.ts'
+import { SANDBOX_PREFIX } from './embedded-sandbox.ts'
+import type { Metrics } from './metrics.ts'
+import type { Connector } from './net/outbound.ts'
+import type { CopyStore } from './results/copy-store.ts'
+import { openFileStore } from './results/file-store.ts'
+import type { ResultLinks } from './results/links.ts'
+import { openPictureSource } from './results/picture-source.ts'
+import { openResults, type Results } from './results/results.ts'
+import { openS3Store } from './results/s3-store.ts'
+import type { Servers } from './servers.ts'
+import type { Settings } from './settings.ts'
+import { systemSecrets } from './system.ts'
+import type { Clock, Log, Upscaler } from './tasks/ports.ts'
+import type { Tasks } from './tasks/tasks.ts'
+import type { Alarm } from './worker.ts'
+
+interface ResultParts {
+  readonly settings: Settings
+  readonly backends: Backends
+  readonly servers: Servers
+  readonly metrics: Metrics
+  readonly tasks: Tasks
+  readonly upscaler: Upscaler
+  readonly links: ResultLinks
+  readonly clock: Clock
+  readonly log: Log
+  readonly alarm: Alarm
+  /** Opens connections to one dependency. */
+  connect(): Connector
+}
+
+/** Opens everything that inspects results and keeps copies of them. */
+export function openResultParts(parts: ResultParts): Results {
+  const { settings, backends, servers, metrics, tasks, upscaler, links, clock, log, alarm, connect } = parts
+  const opened = new DisposableStack()
+  const { resultStore } = settings
+  // On the disk of the store: a picture is then copied without moving its bytes, where the file system can.
+  const folder =
+    resultStore.kind === 'file' ? join(resultStore.folder, 'tmp') : join(tmpdir(), 'upscale-gateway')
+  const copies = openCopyStore(parts)
+  if (copies !== null) opened.use(copies)
+  const pictures = opened.use(
+    openPictureSource({
+      connector: connect(),
+      allowedHosts: () => toAllowedHosts(settings, servers),
+      toFetchUrl: (url) => toFetchUrl(settings, servers, url),
+      folder,
+      clock,
+      log,
+    }),
+  )
+  const results = opened.use(
+    openResults({
+      tasks,
+      jobs: backends.resultJobs,
+      uses: backends.copyUses,
+      pictures,
+      copies,
+      links,
+      folder,
+      upscaler,
+      budget: backends.budget,
+      clock,
+      secrets: systemSecrets,
+      log,
+      wake: () => alarm.ring(),
+      onResult: metrics.onResult,
+    }),
+  )
+  return { ...results, [Symbol.dispose]: () => opened.dispose() }
+}
+
+function openCopyStore({ settings, connect, clock, log }: ResultParts): CopyStore | null {
+  const { resultStore, awsAccessKeyId, awsSecretAccessKey, awsSessionToken } = settings
+  if (resultStore.kind === 'off') return null
+  const credentials = {
+    accessKeyId: awsAccessKeyId ?? '',
+    secretAccessKey: awsSecretAccessKey ?? '',
+    ...(awsSessionToken !== null && { sessionToken: awsSessionToken }),
+  }
+  const store =
+    resultStore.kind === 'file'
+      ? openFileStore(resultStore.folder)
+      : openS3Store({ ...resultStore, credentials, connector: connect(), clock })
+  // Not fatal: upscales work without copies, and copies are retried.
+  void store
+    .check()
+    .catch((error: unknown) =>
+      log.error(
+        { err: error },
+        'RESULT_STORE cannot be used: copies of results are retried until their links expire',
+      ),
+    )
+  return store
+}
+
+/** The hosts that results may come from besides public ones: that of the sandbox, and those of the setting. */
+function toAllowedHosts({ mode, upstreamUrl, resultAllowHosts }: Settings, servers: Servers): string[] {
+  if (mode === 'LIVE') return resultAllowHosts
+  const { hostname, port, protocol } = new URL(upstreamUrl ?? servers.url())
+  return [...resultAllowHosts, `${hostname}:${port || (protocol === 'https:' ? '443' : '80')}`]
+}
+
+/**
+ * All results of the embedded sandbox are on this server. Their URLs are made for callers: in a container, they may not lead back
+ * to it.
+ */
+function toFetchUrl({ upstreamUrl }: Settings, servers: Servers, url: string): string {
+  if (upstreamUrl !== null) return url
+  const { pathname, search } = new URL(url)
+  return pathname.startsWith(`${SANDBOX_PREFIX}/`) ? servers.url() + pathname + search : url
+}
