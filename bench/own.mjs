@@ -28,7 +28,9 @@ function newTask(settled) {
   const now = Date.now()
   const token = systemSecrets.newToken()
   const id = systemSecrets.newId()
-  const images = [{ url: 'https://example.com/result.png', expiresAt: now + DAY_MS }]
+  const images = [
+    { url: 'https://example.com/result.png', expiresAt: now + DAY_MS, facts: null, copyState: 'OFF' },
+  ]
   const event = {
     at: now,
     status: 'PROCESSING',
@@ -39,12 +41,16 @@ function newTask(settled) {
   const task = {
     id,
     version: settled ? 3 : 2,
+    revision: settled ? 3 : 2,
     owner: 'anonymous',
     status: settled ? 'SUCCEEDED' : 'PROCESSING',
     sourceTaskId: id,
     imageIndex: 0,
     waterMark: null,
     images: settled ? images : null,
+    sourceImage: null,
+    resultDueAt: null,
+    resultAttempts: 0,
     failure: null,
     failedBy: null,
     upstreamTaskId: `upstream-${id}`,

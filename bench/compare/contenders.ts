@@ -4,6 +4,8 @@ import type { Contender } from './contender.ts'
 const OWN_ENV = {
   OWNER_RATE_LIMIT: '0',
   UPSTREAM_RATE_LIMIT: '0',
+  RESULT_INSPECT_MS: '0',
+  RESULT_STORE: 'off',
   OWNER_SOCKET_LIMIT: '0',
   SOCKET_OPERATION_LIMIT: '0',
   TASK_DEADLINE_MS: '7200000',

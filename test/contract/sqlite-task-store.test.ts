@@ -11,6 +11,7 @@ import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { newTask } from '../support/new-task.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 import { describeOutbox } from './outbox.ts'
+import { describeResultJobs } from './result-jobs.ts'
 import { describeTaskStore } from './task-store.ts'
 
 const setUp = async () => {
@@ -20,6 +21,7 @@ const setUp = async () => {
   })
 }
 describeTaskStore('The SQLite store', setUp)
+describeResultJobs('The SQLite store', setUp)
 describeOutbox('The SQLite store', setUp)
 
 test('nobody can write between a look for a claim and the insert that relies on it', async () => {

@@ -1,10 +1,20 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import type { Outbox } from '../../src/deliveries/outbox.ts'
 import type { TaskHints, TaskStore } from '../../src/tasks/ports.ts'
-import type { UpscaleTask } from '../../src/tasks/task.ts'
+import type { PictureFacts, UpscaleTask } from '../../src/tasks/task.ts'
 import { newTask } from '../support/new-task.ts'
 
 /** Opens a store on the same, at first empty, database each time it is called within one test. */
+const FACTS: PictureFacts = {
+  width: 2048,
+  height: 1024,
+  byteSize: 123_456,
+  contentType: 'image/png',
+  sha256: 'ab'.repeat(32),
+  thumbhash: 'aGFzaA==',
+  provenance: 'PRESENT',
+}
+
 export type OpenStores = (hints: TaskHints) => Promise<Stores>
 
 export interface Stores extends AsyncDisposable {
@@ -59,7 +69,13 @@ export function describeTaskStore(
     test('a task is read as it was inserted, with every field', async () => {
       const task = await insert({
         waterMark: 'märk ✓',
-        images: [{ url: 'https://example.com/a.png', expiresAt: 4_102_444_800_001 }],
+        images: [
+          { url: 'https://example.com/a.png', expiresAt: 4_102_444_800_001, facts: FACTS, copyState: 'KEPT' },
+        ],
+        sourceImage: { url: 'https://example.com/s.png', width: 256, height: null, thumbhash: 'aGFzaA==' },
+        revision: 9,
+        resultDueAt: 4_102_444_800_005,
+        resultAttempts: 3,
         failure: { code: 'GENERATION_FAILED', upstreamCode: 501, retryAfterMs: 0, correlationId: 'c' },
         failedBy: 'REFUSAL',
         upstreamTaskId: 'upstream',
@@ -134,7 +150,9 @@ export function describeTaskStore(
         const task = await insert()
         const states: (UpscaleTask | undefined)[] = []
         hints.announce = (_id, state) => void states.push(state)
-        const images = [{ url: 'https://example.com/1.png', expiresAt: 5 }]
+        const images = [
+          { url: 'https://example.com/1.png', expiresAt: 5, facts: null, copyState: 'OFF' as const },
+        ]
         await store.update(task, { ...task, version: 2, status: 'SUCCEEDED', images })
         expect(states).toEqual([await store.read(task.id)])
         // No update was committed, so there is no state to announce.

@@ -18,7 +18,9 @@ const source = fc.constantFrom('SUBMIT' as const, 'CALLBACK' as const, 'POLL' as
 const upstreamTaskId = fc.constantFrom('u1', 'u2')
 const images = fc
   .constantFrom('a', 'b')
-  .map((name) => [{ url: `https://example.com/${name}`, expiresAt: 9_000_000 }])
+  .map((name) => [
+    { url: `https://example.com/${name}`, expiresAt: 9_000_000, facts: null, copyState: 'OFF' as const },
+  ])
 const failure = fc
   .constantFrom(
     'GENERATION_FAILED' as const,
@@ -34,7 +36,14 @@ const report: fc.Arbitrary<Report> = fc.oneof(
   fc.record({ kind: fc.constant('accepted' as const), at, source, upstreamTaskId, pollAt: at }),
   fc.record({ kind: fc.constant('unanswered' as const), at, source, note }),
   fc.record({ kind: fc.constant('refused' as const), at, source, failure, note }),
-  fc.record({ kind: fc.constant('succeeded' as const), at, source, upstreamTaskId, images }),
+  fc.record({
+    kind: fc.constant('succeeded' as const),
+    at,
+    source,
+    upstreamTaskId,
+    images,
+    inspectBy: fc.constant(null),
+  }),
   fc.record({
     kind: fc.constant('failed' as const),
     at,
@@ -145,7 +154,8 @@ describe('whatever becomes of hints and connections', () => {
         await using stores = await openSqlite(`${dir.path}/${file}.db`, hints)
         const { store } = stores
         const deliveries = { add: () => Promise.resolve(true), wake: () => undefined }
-        const tell = createReporter({ store, deliveries, log: silent })
+        const wakeResults = () => undefined
+        const tell = createReporter({ store, deliveries, wakeResults, log: silent })
         const { id } = newTask()
         await store.insert(newTask({ id, deadlineAt: 0 }), {})
 

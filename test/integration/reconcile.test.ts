@@ -865,7 +865,8 @@ test('a task that has succeeded is never polled, even if it was due', async () =
   core.upstream.onLookup = success
   await core.store.update(task, { ...task, dueAt: 0 })
   const read = await core.tasks.find(task.id)
-  const images = [{ url: 'https://example.com/a.png', expiresAt: core.clock.now() + HOUR }]
+  const expiresAt = core.clock.now() + HOUR
+  const images = [{ url: 'https://example.com/a.png', expiresAt, facts: null, copyState: 'OFF' as const }]
   const done = { version: 3, status: 'SUCCEEDED', settledAt: core.clock.now(), images } as const
   if (read) await core.store.update(read, { ...read, ...done })
   core.clock.advance(HOUR)

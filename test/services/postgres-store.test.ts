@@ -7,6 +7,7 @@ import type { Database } from '../../src/store/schema.ts'
 import type { Stores } from '../../src/store/sql.ts'
 import { newTask } from '../support/new-task.ts'
 import { describeOutbox } from '../contract/outbox.ts'
+import { describeResultJobs } from '../contract/result-jobs.ts'
 import { describeTaskStore } from '../contract/task-store.ts'
 import { openPostgres } from '../../src/store/postgres.ts'
 import type { TaskHints } from '../../src/tasks/ports.ts'
@@ -145,4 +146,5 @@ test('many tasks are counted once for all who ask within a while', async () => {
 })
 
 describeTaskStore('The PostgreSQL store', setUp)
+describeResultJobs('The PostgreSQL store', setUp)
 describeOutbox('The PostgreSQL store', setUp)

@@ -70,6 +70,7 @@ export async function openCore(
     log: silent,
     deliverForMs,
     wake: () => undefined,
+    toImageUrl: ({ images }, position) => images?.[position]?.url ?? '',
   })
   const tasks = createTasks({
     store,
@@ -81,6 +82,7 @@ export async function openCore(
     budget: createPollBudget(clock, { ...POLICY, ...policy }.pollsPerSecond),
     log: silent,
     deliveries,
+    wakeResults: () => undefined,
     policy: { ...POLICY, ...policy },
     callbackUrl: (id, token) => `http://gateway.example.com/${id}/${token}`,
   })

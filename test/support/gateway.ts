@@ -64,6 +64,9 @@ export async function startGateway(
     DATABASE_URL: database.url,
     LOG_LEVEL: 'debug',
     UPSTREAM_RATE_LIMIT: '0',
+    // Most results of the tests do not exist.
+    RESULT_INSPECT_MS: '0',
+    RESULT_STORE: 'off',
     OWNER_RATE_LIMIT: '0',
     ...environment,
   })

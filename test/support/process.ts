@@ -4,7 +4,10 @@ import { createInterface } from 'node:readline'
 
 /** The built service as a process of its own (`npm test` builds before it tests); killed at the end, if it still runs. */
 export async function startProcess(settings: Record<string, string>) {
-  const child = spawn(process.execPath, ['dist/main.js'], { env: { PORT: '0', ...settings }, stdio: 'pipe' })
+  const child = spawn(process.execPath, ['dist/main.js'], {
+    env: { PORT: '0', RESULT_INSPECT_MS: '0', RESULT_STORE: 'off', ...settings },
+    stdio: 'pipe',
+  })
   const exited = once(child, 'exit').then(([code, signal]) => ({
     code: code as number,
     signal: signal as string,

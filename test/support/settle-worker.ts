@@ -7,7 +7,14 @@ const [file = '', callBackUrl = ''] = process.argv.slice(2)
 const { store } = await openSqlite(file, createLocalHints())
 const task = newTask({ owner: 'anonymous' })
 await store.insert(task, { callBackUrl })
-const images = [{ url: 'https://example.com/result.png', expiresAt: 4_102_444_800_000 }]
+const images = [
+  {
+    url: 'https://example.com/result.png',
+    expiresAt: 4_102_444_800_000,
+    facts: null,
+    copyState: 'OFF' as const,
+  },
+]
 const settledAt = Date.now()
 await store.update(task, {
   ...task,

@@ -25,6 +25,7 @@ using upscaler = openUpscaler({
 const tasks = createTasks({
   store: stores.store,
   deliveries: { add: () => Promise.resolve(false), wake: () => undefined },
+  wakeResults: () => undefined,
   hints,
   upscaler,
   clock: systemClock,

@@ -4,7 +4,9 @@ import { DatabaseSync } from 'node:sqlite'
 import { openPostgres } from '../../src/store/postgres.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { createSqlite } from '../../src/store/sqlite/dialect.ts'
+import { SqlCopyUses } from '../../src/store/copies.ts'
 import { SqlOutbox } from '../../src/store/outbox.ts'
+import { SqlResultJobs } from '../../src/store/result-jobs.ts'
 import { SqlTaskStore } from '../../src/store/tasks.ts'
 import { readKeptCounts } from '../../src/store/task-counts.ts'
 import type { Stores } from '../../src/store/sql.ts'
@@ -49,6 +51,8 @@ async function openOnRefusingDisk(
   return {
     store: new SqlTaskStore(sql, hints, () => readKeptCounts(sql)),
     outbox: new SqlOutbox(sql),
+    resultJobs: new SqlResultJobs(sql),
+    copyUses: new SqlCopyUses(sql),
     [Symbol.asyncDispose]: () => sql[Symbol.asyncDispose](),
   }
 }

@@ -5,6 +5,7 @@ import { CALLER_VIEW, type CallerView } from '../../src/fast/shared-results.ts'
 import { createContextFactory, type Caller } from '../../src/graphql/context.ts'
 import { createSchema } from '../../src/graphql/schema.ts'
 import { openCore } from '../support/core.ts'
+import { createResultLinks } from '../../src/results/links.ts'
 import { newTask } from '../support/new-task.ts'
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
@@ -19,7 +20,12 @@ async function countExecutions(
   const schema = await createSchema(log)
   const shared = { tasks, deliveries, mode: 'LIVE', watchTokens: null } as const
   const callbackPolicy = { canSign: () => false, allowedHosts: [] }
-  const createContext = createContextFactory({ ...shared, callbackPolicy })
+  const results = {
+    links: createResultLinks(() => null),
+    loadSource: () => Promise.resolve(null),
+    remove: () => Promise.resolve(undefined),
+  }
+  const createContext = createContextFactory({ ...shared, results, callbackPolicy })
   const { executeEvent } = createFastPath(schema, log)
   let executions = 0
   const event = {

@@ -7,11 +7,12 @@ const CREATED = Date.parse('2026-01-01T00:00:00Z')
 const NOW = CREATED + 60_000
 const DEADLINE = CREATED + 1_800_000
 
+const UNINSPECTED = { facts: null, copyState: 'OFF' } as const
 const IMAGES = [
-  { url: 'https://cdn.example/a.png', expiresAt: NOW + 86_400_000 },
-  { url: 'https://cdn.example/b.png', expiresAt: NOW + 86_300_000 },
+  { url: 'https://cdn.example/a.png', expiresAt: NOW + 86_400_000, ...UNINSPECTED },
+  { url: 'https://cdn.example/b.png', expiresAt: NOW + 86_300_000, ...UNINSPECTED },
 ]
-const OLD_IMAGES = [{ url: 'https://cdn.example/old.png', expiresAt: NOW + 3_600_000 }]
+const OLD_IMAGES = [{ url: 'https://cdn.example/old.png', expiresAt: NOW + 3_600_000, ...UNINSPECTED }]
 const FAILURE: Failure = { ...toUpstreamFailure(500), correlationId: 'correlation-1' }
 const OLD_FAILURE: Failure = { ...toFailure('SETTLEMENT_TIMEOUT'), correlationId: 'correlation-0' }
 
@@ -20,7 +21,15 @@ const REPORTS: Record<Report['kind'], Report> = freeze({
   accepted: { kind: 'accepted', at, source: 'SUBMIT', upstreamTaskId: 'up-1', pollAt: NOW + 30_000 },
   unanswered: { kind: 'unanswered', at, source: 'SUBMIT', note: 'lost' },
   refused: { kind: 'refused', at, source: 'SUBMIT', failure: FAILURE, note: 'refused' },
-  succeeded: { kind: 'succeeded', at, source: 'CALLBACK', upstreamTaskId: 'up-1', images: IMAGES },
+  succeeded: {
+    kind: 'succeeded',
+    at,
+    source: 'CALLBACK',
+    upstreamTaskId: 'up-1',
+    images: IMAGES,
+    inspectBy: null,
+  },
+  inspected: { kind: 'inspected', at, source: 'INSPECTION', images: [], retryAt: null, note: 'inspected' },
   failed: {
     kind: 'failed',
     at,
@@ -40,18 +49,22 @@ function taskIn(status: TaskStatus, facts: Partial<UpscaleTask> = {}): UpscaleTa
   const submitted: UpscaleTask = {
     id: 'task-1',
     version: 4,
+    revision: 5,
     owner: 'owner-1',
     status: 'SUBMITTED',
     sourceTaskId: 'source-1',
     imageIndex: 2,
     waterMark: null,
     images: null,
+    sourceImage: null,
     failure: null,
     failedBy: null,
     upstreamTaskId: null,
     callbackTokenHash: 'hash',
     pictureDigest: 'picture',
     imagesExpireAt: null,
+    resultDueAt: null,
+    resultAttempts: 0,
     createdAt: CREATED,
     updatedAt: CREATED,
     settledAt: null,
