@@ -106,7 +106,8 @@ async function decodeUnchecked(sharp: Sharp, { path, type, maxPixels }: DecodeOp
   const { data, info } = await sharp(path, {
     sequentialRead: true,
     limitInputPixels: maxPixels,
-    failOn: 'truncated',
+    // A TIFF that is cut off can give black pixels and no other sign than an error.
+    failOn: type === 'image/tiff' ? 'error' : 'truncated',
   })
     .timeout({ seconds: DECODE_TIMEOUT_S })
     .autoOrient()

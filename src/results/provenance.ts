@@ -9,6 +9,8 @@ import type { RasterType } from './media-types.ts'
 const MAX_PARTS = 32_768
 /** The start of a JPEG segment or a PNG chunk, long enough to read a JUMBF label. */
 const PART_BYTES = 64
+/** One read serves all small parts in it. */
+const WINDOW_BYTES = 4096
 
 interface ContainerFacts {
   /** Null: not known for this type. */
@@ -40,18 +42,31 @@ export async function readContainer(file: FileHandle, type: RasterType): Promise
   const container = CONTAINERS[type]
   if (container === undefined) return { provenance: null, isComplete: true }
   const { size } = await file.stat()
-  const buffer = Buffer.alloc(PART_BYTES)
+  const readPart = createPartReader(file)
   let provenance: Provenance = 'NONE'
   let at = container.start
   for (let parts = 0; parts < MAX_PARTS; parts += 1) {
-    const { bytesRead } = await file.read(buffer, 0, PART_BYTES, at)
-    const step = container.toStep(buffer.subarray(0, bytesRead), at)
+    const step = container.toStep(await readPart(at), at)
     if (step === null) return { provenance, isComplete: type !== 'image/png' }
     if (step.isManifest) provenance = 'PRESENT'
     if (step.isLast) return { provenance, isComplete: step.next <= size }
     at = step.next
   }
   return { provenance, isComplete: true }
+}
+
+/** Returns a function that reads the start of the part at an offset; less at the end of the file. */
+function createPartReader(file: FileHandle): (at: number) => Promise<Buffer> {
+  const window = Buffer.alloc(WINDOW_BYTES)
+  let start = 0
+  let length = 0
+  return async (at) => {
+    if (at < start || at + PART_BYTES > start + length) {
+      start = at
+      length = (await file.read(window, 0, WINDOW_BYTES, at)).bytesRead
+    }
+    return window.subarray(at - start, Math.min(at - start + PART_BYTES, length))
+  }
 }
 
 /** A PNG chunk: length, type, data, checksum. */
