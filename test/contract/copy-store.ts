@@ -69,9 +69,18 @@ export function describeCopyStore(
       expect(await readBytes(store, KEY)).toEqual(Buffer.from('picture'))
     })
 
-    test('a file of 60 MiB is kept', async () => {
+    test('a file of 60 MiB is kept, and never readable in part', async () => {
       const bytes = Buffer.alloc(60 * 1024 * 1024, randomBytes(1_031))
-      await put(bytes)
+      let isStored = false
+      const stored = put(bytes).finally(() => (isStored = true))
+      const sizes = new Set<number | undefined>()
+      while (!isStored) {
+        const early = await store.read(KEY)
+        early?.body.destroy()
+        sizes.add(early?.byteSize)
+      }
+      await stored
+      expect([undefined, bytes.length]).toEqual(expect.arrayContaining([...sizes]))
       const hash = createHash('sha256')
       for await (const chunk of (await store.read(KEY))?.body ?? []) hash.update(chunk as Buffer)
       expect(hash.digest('hex')).toBe(createHash('sha256').update(bytes).digest('hex'))

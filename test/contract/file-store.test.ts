@@ -55,13 +55,14 @@ describe('the file store', () => {
   test('temporary files of killed processes are deleted, those of living ones and pictures stay', async () => {
     await using dir = await openTempDir()
     await mkdir(join(dir.path, 'ab'))
-    await writeFile(join(dir.path, 'note~'), 'of the operator')
     const old = new Date(Date.now() - 61 * 60 * 1_000)
-    for (const name of ['old.png', 'old.png~1', 'new.png~2']) await writeFile(join(dir.path, 'ab', name), '')
-    for (const name of ['ab/old.png', 'ab/old.png~1', 'note~']) await utimes(join(dir.path, name), old, old)
+    const leftovers = Array.from({ length: 200 }, (_, index) => `ab/old.png~${index}`)
+    for (const path of [...leftovers, 'ab/new.png~1', 'ab/old.png', 'note~'])
+      await writeFile(join(dir.path, path), '')
+    for (const path of [...leftovers, 'ab/old.png', 'note~']) await utimes(join(dir.path, path), old, old)
     using store = openFileStore(dir.path)
     await store.check()
-    expect(await list(dir.path)).toEqual(['ab/new.png~2', 'ab/old.png', 'note~'])
+    expect(await list(dir.path)).toEqual(['ab/new.png~1', 'ab/old.png', 'note~'])
   })
 
   test('the check names the folder, the reason and the remedy if the path is no folder', async () => {
