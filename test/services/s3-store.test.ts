@@ -290,12 +290,12 @@ describe('the S3 store', () => {
     scripted.store[Symbol.dispose]()
   })
 
-  test('requests share a connection', async () => {
+  test('requests share a connection, and a server may say that a file to remove is missing', async () => {
     const connections = new Set<unknown>()
     using scripted = await openScripted((request, response) => {
       connections.add(request.socket)
       const answer = () =>
-        response.writeHead(request.method === 'GET' ? 404 : 200).end('<Code>NoSuchKey</Code>')
+        response.writeHead(request.method === 'PUT' ? 200 : 404).end('<Code>NoSuchKey</Code>')
       request.resume().once('end', answer)
     })
     await using dir = await openTempDir()
@@ -303,6 +303,17 @@ describe('the S3 store', () => {
     expect(await scripted.store.read(KEY)).toBeUndefined()
     await scripted.store.remove([KEY, KEY])
     expect(connections.size).toBe(1)
+    scripted.store[Symbol.dispose]()
+  })
+
+  test('destroying the body of an answer ends the request', async () => {
+    const closed = Promise.withResolvers<void>()
+    using scripted = await openScripted((_, response) => {
+      response.once('close', closed.resolve).writeHead(200, { 'content-length': '100' }).write('picture')
+    })
+    const stored = await scripted.store.read(KEY)
+    stored?.body.destroy()
+    await closed.promise
     scripted.store[Symbol.dispose]()
   })
 
