@@ -81,5 +81,10 @@ async function make(
   } finally {
     await rm(path, { force: true })
   }
+  // The copy was deleted meanwhile: its smaller versions had gone before this one was there.
+  if ((await findStored(copies, toCopyKey(sha256))) === undefined) {
+    await copies.remove([key])
+    return undefined
+  }
   return { key, byteSize: bytes.length }
 }
