@@ -1,12 +1,12 @@
 import type { Clock, Log, PollBudget, Secrets, Upscaler } from '../tasks/ports.ts'
 import type { SourceImage, UpscaleTask } from '../tasks/task.ts'
-import { shareCalls } from '../tasks/timing.ts'
+import { shareCalls, wait } from '../tasks/timing.ts'
 import type { ResultJobs } from './jobs.ts'
 import type { PictureSource } from './pictures.ts'
 
 interface SourceImageOptions {
   readonly upscaler: Pick<Upscaler, 'poll'>
-  readonly budget: Pick<PollBudget, 'take'>
+  readonly budget: Pick<PollBudget, 'take' | 'giveBack'>
   readonly pictures: PictureSource
   readonly jobs: Pick<ResultJobs, 'saveSource'>
   readonly clock: Clock
@@ -17,7 +17,8 @@ interface SourceImageOptions {
 }
 
 /**
- * Loads the source image of a task, and stores it with the task. Null: the upstream does not tell it. Does not reject.
+ * Loads the source image of a task, and stores it with the task. Null: the upstream does not tell it, or not within two
+ * seconds; then it is stored later. Does not reject.
  */
 export type LoadSourceImage = (
   task: Pick<UpscaleTask, 'id' | 'sourceTaskId' | 'imageIndex'>,
@@ -26,16 +27,19 @@ export type LoadSourceImage = (
 /** How long an answer is shared, in milliseconds, so that an unknown source task is not polled at each request. */
 const SHARED_FOR_MS = 60_000
 const POLL_TIMEOUT_MS = 3_000
+const WAIT_MS = 2_000
+/** Polls per second that are left to tasks without a callback. */
+const SPARED_POLLS = 3
 /** A generation has four images. One image is a grid of the four, in which the source is not known by itself. */
 const IMAGES_OF_GENERATION = 4
 
 export function createSourceImageLoader(options: SourceImageOptions): LoadSourceImage {
-  const { jobs, clock, secrets, log } = options
+  const { jobs, clock, secrets, log, signal } = options
   const find = shareCalls(clock, SHARED_FOR_MS, (key, correlationId) => {
     const [sourceTaskId, imageIndex] = JSON.parse(key) as [string, number]
     return findSourceImage(options, sourceTaskId, imageIndex, correlationId)
   })
-  return async ({ id, sourceTaskId, imageIndex }) => {
+  const load: LoadSourceImage = async ({ id, sourceTaskId, imageIndex }) => {
     try {
       const image = await find(JSON.stringify([sourceTaskId, imageIndex]), secrets.newId())
       if (image !== null) await jobs.saveSource(id, image)
@@ -45,6 +49,12 @@ export function createSourceImageLoader(options: SourceImageOptions): LoadSource
       return null
     }
   }
+  return async (task) => {
+    let image: SourceImage | null = null
+    const loaded = load(task).then((found) => void (image = found))
+    await wait(clock, WAIT_MS, signal, loaded)
+    return image
+  }
 }
 
 async function findSourceImage(
@@ -53,8 +63,9 @@ async function findSourceImage(
   imageIndex: number,
   correlationId: string,
 ): Promise<SourceImage | null> {
-  // Polls of tasks go first: only what is left of the budget is used.
-  if ((await budget.take(1)) === 0) return null
+  const polls = await budget.take(SPARED_POLLS + 1)
+  await budget.giveBack(Math.min(polls, SPARED_POLLS))
+  if (polls <= SPARED_POLLS) return null
   const answer = await upscaler.poll(sourceTaskId, { timeoutMs: POLL_TIMEOUT_MS, correlationId })
   if (answer.kind !== 'succeeded' || answer.imageUrls.length !== IMAGES_OF_GENERATION) return null
   const url = answer.imageUrls[imageIndex]

@@ -71,10 +71,10 @@ export function describeCopyStore(
 
     test('a file of 60 MiB is kept, and never readable in part', async () => {
       const bytes = Buffer.alloc(60 * 1024 * 1024, randomBytes(1_031))
-      let isStored = false
-      const stored = put(bytes).finally(() => (isStored = true))
+      const progress = { isStored: false }
+      const stored = put(bytes).finally(() => (progress.isStored = true))
       const sizes = new Set<number | undefined>()
-      while (!isStored) {
+      while (!progress.isStored) {
         const early = await store.read(KEY)
         early?.body.destroy()
         sizes.add(early?.byteSize)

@@ -32,7 +32,7 @@ const errorOf = async (promise: Promise<unknown>) =>
     () => ({ message: 'no error', all: '' }),
     (error: unknown) => ({
       message: error instanceof Error ? error.message : String(error),
-      all: inspect(error, { depth: 20, showHidden: true }),
+      all: inspect(error, { depth: 6, showHidden: true }),
     }),
   )
 
