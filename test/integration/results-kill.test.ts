@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -6,6 +5,8 @@ import { expect, test } from '@jest/globals'
 import pg from 'pg'
 import {
   callBack,
+  expectKept,
+  expectStored,
   followTask,
   killService,
   openResultScene,
@@ -22,36 +23,12 @@ const TIMEOUT_MS = 90_000
 /** The attempts that one process makes at once. */
 const MAX_RUNNING = 8
 
-const toSha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
-
-/** Checks that a task has settled with kept copies of these pictures, whose links serve the same bytes. */
-async function expectKept(scene: ResultScene, task: ResultTask, ...urls: readonly string[]): Promise<void> {
-  const originals = urls.map((url) => scene.bytesOf(url) ?? Buffer.alloc(0))
-  expect(task).toMatchObject({
-    status: 'SUCCEEDED',
-    images: originals.map((bytes) => ({ copyState: 'KEPT', sha256: toSha256(bytes), width: 256 })),
-  })
-  for (const [position, { url }] of (task.images ?? []).entries()) {
-    expect(url).toContain(`/results/${task.id}/${position}/`)
-    const response = await fetch(url)
-    expect(toSha256(Buffer.from(await response.arrayBuffer()))).toBe(
-      toSha256(originals[position] ?? Buffer.alloc(0)),
-    )
-  }
-}
-
-/** Checks that the store has one file for each of these pictures, and no other. */
-async function expectStored(scene: ResultScene, ...urls: readonly string[]): Promise<void> {
-  const hashes = new Set(urls.map((url) => toSha256(scene.bytesOf(url) ?? Buffer.alloc(0))))
-  expect(await scene.copies()).toEqual([...hashes].sort())
-}
-
 /** Holds a lock that commits of this task wait for: the whole database on SQLite, its row on PostgreSQL. */
 async function lockTask({ database }: ResultScene, { id }: SubmittedTask): Promise<AsyncDisposable> {
   if (database.url.startsWith('file:')) {
     const sqlite = new DatabaseSync(database.url.slice('file:'.length), { timeout: 5_000 })
     sqlite.exec('BEGIN IMMEDIATE')
-    return { [Symbol.asyncDispose]: () => Promise.resolve(sqlite.close()) }
+    return { [Symbol.asyncDispose]: () => Promise.resolve().then(() => sqlite.close()) }
   }
   const client = new pg.Client({ connectionString: database.url })
   await client.connect()

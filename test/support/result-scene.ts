@@ -1,7 +1,8 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { expect } from '@jest/globals'
 import { createClient } from 'graphql-ws'
 import sharp from 'sharp'
 import { WebSocket } from 'ws'
@@ -147,6 +148,34 @@ export async function followTask(service: ResultService, { id }: SubmittedTask):
 export async function killService(service: ResultService): Promise<void> {
   service.child.kill('SIGKILL')
   await service.exited
+}
+
+const toSha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
+
+/** Checks that a task has settled with kept copies of these pictures, whose links serve the same bytes. */
+export async function expectKept(
+  scene: ResultScene,
+  task: ResultTask,
+  ...urls: readonly string[]
+): Promise<void> {
+  const originals = urls.map((url) => scene.bytesOf(url) ?? Buffer.alloc(0))
+  expect(task).toMatchObject({
+    status: 'SUCCEEDED',
+    images: originals.map((bytes) => ({ copyState: 'KEPT', sha256: toSha256(bytes), width: 256 })),
+  })
+  for (const [position, { url }] of (task.images ?? []).entries()) {
+    expect(url).toContain(`/results/${task.id}/${position}/`)
+    const response = await fetch(url)
+    expect(toSha256(Buffer.from(await response.arrayBuffer()))).toBe(
+      toSha256(originals[position] ?? Buffer.alloc(0)),
+    )
+  }
+}
+
+/** Checks that the store has one file for each of these pictures, and no other. */
+export async function expectStored(scene: ResultScene, ...urls: readonly string[]): Promise<void> {
+  const hashes = new Set(urls.map((url) => toSha256(scene.bytesOf(url) ?? Buffer.alloc(0))))
+  expect(await scene.copies()).toEqual([...hashes].sort())
 }
 
 async function listCopies(folder: string): Promise<string[]> {
