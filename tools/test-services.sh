@@ -25,5 +25,6 @@ fi
 if ! command -v pgbouncer >/dev/null; then
   echo 'Left out: the tests through PgBouncer, which is not installed (tools/install-pgbouncer.sh).'
 fi
+tools/install-s3-server.sh
 npm run build --silent
 npm run test:jest --silent -- test/services test/contract test/integration "$@"

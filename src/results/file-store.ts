@@ -31,13 +31,13 @@ export function openFileStore(folder: string): CopyStore {
       const paths = keys.map((key) => toPath(root, key))
       for (const path of paths) await rm(path, { force: true })
     },
-    presign: (key) => Promise.resolve(void toPath(root, key)),
+    presign: (key) => Promise.try(() => void toPath(root, key)),
     async check() {
       try {
         await swept
         await probe(root)
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error)
+        const reason = String(error).replace(/^Error: /, '')
         throw new Error(
           `The folder ${JSON.stringify(root)} cannot keep pictures (${reason}): make it writable for this service, with free space, or choose another folder`,
           { cause: error },
@@ -130,6 +130,7 @@ async function deleteIfOld(path: string): Promise<void> {
 }
 
 function ignoreMissing(error: unknown): undefined {
-  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+  if (typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOENT')
+    return undefined
   throw error
 }

@@ -18,16 +18,6 @@ type Sharp = (typeof import('sharp'))['default']
 const THUMBNAIL_PIXELS = 100
 /** A picture of 100 megapixels takes about 2 s. */
 const DECODE_TIMEOUT_S = 30
-/** The names that sharp gives these types. */
-const SHARP_FORMATS: Readonly<Record<RasterType, string>> = {
-  'image/png': 'png',
-  'image/jpeg': 'jpeg',
-  'image/webp': 'webp',
-  'image/avif': 'heif',
-  'image/gif': 'gif',
-  'image/tiff': 'tiff',
-}
-
 /** Why the file cannot be used, and whether that is permanent: pages and text may be the error message of a server. */
 const REFUSALS: Readonly<Record<Exclude<MediaType, RasterType>, readonly [string, boolean]>> = {
   svg: ['the file is an SVG drawing, not a raster picture', true],
@@ -96,12 +86,13 @@ async function decode(sharp: Sharp, options: DecodeOptions) {
   }
 }
 
-/** Decodes the whole picture, so that damage anywhere is found, and keeps only a thumbnail. */
+/**
+ * Decodes the whole picture, so that damage anywhere is found, and keeps only a thumbnail: sRGB with alpha, 8 bits each, which
+ * is what sharp makes of any colour space.
+ */
 async function decodeUnchecked(sharp: Sharp, { path, type, maxPixels }: DecodeOptions) {
   // The header is read without a limit, because the error of sharp's own limit has no code.
   const header = await sharp(path, { limitInputPixels: false, sequentialRead: true }).metadata()
-  if (header.format !== SHARP_FORMATS[type])
-    throw new Error(`${type} was recognized as ${header.format} by sharp`)
   checkPixels(header.width * header.height, maxPixels)
   const { data, info } = await sharp(path, {
     sequentialRead: true,
@@ -112,9 +103,8 @@ async function decodeUnchecked(sharp: Sharp, { path, type, maxPixels }: DecodeOp
     .timeout({ seconds: DECODE_TIMEOUT_S })
     .autoOrient()
     .resize(THUMBNAIL_PIXELS, THUMBNAIL_PIXELS, { fit: 'inside', withoutEnlargement: true })
-    .toColourspace('srgb')
     .ensureAlpha()
-    .raw({ depth: 'uchar' })
+    .raw()
     .toBuffer({ resolveWithObject: true })
   const { width, height } = header.autoOrient
   return {

@@ -94,7 +94,7 @@ function toJpegStep(bytes: Buffer, at: number): Step {
   if (bytes.length < 4 || prefix !== 0xff || marker === JPEG_SCAN || marker === JPEG_END) return null
   // A marker may be preceded by any number of 0xFF.
   if (marker === 0xff) return { isManifest: false, isLast: false, next: at + 1 }
-  const next = at + 2 + Math.max(2, bytes.readUInt16BE(2))
+  const next = at + 2 + bytes.readUInt16BE(2)
   return { isManifest: marker === JPEG_APP11 && isC2paBox(bytes.subarray(4)), isLast: false, next }
 }
 

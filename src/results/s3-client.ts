@@ -25,7 +25,7 @@ export interface S3Options {
 }
 
 export interface S3Request {
-  readonly method: 'DELETE' | 'GET' | 'HEAD' | 'PUT'
+  readonly method: 'DELETE' | 'GET' | 'PUT'
   readonly key: string
   readonly headers?: Record<string, string>
   readonly body?: { readonly content: Readable | string; readonly byteSize: number; readonly sha256: string }
@@ -35,7 +35,7 @@ export interface S3Request {
 export interface S3Answer {
   readonly status: number
   readonly headers: Record<string, string | string[] | undefined>
-  /** The code of the error, such as `NoSuchKey`; undefined after success or HEAD. */
+  /** The code of the error, such as `NoSuchKey`; undefined after success. */
   readonly code: string | undefined
   /** The content after a successful GET, else it has been read. */
   readonly body: Request
@@ -54,19 +54,10 @@ const EMPTY_SHA256 = createHash('sha256').digest('hex')
 /** An answer with an error has a few hundred bytes. */
 const MAX_ERROR_LENGTH = 64 * 1024
 
-const SHORT: Delays = { request: 10_000 }
-/** Each phase before the content. `socket`: neither side sends or reads anything. */
-const READ: Delays = {
-  lookup: 10_000,
-  connect: 10_000,
-  secureConnect: 10_000,
-  response: 10_000,
-  socket: 60_000,
-}
+/** For GET: each phase before the content, and 60 s in which nothing of it is sent or read. */
 const TIMEOUTS: Record<S3Request['method'], Delays> = {
-  HEAD: SHORT,
-  DELETE: SHORT,
-  GET: READ,
+  DELETE: { request: 10_000 },
+  GET: { lookup: 10_000, connect: 10_000, secureConnect: 10_000, response: 10_000, socket: 60_000 },
   PUT: { request: 60_000 },
 }
 
@@ -97,6 +88,8 @@ export function openS3Client(options: S3Options): S3Client {
         decompress: false,
         signal,
       })
+      // got waits for a body except with GET.
+      if (method === 'DELETE') request.end()
       running.add(request)
       request.once('close', () => running.delete(request))
       try {
@@ -180,5 +173,5 @@ function readAnswer(method: string, request: Request): Promise<S3Answer> {
 
 function toReason(reason: unknown): string {
   if (reason instanceof RequestError) return `${reason.code}: ${reason.message}`
-  return reason instanceof Error ? reason.message : String(reason)
+  return String(reason).replace(/^\w*Error: /, '')
 }

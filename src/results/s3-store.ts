@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { PassThrough, type Readable } from 'node:stream'
-import { text } from 'node:stream/consumers'
+import { buffer, text } from 'node:stream/consumers'
 import { checkKey, checkRange, type ByteRange, type CopyStore, type StoredFile } from './copy-store.ts'
 import { openS3Client, type S3Answer, type S3Client, type S3Options } from './s3-client.ts'
 
@@ -11,11 +11,8 @@ export function openS3Store(options: S3Options): CopyStore {
   return {
     async put(key, file, signal) {
       checkKey(key)
-      // Any other answer than this file's size leads to the upload, whose answer has the code of an error. Without the
-      // right to list a bucket, S3 answers 403 for a missing key.
-      const found = await client.send({ method: 'HEAD', key, signal })
-      if (found.status === 200 && Number(found.headers['content-length']) === file.byteSize) return
-      const content = createReadStream(file.path)
+      if ((await readSize(client, key, signal)) === file.byteSize) return
+      const content = (await open(file.path)).createReadStream()
       try {
         const body = { content, byteSize: file.byteSize, sha256: file.sha256 }
         await upload(client, key, { ...body, contentType: file.contentType }, signal)
@@ -43,7 +40,7 @@ export function openS3Store(options: S3Options): CopyStore {
       try {
         await probe(client)
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error)
+        const reason = String(error).replace(/^Error: /, '')
         throw new Error(
           `${reason}: check the bucket, endpoint and region of the store, and that its credentials may get, put and delete objects`,
           { cause: error },
@@ -73,11 +70,31 @@ async function upload(
   if (!isOk(answer)) throw client.toError('PUT', toFault(answer))
 }
 
+/**
+ * Undefined unless the first byte can be read: the upload decides then, and its answer has the code of an error. Without
+ * the right to list a bucket, S3 answers 403 for a missing key. No HEAD: Swift ends some answers to it with a chunk, which
+ * breaks the connection.
+ */
+async function readSize(client: S3Client, key: string, signal?: AbortSignal): Promise<number | undefined> {
+  const answer = await client.send({ method: 'GET', key, headers: { range: 'bytes=0-0' }, signal })
+  if (answer.status !== 206) {
+    answer.body.destroy()
+    return undefined
+  }
+  const { body, byteSize } = toStored(client, answer, { start: 0, end: 0 })
+  await buffer(body)
+  return byteSize
+}
+
 async function readStored(client: S3Client, key: string, range?: ByteRange): Promise<StoredFile | undefined> {
   const headers = range === undefined ? {} : { range: `bytes=${range.start}-${range.end}` }
   const answer = await client.send({ method: 'GET', key, headers })
   if (answer.code === 'NoSuchKey') return undefined
   if (!isOk(answer)) throw client.toError('GET', toFault(answer))
+  return toStored(client, answer, range)
+}
+
+function toStored(client: S3Client, answer: S3Answer, range?: ByteRange): StoredFile {
   try {
     const byteSize = toFileSize(answer, range)
     if (range !== undefined) checkRange(range, byteSize)
@@ -91,6 +108,8 @@ async function readStored(client: S3Client, key: string, range?: ByteRange): Pro
 /** The content; its errors hold no secret. Destroying it ends the request. */
 function toBody(client: S3Client, { body: request }: S3Answer): Readable {
   const body = new PassThrough()
+  // An error before somebody reads must not be uncaught.
+  body.on('error', () => undefined)
   request.on('error', (error) => body.destroy(client.toError('GET', error)))
   body.once('close', () => request.destroy())
   return request.pipe(body)

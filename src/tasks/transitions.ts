@@ -188,10 +188,12 @@ function find(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTask {
 /** Adds facts and copies to the images. The first report settles the task; later ones change a succeeded task. */
 function inspect(task: UpscaleTask, report: ReportOf<'inspected'>): UpscaleTask | undefined {
   const { images: found, retryAt, note } = report
-  if (task.images === null) return undefined
+  const isFinished = task.status === 'SUCCEEDED' && task.resultDueAt === null
+  if (task.images === null || isFinished) return undefined
   const images = task.images.map((image, index) => {
     const { facts, copyState } = found.find(({ position }) => position === index) ?? image
-    return { ...image, facts: facts ?? image.facts, copyState }
+    // A kept copy is final: an attempt that has lost its lease may report late.
+    return image.copyState === 'KEPT' ? image : { ...image, facts: facts ?? image.facts, copyState }
   })
   const attempts = task.resultAttempts + (retryAt === null ? 0 : 1)
   const nextAt = isCopyPending(images) ? retryAt : null

@@ -30,7 +30,14 @@ export function describeOutbox(
       return task
     }
     const settle = async (task: UpscaleTask, status: 'SUCCEEDED' | 'FAILED' = 'SUCCEEDED', at = 5_000) => {
-      const next = { ...task, version: task.version + 1, status, settledAt: at, updatedAt: at }
+      const next = {
+        ...task,
+        version: task.version + 1,
+        revision: task.revision + 1,
+        status,
+        settledAt: at,
+        updatedAt: at,
+      }
       const deliveries = await stores.outbox.list([task.id])
       expect(await stores.store.update(task, next)).toBe(deliveries.length > 0 ? 'deliveriesDue' : 'updated')
       return next
@@ -60,7 +67,7 @@ export function describeOutbox(
       }
       expect(await stores.outbox.list([task.id])).toEqual([{ ...delivery, id: expect.any(String) }])
       expect(await claim()).toEqual([])
-      await stores.store.update(task, { ...task, version: 2, status: 'PROCESSING' })
+      await stores.store.update(task, { ...task, version: 2, revision: 2, status: 'PROCESSING' })
       expect(await claim()).toEqual([])
     })
 
@@ -85,7 +92,7 @@ export function describeOutbox(
         lastStatusCode: 200,
         dueAt: null,
       })
-      await stores.store.update(task, { ...task, version: 2, status: 'FAILED' })
+      await stores.store.update(task, { ...task, version: 2, revision: 2, status: 'FAILED' })
       await stores.store.update(settled, { ...settled, upstreamTaskId: 'u' })
       expect(await only(task.id)).toMatchObject({ state: 'DELIVERED', version: 2, dueAt: null })
     })

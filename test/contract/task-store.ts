@@ -107,7 +107,14 @@ export function describeTaskStore(
     describe('update', () => {
       test('replaces the state it was decided on, and announces it', async () => {
         const task = await insert()
-        const next: UpscaleTask = { ...task, version: 2, status: 'PROCESSING', upstreamTaskId: 'u', dueAt: 5 }
+        const next: UpscaleTask = {
+          ...task,
+          version: 2,
+          revision: 2,
+          status: 'PROCESSING',
+          upstreamTaskId: 'u',
+          dueAt: 5,
+        }
         expect(await store.update(task, next)).toBe('updated')
         expect(await store.read(task.id)).toEqual(next)
         expect(hints.announced).toEqual([task.id])
@@ -115,9 +122,11 @@ export function describeTaskStore(
 
       test('changes and announces nothing when the task has moved on', async () => {
         const task = await insert()
-        const moved: UpscaleTask = { ...task, version: 2, status: 'PROCESSING' }
+        const moved: UpscaleTask = { ...task, version: 2, revision: 2, status: 'PROCESSING' }
         await store.update(task, moved)
-        expect(await store.update(task, { ...task, version: 2, status: 'FAILED' })).toBe('conflict')
+        expect(await store.update(task, { ...task, version: 2, revision: 2, status: 'FAILED' })).toBe(
+          'conflict',
+        )
         expect(await store.read(task.id)).toEqual(moved)
         expect(hints.announced).toEqual([task.id])
       })
@@ -125,7 +134,7 @@ export function describeTaskStore(
       test('of many concurrent ones on the same state exactly one wins', async () => {
         const task = await insert()
         const moves = Array.from({ length: 20 }, (_, polls) =>
-          store.update(task, { ...task, version: 2, polls }),
+          store.update(task, { ...task, version: 2, revision: 2, polls }),
         )
         const outcomes = await Promise.all(moves)
         expect(outcomes.filter((outcome) => outcome !== 'conflict')).toEqual(['updated'])
@@ -133,8 +142,10 @@ export function describeTaskStore(
 
       test('changes nothing when the upstream’s id has become another, though the version is the same', async () => {
         const task = await insert({ upstreamTaskId: 'one' })
-        await store.update(task, { ...task, upstreamTaskId: 'two' })
-        expect(await store.update(task, { ...task, version: 2, status: 'SUCCEEDED' })).toBe('conflict')
+        await store.update(task, { ...task, revision: 2, upstreamTaskId: 'two' })
+        expect(await store.update(task, { ...task, version: 2, revision: 2, status: 'SUCCEEDED' })).toBe(
+          'conflict',
+        )
         expect(await store.read(task.id)).toMatchObject({ version: 1, upstreamTaskId: 'two' })
       })
 
@@ -142,7 +153,7 @@ export function describeTaskStore(
         const task = await insert()
         const seen: Promise<number | undefined>[] = []
         hints.announce = (id) => void seen.push(store.read(id).then((read) => read?.version))
-        await store.update(task, { ...task, version: 2 })
+        await store.update(task, { ...task, version: 2, revision: 2 })
         expect(await Promise.all(seen)).toEqual([2])
       })
 
@@ -153,10 +164,10 @@ export function describeTaskStore(
         const images = [
           { url: 'https://example.com/1.png', expiresAt: 5, facts: null, copyState: 'OFF' as const },
         ]
-        await store.update(task, { ...task, version: 2, status: 'SUCCEEDED', images })
+        await store.update(task, { ...task, version: 2, revision: 2, status: 'SUCCEEDED', images })
         expect(states).toEqual([await store.read(task.id)])
         // No update was committed, so there is no state to announce.
-        await store.update(task, { ...task, version: 2 })
+        await store.update(task, { ...task, version: 2, revision: 2 })
         expect(states).toHaveLength(1)
       })
     })
@@ -179,7 +190,7 @@ export function describeTaskStore(
         const byPicture = { inserted: false, existing: first, by: 'picture' }
         expect(await store.insert(second, { key })).toEqual(byPicture)
         expect(await store.insert(second, { key: other })).toEqual(byPicture)
-        const failed: UpscaleTask = { ...first, version: 2, status: 'FAILED' }
+        const failed: UpscaleTask = { ...first, version: 2, revision: 2, status: 'FAILED' }
         await store.update(first, failed)
         const byKey = { inserted: false, existing: failed, by: 'key' }
         expect(await store.insert(second, { key })).toEqual(byKey)
@@ -202,7 +213,7 @@ export function describeTaskStore(
         expect(await store.insert(second, { force: true })).toEqual({ inserted: true })
         const third = newTask({ ...claims, createdAt: 3_000 })
         expect(await store.insert(third, {})).toMatchObject({ existing: { id: second.id }, by: 'picture' })
-        await store.update(second, { ...second, version: 2, status: 'FAILED' })
+        await store.update(second, { ...second, version: 2, revision: 2, status: 'FAILED' })
         expect(await store.insert(third, {})).toMatchObject({ existing: { id: first.id }, by: 'picture' })
       })
 
@@ -219,12 +230,18 @@ export function describeTaskStore(
       test('the picture of a task that has failed is free, and taken again when it succeeds after all', async () => {
         const claims = { pictureDigest: 'picture', createdAt: 1_000 }
         const first = await insert(claims)
-        const failed: UpscaleTask = { ...first, version: 2, status: 'FAILED' }
+        const failed: UpscaleTask = { ...first, version: 2, revision: 2, status: 'FAILED' }
         await store.update(first, failed)
         const second = newTask(claims)
         expect(await store.insert(second, {})).toEqual({ inserted: true })
-        await store.update(second, { ...second, version: 2, status: 'FAILED' })
-        const late: UpscaleTask = { ...failed, version: 3, status: 'SUCCEEDED', imagesExpireAt: 9_000 }
+        await store.update(second, { ...second, version: 2, revision: 2, status: 'FAILED' })
+        const late: UpscaleTask = {
+          ...failed,
+          version: 3,
+          revision: 3,
+          status: 'SUCCEEDED',
+          imagesExpireAt: 9_000,
+        }
         await store.update(failed, late)
         expect(await store.insert(newTask(claims), {})).toMatchObject({ existing: late, by: 'picture' })
       })
@@ -239,7 +256,7 @@ export function describeTaskStore(
           const first = newTask()
           await store.insert(first, { key: held })
           const failure = { code, upstreamCode: null, retryAfterMs: null, correlationId: 'c' }
-          const failed = { ...first, version: 2, status: 'FAILED' as const, failure, failedBy }
+          const failed = { ...first, version: 2, revision: 2, status: 'FAILED' as const, failure, failedBy }
           await store.update(first, failed)
           const second = newTask()
           const insertion = free ? { inserted: true } : { inserted: false, existing: failed, by: 'key' }
@@ -336,7 +353,7 @@ export function describeTaskStore(
         const [late, later] = [await insert({ dueAt: 10 }), await insert({ dueAt: 20 })]
         await insert({ dueAt: 31 })
         await insert({ dueAt: null })
-        await insert({ dueAt: 0, status: 'SUCCEEDED' })
+        await insert({ dueAt: 0, status: 'SUCCEEDED', images: [] })
         expect(await claim(30, 1)).toEqual([{ ...late, dueAt: 1_030 }])
         expect(await claim(30)).toEqual([{ ...later, dueAt: 1_030 }])
         expect(await claim(30)).toEqual([])
@@ -376,7 +393,7 @@ export function describeTaskStore(
         const [again] = (await store.claimDue(claimed.dueAt ?? 0, 99_000, 1)) as [UpscaleTask]
         await store.reschedule(claimed, { ...next, dueAt: 9_999 })
         expect(await store.read(id)).toMatchObject({ dueAt: 99_000, polls: 0 })
-        await store.update(again, { ...again, version: 2, status: 'SUCCEEDED', dueAt: null })
+        await store.update(again, { ...again, version: 2, revision: 2, status: 'SUCCEEDED', dueAt: null })
         await store.reschedule(again, { ...next, dueAt: 9_999 })
         expect(await store.read(id)).toMatchObject({ dueAt: null, polls: 0 })
       })
@@ -384,7 +401,7 @@ export function describeTaskStore(
       test('rescheduling does nothing to a task that has moved, even if it is due at the same time', async () => {
         await insert({ dueAt: 10 })
         const [claimed] = (await claim(10)) as [UpscaleTask]
-        await store.update(claimed, { ...claimed, version: 2, status: 'FAILED' })
+        await store.update(claimed, { ...claimed, version: 2, revision: 2, status: 'FAILED' })
         await store.reschedule(claimed, { ...next, dueAt: 9_999 })
         expect(await store.read(claimed.id)).toMatchObject({ dueAt: claimed.dueAt, polls: 0 })
       })
@@ -436,8 +453,8 @@ export function describeTaskStore(
       expect(await store.countByStatus()).toEqual({})
       const [first] = [await insert(), await insert(), await insert({ status: 'FAILED', settledAt: 1 })]
       expect(await store.countByStatus()).toMatchObject({ SUBMITTED: 2, FAILED: 1 })
-      await store.update(first, { ...first, version: 2, status: 'PROCESSING' })
-      await store.update(first, { ...first, version: 2, status: 'SUCCEEDED' })
+      await store.update(first, { ...first, version: 2, revision: 2, status: 'PROCESSING' })
+      await store.update(first, { ...first, version: 2, revision: 2, status: 'SUCCEEDED' })
       expect(await store.countByStatus()).toMatchObject({ SUBMITTED: 1, PROCESSING: 1, FAILED: 1 })
       await store.removeSettled(2, 10)
       const counts = await store.countByStatus()

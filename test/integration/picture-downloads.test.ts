@@ -2,6 +2,8 @@ import { rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from '@jest/globals'
+import sharp from 'sharp'
+import { createInspect } from '../../src/results/inspect.ts'
 import { draw, toBlackPng } from '../support/picture-files.ts'
 import {
   downloadPicture,
@@ -11,6 +13,7 @@ import {
   startPictureServer,
   type PictureAnswer,
 } from '../support/picture-server.ts'
+import { openTempDir } from '../support/temp-dir.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const PNG = toBlackPng(50, 40)
@@ -41,7 +44,12 @@ const BAD: readonly (readonly [string, PictureAnswer, string, boolean])[] = [
   ['an empty body', serve(''), 'the body is empty', false],
   ['404', (response) => response.writeHead(404).end(PNG), 'the server answered with the status 404', false],
   ['410', (response) => response.writeHead(410).end(PNG), 'the server answered with the status 410', true],
-  ['503', (response) => response.writeHead(503).end(PNG), 'the server answered with the status 503', false],
+  [
+    '503 and an endless body',
+    (response) => endless(response.writeHead(503), response.req),
+    'the server answered with the status 503',
+    false,
+  ],
   ['204', (response) => response.writeHead(204).end(), 'the server answered with the status 204', false],
   [
     'a redirect to nowhere',
@@ -280,6 +288,37 @@ describe('an abort', () => {
     expect(await scene.files()).toEqual([])
     scene.server.answer = serve(PNG)
     await using _picture = await downloadPicture(scene)
+  })
+
+  test('while a picture is decoded rejects its download', async () => {
+    await using scene = await openPictureScene()
+    scene.server.answer = serve(await sharp(toBlackPng(3_000, 3_000)).png({ progressive: true }).toBuffer())
+    const stops = [new AbortController(), new AbortController()]
+    const downloads = stops.map(({ signal }) => scene.download(undefined, signal))
+    const ended = downloads.map(async (download, index) => {
+      const result = await download
+      if (result.kind === 'picture') await result[Symbol.asyncDispose]()
+      return index
+    })
+    // They are decoded one after the other.
+    const other = 1 - (await Promise.race(ended))
+    stops[other]?.abort(STOP)
+    await expect(downloads[other]).rejects.toBe(STOP)
+    await expect(ended[other]).rejects.toBe(STOP)
+    expect(await scene.files()).toEqual([])
+  })
+
+  test('before a picture is decoded prevents that', async () => {
+    await using dir = await openTempDir()
+    const path = join(dir.path, 'damaged.png')
+    await writeFile(path, Buffer.concat([PNG.subarray(0, 33), PNG.subarray(-12)]))
+    const logged: string[] = []
+    const log = (_facts: object, sentence: string) => void logged.push(sentence)
+    const inspect = createInspect(1_000_000, { info: log, warn: log, error: log })
+    await expect(inspect(path, AbortSignal.abort(STOP))).rejects.toBe(STOP)
+    expect(logged).toEqual([])
+    await expect(inspect(path, new AbortController().signal)).rejects.toThrow('damaged')
+    expect(logged).toEqual(['A picture could not be decoded'])
   })
 
   test('is also what closing the source means', async () => {

@@ -81,6 +81,16 @@ const GOOD: readonly (readonly [string, Make, Expected])[] = [
     as('image/jpeg', 'PRESENT'),
   ],
   [
+    'a JPEG with a C2PA manifest whose length has 64 bits',
+    async () => files.withJpegSegments(await jpeg(), files.toJumbfSegment('c2pa', true)),
+    as('image/jpeg', 'PRESENT'),
+  ],
+  [
+    'a JPEG with a C2PA manifest after fill bytes',
+    async () => files.withJpegSegments(await jpeg(), Buffer.alloc(3, 0xff), files.toJumbfSegment('c2pa')),
+    as('image/jpeg', 'PRESENT'),
+  ],
+  [
     'a JPEG with another JUMBF box',
     async () => files.withJpegSegments(await jpeg(), files.toJumbfSegment('c2pa.assertions')),
     JPEG,
@@ -183,6 +193,7 @@ const NO_RASTER = 'the file is not a PNG, JPEG, WebP, AVIF, GIF or TIFF picture'
 const SVG = 'the file is an SVG drawing, not a raster picture'
 const HTML = 'the file is an HTML page, not a picture'
 const TEXT = 'the file is text, not a picture'
+const DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
 const cut = async (picture: Sharp, share = 0.5) => {
   const bytes = await picture.toBuffer()
   return bytes.subarray(0, Math.floor(bytes.length * share))
@@ -244,7 +255,7 @@ const BAD: readonly (readonly [string, Make, string, boolean])[] = [
   ],
   ['a page', () => Buffer.from('\n<!DOCTYPE html><html><svg></svg>'), HTML, false],
   ['a page with a comment first', () => Buffer.from('<!-- x --><HTML><body>Sorry'), HTML, false],
-  ['an SVG', () => Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'), SVG, true],
+  ['an SVG', () => Buffer.from(DRAWING), SVG, true],
   [
     'an SVG with a prolog',
     () =>
@@ -273,6 +284,14 @@ const BAD: readonly (readonly [string, Make, string, boolean])[] = [
   [
     'a JPEG signature and then garbage',
     () => Buffer.from('\xff\xd8\xff\xe0 and more', 'latin1'),
+    DAMAGED,
+    false,
+  ],
+  ['an SVG behind the signature of a TIFF', () => Buffer.from(`II*\0${DRAWING}`), DAMAGED, false],
+  ['an SVG behind the signature of a GIF', () => Buffer.from(`GIF89a${DRAWING}`), DAMAGED, false],
+  [
+    'an SVG behind the brand of an AVIF',
+    () => Buffer.from(`\0\0\0\x14ftypnone\0\0\0\0avif${DRAWING}`),
     DAMAGED,
     false,
   ],

@@ -728,7 +728,13 @@ describe('two requests for the same', () => {
     const before = core.clock.pending
     const replay = core.submit({ force: false })
     while (core.clock.pending === before) await new Promise(setImmediate)
-    await elsewhere.store.update(task, { ...task, version: 2, status: 'PROCESSING', answerBy: null })
+    await elsewhere.store.update(task, {
+      ...task,
+      version: 2,
+      revision: 2,
+      status: 'PROCESSING',
+      answerBy: null,
+    })
     core.clock.advance(SECOND)
     expect(await replay).toMatchObject({ replayed: true, task: { status: 'PROCESSING' } })
     await first
@@ -867,7 +873,7 @@ test('a task that has succeeded is never polled, even if it was due', async () =
   const read = await core.tasks.find(task.id)
   const expiresAt = core.clock.now() + HOUR
   const images = [{ url: 'https://example.com/a.png', expiresAt, facts: null, copyState: 'OFF' as const }]
-  const done = { version: 3, status: 'SUCCEEDED', settledAt: core.clock.now(), images } as const
+  const done = { version: 3, revision: 4, status: 'SUCCEEDED', settledAt: core.clock.now(), images } as const
   if (read) await core.store.update(read, { ...read, ...done })
   core.clock.advance(HOUR)
   expect(await core.round()).toBe(0)

@@ -287,7 +287,20 @@ describe('record-info', () => {
     expect(Date.parse(completeTime ?? '')).toBeGreaterThanOrEqual(Date.parse(createTime))
   })
 
-  test.each(['', '?taskId=', '?taskId=nobody', '?taskId=source-1'])(
+  test('knows the four pictures of a source task whose picture was upscaled', async () => {
+    await using world = await openWorld()
+    await world.accepted('source-1')
+    const { code, data } = parse(await world.get('/api/v1/mj/record-info?taskId=source-1')) as {
+      code: number
+      data: { successFlag: number; resultInfoJson: { resultUrls: { resultUrl: string }[] } }
+    }
+    expect([code, data.successFlag]).toEqual([200, 1])
+    const urls = data.resultInfoJson.resultUrls.map(({ resultUrl }) => resultUrl)
+    expect(new Set(urls).size).toBe(4)
+    for (const url of urls) expect((await fetch(url)).headers.get('content-type')).toBe('image/png')
+  })
+
+  test.each(['', '?taskId=', '?taskId=nobody', '?taskId=source-2'])(
     'does not know a task that was never created (%s)',
     async (query) => {
       await using world = await openWorld()

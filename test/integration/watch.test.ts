@@ -85,7 +85,7 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
       ),
     /** Commits the next version. */
     async move(move: Partial<UpscaleTask> = {}) {
-      const next = { ...task, version: task.version + 1, ...move }
+      const next = { ...task, version: task.version + 1, revision: task.revision + 1, ...move }
       expect(await store.update(task, next)).toBe('updated')
       task = next
     },

@@ -87,7 +87,14 @@ describe('10,000 claims, raced by two replicas', () => {
     await using two = await schema.open(createLocalHints())
     const task = newTask()
     await one.store.insert(task, { callBackUrl: 'https://example.com/hook' })
-    await one.store.update(task, { ...task, version: 2, status: 'FAILED', settledAt: 1, updatedAt: 1 })
+    await one.store.update(task, {
+      ...task,
+      version: 2,
+      revision: 2,
+      status: 'FAILED',
+      settledAt: 1,
+      updatedAt: 1,
+    })
     await multiply(schema.url, 'delivery', CLAIMS - 1)
     const except = { hosts: [], owners: [] }
     const raced = await race(({ outbox }) => outbox.claimDue(10, 1_000_000, 8, except), [one, two])

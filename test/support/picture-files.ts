@@ -59,8 +59,8 @@ export function withPngChunk(png: Buffer, chunk: Buffer, where: 'start' | 'end' 
   return Buffer.concat([png.subarray(0, at), chunk, png.subarray(at)])
 }
 
-/** An APP11 segment with a JUMBF superbox (ISO 19566-5) that has this label. */
-export function toJumbfSegment(label: string): Buffer {
+/** An APP11 segment with a JUMBF superbox (ISO 19566-5) that has this label; its length has 64 bits if `isLong`. */
+export function toJumbfSegment(label: string, isLong = false): Buffer {
   const toBox = (type: string, data: Buffer) => {
     const head = Buffer.alloc(8)
     head.writeUInt32BE(data.length + 8, 0)
@@ -69,7 +69,12 @@ export function toJumbfSegment(label: string): Buffer {
   }
   const uuid = Buffer.from('63327061001100108000' + '00aa00389b71', 'hex')
   const description = toBox('jumd', Buffer.concat([uuid, Buffer.from([3]), Buffer.from(`${label}\0`)]))
-  const box = toBox('jumb', Buffer.concat([description, toBox('json', Buffer.from('{}'))]))
+  const content = Buffer.concat([description, toBox('json', Buffer.from('{}'))])
+  const box = toBox('jumb', isLong ? Buffer.concat([Buffer.alloc(8), content]) : content)
+  if (isLong) {
+    box.writeBigUInt64BE(BigInt(box.length), 8)
+    box.writeUInt32BE(1, 0)
+  }
   const head = Buffer.from([0xff, 0xeb, 0, 0, ...Buffer.from('JP'), 0, 1, 0, 0, 0, 1])
   head.writeUInt16BE(box.length + head.length - 2, 2)
   return Buffer.concat([head, box])

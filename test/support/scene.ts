@@ -37,7 +37,11 @@ export async function openScene(settings: Record<string, string> = {}) {
       return {
         id: task.id,
         watchToken,
-        succeed: () => call({ code: 200, data: { taskId: 'upstream-1', resultUrls: [RESULT] } }),
+        succeed: (...resultUrls: string[]) =>
+          call({
+            code: 200,
+            data: { taskId: 'upstream-1', resultUrls: resultUrls.length > 0 ? resultUrls : [RESULT] },
+          }),
         fail: (code: number) => call({ code, msg: 'No.', data: { taskId: 'upstream-1' } }),
       }
     },

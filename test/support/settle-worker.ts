@@ -19,6 +19,7 @@ const settledAt = Date.now()
 await store.update(task, {
   ...task,
   version: 2,
+  revision: 2,
   status: 'SUCCEEDED',
   images,
   settledAt,

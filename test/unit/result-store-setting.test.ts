@@ -10,7 +10,7 @@ const faultOf = (text: string) =>
 
 describe('the setting of the store for copies', () => {
   test('off is no store', () => {
-    expect(resultStore.parse('off')).toBeNull()
+    expect(resultStore.parse('off')).toEqual({ kind: 'off' })
   })
 
   test('a folder is named by its path', () => {
