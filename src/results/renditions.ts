@@ -31,11 +31,15 @@ export function createRenditions(copies: CopyStore, folder: string): Renditions 
       const key = toRenditionKey(sha256, width)
       const existing = running.get(key)
       if (existing !== undefined) return existing
-      const made = last.then(() => makeOnce(copies, { sha256, width, key, folder }))
-      last = made.catch(() => undefined)
-      running.set(key, made)
+      const found = findStored(copies, key).then((stored) => {
+        if (stored !== undefined) return stored
+        const made = last.then(() => make(copies, { sha256, width, key, folder }))
+        last = made.catch(() => undefined)
+        return made
+      })
+      running.set(key, found)
       try {
-        return await made
+        return await found
       } finally {
         running.delete(key)
       }
@@ -50,12 +54,16 @@ interface Order {
   readonly folder: string
 }
 
-async function makeOnce(copies: CopyStore, { sha256, width, key, folder }: Order) {
+async function findStored(copies: CopyStore, key: string): Promise<Rendition | undefined> {
   const stored = await copies.read(key, { start: 0, end: 0 })
-  if (stored !== undefined) {
-    stored.body.destroy()
-    return { key, byteSize: stored.byteSize }
-  }
+  stored?.body.destroy()
+  return stored && { key, byteSize: stored.byteSize }
+}
+
+async function make(
+  copies: CopyStore,
+  { sha256, width, key, folder }: Order,
+): Promise<Rendition | undefined> {
   const original = await copies.read(toCopyKey(sha256))
   if (original === undefined) return undefined
   const { default: sharp } = await import('sharp')
@@ -72,6 +80,11 @@ async function makeOnce(copies: CopyStore, { sha256, width, key, folder }: Order
     await copies.put(key, { path, byteSize: bytes.length, sha256: hash, contentType: RENDITION_TYPE })
   } finally {
     await rm(path, { force: true })
+  }
+  // The copy was deleted meanwhile: its smaller versions had gone before this one was there.
+  if ((await findStored(copies, toCopyKey(sha256))) === undefined) {
+    await copies.remove([key])
+    return undefined
   }
   return { key, byteSize: bytes.length }
 }
