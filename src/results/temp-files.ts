@@ -4,13 +4,16 @@ import { join } from 'node:path'
 import type { Clock, Log } from '../tasks/ports.ts'
 
 /** Tells the files of this service from others in the folder. */
-const SUFFIX = '.picture-download'
+const SUFFIX = '.upscale-tmp'
 const ABANDONED_AFTER_MS = 3_600_000
 
 /** The path of a file that does not exist yet. Disposing deletes the file. */
 interface TempFile extends AsyncDisposable {
   readonly path: string
 }
+
+/** Names a new temporary file; rejects if the folder cannot be used. */
+export type NewTempFile = () => Promise<TempFile>
 
 interface TempFilesOptions {
   /** Created if missing. */
@@ -20,11 +23,10 @@ interface TempFilesOptions {
 }
 
 /**
- * Returns a function that names a new temporary file; it rejects if the folder cannot be used. Its first call deletes the
- * files that a killed process has left. Other processes may use the same folder: only files that are older than an hour
- * are deleted.
+ * The first file that is named deletes those that a killed process has left. Other processes may use the same folder: only
+ * files that are older than an hour are deleted.
  */
-export function createTempFiles({ folder, clock, log }: TempFilesOptions): () => Promise<TempFile> {
+export function createTempFiles({ folder, clock, log }: TempFilesOptions): NewTempFile {
   let isSwept = false
   return async () => {
     // Each time: the folder may be deleted while the service runs.
