@@ -34,6 +34,7 @@ export interface Memory {
 export interface Running extends AsyncDisposable {
   readonly contender: Contender
   readonly port: number
+  readonly pid: number
   /** From the start of the process until it takes requests, in milliseconds. */
   readonly readyAfterMs: number
   /** Bytes that it holds once its garbage is collected: in memory, and of these in use in its heap. */
@@ -130,6 +131,7 @@ export async function start(contender: Contender, upstreamUrl: string): Promise<
   return {
     contender,
     port,
+    pid: child.pid ?? 0,
     readyAfterMs,
     memory: () => ask('memory') as Promise<Memory>,
     cpu: () => ask('cpu') as Promise<number>,

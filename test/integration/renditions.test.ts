@@ -5,7 +5,11 @@ import sharp from 'sharp'
 import { toAllKeys, toCopyKey } from '../../src/results/copy-keys.ts'
 import { openFileStore } from '../../src/results/file-store.ts'
 import { createRenditions } from '../../src/results/renditions.ts'
+import { createTempFiles } from '../../src/results/temp-files.ts'
+import { systemClock } from '../../src/system.ts'
 import { openTempDir } from '../support/temp-dir.ts'
+
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
 /** A store in a folder, and a way to put drawn pictures into it. */
 async function openStore() {
@@ -16,6 +20,7 @@ async function openStore() {
   return {
     store,
     folder,
+    newFile: createTempFiles({ folder: `${folder}/tmp`, clock: systemClock, log: silent }),
     /** Resolves to the hash of a new picture of this size in the store. */
     async put(size: number): Promise<string> {
       const path = `${folder}/${size}.png`
@@ -33,7 +38,7 @@ async function openStore() {
 test('a smaller version that exists does not wait for another one that is being made', async () => {
   await using opened = await openStore()
   const [small, large] = [await opened.put(300), await opened.put(6_000)]
-  const renditions = createRenditions(opened.store, `${opened.folder}/tmp`)
+  const renditions = createRenditions(opened.store, opened.newFile)
   const made = await renditions.ensure(small, 256)
   const order: string[] = []
   const slow = renditions.ensure(large, 2048).then(() => order.push('made'))
@@ -48,7 +53,7 @@ test('a smaller version that exists does not wait for another one that is being 
 
 test('a smaller version of a copy that is deleted while it is made does not stay', async () => {
   await using opened = await openStore()
-  const { store, folder } = opened
+  const { store, folder, newFile } = opened
   const sha256 = await opened.put(300)
   const renditions = createRenditions(
     {
@@ -58,7 +63,7 @@ test('a smaller version of a copy that is deleted while it is made does not stay
         await store.put(key, file)
       },
     },
-    `${folder}/tmp`,
+    newFile,
   )
   expect(await renditions.ensure(sha256, 256)).toBeUndefined()
   expect(await readdir(`${folder}/store/${sha256.slice(0, 2)}`)).toEqual([])
