@@ -6,7 +6,7 @@ import type { PictureSource } from './pictures.ts'
 
 interface SourceImageOptions {
   readonly upscaler: Pick<Upscaler, 'poll'>
-  readonly budget: Pick<PollBudget, 'take'>
+  readonly budget: Pick<PollBudget, 'take' | 'giveBack'>
   readonly pictures: PictureSource
   readonly jobs: Pick<ResultJobs, 'saveSource'>
   readonly clock: Clock
@@ -26,6 +26,8 @@ export type LoadSourceImage = (
 /** How long an answer is shared, in milliseconds, so that an unknown source task is not polled at each request. */
 const SHARED_FOR_MS = 60_000
 const POLL_TIMEOUT_MS = 3_000
+/** Polls of a second that are left to callbacks and tasks. */
+const RESERVED_POLLS = 2
 /** A generation has four images. One image is a grid of the four, in which the source is not known by itself. */
 const IMAGES_OF_GENERATION = 4
 
@@ -47,14 +49,21 @@ export function createSourceImageLoader(options: SourceImageOptions): LoadSource
   }
 }
 
+/** Takes a poll only if others remain: a callback that waits for one delays the event of its task. */
+async function takePoll(budget: SourceImageOptions['budget']): Promise<boolean> {
+  const taken = await budget.take(1 + RESERVED_POLLS)
+  const isGranted = taken > RESERVED_POLLS
+  await budget.giveBack(isGranted ? RESERVED_POLLS : taken)
+  return isGranted
+}
+
 async function findSourceImage(
   { upscaler, budget, pictures, log, signal }: SourceImageOptions,
   sourceTaskId: string,
   imageIndex: number,
   correlationId: string,
 ): Promise<SourceImage | null> {
-  // Polls of tasks go first: only what is left of the budget is used.
-  if ((await budget.take(1)) === 0) return null
+  if (!(await takePoll(budget))) return null
   const answer = await upscaler.poll(sourceTaskId, { timeoutMs: POLL_TIMEOUT_MS, correlationId })
   if (answer.kind !== 'succeeded' || answer.imageUrls.length !== IMAGES_OF_GENERATION) return null
   const url = answer.imageUrls[imageIndex]
