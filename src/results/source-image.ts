@@ -28,7 +28,7 @@ export type LoadSourceImage = (
 const SHARED_FOR_MS = 60_000
 const POLL_TIMEOUT_MS = 3_000
 const WAIT_MS = 2_000
-/** Polls per second that are left to tasks without a callback. */
+/** Polls per second that are left to callbacks and to tasks without one. */
 const SPARED_POLLS = 3
 /** A generation has four images. One image is a grid of the four, in which the source is not known by itself. */
 const IMAGES_OF_GENERATION = 4
@@ -57,15 +57,21 @@ export function createSourceImageLoader(options: SourceImageOptions): LoadSource
   }
 }
 
+/** Takes a poll only if others remain: a callback that waits for one delays the event of its task. */
+async function takePoll(budget: SourceImageOptions['budget']): Promise<boolean> {
+  const taken = await budget.take(1 + SPARED_POLLS)
+  const isGranted = taken > SPARED_POLLS
+  await budget.giveBack(isGranted ? SPARED_POLLS : taken)
+  return isGranted
+}
+
 async function findSourceImage(
   { upscaler, budget, pictures, log, signal }: SourceImageOptions,
   sourceTaskId: string,
   imageIndex: number,
   correlationId: string,
 ): Promise<SourceImage | null> {
-  const polls = await budget.take(SPARED_POLLS + 1)
-  await budget.giveBack(Math.min(polls, SPARED_POLLS))
-  if (polls <= SPARED_POLLS) return null
+  if (!(await takePoll(budget))) return null
   const answer = await upscaler.poll(sourceTaskId, { timeoutMs: POLL_TIMEOUT_MS, correlationId })
   if (answer.kind !== 'succeeded' || answer.imageUrls.length !== IMAGES_OF_GENERATION) return null
   const url = answer.imageUrls[imageIndex]
