@@ -19,11 +19,12 @@ export function observeRequestedBase(app: FastifyInstance, { host, auth }: Setti
     requested !== null && URL.canParse(`http://${requested}`) ? new URL(`http://${requested}`).origin : null
 }
 
-/** The base of the links of kept copies, which are served on both ports. */
+/** The base of the links of kept copies, which are served on both ports. Null: no copies are served. */
 export function createResultBase(
-  { resultUrl, publicUrl }: Settings,
+  { resultUrl, publicUrl, resultStore }: Settings,
   servers: Servers,
   requestedBase: () => string | null,
 ): () => string | null {
+  if (resultStore.kind === 'off') return () => null
   return () => resultUrl ?? publicUrl ?? requestedBase() ?? servers.publicUrl()
 }

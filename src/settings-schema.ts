@@ -184,7 +184,7 @@ export const schema = z.object({
       "URLs that router callbacks (Apollo's `callback/1.0`) may go to, separated by commas. URLs under one of them are allowed, too, if that part has no percent-encoding.",
     ),
   httpsProxy: optional(proxyUrl).describe(
-    'The proxy for `https:` requests to the upstream and the JWKS, for deliveries and router callbacks. `http://USER:PASSWORD@HOST:PORT`, or `https://…`; the lower-case name works, too. Connections to databases and Redis do not use it. The proxy must refuse private destinations: see [SECURITY](SECURITY.md#your-part).',
+    'The proxy for `https:` requests to the upstream and the JWKS, for deliveries, router callbacks, downloads of results and the S3 store. `http://USER:PASSWORD@HOST:PORT`, or `https://…`; the lower-case name works, too. Connections to databases and Redis do not use it. The proxy must refuse private destinations: see [SECURITY](SECURITY.md#your-part).',
   ),
   httpProxy: optional(proxyUrl).describe('The same for `http:` requests.'),
   noProxy: z

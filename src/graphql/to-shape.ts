@@ -101,13 +101,15 @@ function toImageShape(
   task: UpscaleTask,
   links: ResultLinks,
 ): UpscaledImageType {
+  const isStable = links.isStable(task, position)
   const sourceWidth = task.sourceImage?.width
   return {
     ...(facts ?? NO_FACTS),
     url: links.toUrl(task, position),
-    expiresAt: copyState === 'KEPT' ? null : new Date(expiresAt),
+    expiresAt: isStable ? null : new Date(expiresAt),
     originalUrl: url,
-    copyState,
+    // A copy that is not served any more (RESULT_STORE=off) is of no use to clients.
+    copyState: copyState === 'KEPT' && !isStable ? 'OFF' : copyState,
     enlargement: facts && sourceWidth ? Math.round((facts.width / sourceWidth) * 100) / 100 : null,
   }
 }

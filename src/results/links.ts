@@ -5,19 +5,26 @@ type Linked = Pick<UpscaleTask, 'id' | 'callbackTokenHash'>
 
 /** The links of images. Whoever has the link of a kept copy may read it, and it cannot be guessed. */
 export interface ResultLinks {
-  /** The URL of an image for clients: our stable link if a copy is kept, otherwise the upstream's URL. */
+  /** The URL of an image for clients: our stable link if there is one, otherwise the upstream's URL. */
   toUrl(task: UpscaleTask, position: number): string
+  /** Whether `toUrl` gives a stable link. */
+  isStable(task: UpscaleTask, position: number): boolean
 }
 
-/** `base`: the public URL of this service, without a slash at the end; null: not known, and links cannot be made. */
+/** `base`: the public URL of this service, without a slash at the end; null: copies are not served. */
 export function createResultLinks(base: () => string | null): ResultLinks {
+  const findImage = ({ id, images }: UpscaleTask, position: number) => {
+    const image = images?.[position]
+    if (image === undefined) throw new Error(`Task ${id} has no image ${position}`)
+    return image
+  }
   return {
     toUrl(task, position) {
-      const image = task.images?.[position]
-      if (image === undefined) throw new Error(`Task ${task.id} has no image ${position}`)
-      const from = image.copyState === 'KEPT' ? base() : null
-      return from === null ? image.url : from + toResultPath(task.id, position, sign(task, position))
+      const { copyState, url } = findImage(task, position)
+      const from = copyState === 'KEPT' ? base() : null
+      return from === null ? url : from + toResultPath(task.id, position, sign(task, position))
     },
+    isStable: (task, position) => findImage(task, position).copyState === 'KEPT' && base() !== null,
   }
 }
 

@@ -11,6 +11,8 @@ const LEASE_MS = 10_000
 const RENEW_BEFORE_MS = 6_000
 /** How long the deletion of files may take before another process repeats it. */
 const DELETE_LEASE_MS = 60_000
+/** How often a process looks for unused copies. */
+const DELETE_EVERY_MS = 10_000
 const BATCH = 100
 
 interface ResultWorkerDependencies extends AttemptDependencies {
@@ -31,6 +33,8 @@ interface Lease {
 export class ResultWorker {
   readonly #deps: ResultWorkerDependencies
   readonly #leases = new Set<Lease>()
+  /** When unused copies are deleted next, on the monotonic clock. */
+  #deleteAt = -Infinity
 
   constructor(deps: ResultWorkerDependencies) {
     this.#deps = deps
@@ -38,11 +42,13 @@ export class ResultWorker {
 
   /** One round. Resolves to the work that it started, which never rejects. */
   async round(): Promise<Promise<void>[]> {
-    const { log } = this.#deps
+    const { log, clock } = this.#deps
     const warn = (sentence: string) => (error: unknown) => log.warn({ err: error }, sentence)
     await this.#settleOverdue().catch(warn('failed to settle tasks whose inspection has taken too long'))
     await this.#renewLeases().catch(warn('failed to renew the leases of inspections'))
     const claimed = (await this.#claim().catch(warn('failed to claim due inspections'))) ?? []
+    if (clock.elapsed() < this.#deleteAt) return claimed
+    this.#deleteAt = clock.elapsed() + DELETE_EVERY_MS
     const deletion = this.deleteUnused().catch(warn('failed to delete unused copies; it is retried'))
     return [deletion, ...claimed]
   }

@@ -424,7 +424,7 @@ describe('deleteUpscaleTask', () => {
     await gallery.remove(id)
     release()
     await waitFor(async () => (await gallery.pictures.connections()) === 0)
-    gallery.clock.advance(SECOND)
+    gallery.clock.advance(10 * SECOND)
     await waitFor(async () => (await gallery.files()).length === 0)
   })
 
@@ -436,7 +436,7 @@ describe('deleteUpscaleTask', () => {
     expect(await gallery.files()).toHaveLength(1)
     gallery.clock.advance(25 * HOUR)
     await waitFor(async () => (await gallery.read(id)) === null)
-    gallery.clock.advance(SECOND)
+    gallery.clock.advance(10 * SECOND)
     await waitFor(async () => (await gallery.files()).length === 0)
   })
 })
