@@ -28,14 +28,11 @@ interface ServerOptions {
 }
 
 export async function openServers(
-  { host, port, callbackPort, publicUrl, keepAliveTimeoutMs, corsOrigins, auth, mode }: Settings,
+  settings: Settings,
   { log, limits, isDraining }: ServerOptions,
 ): Promise<Servers> {
-  const access: AccessPolicy = {
-    corsOrigins,
-    hosts: toAllowedHosts(auth.mode !== 'none', host, publicUrl),
-    onRefusedOrigin: createRefusedOriginLog(log),
-  }
+  const { host, port, callbackPort, publicUrl, keepAliveTimeoutMs, mode } = settings
+  const access = toAccessPolicy(settings, log)
   const options = { access, log, keepAliveMs: keepAliveTimeoutMs, isDraining, ...(limits && { limits }) }
   const app = await createHttpApp(options)
   const callbackApp = callbackPort === null ? app : await createHttpApp(options)
@@ -64,6 +61,14 @@ export async function openServers(
     async [Symbol.asyncDispose]() {
       await Promise.all(apps.map((each) => each.close()))
     },
+  }
+}
+
+function toAccessPolicy({ corsOrigins, auth, host, publicUrl, resultUrl }: Settings, log: Log): AccessPolicy {
+  return {
+    corsOrigins,
+    hosts: toAllowedHosts(auth.mode !== 'none', host, [publicUrl, resultUrl]),
+    onRefusedOrigin: createRefusedOriginLog(log),
   }
 }
 

@@ -7,16 +7,16 @@ import { format, parseArgs, styleText } from 'node:util'
 import type { TypedDocumentNode } from '@graphql-typed-document-node/core'
 import { print, type FormattedExecutionResult, type GraphQLFormattedError } from 'graphql'
 import { createClient } from 'graphql-ws'
-import sharp from 'sharp'
 import { WebSocket } from 'ws'
 import {
-  FollowTaskDocument,
+  FollowPicturesDocument,
   ServiceDocument,
   UpscaleImageDocument,
-  type FollowTaskSubscription,
+  type FollowPicturesSubscription,
   type TaskFragment,
   type UpscaleImageInput,
 } from '../test/generated/operations.ts'
+import { toExtension, toFacts } from './demo-picture.ts'
 
 const DEFAULT_URL = 'http://127.0.0.1:4000'
 const HELP = `Submits an upscale, follows it live and saves the picture.
@@ -92,12 +92,10 @@ async function demonstrate(): Promise<void> {
   const [image] = settled?.images ?? []
   if (image === undefined) throw new Error('The stream ended without a result.')
 
-  const picture = await download(image.url)
-  const file = await save(picture, options.out, `${taskId}-${imageIndex}.png`)
-  // Only the sandbox serves its source pictures.
-  const source = sandbox ? await download(image.url.replace('/upscaled/', '/pictures/')) : undefined
-  say(`\nSaved  ${styleText('bold', file)}`)
-  say(`       ${await toSize(picture)}${source ? `, enlarged from ${await toSize(source)}` : ''}`)
+  const name = `${taskId}-${imageIndex}.${toExtension(image)}`
+  const file = await save(await download(image.url), options.out, name)
+  sayPicture({ Saved: styleText('bold', file), ...toFacts(image) })
+  if (gateway.isOwn) sayAside('The link ends now, with the service of the demo.')
 }
 
 function readOptions() {
@@ -117,8 +115,14 @@ function readOptions() {
   return { ...values, index: Number(values.index), token: values.token ?? process.env.GATEWAY_TOKEN }
 }
 
+interface DemoGateway extends AsyncDisposable {
+  readonly url: string
+  /** Started by the demo, and ends with it. */
+  readonly isOwn: boolean
+}
+
 /** The running service. If none is ready, and no URL was given, the demo starts its own. */
-async function findGateway(named: string | undefined): Promise<AsyncDisposable & { readonly url: string }> {
+async function findGateway(named: string | undefined): Promise<DemoGateway> {
   const url = (named ?? process.env.GATEWAY_URL ?? DEFAULT_URL).replace(/\/+$/, '')
   const fault = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(3_000) }).then(
     ({ ok, status }) => (ok ? undefined : `it answers ${status} to /readyz`),
@@ -126,7 +130,7 @@ async function findGateway(named: string | undefined): Promise<AsyncDisposable &
   )
   if (fault === undefined) {
     say(`Using the service at ${url}`)
-    return { url, [Symbol.asyncDispose]: () => Promise.resolve() }
+    return { url, isOwn: false, [Symbol.asyncDispose]: () => Promise.resolve() }
   }
   if (named !== undefined) throw new Error(`The service at ${url} is not ready: ${fault}`)
   const own = await startGateway()
@@ -135,7 +139,7 @@ async function findGateway(named: string | undefined): Promise<AsyncDisposable &
 }
 
 /** A sandbox on a free port with a temporary database. It ignores the environment. */
-async function startGateway(): Promise<AsyncDisposable & { readonly url: string }> {
+async function startGateway(): Promise<DemoGateway> {
   // Loaded only here: the demo does not need them for a running service.
   const { parseSettings } = await import('../src/settings.ts')
   const { createLogger } = await import('../src/log.ts')
@@ -147,11 +151,12 @@ async function startGateway(): Promise<AsyncDisposable & { readonly url: string 
     PORT: '0',
     DATABASE_URL: `file:${folder}/demo.db`,
     UPSTREAM_TIMEOUT_MS: '3000',
+    RESULT_STORE: `file:${folder}/results`,
     LOG_LEVEL: 'error',
   })
   const { url } = opened.use(await startService(settings, createLogger(settings.logLevel, false)))
   const rest = opened.move()
-  return { url, [Symbol.asyncDispose]: () => rest.disposeAsync() }
+  return { url, isOwn: true, [Symbol.asyncDispose]: () => rest.disposeAsync() }
 }
 
 async function submit(url: string, input: UpscaleImageInput): Promise<TaskFragment> {
@@ -193,11 +198,11 @@ async function follow(url: string, id: string, sayState: (task: TaskFragment) =>
     on: { connecting: (isRetry) => isRetry && sayAside('the connection was lost; connecting again …') },
   })
   interrupted.signal.addEventListener('abort', () => void client.dispose())
-  const operation = { query: print(FollowTaskDocument), variables: { id } }
-  let last: FollowTaskSubscription['taskUpdated'] = null
+  const operation = { query: print(FollowPicturesDocument), variables: { id } }
+  let last: FollowPicturesSubscription['taskUpdated'] = null
   try {
     for await (const result of client.iterate(operation)) {
-      last = toData(result as FormattedExecutionResult<FollowTaskSubscription>).taskUpdated
+      last = toData(result as FormattedExecutionResult<FollowPicturesSubscription>).taskUpdated
       if (last) sayState(last)
     }
     return last
@@ -223,18 +228,17 @@ async function download(url: string): Promise<Buffer> {
   return Buffer.from(await response.arrayBuffer())
 }
 
-/** Writes a picture of any format as PNG. Returns the path of the file. */
+/** Writes a picture as it is. Returns the path of the file. */
 async function save(picture: Buffer, folder: string, name: string): Promise<string> {
-  const { format: kind } = await sharp(picture).metadata()
   const file = join(folder, name.replace(/[^\w.-]+/g, '_'))
   await mkdir(folder, { recursive: true })
-  await writeFile(file, kind === 'png' ? picture : await sharp(picture).png().toBuffer())
+  await writeFile(file, picture)
   return file
 }
 
-async function toSize(picture: Buffer): Promise<string> {
-  const { width, height } = await sharp(picture).metadata()
-  return `${width} × ${height} pixels (${picture.length.toLocaleString('en')} bytes)`
+function sayPicture(facts: Readonly<Record<string, string>>): void {
+  say('')
+  for (const [name, fact] of Object.entries(facts)) say(`${name.padEnd(10)} ${fact}`)
 }
 
 /** Returns a function that prints each new state with the elapsed seconds, and a re-asserted state as "still". */

@@ -144,7 +144,6 @@ export class UpscaleTaskType {
   /** Not in the schema: the images, with these links. */
   toImages!: (links: ResultLinks) => UpscaledImageType[] | null
 
-  @Directive('@cost(weight: 0)')
   @Field(() => SourceImageType, {
     nullable: true,
     description:

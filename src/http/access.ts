@@ -19,11 +19,12 @@ const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]']
 export function toAllowedHosts(
   authenticates: boolean,
   host: string,
-  publicUrl: string | null,
+  publicUrls: readonly (string | null)[],
 ): string[] | null {
   const loopback = host === 'localhost' || host === '::1' || host.startsWith('127.')
   if (authenticates || !loopback) return null
-  return publicUrl === null ? LOOPBACK_HOSTS : [...LOOPBACK_HOSTS, new URL(publicUrl).hostname]
+  const own = publicUrls.filter((url) => url !== null).map((url) => new URL(url).hostname)
+  return [...LOOPBACK_HOSTS, ...own]
 }
 
 /** `host[:port]`, without user info, path, query or fragment. */

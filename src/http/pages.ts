@@ -24,7 +24,7 @@ subscription Follow($id: ID!) {
   taskUpdated(id: $id) {
     status
     version
-    images { url expiresAt }
+    images { url expiresAt copyState width height thumbhash }
     problem { code message }
   }
 }

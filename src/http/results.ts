@@ -1,5 +1,4 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import parseRange from 'range-parser'
 import { RENDITION_WIDTHS, toCopyKey } from '../results/copy-keys.ts'
 import type { ByteRange, CopyStore } from '../results/copy-store.ts'
 import { isSignatureValid, toResultPath } from '../results/links.ts'
@@ -47,13 +46,10 @@ export function addResultRoute(app: FastifyInstance, route: ResultRoute): void {
   void app.register((results, _options, done) => {
     results.setErrorHandler((error: { statusCode?: number; message: string }, request, reply) => {
       if (error.statusCode !== undefined && error.statusCode < 500)
-        return sendError(reply, error.statusCode, error.message)
+        return refuse(reply, error.statusCode, error.message)
       route.log.error({ err: error, correlationId: request.id }, 'a kept picture could not be read')
-      return sendError(
-        reply.header('retry-after', '5'),
-        503,
-        'The picture cannot be read at the moment: retry.',
-      )
+      reply.header('retry-after', '5')
+      return refuse(reply, 503, 'The picture cannot be read at the moment: retry.')
     })
     // The signature is the authorization, so any page may use the link, without credentials.
     results.addHook('onRequest', (_request, reply, next) => {
@@ -77,30 +73,29 @@ export function addResultRoute(app: FastifyInstance, route: ResultRoute): void {
 }
 
 async function serve(route: ResultRoute, request: ResultRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const { taskId, signature } = request.params
-  const position = Number(request.params.position)
-  const task = await route.tasks.find(taskId)
-  const facts = task && isSignatureValid(task, position, signature) ? findKept(task, position) : undefined
-  if (task === undefined || facts === undefined) return sendNotFound(reply)
+  const found = await findPicture(route, request)
+  if (found === undefined) return refuse(reply, 404, 'There is no such picture.')
   const width = parseWidth(request.query.width)
-  if (width === undefined)
-    return sendError(reply, 400, `width must be one of ${RENDITION_WIDTHS.join(', ')}.`)
-  const served = await findServed(route, task, facts, width)
-  if (served === undefined) return sendNotFound(reply)
-  const isDownload = request.query.download !== undefined
-  const disposition = isDownload ? `attachment; filename="${served.fileName}"` : null
-  if (route.redirects) {
-    const options = { contentType: served.contentType, contentDisposition: disposition }
-    const url = await route.copies.presign(served.key, { ...options, expiresInS: PRESIGNED_FOR_S })
-    if (url !== undefined)
-      return reply.header('cache-control', `private, max-age=${REDIRECT_CACHE_S}`).redirect(url, 302)
-  }
-  if (disposition !== null) reply.header('content-disposition', disposition)
-  return send(route.copies, served, request, reply)
+  if (width === undefined) return refuse(reply, 400, `width must be one of ${RENDITION_WIDTHS.join(', ')}.`)
+  const served = await findServed(route, found.task, found.facts, width)
+  if (served && (await hasSent(route, served, request, reply))) return reply
+  // Deleted meanwhile, or lost: a copy whose task says that it is kept.
+  if (await findPicture(route, request)) throw new Error('The store does not have the file of a kept copy')
+  return refuse(reply, 404, 'There is no such picture.')
 }
 
-function sendNotFound(reply: FastifyReply): FastifyReply {
-  return sendError(reply.header('cache-control', 'no-store'), 404, 'There is no such picture.')
+/** A link is stable and may be cached for ever, but no error is. */
+function refuse(reply: FastifyReply, status: number, message: string): FastifyReply {
+  return sendError(reply.header('cache-control', 'no-store'), status, message)
+}
+
+/** The kept picture of a link. Undefined: there is none, or the link is wrong. */
+async function findPicture({ tasks }: ResultRoute, { params }: ResultRequest) {
+  const { taskId, signature } = params
+  const position = Number(params.position)
+  const task = await tasks.find(taskId)
+  const facts = task && isSignatureValid(task, position, signature) ? findKept(task, position) : undefined
+  return task && facts && { task, facts }
 }
 
 function findKept({ images }: UpscaleTask, position: number): PictureFacts | undefined {
@@ -130,35 +125,74 @@ async function findServed(
   return rendition && { ...rendition, contentType: RENDITION_TYPE, etag, fileName: `${name}-${width}.webp` }
 }
 
-/** Streams a file, or the requested range of it (RFC 9110 §14), to a client that does not have it yet. */
+/** False: the store does not have the file. */
+async function hasSent(
+  { copies, redirects }: ResultRoute,
+  served: Served,
+  request: ResultRequest,
+  reply: FastifyReply,
+): Promise<boolean> {
+  const isDownload = request.query.download !== undefined
+  const disposition = isDownload ? `attachment; filename="${served.fileName}"` : null
+  // A presigned URL is for one method.
+  if (redirects && request.method === 'GET') {
+    const options = { contentType: served.contentType, contentDisposition: disposition }
+    const url = await copies.presign(served.key, { ...options, expiresInS: PRESIGNED_FOR_S })
+    if (url !== undefined) {
+      reply.header('cache-control', `private, max-age=${REDIRECT_CACHE_S}`).redirect(url, 302)
+      return true
+    }
+  }
+  return send(copies, { ...served, disposition }, request, reply)
+}
+
+/** A file with the `Content-Disposition` of the answer; null: none. */
+type Sent = Served & { readonly disposition: string | null }
+
+/**
+ * Streams a file, or the requested range of it (RFC 9110 §14), to a client that does not have it yet. False: the store
+ * does not have the file.
+ */
 async function send(
   copies: CopyStore,
-  { key, byteSize, contentType, etag }: Served,
+  { key, byteSize, contentType, etag, disposition }: Sent,
   { headers, method }: ResultRequest,
   reply: FastifyReply,
-): Promise<FastifyReply> {
-  reply.headers({ etag, 'cache-control': 'public, max-age=31536000, immutable', 'accept-ranges': 'bytes' })
+): Promise<boolean> {
+  const lasting = { etag, 'cache-control': 'public, max-age=31536000, immutable', 'accept-ranges': 'bytes' }
   const known = headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, '')) ?? []
-  if (known.includes(etag) || known.includes('*')) return reply.code(304).send()
-  const isRanged = headers.range !== undefined && (headers['if-range'] ?? etag) === etag
+  if (known.includes(etag) || known.includes('*')) {
+    reply.code(304).headers(lasting).send()
+    return true
+  }
+  // A range is for GET only.
+  const isRanged = method === 'GET' && (headers['if-range'] ?? etag) === etag
   const range = isRanged ? toRange(headers.range, byteSize) : undefined
-  if (range === 'unsatisfiable')
-    return sendError(
-      reply.header('content-range', `bytes */${byteSize}`),
-      416,
-      'The range is outside of the file.',
-    )
+  if (range === 'unsatisfiable') {
+    reply.header('content-range', `bytes */${byteSize}`)
+    refuse(reply, 416, 'The range is outside of the file.')
+    return true
+  }
+  const file = method === 'HEAD' ? null : await copies.read(key, range)
+  if (file === undefined) return false
   const { start, end } = range ?? { start: 0, end: byteSize - 1 }
-  reply.type(contentType).header('content-length', end - start + 1)
+  reply
+    .headers(lasting)
+    .type(contentType)
+    .header('content-length', end - start + 1)
+  if (disposition !== null) reply.header('content-disposition', disposition)
   if (range) reply.code(206).header('content-range', `bytes ${start}-${end}/${byteSize}`)
-  if (method === 'HEAD') return reply.send()
-  const file = await copies.read(key, range)
-  return file === undefined ? sendNotFound(reply) : reply.send(file.body)
+  reply.send(file?.body)
+  return true
 }
 
 /** One range; undefined: the whole file, also for several ranges and for what is not a range. */
 function toRange(header = '', size: number): ByteRange | 'unsatisfiable' | undefined {
-  const ranges = parseRange(size, header, { combine: true })
-  if (ranges === -1) return 'unsatisfiable'
-  return ranges === -2 || ranges.type !== 'bytes' || ranges.length !== 1 ? undefined : ranges[0]
+  const [, from = '', to = ''] = /^bytes=(\d*)-(\d*)$/i.exec(header.replaceAll(/\s/g, '')) ?? []
+  if (from === '' && to === '') return undefined
+  if (from !== '' && to !== '' && Number(to) < Number(from)) return undefined
+  // Without a start, the last bytes: as many as there are.
+  const start = from === '' ? Math.max(0, size - Number(to)) : Number(from)
+  const end = from === '' || to === '' ? size - 1 : Math.min(Number(to), size - 1)
+  return start < size ? { start, end } : 'unsatisfiable'
 }

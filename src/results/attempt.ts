@@ -1,7 +1,6 @@
 import type { Clock, Log } from '../tasks/ports.ts'
 import type { UpscaledImage, UpscaleTask } from '../tasks/task.ts'
 import type { Inspection, Tasks } from '../tasks/tasks.ts'
-import { wait } from '../tasks/timing.ts'
 import type { CopyStore } from './copy-store.ts'
 import { toCopyKey } from './copy-keys.ts'
 import type { CopyUses } from './jobs.ts'
@@ -25,9 +24,6 @@ export interface AttemptDependencies {
 /** What an attempt has found out about an image; `reason`: why it was not inspected, or is not kept. */
 type Found = Inspection['images'][number] & { readonly reason?: string }
 
-/** How long a settlement waits for the source image, from the start of the attempt. */
-const SOURCE_WAIT_MS = 2_000
-
 /**
  * Makes one attempt to inspect the images of a task and to keep copies, and reports what it has found. At the end of the time for
  * the inspection it reports what it has found so far, which settles the task, and goes on with the copies. Rejects with
@@ -42,21 +38,13 @@ export async function attempt(
   const images = task.images ?? []
   const known = images.map((image, position): Found => ({ ...image, position }))
   using _timer = startInspectionTimer(deps, task, known)
-  const source = task.sourceImage === null && task.dueAt !== null ? loadSource(task) : undefined
-  const startedAt = clock.elapsed()
+  const source = task.sourceImage === null && task.resultAttempts === 0 ? loadSource(task) : undefined
   for (const [position, image] of images.entries()) {
     if (isFinished(deps, image)) continue
     const step = { task, position, signal, note: (found: Found) => (known[position] = found) }
     known[position] = await processImage(deps, image, step)
   }
-  const sourceMs = startedAt + SOURCE_WAIT_MS - clock.elapsed()
-  if (source && sourceMs > 0)
-    await wait(
-      clock,
-      sourceMs,
-      signal,
-      source.then(() => undefined),
-    )
+  await source
   signal.throwIfAborted()
   const now = clock.now()
   const retryAt = toRetryAt(task.resultAttempts, now, Math.random())

@@ -24,7 +24,7 @@ export interface StoredFile {
 }
 
 /** How a presigned URL answers. */
-export interface PresignOptions {
+interface PresignOptions {
   readonly contentType: string
   /** The `Content-Disposition` of the answer; null: none. */
   readonly contentDisposition: string | null

@@ -50,7 +50,7 @@ export function openPictureSource(options: PictureSourceOptions): PictureSource 
       const ended = AbortSignal.any([signal, disposed.signal])
       ended.throwIfAborted()
       await using opened = new AsyncDisposableStack()
-      const { path } = opened.use(newFile())
+      const { path } = opened.use(await newFile())
       try {
         const measured = await download(toFetchUrl(url), path, ended)
         const facts = { ...measured, ...(await inspect(path, ended)) }

@@ -1,9 +1,9 @@
-import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import type { CopyStore } from './copy-store.ts'
 import { toCopyKey, toRenditionKey } from './copy-keys.ts'
+import type { NewTempFile } from './temp-files.ts'
 
 export const RENDITION_TYPE = 'image/webp'
 /** As for downloads. */
@@ -21,8 +21,7 @@ export interface Renditions {
   ensure(sha256: string, width: number): Promise<Rendition | undefined>
 }
 
-/** `folder`: for temporary files. */
-export function createRenditions(copies: CopyStore, folder: string): Renditions {
+export function createRenditions(copies: CopyStore, newFile: NewTempFile): Renditions {
   const running = new Map<string, Promise<Rendition | undefined>>()
   // One at a time: each decodes a whole picture.
   let last: Promise<unknown> = Promise.resolve()
@@ -31,11 +30,15 @@ export function createRenditions(copies: CopyStore, folder: string): Renditions 
       const key = toRenditionKey(sha256, width)
       const existing = running.get(key)
       if (existing !== undefined) return existing
-      const made = last.then(() => makeOnce(copies, { sha256, width, key, folder }))
-      last = made.catch(() => undefined)
-      running.set(key, made)
+      const found = findStored(copies, key).then((stored) => {
+        if (stored !== undefined) return stored
+        const made = last.then(() => make(copies, { sha256, width, key }, newFile))
+        last = made.catch(() => undefined)
+        return made
+      })
+      running.set(key, found)
       try {
-        return await made
+        return await found
       } finally {
         running.delete(key)
       }
@@ -47,15 +50,19 @@ interface Order {
   readonly sha256: string
   readonly width: number
   readonly key: string
-  readonly folder: string
 }
 
-async function makeOnce(copies: CopyStore, { sha256, width, key, folder }: Order) {
+async function findStored(copies: CopyStore, key: string): Promise<Rendition | undefined> {
   const stored = await copies.read(key, { start: 0, end: 0 })
-  if (stored !== undefined) {
-    stored.body.destroy()
-    return { key, byteSize: stored.byteSize }
-  }
+  stored?.body.destroy()
+  return stored && { key, byteSize: stored.byteSize }
+}
+
+async function make(
+  copies: CopyStore,
+  { sha256, width, key }: Order,
+  newFile: NewTempFile,
+): Promise<Rendition | undefined> {
   const original = await copies.read(toCopyKey(sha256))
   if (original === undefined) return undefined
   const { default: sharp } = await import('sharp')
@@ -64,14 +71,15 @@ async function makeOnce(copies: CopyStore, { sha256, width, key, folder }: Order
     .resize({ width, withoutEnlargement: true })
     .webp()
   const [bytes] = await Promise.all([resize.toBuffer(), pipeline(original.body, resize)])
-  await mkdir(folder, { recursive: true })
-  const path = join(folder, `${randomUUID()}.rendition`)
-  try {
-    await writeFile(path, bytes, { mode: 0o600 })
-    const hash = createHash('sha256').update(bytes).digest('hex')
-    await copies.put(key, { path, byteSize: bytes.length, sha256: hash, contentType: RENDITION_TYPE })
-  } finally {
-    await rm(path, { force: true })
+  await using file = await newFile()
+  await writeFile(file.path, bytes, { mode: 0o600 })
+  const hash = createHash('sha256').update(bytes).digest('hex')
+  const facts = { byteSize: bytes.length, sha256: hash, contentType: RENDITION_TYPE }
+  await copies.put(key, { ...facts, path: file.path })
+  // The copy was deleted meanwhile: its smaller versions had gone before this one was there.
+  if ((await findStored(copies, toCopyKey(sha256))) === undefined) {
+    await copies.remove([key])
+    return undefined
   }
   return { key, byteSize: bytes.length }
 }

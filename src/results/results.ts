@@ -6,6 +6,7 @@ import type { ResultLinks } from './links.ts'
 import type { PictureSource } from './pictures.ts'
 import { createRenditions, type Renditions } from './renditions.ts'
 import { ResultWorker } from './result-worker.ts'
+import { createTempFiles } from './temp-files.ts'
 import { createSourceImageLoader, type LoadSourceImage } from './source-image.ts'
 
 /** The operations on results: inspection, copies, links. */
@@ -44,7 +45,7 @@ interface ResultsOptions {
 
 /** Disposing aborts running attempts; other processes may make them at once. */
 export function openResults(options: ResultsOptions): Results {
-  const { tasks, copies, links, folder, log } = options
+  const { tasks, copies, links, folder, clock, log } = options
   const stopping = new AbortController()
   const loadSource = createSourceImageLoader({ ...options, signal: stopping.signal })
   const worker = new ResultWorker({ ...options, loadSource, stopping: stopping.signal })
@@ -52,7 +53,7 @@ export function openResults(options: ResultsOptions): Results {
     links,
     loadSource,
     copies,
-    renditions: copies && createRenditions(copies, folder),
+    renditions: copies && createRenditions(copies, createTempFiles({ folder, clock, log })),
     async remove(owner, id) {
       const removed = await tasks.remove(owner, id)
       if (removed)

@@ -5,7 +5,7 @@ import got, { RequestError, type Delays, type Request } from 'got'
 import type { Connector } from '../net/outbound.ts'
 import type { Clock } from '../tasks/ports.ts'
 
-export interface S3Credentials {
+interface S3Credentials {
   readonly accessKeyId: string
   readonly secretAccessKey: string
   /** Of temporary credentials. */
@@ -24,7 +24,7 @@ export interface S3Options {
   readonly clock: Clock
 }
 
-export interface S3Request {
+interface S3Request {
   readonly method: 'DELETE' | 'GET' | 'PUT'
   readonly key: string
   readonly headers?: Record<string, string>

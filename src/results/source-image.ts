@@ -1,6 +1,6 @@
 import type { Clock, Log, PollBudget, Secrets, Upscaler } from '../tasks/ports.ts'
 import type { SourceImage, UpscaleTask } from '../tasks/task.ts'
-import { shareCalls } from '../tasks/timing.ts'
+import { shareCalls, wait } from '../tasks/timing.ts'
 import type { ResultJobs } from './jobs.ts'
 import type { PictureSource } from './pictures.ts'
 
@@ -17,7 +17,8 @@ interface SourceImageOptions {
 }
 
 /**
- * Loads the source image of a task, and stores it with the task. Null: the upstream does not tell it. Does not reject.
+ * Loads the source image of a task, and stores it with the task. Null: the upstream does not tell it, or not within two
+ * seconds; then it is stored later. Does not reject.
  */
 export type LoadSourceImage = (
   task: Pick<UpscaleTask, 'id' | 'sourceTaskId' | 'imageIndex'>,
@@ -26,18 +27,19 @@ export type LoadSourceImage = (
 /** How long an answer is shared, in milliseconds, so that an unknown source task is not polled at each request. */
 const SHARED_FOR_MS = 60_000
 const POLL_TIMEOUT_MS = 3_000
-/** Polls of a second that are left to callbacks and tasks. */
-const RESERVED_POLLS = 2
+const WAIT_MS = 2_000
+/** Polls per second that are left to callbacks and to tasks without one. */
+const SPARED_POLLS = 3
 /** A generation has four images. One image is a grid of the four, in which the source is not known by itself. */
 const IMAGES_OF_GENERATION = 4
 
 export function createSourceImageLoader(options: SourceImageOptions): LoadSourceImage {
-  const { jobs, clock, secrets, log } = options
+  const { jobs, clock, secrets, log, signal } = options
   const find = shareCalls(clock, SHARED_FOR_MS, (key, correlationId) => {
     const [sourceTaskId, imageIndex] = JSON.parse(key) as [string, number]
     return findSourceImage(options, sourceTaskId, imageIndex, correlationId)
   })
-  return async ({ id, sourceTaskId, imageIndex }) => {
+  const load: LoadSourceImage = async ({ id, sourceTaskId, imageIndex }) => {
     try {
       const image = await find(JSON.stringify([sourceTaskId, imageIndex]), secrets.newId())
       if (image !== null) await jobs.saveSource(id, image)
@@ -47,13 +49,19 @@ export function createSourceImageLoader(options: SourceImageOptions): LoadSource
       return null
     }
   }
+  return async (task) => {
+    let image: SourceImage | null = null
+    const loaded = load(task).then((found) => void (image = found))
+    await wait(clock, WAIT_MS, signal, loaded)
+    return image
+  }
 }
 
 /** Takes a poll only if others remain: a callback that waits for one delays the event of its task. */
 async function takePoll(budget: SourceImageOptions['budget']): Promise<boolean> {
-  const taken = await budget.take(1 + RESERVED_POLLS)
-  const isGranted = taken > RESERVED_POLLS
-  await budget.giveBack(isGranted ? RESERVED_POLLS : taken)
+  const taken = await budget.take(1 + SPARED_POLLS)
+  const isGranted = taken > SPARED_POLLS
+  await budget.giveBack(isGranted ? SPARED_POLLS : taken)
   return isGranted
 }
 

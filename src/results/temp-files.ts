@@ -1,17 +1,19 @@
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock, Log } from '../tasks/ports.ts'
 
 /** Tells the files of this service from others in the folder. */
-const SUFFIX = '.picture-download'
+const SUFFIX = '.upscale-tmp'
 const ABANDONED_AFTER_MS = 3_600_000
 
 /** The path of a file that does not exist yet. Disposing deletes the file. */
 interface TempFile extends AsyncDisposable {
   readonly path: string
 }
+
+/** Names a new temporary file; rejects if the folder cannot be used. */
+export type NewTempFile = () => Promise<TempFile>
 
 interface TempFilesOptions {
   /** Created if missing. */
@@ -21,32 +23,38 @@ interface TempFilesOptions {
 }
 
 /**
- * Returns a function that names a new temporary file. First deletes the files that a killed process has left. Other
- * processes may use the same folder: only files that are older than an hour are deleted.
+ * The first file that is named deletes those that a killed process has left. Other processes may use the same folder: only
+ * files that are older than an hour are deleted.
  */
-export function createTempFiles({ folder, clock, log }: TempFilesOptions): () => TempFile {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const names = readdirSync(folder).filter((name) => name.endsWith(SUFFIX))
-  for (const name of names) removeAbandoned(join(folder, name), clock.now(), log)
-  return () => {
+export function createTempFiles({ folder, clock, log }: TempFilesOptions): NewTempFile {
+  let isSwept = false
+  return async () => {
+    // Each time: the folder may be deleted while the service runs.
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    if (!isSwept) {
+      isSwept = true
+      await deleteAbandoned(folder, clock.now(), log)
+    }
     const path = join(folder, `${randomUUID()}${SUFFIX}`)
     return {
       path,
       async [Symbol.asyncDispose]() {
-        await rm(path, { force: true }).catch((cause: unknown) =>
-          log.warn({ cause, path }, 'Failed to delete a temporary file; it is deleted at a later start'),
+        await rm(path, { force: true }).catch((err: unknown) =>
+          log.warn({ err, path }, 'failed to delete a temporary file; it is deleted at a later start'),
         )
       },
     }
   }
 }
 
-function removeAbandoned(path: string, now: number, log: Log): void {
-  try {
-    // Undefined: another process has deleted it.
-    const stats = statSync(path, { throwIfNoEntry: false })
-    if (stats !== undefined && now - stats.mtimeMs > ABANDONED_AFTER_MS) rmSync(path, { force: true })
-  } catch (cause) {
-    log.warn({ cause, path }, 'Failed to delete the temporary file of a process that was killed')
+async function deleteAbandoned(folder: string, now: number, log: Log): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!name.endsWith(SUFFIX)) continue
+    const path = join(folder, name)
+    try {
+      if (now - (await stat(path)).mtimeMs > ABANDONED_AFTER_MS) await rm(path, { force: true })
+    } catch (err) {
+      log.warn({ err, path }, 'failed to delete the temporary file of a process that was killed')
+    }
   }
 }

@@ -345,7 +345,9 @@ describe('temporary files', () => {
       await writeFile(join(scene.folder, name), 'x')
       await utimes(join(scene.folder, name), at, at)
     }
-    await using _again = await openPictureScene({ folder: scene.folder })
+    await using again = await openPictureScene({ folder: scene.folder })
+    again.server.answer = serve(PNG)
+    await (await downloadPicture(again))[Symbol.asyncDispose]()
     expect((await scene.files()).sort()).toEqual(
       [path.slice(scene.folder.length + 1), `new${suffix}`, 'other.png'].sort(),
     )
@@ -353,13 +355,19 @@ describe('temporary files', () => {
 
   test('are in a folder that only this user can open', async () => {
     await using scene = await openPictureScene()
+    scene.server.answer = serve(PNG)
+    await using _picture = await downloadPicture(scene)
     expect((await stat(scene.folder)).mode & 0o777).toBe(0o700)
   })
 
-  test('that cannot be written reject the download with the error of the disk', async () => {
+  test('that cannot be written reject the download with the error of the disk, until they can be', async () => {
     await using scene = await openPictureScene()
     scene.server.answer = serve(PNG)
-    await rm(scene.folder, { recursive: true })
-    await expect(scene.download()).rejects.toMatchObject({ code: 'ENOENT' })
+    await rm(scene.folder, { recursive: true, force: true })
+    await writeFile(scene.folder, 'not a folder')
+    await expect(scene.download()).rejects.toMatchObject({ code: 'EEXIST' })
+    await rm(scene.folder)
+    await using picture = await downloadPicture(scene)
+    expect(picture.facts.byteSize).toBe(PNG.length)
   })
 })

@@ -39,7 +39,8 @@ async function lockTask({ database }: ResultScene, { id }: SubmittedTask): Promi
 
 /** The sizes of the temporary files of downloads. */
 async function readDownloads({ folder }: ResultScene): Promise<number[]> {
-  const names = await readdir(join(folder, 'tmp'))
+  // The first download creates the folder.
+  const names = await readdir(join(folder, 'tmp')).catch(() => [])
   return Promise.all(names.map(async (name) => (await stat(join(folder, 'tmp', name))).size))
 }
 

@@ -17,6 +17,8 @@ export interface Page extends AsyncDisposable {
   replaceText(text: string): Promise<void>
   press(key: string, modifiers?: number): Promise<void>
   setColourScheme(scheme: 'light' | 'dark'): Promise<void>
+  /** Opens a URL that is downloaded into this folder. Resolves to the name that was suggested for the file, once it is there. */
+  download(url: string, folder: string): Promise<string>
   /** A picture of the page, PNG. */
   screenshot(): Promise<Buffer>
   /** The URLs of everything that was loaded or connected to, and what was sent on WebSockets. */
@@ -94,6 +96,8 @@ async function attach(socket: WebSocket): Promise<Omit<Page, typeof Symbol.async
   const requests: string[] = []
   const sent: string[] = []
   const loaded: (() => void)[] = []
+  const downloads: Params[] = []
+  const changed: (() => void)[] = []
   const session: { sessionId?: string } = {}
   let last = 0
   const send = async (method: string, params: Params = {}): Promise<Params> => {
@@ -108,6 +112,10 @@ async function attach(socket: WebSocket): Promise<Omit<Page, typeof Symbol.async
     const { id, method, params = {}, ...rest } = JSON.parse(data.toString()) as Message
     if (id !== undefined) waiting.get(id)?.(rest)
     if (method === 'Page.loadEventFired') for (const resolve of loaded.splice(0)) resolve()
+    if (method?.startsWith('Browser.download')) {
+      downloads.push(params)
+      for (const resolve of changed.splice(0)) resolve()
+    }
     if (method === 'Network.requestWillBeSent') requests.push((params.request as { url: string }).url)
     if (method === 'Network.webSocketCreated') requests.push(String(params.url))
     if (method === 'Network.webSocketFrameSent')
@@ -161,6 +169,15 @@ async function attach(socket: WebSocket): Promise<Omit<Page, typeof Symbol.async
     },
     async setColourScheme(value) {
       await send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value }] })
+    },
+    async download(url, downloadPath) {
+      downloads.length = 0
+      await send('Browser.setDownloadBehavior', { behavior: 'allow', downloadPath, eventsEnabled: true })
+      // It answers that the navigation was given up.
+      await send('Page.navigate', { url })
+      while (!downloads.some(({ state }) => state === 'completed'))
+        await new Promise<void>((resolve) => changed.push(resolve))
+      return String(downloads[0]?.suggestedFilename)
     },
     async screenshot() {
       const { data } = await send('Page.captureScreenshot', { format: 'png' })

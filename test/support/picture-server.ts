@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { readdir } from 'node:fs/promises'
@@ -97,7 +98,7 @@ export async function openPictureScene(options: Partial<SourceOptions> = {}) {
     download: (url = `${server.url}/picture`, signal = new AbortController().signal) =>
       source.download(url, signal),
     /** The temporary files that exist now. */
-    files: () => readdir(folder),
+    files: () => (existsSync(folder) ? readdir(folder) : Promise.resolve([])),
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
 }
