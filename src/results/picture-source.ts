@@ -1,6 +1,7 @@
 import { openGuard } from '../net/guard.ts'
 import type { Connector } from '../net/outbound.ts'
 import type { Clock, Log } from '../tasks/ports.ts'
+import type { Decoder } from './decoder.ts'
 import { createDownload, type DownloadLimits } from './download.ts'
 import { createInspect } from './inspect.ts'
 import type { PictureSource } from './pictures.ts'
@@ -14,6 +15,7 @@ interface PictureLimits extends DownloadLimits {
 
 interface PictureSourceOptions {
   readonly connector: Connector
+  readonly decoder: Decoder
   /** Hosts that may be private: exact names or addresses, optionally with `:port`. Read for each request. */
   readonly allowedHosts: () => readonly string[]
   /** Where a picture is really fetched from; default: its URL. */
@@ -38,12 +40,12 @@ const LIMITS: PictureLimits = {
  * Disposing aborts all downloads; pictures that were returned remain.
  */
 export function openPictureSource(options: PictureSourceOptions): PictureSource {
-  const { connector, allowedHosts, toFetchUrl = (url) => url, folder, clock, log } = options
+  const { connector, decoder, allowedHosts, toFetchUrl = (url) => url, folder, clock, log } = options
   const limits = { ...LIMITS, ...options.limits }
   const newFile = createTempFiles({ folder, clock, log })
   const guard = openGuard(connector, allowedHosts)
   const download = createDownload({ guard, limits, clock })
-  const inspect = createInspect(limits.maxPixels, log)
+  const inspect = createInspect(decoder, limits.maxPixels)
   const disposed = new AbortController()
   return {
     async download(url, signal) {
