@@ -42,6 +42,8 @@ interface CoreOptions {
   /** The key of the embedded sandbox, which is the upstream unless UPSTREAM_URL names another. */
   readonly sandboxKey: string
   readonly links: ResultLinks
+  /** Name servers to use instead of the system's. */
+  readonly nameServers: readonly string[]
   readonly clock: Clock
   readonly log: Log & { info(sentence: string): void }
   /** Opens connections to one dependency. */

@@ -5,10 +5,9 @@ import { SANDBOX_PREFIX } from './embedded-sandbox.ts'
 import type { Metrics } from './metrics.ts'
 import type { Connector } from './net/outbound.ts'
 import type { CopyStore } from './results/copy-store.ts'
-import { openDecoder } from './results/decoder.ts'
 import { openFileStore } from './results/file-store.ts'
 import type { ResultLinks } from './results/links.ts'
-import { openPictureSource } from './results/picture-source.ts'
+import { openPictureProcess } from './results/picture-process.ts'
 import { openResults, type Results } from './results/results.ts'
 import { openS3Store } from './results/s3-store.ts'
 import type { Servers } from './servers.ts'
@@ -18,6 +17,12 @@ import type { Clock, Log, Upscaler } from './tasks/ports.ts'
 import type { Tasks } from './tasks/tasks.ts'
 import type { Alarm } from './worker.ts'
 
+/** In tests and in development Node runs the TypeScript itself. */
+const PICTURE_PROGRAM = new URL(
+  `picture-program${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`,
+  import.meta.url,
+)
+
 interface ResultParts {
   readonly settings: Settings
   readonly backends: Backends
@@ -26,6 +31,8 @@ interface ResultParts {
   readonly tasks: Tasks
   readonly upscaler: Upscaler
   readonly links: ResultLinks
+  /** Name servers to use instead of the system's. */
+  readonly nameServers: readonly string[]
   readonly clock: Clock
   readonly log: Log
   readonly alarm: Alarm
@@ -35,7 +42,8 @@ interface ResultParts {
 
 /** Opens everything that inspects results and keeps copies of them. */
 export function openResultParts(parts: ResultParts): Results {
-  const { settings, backends, servers, metrics, tasks, upscaler, links, clock, log, alarm, connect } = parts
+  const { settings, backends, servers, metrics, tasks, upscaler, links, nameServers, clock, log, alarm } =
+    parts
   const opened = new DisposableStack()
   const { resultStore } = settings
   // On the disk of the store: a picture is then copied without moving its bytes, where the file system can.
@@ -43,15 +51,12 @@ export function openResultParts(parts: ResultParts): Results {
     resultStore.kind === 'file' ? join(resultStore.folder, 'tmp') : join(tmpdir(), 'upscale-gateway')
   const copies = openCopyStore(parts)
   if (copies !== null) opened.use(copies)
-  const decoder = opened.use(openDecoder(log))
   const pictures = opened.use(
-    openPictureSource({
-      connector: connect(),
-      decoder,
+    openPictureProcess({
+      program: PICTURE_PROGRAM,
+      settings: { proxies: settings.proxies, nameServers, folder },
       allowedHosts: () => toAllowedHosts(settings, servers),
       toFetchUrl: (url) => toFetchUrl(settings, servers, url),
-      folder,
-      clock,
       log,
     }),
   )
@@ -61,7 +66,6 @@ export function openResultParts(parts: ResultParts): Results {
       jobs: backends.resultJobs,
       uses: backends.copyUses,
       pictures,
-      decoder,
       copies,
       links,
       folder,

@@ -61,7 +61,7 @@ export async function startService(
   const sandboxKey = systemSecrets.newToken()
   const requestedBase = observeRequestedBase(servers.app, settings)
   const links = createResultLinks(createResultBase(settings, servers, requestedBase))
-  const parts = { settings, servers, metrics, links, clock, log, connect, isDraining }
+  const parts = { settings, servers, metrics, links, nameServers, clock, log, connect, isDraining }
   const core = opened.use(openCore({ ...parts, backends, sandboxKey }))
   const sandbox = await addEmbeddedSandbox(settings, servers, {
     apiKey: sandboxKey,

@@ -1,56 +1,62 @@
-/** The work of the decoder process. Only that process imports this file: decoders are large, and may crash. */
+/** Decoding of pictures. Only the picture process imports this file: decoders are large, and may crash. */
 import { stat } from 'node:fs/promises'
 import sharp from 'sharp'
 import { rgbaToThumbHash } from 'thumbhash'
+import type { Log } from '../tasks/ports.ts'
 import type { PictureFacts } from '../tasks/task.ts'
+import { UnusableError } from './unusable-error.ts'
 
-interface Picture {
-  readonly path: string
-  readonly maxPixels: number
+/** Decodes pictures. Rejects with UnusableError if a picture is damaged or too large. */
+export interface Decoder {
+  /** `failOn`: how bad a fault must be to count, as in sharp. Rejects with the reason of `signal`. */
+  measure(
+    path: string,
+    options: MeasureOptions,
+  ): Promise<Pick<PictureFacts, 'width' | 'height' | 'thumbhash'>>
+  /** Writes a smaller version, a WebP. Resolves to its size in bytes. */
+  shrink(path: string, to: string, width: number): Promise<number>
 }
 
-export interface MeasureOrder extends Picture {
-  readonly kind: 'measure'
-  /** How bad a fault must be to count: see `failOn` of sharp. */
+interface MeasureOptions {
   readonly failOn: 'truncated' | 'error'
+  readonly maxPixels: number
+  readonly signal: AbortSignal
 }
-
-export interface ShrinkOrder extends Picture {
-  readonly kind: 'shrink'
-  /** Where to write the smaller version, a WebP. */
-  readonly to: string
-  readonly width: number
-}
-
-/** An order of the service to the decoder process. */
-export type Order = MeasureOrder | ShrinkOrder
-
-export type Measured = Pick<PictureFacts, 'width' | 'height' | 'thumbhash'>
-
-/** tooLarge: the picture has more pixels than allowed. failed: it could not be decoded; `cause` is for the log. */
-export type Reply =
-  | ({ readonly kind: 'measured' } & Measured)
-  | { readonly kind: 'shrunk'; readonly byteSize: number }
-  | { readonly kind: 'tooLarge'; readonly pixels: number }
-  | { readonly kind: 'failed'; readonly cause: string }
 
 /** The limit of thumbhash. */
 const THUMBNAIL_PIXELS = 100
 /** A picture of 100 megapixels takes about 2 s. */
 const TIMEOUT_S = 30
+/** The limit of WebP for each side. */
+const MAX_WEBP_SIDE = 16_383
 
-/** Decodes one picture. Does not reject. */
-export async function decode(order: Order): Promise<Reply> {
-  try {
-    // The header is read without a limit, because the error of sharp's own limit has no code.
-    const header = await sharp(order.path, { limitInputPixels: false, sequentialRead: true }).metadata()
-    const pixels = header.width * header.height
-    if (pixels > order.maxPixels) return { kind: 'tooLarge', pixels }
-    if (order.kind === 'shrink') return await shrink(order)
-    const { width, height } = header.autoOrient
-    return { kind: 'measured', width, height, thumbhash: await toThumbhash(order) }
-  } catch (error) {
-    return { kind: 'failed', cause: String(error) }
+/**
+ * Decodes one picture at a time: a picture of 100 megapixels can need 400 MB, so that many pictures that arrive together would
+ * need too much memory.
+ */
+export function createDecoder(log: Log): Decoder {
+  // Each picture is decoded once, so a cache only keeps memory. More threads decode no faster here, but each has buffers.
+  sharp.cache(false)
+  sharp.concurrency(1)
+  let last: Promise<unknown> = Promise.resolve()
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const result = last.then(work)
+    last = result.catch(() => undefined)
+    return result
+  }
+  return {
+    measure: (path, options) =>
+      inTurn(async () => {
+        options.signal.throwIfAborted()
+        try {
+          return await measure(path, options)
+        } catch (error) {
+          if (error instanceof UnusableError) throw error
+          log.warn({ cause: String(error) }, 'a picture could not be decoded')
+          throw new UnusableError('the picture is damaged or cut off', false)
+        }
+      }),
+    shrink: (path, to, width) => inTurn(() => shrink(path, to, width)),
   }
 }
 
@@ -58,7 +64,10 @@ export async function decode(order: Order): Promise<Reply> {
  * Decodes the whole picture, so that damage anywhere is found, and keeps only a thumbnail: sRGB with alpha, 8 bits each, which
  * is what sharp makes of any colour space.
  */
-async function toThumbhash({ path, maxPixels, failOn }: MeasureOrder): Promise<string> {
+async function measure(path: string, { maxPixels, failOn }: MeasureOptions) {
+  // The header is read without a limit, because the error of sharp's own limit has no code.
+  const header = await sharp(path, { limitInputPixels: false, sequentialRead: true }).metadata()
+  checkPixels(header.width * header.height, maxPixels)
   const { data, info } = await sharp(path, { sequentialRead: true, limitInputPixels: maxPixels, failOn })
     .timeout({ seconds: TIMEOUT_S })
     .autoOrient()
@@ -66,15 +75,27 @@ async function toThumbhash({ path, maxPixels, failOn }: MeasureOrder): Promise<s
     .ensureAlpha()
     .raw()
     .toBuffer({ resolveWithObject: true })
-  return Buffer.from(rgbaToThumbHash(info.width, info.height, data)).toString('base64')
+  const { width, height } = header.autoOrient
+  return {
+    width,
+    height,
+    thumbhash: Buffer.from(rgbaToThumbHash(info.width, info.height, data)).toString('base64'),
+  }
 }
 
-async function shrink({ path, maxPixels, to, width }: ShrinkOrder): Promise<Reply> {
-  await sharp(path, { sequentialRead: true, limitInputPixels: maxPixels })
+function checkPixels(pixels: number, maxPixels: number): void {
+  if (pixels <= maxPixels) return
+  const [found, allowed] = [pixels, maxPixels].map((each) => Math.ceil(each / 1e6))
+  throw new UnusableError(`the picture has ${found} megapixels; ${allowed} are allowed`, true)
+}
+
+/** The picture was inspected when it was kept: a fault that was accepted then does not prevent a smaller version. */
+async function shrink(path: string, to: string, width: number): Promise<number> {
+  await sharp(path, { sequentialRead: true, limitInputPixels: false, failOn: 'none' })
     .timeout({ seconds: TIMEOUT_S })
     .autoOrient()
-    .resize({ width, withoutEnlargement: true })
+    .resize({ width, height: MAX_WEBP_SIDE, fit: 'inside', withoutEnlargement: true })
     .webp()
     .toFile(to)
-  return { kind: 'shrunk', byteSize: (await stat(to)).size }
+  return (await stat(to)).size
 }

@@ -1,6 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises'
 import type { PictureFacts } from '../tasks/task.ts'
-import type { Decoder } from './decoder.ts'
+import type { Decoder } from './decode.ts'
 import { HEAD_BYTES, isRasterType, toMediaType, type MediaType, type RasterType } from './media-types.ts'
 import { readContainer } from './provenance.ts'
 import { UnusableError } from './unusable-error.ts'
@@ -24,7 +24,7 @@ export function createInspect(decoder: Decoder, maxPixels: number): Inspect {
     const { type, provenance } = await readType(path)
     // A TIFF that is cut off can give black pixels and no other sign than an error.
     const failOn = type === 'image/tiff' ? 'error' : 'truncated'
-    const { width, height, thumbhash } = await decoder.measure({ path, maxPixels, failOn }, signal)
+    const { width, height, thumbhash } = await decoder.measure(path, { failOn, maxPixels, signal })
     return { width, height, thumbhash, contentType: type, provenance }
   }
 }

@@ -1,7 +1,7 @@
 import { openGuard } from '../net/guard.ts'
 import type { Connector } from '../net/outbound.ts'
 import type { Clock, Log } from '../tasks/ports.ts'
-import type { Decoder } from './decoder.ts'
+import type { Decoder } from './decode.ts'
 import { createDownload, type DownloadLimits } from './download.ts'
 import { createInspect } from './inspect.ts'
 import type { PictureSource } from './pictures.ts'

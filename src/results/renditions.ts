@@ -3,12 +3,10 @@ import { createReadStream, createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import type { CopyStore } from './copy-store.ts'
 import { toCopyKey, toRenditionKey } from './copy-keys.ts'
-import type { Decoder } from './decoder.ts'
+import type { Shrinker } from './picture-process.ts'
 import type { NewTempFile } from './temp-files.ts'
 
 export const RENDITION_TYPE = 'image/webp'
-/** As for downloads. */
-const MAX_PIXELS = 100_000_000
 
 /** A smaller version in the store. */
 interface Rendition {
@@ -22,7 +20,7 @@ export interface Renditions {
   ensure(sha256: string, width: number): Promise<Rendition | undefined>
 }
 
-export function createRenditions(copies: CopyStore, decoder: Decoder, newFile: NewTempFile): Renditions {
+export function createRenditions(copies: CopyStore, shrinker: Shrinker, newFile: NewTempFile): Renditions {
   const running = new Map<string, Promise<Rendition | undefined>>()
   // One at a time: each has a whole picture on the disk.
   let last: Promise<unknown> = Promise.resolve()
@@ -33,7 +31,7 @@ export function createRenditions(copies: CopyStore, decoder: Decoder, newFile: N
       if (existing !== undefined) return existing
       const found = findStored(copies, key).then((stored) => {
         if (stored !== undefined) return stored
-        const made = last.then(() => make({ copies, decoder, newFile }, { sha256, width, key }))
+        const made = last.then(() => make({ copies, shrinker, newFile }, { sha256, width, key }))
         last = made.catch(() => undefined)
         return made
       })
@@ -49,7 +47,7 @@ export function createRenditions(copies: CopyStore, decoder: Decoder, newFile: N
 
 interface Tools {
   readonly copies: CopyStore
-  readonly decoder: Decoder
+  readonly shrinker: Shrinker
   readonly newFile: NewTempFile
 }
 
@@ -66,7 +64,7 @@ async function findStored(copies: CopyStore, key: string): Promise<Rendition | u
 }
 
 async function make(
-  { copies, decoder, newFile }: Tools,
+  { copies, shrinker, newFile }: Tools,
   { sha256, width, key }: Order,
 ): Promise<Rendition | undefined> {
   const original = await copies.read(toCopyKey(sha256))
@@ -74,8 +72,7 @@ async function make(
   await using from = await newFile()
   await pipeline(original.body, createWriteStream(from.path, { mode: 0o600 }))
   await using to = await newFile()
-  const picture = { path: from.path, to: to.path, width, maxPixels: MAX_PIXELS }
-  const byteSize = await decoder.shrink(picture)
+  const byteSize = await shrinker.shrink(from.path, to.path, width)
   const hash = createHash('sha256')
   for await (const chunk of createReadStream(to.path)) hash.update(chunk as Buffer)
   const facts = { byteSize, sha256: hash.digest('hex'), contentType: RENDITION_TYPE }

@@ -1,9 +1,9 @@
 import type { Clock, Log, PollBudget, Secrets, Upscaler } from '../tasks/ports.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import type { CopyStore } from './copy-store.ts'
-import type { Decoder } from './decoder.ts'
 import type { CopyUses, ResultJobs } from './jobs.ts'
 import type { ResultLinks } from './links.ts'
+import type { Shrinker } from './picture-process.ts'
 import type { PictureSource } from './pictures.ts'
 import { createRenditions, type Renditions } from './renditions.ts'
 import { ResultWorker } from './result-worker.ts'
@@ -28,8 +28,7 @@ interface ResultsOptions {
   readonly tasks: Pick<Tasks, 'inspected' | 'remove'>
   readonly jobs: ResultJobs
   readonly uses: CopyUses
-  readonly pictures: PictureSource
-  readonly decoder: Decoder
+  readonly pictures: PictureSource & Shrinker
   readonly copies: CopyStore | null
   readonly links: ResultLinks
   /** A folder for temporary files. */
@@ -47,7 +46,7 @@ interface ResultsOptions {
 
 /** Disposing aborts running attempts; other processes may make them at once. */
 export function openResults(options: ResultsOptions): Results {
-  const { tasks, copies, decoder, links, folder, clock, log } = options
+  const { tasks, copies, pictures, links, folder, clock, log } = options
   const stopping = new AbortController()
   const loadSource = createSourceImageLoader({ ...options, signal: stopping.signal })
   const worker = new ResultWorker({ ...options, loadSource, stopping: stopping.signal })
@@ -55,7 +54,7 @@ export function openResults(options: ResultsOptions): Results {
     links,
     loadSource,
     copies,
-    renditions: copies && createRenditions(copies, decoder, createTempFiles({ folder, clock, log })),
+    renditions: copies && createRenditions(copies, pictures, createTempFiles({ folder, clock, log })),
     async remove(owner, id) {
       const removed = await tasks.remove(owner, id)
       if (removed)

@@ -3,7 +3,7 @@ import { extname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from '@jest/globals'
 import sharp from 'sharp'
-import { openDecoder } from '../../src/results/decoder.ts'
+import { createDecoder } from '../../src/results/decode.ts'
 import { createInspect } from '../../src/results/inspect.ts'
 import { draw, toBlackPng } from '../support/picture-files.ts'
 import {
@@ -315,7 +315,7 @@ describe('an abort', () => {
     await writeFile(path, Buffer.concat([PNG.subarray(0, 33), PNG.subarray(-12)]))
     const logged: string[] = []
     const log = (_facts: object, sentence: string) => void logged.push(sentence)
-    using decoder = openDecoder({ info: log, warn: log, error: log })
+    const decoder = createDecoder({ info: log, warn: log, error: log })
     const inspect = createInspect(decoder, 1_000_000)
     await expect(inspect(path, AbortSignal.abort(STOP))).rejects.toBe(STOP)
     expect(logged).toEqual([])

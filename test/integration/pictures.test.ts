@@ -1,18 +1,16 @@
 import { execFileSync } from 'node:child_process'
 import { stat } from 'node:fs/promises'
-import { afterAll, describe, expect, test } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
 import sharp, { type Sharp } from 'sharp'
 import { thumbHashToAverageRGBA, thumbHashToRGBA } from 'thumbhash'
 import type { PictureFacts } from '../../src/tasks/task.ts'
 import * as files from '../support/picture-files.ts'
-import { openDecoder } from '../../src/results/decoder.ts'
+import { createDecoder } from '../../src/results/decode.ts'
 import { downloadPicture, openPictureScene, serve } from '../support/picture-server.ts'
 
 const logged: string[] = []
 const log = (_facts: object, sentence: string) => void logged.push(sentence)
-/** One process for all cases: each takes time to start. */
-const decoder = openDecoder({ info: log, warn: log, error: log })
-afterAll(() => decoder[Symbol.dispose]())
+const decoder = createDecoder({ info: log, warn: log, error: log })
 
 const { draw, AVERAGE, WIDTH, HEIGHT } = files
 

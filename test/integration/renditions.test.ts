@@ -3,7 +3,7 @@ import { readdir, writeFile } from 'node:fs/promises'
 import { expect, test } from '@jest/globals'
 import sharp from 'sharp'
 import { toAllKeys, toCopyKey } from '../../src/results/copy-keys.ts'
-import { openDecoder } from '../../src/results/decoder.ts'
+import { createDecoder } from '../../src/results/decode.ts'
 import { openFileStore } from '../../src/results/file-store.ts'
 import { createRenditions } from '../../src/results/renditions.ts'
 import { createTempFiles } from '../../src/results/temp-files.ts'
@@ -17,7 +17,7 @@ async function openStore() {
   await using opened = new AsyncDisposableStack()
   const { path: folder } = opened.use(await openTempDir())
   const store = opened.use(openFileStore(`${folder}/store`))
-  const decoder = opened.use(openDecoder(silent))
+  const decoder = createDecoder(silent)
   const rest = opened.move()
   return {
     store,

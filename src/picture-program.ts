@@ -1,0 +1,78 @@
+/**
+ * The program of the picture process: it downloads, measures and shrinks pictures for the service. See
+ * results/picture-process.ts.
+ */
+import { openConnector } from './net/outbound.ts'
+import { createDecoder } from './results/decode.ts'
+import type {
+  DownloadOrder,
+  LogLine,
+  Order,
+  PictureSettings,
+  Reply,
+  ShrinkOrder,
+} from './results/picture-messages.ts'
+import { openPictureSource } from './results/picture-source.ts'
+import { systemClock } from './system.ts'
+import type { Log } from './tasks/ports.ts'
+
+/** An unused process only takes memory. */
+const IDLE_MS = 60_000
+
+const send = (message: Reply | LogLine) => process.send?.(message)
+const relay = (level: LogLine['level']) => (facts: object, sentence: string) =>
+  void send({ kind: 'log', level, facts, sentence })
+const log: Log = { info: relay('info'), warn: relay('warn'), error: relay('error') }
+
+function open({ proxies, nameServers, folder }: PictureSettings) {
+  const decoder = createDecoder(log)
+  let allowedHosts: readonly string[] = []
+  const source = openPictureSource({
+    connector: openConnector(proxies, { servers: nameServers }),
+    decoder,
+    allowedHosts: () => allowedHosts,
+    folder,
+    clock: systemClock,
+    log,
+  })
+  return {
+    async download({ id, url, ...order }: DownloadOrder, signal: AbortSignal): Promise<Reply> {
+      allowedHosts = order.allowedHosts
+      const result = await source.download(url, signal)
+      if (result.kind === 'unusable') return { ...result, id }
+      const { path, facts } = result
+      return { id, kind: 'picture', path, facts }
+    },
+    async shrink({ id, path, to, width }: ShrinkOrder): Promise<Reply> {
+      return { id, kind: 'shrunk', byteSize: await decoder.shrink(path, to, width) }
+    },
+  }
+}
+
+const running = new Map<number, AbortController>()
+let worker: ReturnType<typeof open> | undefined
+const stopWhenIdle = () => setTimeout(() => process.exit(0), IDLE_MS)
+let idle = stopWhenIdle()
+
+async function carryOut(order: DownloadOrder | ShrinkOrder): Promise<void> {
+  const { id } = order
+  const abort = new AbortController()
+  running.set(id, abort)
+  clearTimeout(idle)
+  try {
+    if (worker === undefined) throw new Error('The settings have not arrived')
+    send(await (order.kind === 'download' ? worker.download(order, abort.signal) : worker.shrink(order)))
+  } catch (error) {
+    send({ id, kind: 'failed', cause: String(error) })
+  }
+  running.delete(id)
+  if (running.size === 0) idle = stopWhenIdle()
+}
+
+process.on('message', (order: Order) => {
+  if (order.kind === 'open') worker = open(order)
+  else if (order.kind === 'abort') running.get(order.id)?.abort(new Error('aborted'))
+  else void carryOut(order)
+})
+// The service has ended, in whatever way.
+process.on('disconnect', () => process.exit(0))

@@ -1,0 +1,131 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { expect, test } from '@jest/globals'
+import { openPictureProcess } from '../../src/results/picture-process.ts'
+import { NO_PROXIES } from '../../src/net/proxies.ts'
+import { draw, HEIGHT, toBlackPng, WIDTH } from '../support/picture-files.ts'
+import { serve, startPictureServer } from '../support/picture-server.ts'
+import { openTempDir } from '../support/temp-dir.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const SIGNAL = new AbortController().signal
+
+async function openScene() {
+  await using opened = new AsyncDisposableStack()
+  const folder = opened.use(await openTempDir())
+  const bytes = await draw().png().toBuffer()
+  const server = opened.use(await startPictureServer(serve(bytes)))
+  const logged: string[] = []
+  const log = (_facts: object, sentence: string) => void logged.push(sentence)
+  const before = readChildren()
+  const pictures = opened.use(
+    openPictureProcess({
+      program: new URL('../../src/picture-program.ts', import.meta.url),
+      settings: { proxies: NO_PROXIES, nameServers: [], folder: folder.path },
+      allowedHosts: () => [server.host],
+      toFetchUrl: (url) => url,
+      log: { info: log, warn: log, error: log },
+    }),
+  )
+  const rest = opened.move()
+  return {
+    server,
+    logged,
+    pictures,
+    bytes,
+    download: (signal = SIGNAL) => pictures.download(`${server.url}/a.png`, signal),
+    /** Downloads a picture that is usable, and deletes its file; resolves to what it was. */
+    async receive() {
+      const picture = await pictures.download(`${server.url}/a.png`, SIGNAL)
+      if (picture.kind === 'unusable') throw new Error(picture.reason)
+      await picture[Symbol.asyncDispose]()
+      return picture
+    },
+    /** The picture processes. */
+    processes: () => readChildren().filter((pid) => !before.includes(pid)),
+    [Symbol.asyncDispose]: () => rest.disposeAsync(),
+  }
+}
+
+/** The processes that this one has started. */
+function readChildren(): number[] {
+  const text = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8')
+  return text.trim().split(' ').filter(Boolean).map(Number)
+}
+
+const never: Parameters<typeof startPictureServer>[0] = () => undefined
+
+test('is started by the first download, has a low priority, and no environment', async () => {
+  await using scene = await openScene()
+  expect(scene.processes()).toEqual([])
+  expect(await scene.receive()).toMatchObject({
+    facts: { width: WIDTH, height: HEIGHT, byteSize: scene.bytes.length },
+  })
+  const [pid] = scene.processes()
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  expect(stat[16]).toBe('10')
+  const names = readFileSync(`/proc/${pid}/environ`, 'utf8')
+    .split('\0')
+    .map((each) => each.split('=')[0])
+  expect(names.filter((name) => name !== '' && !name?.startsWith('NODE_CHANNEL_'))).toEqual([])
+})
+
+test('after a crash its pictures are unusable for now, and the next ones are downloaded', async () => {
+  await using scene = await openScene()
+  scene.server.answer = never
+  const downloads = [scene.download(), scene.download()]
+  await waitFor(() => scene.server.received.length === 2)
+  const [pid] = scene.processes()
+  process.kill(Number(pid), 'SIGSEGV')
+  for (const download of downloads)
+    expect(await download).toEqual({
+      id: expect.any(Number),
+      kind: 'unusable',
+      reason: 'the decoder crashed',
+      permanent: false,
+    })
+  scene.server.answer = serve(scene.bytes)
+  expect(await scene.receive()).toMatchObject({ kind: 'picture' })
+  expect(scene.logged).toEqual(['the picture process has crashed; it is restarted'])
+})
+
+test('an aborted download ends at once, at the server, too, and its file is deleted', async () => {
+  await using scene = await openScene()
+  scene.server.answer = never
+  const stop = new AbortController()
+  const download = scene.download(stop.signal)
+  await waitFor(() => scene.server.received.length === 1)
+  stop.abort(new Error('stop'))
+  await expect(download).rejects.toThrow('stop')
+  await waitFor(async () => (await scene.server.connections()) === 0)
+})
+
+test('a picture that is ready after its abort is deleted', async () => {
+  await using scene = await openScene()
+  scene.server.answer = serve(toBlackPng(9_000, 9_000))
+  const stop = new AbortController()
+  const download = scene.download(stop.signal)
+  await waitFor(async () => scene.server.received.length === 1 && (await scene.server.connections()) === 0)
+  stop.abort(new Error('stop'))
+  await expect(download).rejects.toThrow('stop')
+  scene.server.answer = serve(scene.bytes)
+  const { path } = await scene.receive()
+  // The aborted one was decoded before it.
+  await waitFor(() => readdirSync(dirname(path)).length === 0)
+})
+
+test('a file that cannot be written rejects the download', async () => {
+  await using scene = await openScene()
+  await expect(scene.pictures.shrink('/nowhere/a.png', '/nowhere/b.webp', 256)).rejects.toThrow('nowhere')
+})
+
+test('closing ends the process and what it does', async () => {
+  await using scene = await openScene()
+  scene.server.answer = never
+  const download = scene.download()
+  await waitFor(() => scene.server.received.length === 1)
+  scene.pictures[Symbol.dispose]()
+  expect(await download).toMatchObject({ kind: 'unusable', reason: 'the picture process is closed' })
+  await expect(scene.download()).rejects.toThrow('the picture process is closed')
+  await waitFor(() => scene.processes().length === 0)
+})
