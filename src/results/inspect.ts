@@ -9,7 +9,7 @@ import { UnusableError } from './unusable-error.ts'
 /** The facts that need the picture to be decoded. */
 type InspectedFacts = Omit<PictureFacts, 'byteSize' | 'sha256'>
 
-/** Measures the picture in a file. Throws UnusableError if it is no raster picture, too large or damaged. */
+/** Measures the picture in a file. Throws UnusableError if it is not a raster picture, too large or damaged. */
 type Inspect = (path: string, signal: AbortSignal) => Promise<InspectedFacts>
 
 type Sharp = (typeof import('sharp'))['default']
@@ -18,7 +18,7 @@ type Sharp = (typeof import('sharp'))['default']
 const THUMBNAIL_PIXELS = 100
 /** A picture of 100 megapixels takes about 2 s. */
 const DECODE_TIMEOUT_S = 30
-/** Why the file cannot be used, and whether that is permanent: pages and text may be the error message of a server. */
+/** The reason why a type cannot be used, and whether it is permanent: HTML and text may be an error message of the server. */
 const REFUSALS: Readonly<Record<Exclude<MediaType, RasterType>, readonly [string, boolean]>> = {
   svg: ['the file is an SVG drawing, not a raster picture', true],
   html: ['the file is an HTML page, not a picture', false],
@@ -27,8 +27,8 @@ const REFUSALS: Readonly<Record<Exclude<MediaType, RasterType>, readonly [string
 }
 
 /**
- * One picture is decoded at a time: a picture of 100 megapixels can need 400 MB, so that many pictures that arrive together
- * would need too much memory. sharp is loaded at the first use: without results, no image library is needed.
+ * Decodes one picture at a time, to bound the memory: a picture of 100 megapixels can need 400 MB. Loads sharp at the first
+ * use, because a service without inspections and renditions does not need it.
  */
 export function createInspect(maxPixels: number, log: Log): Inspect {
   let loading: Promise<Sharp> | undefined
@@ -48,13 +48,13 @@ export function createInspect(maxPixels: number, log: Log): Inspect {
 
 async function loadSharp(): Promise<Sharp> {
   const { default: sharp } = await import('sharp')
-  // Each picture is decoded once, so a cache only keeps memory. More threads decode no faster here, but each has buffers.
+  // Each picture is decoded once, so a cache only costs memory. More threads need more buffers, and decode no faster here.
   sharp.cache(false)
   sharp.concurrency(1)
   return sharp
 }
 
-/** Only known raster formats get past this: sharp would also render SVG and other formats. */
+/** Refuses all but the known raster formats, because sharp would also render SVG and other formats. */
 async function readType(path: string) {
   await using file = await open(path)
   const type = toMediaType(await readHead(file))
@@ -81,14 +81,14 @@ async function decode(sharp: Sharp, options: DecodeOptions) {
     return await decodeUnchecked(sharp, options)
   } catch (error) {
     if (error instanceof UnusableError) throw error
-    options.log.warn({ cause: error, contentType: options.type }, 'A picture could not be decoded')
+    options.log.warn({ cause: error, contentType: options.type }, 'a picture could not be decoded')
     throw new UnusableError('the picture is damaged or cut off', false)
   }
 }
 
 /**
- * Decodes the whole picture, so that damage anywhere is found, and keeps only a thumbnail: sRGB with alpha, 8 bits each, which
- * is what sharp makes of any colour space.
+ * Decodes the whole picture, to find damage anywhere, and keeps only a thumbnail. sharp converts any colour space to sRGB
+ * with alpha, 8 bits per channel.
  */
 async function decodeUnchecked(sharp: Sharp, { path, type, maxPixels }: DecodeOptions) {
   // The header is read without a limit, because the error of sharp's own limit has no code.
@@ -97,7 +97,7 @@ async function decodeUnchecked(sharp: Sharp, { path, type, maxPixels }: DecodeOp
   const { data, info } = await sharp(path, {
     sequentialRead: true,
     limitInputPixels: maxPixels,
-    // A TIFF that is cut off can give black pixels and no other sign than an error.
+    // With `truncated`, a TIFF that is cut off can decode to black pixels without a failure.
     failOn: type === 'image/tiff' ? 'error' : 'truncated',
   })
     .timeout({ seconds: DECODE_TIMEOUT_S })

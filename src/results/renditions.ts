@@ -6,24 +6,23 @@ import { toCopyKey, toRenditionKey } from './copy-keys.ts'
 import type { NewTempFile } from './temp-files.ts'
 
 export const RENDITION_TYPE = 'image/webp'
-/** As for downloads. */
+/** The same limit as for downloads. */
 const MAX_PIXELS = 100_000_000
 
-/** A smaller version in the store. */
 interface Rendition {
   readonly key: string
   readonly byteSize: number
 }
 
-/** Makes smaller versions of copies, each once. */
+/** Makes renditions (smaller WebPs) of copies, each once. */
 export interface Renditions {
-  /** Makes the version of this width, if it does not exist. Undefined: there is no such copy. */
+  /** Makes the rendition of this width if it does not exist. Undefined: there is no such copy. */
   ensure(sha256: string, width: number): Promise<Rendition | undefined>
 }
 
 export function createRenditions(copies: CopyStore, newFile: NewTempFile): Renditions {
   const running = new Map<string, Promise<Rendition | undefined>>()
-  // One at a time: each decodes a whole picture.
+  // One at a time, to bound the memory: each decodes a whole picture.
   let last: Promise<unknown> = Promise.resolve()
   return {
     async ensure(sha256, width) {
@@ -76,7 +75,7 @@ async function make(
   const hash = createHash('sha256').update(bytes).digest('hex')
   const facts = { byteSize: bytes.length, sha256: hash, contentType: RENDITION_TYPE }
   await copies.put(key, { ...facts, path: file.path })
-  // The copy was deleted meanwhile: its smaller versions had gone before this one was there.
+  // The copy was deleted meanwhile, and its renditions with it, before this one was stored.
   if ((await findStored(copies, toCopyKey(sha256))) === undefined) {
     await copies.remove([key])
     return undefined

@@ -72,7 +72,7 @@ describe('the file store', () => {
     using store = openFileStore(path)
     await expect(store.check()).rejects.toThrow(
       new RegExp(
-        `^The folder "${path}" cannot keep pictures \\(ENOTDIR.*\\): make it writable for this service`,
+        `^The folder "${path}" cannot store copies \\(ENOTDIR.*\\): make it writable for this service`,
       ),
     )
   })
@@ -83,7 +83,7 @@ describe('the file store', () => {
     // Root may write anywhere, except to the files of the kernel.
     const path = process.getuid?.() === 0 ? '/sys/results' : join(dir.path, 'results')
     using store = openFileStore(path)
-    await expect(store.check()).rejects.toThrow(/cannot keep pictures \(E(ACCES|PERM|ROFS)/)
+    await expect(store.check()).rejects.toThrow(/cannot store copies \(E(ACCES|PERM|ROFS)/)
   })
 
   test('a picture on another file system is kept, too', async () => {

@@ -318,7 +318,7 @@ describe('an abort', () => {
     await expect(inspect(path, AbortSignal.abort(STOP))).rejects.toBe(STOP)
     expect(logged).toEqual([])
     await expect(inspect(path, new AbortController().signal)).rejects.toThrow('damaged')
-    expect(logged).toEqual(['A picture could not be decoded'])
+    expect(logged).toEqual(['a picture could not be decoded'])
   })
 
   test('is also what closing the source means', async () => {

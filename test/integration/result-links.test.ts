@@ -161,7 +161,7 @@ test('without the store a picture is not there for the moment: no cache keeps th
       for (const name of ['etag', 'content-disposition', 'accept-ranges'])
         expect(headers.get(name)).toBeNull()
     }
-    expect(keeper.gateway.log()).toContain('a kept picture could not be read')
+    expect(keeper.gateway.log()).toContain('a copy could not be read')
     expect((await readStatus(picture.url.replace(id, 'other'))).status).toBe(404)
   }
   for (const query of ['', '?width=256']) expect((await readStatus(picture.url + query)).status).toBe(200)
