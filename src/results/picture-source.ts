@@ -3,7 +3,7 @@ import type { Connector } from '../net/outbound.ts'
 import type { Clock, Log } from '../tasks/ports.ts'
 import { createDownload, type DownloadLimits } from './download.ts'
 import { createInspect } from './inspect.ts'
-import type { PictureSource } from './pictures.ts'
+import { MAX_PIXELS, type PictureSource } from './pictures.ts'
 import { createTempFiles } from './temp-files.ts'
 import { UnusableError } from './unusable-error.ts'
 
@@ -28,7 +28,7 @@ interface PictureSourceOptions {
 const LIMITS: PictureLimits = {
   maxBytes: 64 * 1024 * 1024,
   maxRedirects: 3,
-  maxPixels: 100_000_000,
+  maxPixels: MAX_PIXELS,
   timeoutMs: 30_000,
 }
 

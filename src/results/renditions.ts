@@ -3,11 +3,10 @@ import { writeFile } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import type { CopyStore } from './copy-store.ts'
 import { toCopyKey, toRenditionKey } from './copy-keys.ts'
+import { MAX_PIXELS } from './pictures.ts'
 import type { NewTempFile } from './temp-files.ts'
 
 export const RENDITION_TYPE = 'image/webp'
-/** The same limit as for downloads. */
-const MAX_PIXELS = 100_000_000
 
 interface Rendition {
   readonly key: string

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { AwsV4Signer } from 'aws4fetch'
 import got, { RequestError, type Delays, type Request } from 'got'
-import type { Connector } from '../net/outbound.ts'
+import type { Connector, Outbound } from '../net/outbound.ts'
 import type { Clock } from '../tasks/ports.ts'
 
 interface S3Credentials {
@@ -61,35 +61,20 @@ const TIMEOUTS: Record<S3Request['method'], Delays> = {
   PUT: { request: 60_000 },
 }
 
-export function openS3Client(options: S3Options): S3Client {
-  const { bucket, endpoint, connector } = options
+export function openS3Client(store: S3Options): S3Client {
+  const { bucket, endpoint, connector } = store
   const outbound = connector.open({ keepAlive: true })
   const running = new Set<Request>()
-  const sign = createSigner(options)
+  const sign = createSigner(store)
   const toError = (operation: string, reason: unknown) =>
     new Error(
       `S3 ${operation} in the bucket ${bucket} at ${new URL(endpoint).host} failed: ${toReason(reason)}`,
     )
   return {
     toError,
-    async send({ method, key, headers, body, signal }) {
-      const hash = { 'x-amz-content-sha256': body?.sha256 ?? EMPTY_SHA256 }
-      const length = body === undefined ? {} : { 'content-length': String(body.byteSize) }
-      const signed = await sign(key, { method, headers: { ...headers, ...length, ...hash } })
-      const request = got.stream(signed.url, {
-        method,
-        headers: Object.fromEntries(signed.headers),
-        body: body?.content,
-        agent: outbound.agentsFor(signed.url.href),
-        timeout: TIMEOUTS[method],
-        retry: { limit: 0 },
-        followRedirect: false,
-        throwHttpErrors: false,
-        decompress: false,
-        signal,
-      })
-      // got waits for a body except with GET.
-      if (method === 'DELETE') request.end()
+    async send(options) {
+      const { method, signal } = options
+      const request = startRequest(options, await signRequest(sign, options), outbound)
       running.add(request)
       request.once('close', () => running.delete(request))
       try {
@@ -114,6 +99,31 @@ export function openS3Client(options: S3Options): S3Client {
 }
 
 type Signed = Pick<AwsV4Signer, 'url' | 'headers'>
+type Sign = ReturnType<typeof createSigner>
+
+function signRequest(sign: Sign, { method, key, headers, body }: S3Request): Promise<Signed> {
+  const hash = { 'x-amz-content-sha256': body?.sha256 ?? EMPTY_SHA256 }
+  const length = body === undefined ? {} : { 'content-length': String(body.byteSize) }
+  return sign(key, { method, headers: { ...headers, ...length, ...hash } })
+}
+
+function startRequest({ method, body, signal }: S3Request, signed: Signed, outbound: Outbound): Request {
+  const request = got.stream(signed.url, {
+    method,
+    headers: Object.fromEntries(signed.headers),
+    body: body?.content,
+    agent: outbound.agentsFor(signed.url.href),
+    timeout: TIMEOUTS[method],
+    retry: { limit: 0 },
+    followRedirect: false,
+    throwHttpErrors: false,
+    decompress: false,
+    signal,
+  })
+  // got waits for a body except with GET.
+  if (method === 'DELETE') request.end()
+  return request
+}
 
 /** Returns a function that signs a request with AWS Signature Version 4. */
 function createSigner({ bucket, prefix, endpoint, region, credentials, clock }: S3Options) {

@@ -36,17 +36,7 @@ export function openS3Store(options: S3Options): CopyStore {
         ...(contentDisposition !== null && { 'response-content-disposition': contentDisposition }),
       })
     },
-    async check() {
-      try {
-        await probe(client)
-      } catch (error) {
-        const reason = String(error).replace(/^Error: /, '')
-        throw new Error(
-          `${reason}: check the bucket, endpoint and region of the store, and that its credentials may get, put and delete objects`,
-          { cause: error },
-        )
-      }
-    },
+    check: () => check(client),
     [Symbol.dispose]: () => client[Symbol.dispose](),
   }
 }
@@ -126,6 +116,18 @@ function toFileSize({ status, headers }: S3Answer, range: ByteRange | undefined)
 async function remove(client: S3Client, key: string): Promise<void> {
   const answer = await client.send({ method: 'DELETE', key })
   if (!isOk(answer) && answer.code !== 'NoSuchKey') throw client.toError('DELETE', toFault(answer))
+}
+
+async function check(client: S3Client): Promise<void> {
+  try {
+    await probe(client)
+  } catch (error) {
+    const reason = String(error).replace(/^Error: /, '')
+    throw new Error(
+      `${reason}: check the bucket, endpoint and region of the store, and that its credentials may get, put and delete objects`,
+      { cause: error },
+    )
+  }
 }
 
 /** Writes, reads and deletes an object. */
