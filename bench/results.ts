@@ -62,7 +62,9 @@ function withResults(name: string): Record<string, string> {
   }
 }
 
-const toUrl = (mib: number, name: string) => `${pictures.url}/${mib}/${name}.png`
+/** `BENCH_PICTURES=jpg`: progressive JPEGs instead of PNGs. */
+const toUrl = (mib: number, name: string) =>
+  `${pictures.url}/${mib}/${name}.${process.env.BENCH_PICTURES ?? 'png'}`
 
 /** Sends a callback; how long its answer took, in milliseconds. */
 async function callBack(pool: Pool, { callBackPath, upstreamTaskId }: WaitingTask, url: string | null) {

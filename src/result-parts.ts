@@ -5,6 +5,7 @@ import { SANDBOX_PREFIX } from './embedded-sandbox.ts'
 import type { Metrics } from './metrics.ts'
 import type { Connector } from './net/outbound.ts'
 import type { CopyStore } from './results/copy-store.ts'
+import { openDecoder } from './results/decoder.ts'
 import { openFileStore } from './results/file-store.ts'
 import type { ResultLinks } from './results/links.ts'
 import { openPictureSource } from './results/picture-source.ts'
@@ -42,9 +43,11 @@ export function openResultParts(parts: ResultParts): Results {
     resultStore.kind === 'file' ? join(resultStore.folder, 'tmp') : join(tmpdir(), 'upscale-gateway')
   const copies = openCopyStore(parts)
   if (copies !== null) opened.use(copies)
+  const decoder = opened.use(openDecoder(log))
   const pictures = opened.use(
     openPictureSource({
       connector: connect(),
+      decoder,
       allowedHosts: () => toAllowedHosts(settings, servers),
       toFetchUrl: (url) => toFetchUrl(settings, servers, url),
       folder,
@@ -58,6 +61,7 @@ export function openResultParts(parts: ResultParts): Results {
       jobs: backends.resultJobs,
       uses: backends.copyUses,
       pictures,
+      decoder,
       copies,
       links,
       folder,

@@ -1,9 +1,10 @@
 import { openGuard } from '../net/guard.ts'
 import type { Connector } from '../net/outbound.ts'
 import type { Clock, Log } from '../tasks/ports.ts'
+import type { Decoder } from './decoder.ts'
 import { createDownload, type DownloadLimits } from './download.ts'
 import { createInspect } from './inspect.ts'
-import { MAX_PIXELS, type PictureSource } from './pictures.ts'
+import type { PictureSource } from './pictures.ts'
 import { createTempFiles } from './temp-files.ts'
 import { UnusableError } from './unusable-error.ts'
 
@@ -14,6 +15,7 @@ interface PictureLimits extends DownloadLimits {
 
 interface PictureSourceOptions {
   readonly connector: Connector
+  readonly decoder: Decoder
   /** Hosts that may be private: exact names or addresses, optionally with `:port`. Read for each request. */
   readonly allowedHosts: () => readonly string[]
   /** Maps the URL of a picture to the URL to download; default: the same. */
@@ -28,7 +30,7 @@ interface PictureSourceOptions {
 const LIMITS: PictureLimits = {
   maxBytes: 64 * 1024 * 1024,
   maxRedirects: 3,
-  maxPixels: MAX_PIXELS,
+  maxPixels: 100_000_000,
   timeoutMs: 30_000,
 }
 
@@ -37,12 +39,12 @@ const LIMITS: PictureLimits = {
  * abort does not interrupt decoding. Disposing aborts all downloads; pictures that were returned stay valid.
  */
 export function openPictureSource(options: PictureSourceOptions): PictureSource {
-  const { connector, allowedHosts, toFetchUrl = (url) => url, folder, clock, log } = options
+  const { connector, decoder, allowedHosts, toFetchUrl = (url) => url, folder, clock, log } = options
   const limits = { ...LIMITS, ...options.limits }
   const newFile = createTempFiles({ folder, clock, log })
   const guard = openGuard(connector, allowedHosts)
   const download = createDownload({ guard, limits, clock })
-  const inspect = createInspect(limits.maxPixels, log)
+  const inspect = createInspect(decoder, limits.maxPixels)
   const disposed = new AbortController()
   return {
     async download(url, signal) {

@@ -1,9 +1,6 @@
 /** The port for downloading and measuring pictures. */
 import type { PictureFacts } from '../tasks/task.ts'
 
-/** The largest picture that is decoded: width times height. */
-export const MAX_PIXELS = 100_000_000
-
 /** A picture that cannot be used. */
 export interface Unusable {
   readonly kind: 'unusable'

@@ -8,8 +8,8 @@ import type { RasterType } from './media-types.ts'
 const MAX_PARTS = 32_768
 /** The start of a JPEG segment or a PNG chunk, long enough to read a JUMBF label. */
 const PART_BYTES = 64
-/** Bytes per read: several small parts. */
-const WINDOW_BYTES = 4096
+/** Bytes per read: several small parts; many PNGs have chunks of 8 KiB. */
+const WINDOW_BYTES = 65_536
 
 interface ContainerFacts {
   /** Null: not known for this type. */

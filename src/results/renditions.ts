@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto'
-import { writeFile } from 'node:fs/promises'
+import { createReadStream, createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import type { CopyStore } from './copy-store.ts'
 import { toCopyKey, toRenditionKey } from './copy-keys.ts'
-import { MAX_PIXELS } from './pictures.ts'
+import type { Decoder } from './decoder.ts'
 import type { NewTempFile } from './temp-files.ts'
 
 export const RENDITION_TYPE = 'image/webp'
+/** As for downloads. */
+const MAX_PIXELS = 100_000_000
 
 interface Rendition {
   readonly key: string
@@ -19,9 +21,9 @@ export interface Renditions {
   ensure(sha256: string, width: number): Promise<Rendition | undefined>
 }
 
-export function createRenditions(copies: CopyStore, newFile: NewTempFile): Renditions {
+export function createRenditions(copies: CopyStore, decoder: Decoder, newFile: NewTempFile): Renditions {
   const running = new Map<string, Promise<Rendition | undefined>>()
-  // One at a time, to bound the memory: each decodes a whole picture.
+  // One at a time: each has a whole picture on the disk.
   let last: Promise<unknown> = Promise.resolve()
   return {
     async ensure(sha256, width) {
@@ -30,7 +32,7 @@ export function createRenditions(copies: CopyStore, newFile: NewTempFile): Rendi
       if (existing !== undefined) return existing
       const found = findStored(copies, key).then((stored) => {
         if (stored !== undefined) return stored
-        const made = last.then(() => make(copies, { sha256, width, key }, newFile))
+        const made = last.then(() => make({ copies, decoder, newFile }, { sha256, width, key }))
         last = made.catch(() => undefined)
         return made
       })
@@ -42,6 +44,12 @@ export function createRenditions(copies: CopyStore, newFile: NewTempFile): Rendi
       }
     },
   }
+}
+
+interface Tools {
+  readonly copies: CopyStore
+  readonly decoder: Decoder
+  readonly newFile: NewTempFile
 }
 
 interface Order {
@@ -57,27 +65,24 @@ async function findStored(copies: CopyStore, key: string): Promise<Rendition | u
 }
 
 async function make(
-  copies: CopyStore,
+  { copies, decoder, newFile }: Tools,
   { sha256, width, key }: Order,
-  newFile: NewTempFile,
 ): Promise<Rendition | undefined> {
   const original = await copies.read(toCopyKey(sha256))
   if (original === undefined) return undefined
-  const { default: sharp } = await import('sharp')
-  const resize = sharp({ limitInputPixels: MAX_PIXELS })
-    .autoOrient()
-    .resize({ width, withoutEnlargement: true })
-    .webp()
-  const [bytes] = await Promise.all([resize.toBuffer(), pipeline(original.body, resize)])
-  await using file = await newFile()
-  await writeFile(file.path, bytes, { mode: 0o600 })
-  const hash = createHash('sha256').update(bytes).digest('hex')
-  const facts = { byteSize: bytes.length, sha256: hash, contentType: RENDITION_TYPE }
-  await copies.put(key, { ...facts, path: file.path })
+  await using from = await newFile()
+  await pipeline(original.body, createWriteStream(from.path, { mode: 0o600 }))
+  await using to = await newFile()
+  const picture = { path: from.path, to: to.path, width, maxPixels: MAX_PIXELS }
+  const byteSize = await decoder.shrink(picture)
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(to.path)) hash.update(chunk as Buffer)
+  const facts = { byteSize, sha256: hash.digest('hex'), contentType: RENDITION_TYPE }
+  await copies.put(key, { ...facts, path: to.path })
   // The copy was deleted meanwhile, and its renditions with it, before this one was stored.
   if ((await findStored(copies, toCopyKey(sha256))) === undefined) {
     await copies.remove([key])
     return undefined
   }
-  return { key, byteSize: bytes.length }
+  return { key, byteSize }
 }

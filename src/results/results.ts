@@ -1,6 +1,7 @@
 import type { Clock, Log, PollBudget, Secrets, Upscaler } from '../tasks/ports.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import type { CopyStore } from './copy-store.ts'
+import type { Decoder } from './decoder.ts'
 import type { CopyUses, ResultJobs } from './jobs.ts'
 import type { ResultLinks } from './links.ts'
 import type { PictureSource } from './pictures.ts'
@@ -28,6 +29,7 @@ interface ResultsOptions {
   readonly jobs: ResultJobs
   readonly uses: CopyUses
   readonly pictures: PictureSource
+  readonly decoder: Decoder
   readonly copies: CopyStore | null
   readonly links: ResultLinks
   /** A folder for temporary files. */
@@ -45,7 +47,7 @@ interface ResultsOptions {
 
 /** Disposing aborts running attempts, which are then due at once for other processes. */
 export function openResults(options: ResultsOptions): Results {
-  const { tasks, copies, links, folder, clock, log } = options
+  const { tasks, copies, decoder, links, folder, clock, log } = options
   const stopping = new AbortController()
   const loadSource = createSourceImageLoader({ ...options, signal: stopping.signal })
   const worker = new ResultWorker({ ...options, loadSource, stopping: stopping.signal })
@@ -53,7 +55,7 @@ export function openResults(options: ResultsOptions): Results {
     links,
     loadSource,
     copies,
-    renditions: copies && createRenditions(copies, createTempFiles({ folder, clock, log })),
+    renditions: copies && createRenditions(copies, decoder, createTempFiles({ folder, clock, log })),
     async remove(owner, id) {
       const removed = await tasks.remove(owner, id)
       if (removed)

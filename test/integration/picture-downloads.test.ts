@@ -3,6 +3,7 @@ import { extname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from '@jest/globals'
 import sharp from 'sharp'
+import { openDecoder } from '../../src/results/decoder.ts'
 import { createInspect } from '../../src/results/inspect.ts'
 import { draw, toBlackPng } from '../support/picture-files.ts'
 import {
@@ -314,7 +315,8 @@ describe('an abort', () => {
     await writeFile(path, Buffer.concat([PNG.subarray(0, 33), PNG.subarray(-12)]))
     const logged: string[] = []
     const log = (_facts: object, sentence: string) => void logged.push(sentence)
-    const inspect = createInspect(1_000_000, { info: log, warn: log, error: log })
+    using decoder = openDecoder({ info: log, warn: log, error: log })
+    const inspect = createInspect(decoder, 1_000_000)
     await expect(inspect(path, AbortSignal.abort(STOP))).rejects.toBe(STOP)
     expect(logged).toEqual([])
     await expect(inspect(path, new AbortController().signal)).rejects.toThrow('damaged')

@@ -1,11 +1,18 @@
 import { execFileSync } from 'node:child_process'
 import { stat } from 'node:fs/promises'
-import { describe, expect, test } from '@jest/globals'
+import { afterAll, describe, expect, test } from '@jest/globals'
 import sharp, { type Sharp } from 'sharp'
 import { thumbHashToAverageRGBA, thumbHashToRGBA } from 'thumbhash'
 import type { PictureFacts } from '../../src/tasks/task.ts'
 import * as files from '../support/picture-files.ts'
+import { openDecoder } from '../../src/results/decoder.ts'
 import { downloadPicture, openPictureScene, serve } from '../support/picture-server.ts'
+
+const logged: string[] = []
+const log = (_facts: object, sentence: string) => void logged.push(sentence)
+/** One process for all cases: each takes time to start. */
+const decoder = openDecoder({ info: log, warn: log, error: log })
+afterAll(() => decoder[Symbol.dispose]())
 
 const { draw, AVERAGE, WIDTH, HEIGHT } = files
 
@@ -121,7 +128,7 @@ const GOOD: readonly (readonly [string, Make, Expected])[] = [
 
 describe('a picture is measured:', () => {
   test.each(GOOD)('%s', async (_name, make, { average = AVERAGE, ...expected }) => {
-    await using scene = await openPictureScene()
+    await using scene = await openPictureScene({ decoder })
     const bytes = await make()
     // The header lies: the type is that of the bytes.
     scene.server.answer = serve(bytes, { 'content-type': 'text/plain' })
@@ -166,7 +173,7 @@ describe('a picture is measured:', () => {
     [7, 'bottom'],
     [8, 'bottom'],
   ])('a JPEG with EXIF orientation %i has its red half at the %s', async (orientation, side) => {
-    await using scene = await openPictureScene()
+    await using scene = await openPictureScene({ decoder })
     scene.server.answer = serve(await jpeg(draw().withMetadata({ orientation })))
     await using picture = await downloadPicture(scene)
     const [width, height] = orientation < 5 ? [WIDTH, HEIGHT] : [HEIGHT, WIDTH]
@@ -175,7 +182,7 @@ describe('a picture is measured:', () => {
   })
 
   test('many at once', async () => {
-    await using scene = await openPictureScene()
+    await using scene = await openPictureScene({ decoder })
     const bytes = await jpeg()
     scene.server.answer = serve(bytes)
     const pictures = await Promise.all(Array.from({ length: 20 }, () => downloadPicture(scene)))
@@ -300,16 +307,16 @@ const BAD: readonly (readonly [string, Make, string, boolean])[] = [
 
 describe('a file that is not a usable picture is refused with a reason:', () => {
   test.each(BAD)('%s', async (_name, make, reason, permanent) => {
-    await using scene = await openPictureScene()
+    await using scene = await openPictureScene({ decoder })
     scene.server.answer = serve(await make())
     expect(await scene.download()).toEqual({ kind: 'unusable', reason, permanent })
     expect(await scene.files()).toEqual([])
     // The cause of damage is in the log.
-    expect(scene.logged).toHaveLength(reason === DAMAGED ? 1 : 0)
+    expect([...logged.splice(0), ...scene.logged]).toHaveLength(reason === DAMAGED ? 1 : 0)
   })
 
   test('an allowed number of pixels is decoded, and one more is not', async () => {
-    await using scene = await openPictureScene({ limits: { maxPixels: WIDTH * HEIGHT } })
+    await using scene = await openPictureScene({ decoder, limits: { maxPixels: WIDTH * HEIGHT } })
     scene.server.answer = serve(await png())
     await using _picture = await downloadPicture(scene)
     scene.server.answer = serve(

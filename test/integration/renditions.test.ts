@@ -3,6 +3,7 @@ import { readdir, writeFile } from 'node:fs/promises'
 import { expect, test } from '@jest/globals'
 import sharp from 'sharp'
 import { toAllKeys, toCopyKey } from '../../src/results/copy-keys.ts'
+import { openDecoder } from '../../src/results/decoder.ts'
 import { openFileStore } from '../../src/results/file-store.ts'
 import { createRenditions } from '../../src/results/renditions.ts'
 import { createTempFiles } from '../../src/results/temp-files.ts'
@@ -16,10 +17,12 @@ async function openStore() {
   await using opened = new AsyncDisposableStack()
   const { path: folder } = opened.use(await openTempDir())
   const store = opened.use(openFileStore(`${folder}/store`))
+  const decoder = opened.use(openDecoder(silent))
   const rest = opened.move()
   return {
     store,
     folder,
+    decoder,
     newFile: createTempFiles({ folder: `${folder}/tmp`, clock: systemClock, log: silent }),
     /** Resolves to the hash of a new picture of this size in the store. */
     async put(size: number): Promise<string> {
@@ -38,7 +41,7 @@ async function openStore() {
 test('a rendition that exists does not wait for another one that is being made', async () => {
   await using opened = await openStore()
   const [small, large] = [await opened.put(300), await opened.put(6_000)]
-  const renditions = createRenditions(opened.store, opened.newFile)
+  const renditions = createRenditions(opened.store, opened.decoder, opened.newFile)
   const made = await renditions.ensure(small, 256)
   const order: string[] = []
   const slow = renditions.ensure(large, 2048).then(() => order.push('made'))
@@ -53,7 +56,7 @@ test('a rendition that exists does not wait for another one that is being made',
 
 test('a rendition of a copy that is deleted meanwhile is deleted, too', async () => {
   await using opened = await openStore()
-  const { store, folder, newFile } = opened
+  const { store, folder, decoder, newFile } = opened
   const sha256 = await opened.put(300)
   const renditions = createRenditions(
     {
@@ -63,6 +66,7 @@ test('a rendition of a copy that is deleted meanwhile is deleted, too', async ()
         await store.put(key, file)
       },
     },
+    decoder,
     newFile,
   )
   expect(await renditions.ensure(sha256, 256)).toBeUndefined()

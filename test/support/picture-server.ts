@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { openConnector } from '../../src/net/outbound.ts'
 import { NO_PROXIES } from '../../src/net/proxies.ts'
+import { openDecoder } from '../../src/results/decoder.ts'
 import { openPictureSource } from '../../src/results/picture-source.ts'
 import type { DownloadedPicture } from '../../src/results/pictures.ts'
 import { systemClock } from '../../src/system.ts'
@@ -82,6 +83,7 @@ export async function openPictureScene(options: Partial<SourceOptions> = {}) {
   const source = opened.use(
     openPictureSource({
       connector,
+      decoder: opened.use(openDecoder({ info: log, warn: log, error: log })),
       allowedHosts: () => [server.host],
       folder,
       clock: systemClock,
