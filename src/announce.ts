@@ -30,7 +30,7 @@ export function announce(settings: Settings, url: string, publicUrl: string | nu
 function announceStore({ mode, resultStore, database }: Settings, log: Logger): void {
   if (resultStore.kind === 'off' && mode === 'LIVE')
     log.warn(
-      'RESULT_STORE is not set: the links of results are those of the upstream, and expire. Set it to keep copies',
+      'RESULT_STORE is off: images have only the links of the upstream, which expire. Set it to keep copies',
     )
   if (resultStore.kind === 'file' && database.kind === 'postgres')
     log.warn(`RESULT_STORE: all replicas must share the folder ${resultStore.folder}`)

@@ -9,7 +9,7 @@ export const SANDBOX_PREFIX = '/sandbox'
 interface EmbeddedSandboxOptions {
   /** The only key that the sandbox accepts. */
   readonly apiKey: string
-  /** The base by which callers reach the service, if that is known from their requests. */
+  /** The base of URLs by the requests of callers; null: not known. */
   readonly requestedBase: () => string | null
   readonly log: Log
   readonly completeAfterMs?: number | undefined
@@ -23,7 +23,7 @@ export async function addEmbeddedSandbox(
 ): Promise<Sandbox | undefined> {
   const { publicUrl, callbackPort } = settings
   if (settings.upstreamUrl !== null) return undefined
-  // Loaded only here, because live mode needs no image library.
+  // Loaded only here, because live mode does not need it.
   const { addSandbox } = await import('./sandbox/sandbox.ts')
   const [webhookKey] = settings.upstreamWebhookKeys
   const options: SandboxOptions = {

@@ -14,7 +14,7 @@ export interface Metrics {
   onAuthRefusal(reason: string): void
   /** An attempt of a delivery ended. */
   onDelivery(outcome: string): void
-  /** An attempt to inspect and copy an image ended, with this state of its copy. */
+  /** An attempt to inspect and copy an image ended. `outcome`: the state of its copy. */
   onResult(outcome: string): void
   /** Adds the gauges. */
   observe(gauges: Gauges): void

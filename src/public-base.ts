@@ -3,8 +3,8 @@ import { isWildcard, type Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 
 /**
- * The host by which callers reach a sandbox without PUBLIC_URL that listens on all addresses (in a container, for example): that
- * of the last GraphQL request over HTTP, as the base of URLs. Null: not known.
+ * The base of URLs for a service without PUBLIC_URL that listens on all addresses (in a container, for example): the host of the
+ * last GraphQL request over HTTP. Null: not known.
  */
 export function observeRequestedBase(app: FastifyInstance, { host, auth }: Settings): () => string | null {
   if (!isWildcard(host)) return () => null
@@ -19,7 +19,7 @@ export function observeRequestedBase(app: FastifyInstance, { host, auth }: Setti
     requested !== null && URL.canParse(`http://${requested}`) ? new URL(`http://${requested}`).origin : null
 }
 
-/** The base of the links of kept copies, which are served on both ports. Null: no copies are served. */
+/** The base of the links of copies, which are served on both ports. Null: no copies are served. */
 export function createResultBase(
   { resultUrl, publicUrl, resultStore }: Settings,
   servers: Servers,

@@ -196,7 +196,7 @@ export const schema = z.object({
     ),
 
   resultStore: optional(resultStore).describe(
-    'Where copies of results are kept: `file:./data/results`, or `s3://BUCKET/PREFIX?endpoint=…&region=…` of any S3-compatible store. `off`: no copies, and links expire. Default: `file:./data/results` in sandbox mode, `off` in live mode. With `file:`, all replicas must share the folder. S3 takes its credentials from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`: see [results](docs/results.md).',
+    'Where copies of results are stored: `file:./data/results`, or `s3://BUCKET/PREFIX?endpoint=…&region=…` of any S3-compatible store. `off`: no copies, and links expire. Default: `file:./data/results` in sandbox mode, `off` in live mode. With `file:`, all replicas must share the folder. S3 takes its credentials from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`: see [results](docs/results.md).',
   ),
   awsAccessKeyId: optional(text).describe('The access key of the S3 store.'),
   awsSecretAccessKey: optional(text).describe('The secret key of the S3 store.'),
@@ -204,20 +204,20 @@ export const schema = z.object({
   resultInspectMs: integer(0, 600_000)
     .prefault('5000')
     .describe(
-      'How long the inspection of a result may delay SUCCEEDED. Results are downloaded and measured; after this time a task succeeds without facts. `0`: no inspection.',
+      'How long the inspection of a result may delay SUCCEEDED. After this time a task succeeds with the facts that are known; the others follow. `0`: no inspection.',
     ),
   resultUrl: optional(baseUrl).describe(
-    'The base of the links of kept copies: the address of a CDN in front of this service, for example. Default: `PUBLIC_URL`.',
+    'The base of the links of copies, such as the address of a CDN in front of this service. Default: `PUBLIC_URL`.',
   ),
   resultRedirect: onOff
     .prefault('off')
     .describe(
-      '`on`: links of kept copies redirect to presigned URLs of the S3 store, instead of streaming through this service.',
+      '`on`: links of copies redirect to presigned URLs of the S3 store. `off`: the service streams copies.',
     ),
   resultAllowHosts: hosts
     .default([])
     .describe(
-      'Private hosts that results may be downloaded from, separated by commas. Other private addresses are refused; the sandbox is always allowed.',
+      'Private hosts that results may be downloaded from, separated by commas. Other private addresses are refused. In sandbox mode the host of the sandbox is always allowed.',
     ),
 
   reassertMs: duration

@@ -119,7 +119,7 @@ export const signingSecrets = list
     'must be secrets of 24 to 64 bytes in the form whsec_BASE64 or OWNER=whsec_BASE64, separated by commas',
   )
 
-/** Where copies of pictures are kept. */
+/** Where copies of results are stored. */
 export type ResultStore =
   | { readonly kind: 'file'; readonly folder: string }
   | {

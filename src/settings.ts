@@ -1,4 +1,4 @@
-/** The settings of the service: parsed by the schema, with the checks and defaults that depend on several of them. */
+/** The settings of the service: what the schema parses, and the checks and defaults that depend on several settings. */
 import type { z } from 'zod'
 import { readEnvironment, type Environment } from './settings-environment.ts'
 import { schema, toName, UPSTREAM } from './settings-schema.ts'
@@ -101,6 +101,6 @@ function findStoreFaults(given: Given, live: boolean): string[] {
   if (store.kind === 's3' && (awsAccessKeyId === null || awsSecretAccessKey === null))
     faults.push('RESULT_STORE=s3://… needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY')
   if (store.kind !== 'off' && live && publicUrl === null && resultUrl === null)
-    faults.push('RESULT_STORE needs PUBLIC_URL or RESULT_URL: the base of the links of kept copies')
+    faults.push('RESULT_STORE needs PUBLIC_URL or RESULT_URL: the base of the links of copies')
   return faults
 }

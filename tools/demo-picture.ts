@@ -1,4 +1,4 @@
-/** What the demo says about a picture. */
+/** The facts of a picture, as the demo prints them. */
 import type { PictureFragment } from '../test/generated/operations.ts'
 
 const EXTENSIONS: Record<string, string> = {
@@ -11,17 +11,17 @@ const EXTENSIONS: Record<string, string> = {
 const CREDENTIALS = { PRESENT: 'with Content Credentials (C2PA)', NONE: 'no Content Credentials (C2PA)' }
 const COPIES = {
   KEPT: 'kept by the service',
-  PENDING: 'not kept yet: the service tries again',
-  LOST: 'not kept: the service could not get it',
-  OFF: 'not kept: the service keeps none',
+  PENDING: 'not kept yet: the service retries',
+  LOST: 'not kept: the service could not make a copy',
+  OFF: 'not kept: RESULT_STORE of the service is off',
 }
 
-/** The ending of the name of its file. */
+/** The extension of its file name. */
 export function toExtension({ contentType }: PictureFragment): string {
   return EXTENSIONS[contentType ?? ''] ?? 'png'
 }
 
-/** What the service knows of a picture, by the names of the facts. What it does not know is left out. */
+/** The known facts of a picture, by name. */
 export function toFacts(picture: PictureFragment): Record<string, string> {
   const { width, height, byteSize, contentType, enlargement, provenance } = picture
   const facts = {

@@ -48,9 +48,11 @@ registerEnumType(ImageCopyState, {
   name: 'ImageCopyState',
   description: "The state of the gateway's copy of a picture.",
   valuesConfig: {
-    PENDING: { description: "Not made yet: `url` is the upscale service's, and expires." },
-    KEPT: { description: 'Kept: `url` is stable.' },
-    LOST: { description: "Not possible: `url` is the upscale service's, and expires." },
+    PENDING: {
+      description: "The copy is not made yet, or is retried: `url` is the upscale service's, and expires.",
+    },
+    KEPT: { description: 'The copy is stored: `url` does not expire.' },
+    LOST: { description: "The copy could not be made: `url` is the upscale service's, and expires." },
     OFF: { description: 'This gateway keeps no copies.' },
   },
 })
@@ -60,8 +62,10 @@ registerEnumType(ImageProvenance, {
   name: 'ImageProvenance',
   description: 'Whether a picture contains Content Credentials (C2PA). They are not validated.',
   valuesConfig: {
-    NONE: { description: 'It contains none.' },
-    PRESENT: { description: 'It contains a manifest store. A copy is byte-identical, so it does, too.' },
+    NONE: { description: 'The picture contains none.' },
+    PRESENT: {
+      description: 'The picture contains a manifest store. So does its copy, which is byte-identical.',
+    },
   },
 })
 

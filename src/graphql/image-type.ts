@@ -5,20 +5,20 @@ import { ImageCopyState, ImageProvenance } from './enums.ts'
 import { PlainType } from './plain-type.ts'
 import { Url } from './url.ts'
 
-const MEASURED = 'Measured from the bytes; null if that was not possible (in time).'
+const MEASURED = 'Measured from the bytes; null if it could not be measured, or not yet.'
 
 @PlainType('UpscaledImage', 'An upscaled picture.')
 export class UpscaledImageType {
   @Field(() => Url, {
     description:
-      "The URL of the picture: absolute http(s). If a copy is KEPT, it is the gateway's and stays valid until the task is deleted; `?width=256`, `512`, `1024` or `2048` gives a smaller WebP, `?download` a file. Otherwise it is `originalUrl`.",
+      "The URL of the picture: absolute http(s). If `copyState` is KEPT, it is the gateway's and is valid until the task is deleted; `?width=256`, `512`, `1024` or `2048` gives a smaller WebP, `?download` makes browsers save the file. Otherwise it is `originalUrl`.",
   })
   url!: string
 
   @Field(() => DateTime, {
     nullable: true,
     description:
-      'When the upscale service is expected to delete it: an estimate. Null: a copy is KEPT, and `url` does not expire.',
+      'When the upscale service is expected to delete the picture: an estimate. Null if `copyState` is KEPT: `url` does not expire.',
   })
   expiresAt!: Date | null
 
@@ -28,10 +28,16 @@ export class UpscaledImageType {
   @Field(() => ImageCopyState, { description: "The state of the gateway's copy." })
   copyState!: CopyState
 
-  @Field(() => Int, { nullable: true, description: `The width in pixels, as displayed. ${MEASURED}` })
+  @Field(() => Int, {
+    nullable: true,
+    description: `The width in pixels, as displayed (rotated by EXIF). ${MEASURED}`,
+  })
   width!: number | null
 
-  @Field(() => Int, { nullable: true, description: `The height in pixels, as displayed. ${MEASURED}` })
+  @Field(() => Int, {
+    nullable: true,
+    description: `The height in pixels, as displayed (rotated by EXIF). ${MEASURED}`,
+  })
   height!: number | null
 
   @Field(() => Int, { nullable: true, description: `The size in bytes. ${MEASURED}` })
@@ -52,13 +58,13 @@ export class UpscaledImageType {
   @Field(() => Float, {
     nullable: true,
     description:
-      'The factor of the width against the source picture: about 1 means that the picture was not enlarged. Null if one of the two widths is not known.',
+      'The width divided by that of `sourceImage`: about 1 means that the picture was not enlarged. Null if one of the two widths is not known.',
   })
   enlargement!: number | null
 
   @Field(() => ImageProvenance, {
     nullable: true,
-    description: `Whether it contains Content Credentials (C2PA): looked for in PNG, JPEG and WebP. ${MEASURED}`,
+    description: `Whether the picture contains Content Credentials (C2PA). Null for AVIF, GIF and TIFF, which are not searched. ${MEASURED}`,
   })
   provenance!: Provenance | null
 }

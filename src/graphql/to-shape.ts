@@ -45,7 +45,7 @@ class TaskShape implements UpscaleTaskType {
     return { id: this.#task.sourceTaskId }
   }
 
-  /** The resolver calls `toImages`, which needs the links. */
+  /** Resolved by `toImages`, which needs the links. */
   readonly images = null
 
   toImages(links: ResultLinks): UpscaledImageType[] | null {
@@ -108,7 +108,7 @@ function toImageShape(
     url: links.toUrl(task, position),
     expiresAt: isStable ? null : new Date(expiresAt),
     originalUrl: url,
-    // A copy that is not served any more (RESULT_STORE=off) is of no use to clients.
+    // With RESULT_STORE=off, copies are not served any more.
     copyState: copyState === 'KEPT' && !isStable ? 'OFF' : copyState,
     enlargement: facts && sourceWidth ? Math.round((facts.width / sourceWidth) * 100) / 100 : null,
   }

@@ -54,7 +54,10 @@ class SourceImageType implements SourceImage {
   @Field(() => Url, { description: 'The URL of the picture. It expires.' })
   url!: string
 
-  @Field(() => String, { nullable: true, description: 'A placeholder (ThumbHash), in Base64.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'A placeholder of about 25 bytes (ThumbHash), in Base64.',
+  })
   thumbhash!: string | null
 
   @Field(() => Int, { nullable: true, description: 'The width in pixels.' })
@@ -141,13 +144,13 @@ export class UpscaleTaskType {
   })
   images!: UpscaledImageType[] | null
 
-  /** Not in the schema: the images, with these links. */
+  /** Not in the schema. The images, with these links. */
   toImages!: (links: ResultLinks) => UpscaledImageType[] | null
 
   @Field(() => SourceImageType, {
     nullable: true,
     description:
-      'The picture that is upscaled; null if the upscale service does not tell it. Loaded when it is selected.',
+      'The picture that is upscaled; null if the upscale service does not report it. Loaded with the result, or when it is first selected.',
   })
   sourceImage!: SourceImageType | null
 

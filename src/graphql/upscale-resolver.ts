@@ -150,7 +150,7 @@ export class UpscaleTaskResolver {
   @Mutation(() => ID, {
     nullable: true,
     description:
-      'Deletes your task with all that belongs to it: idempotency keys, deliveries, copies of pictures. Returns its id. A task can be deleted once it has settled; TASK_RUNNING otherwise.',
+      'Deletes your settled task with its idempotency keys, deliveries and copies. Returns its id. Fails with TASK_RUNNING if the task has not settled, and with TASK_NOT_FOUND if you have no such task.',
   })
   async deleteUpscaleTask(
     @Arg('id', () => ID, { description: "The gateway's id of the task." }) id: string,
@@ -159,7 +159,7 @@ export class UpscaleTaskResolver {
     const removed = await context.results.remove(requireOwner(context), id)
     if (removed === undefined) throw taskNotFound(id)
     if (!removed)
-      throw requestError('TASK_RUNNING', 'The task is running: delete it once it has settled.', {
+      throw requestError('TASK_RUNNING', 'The task has not settled yet: delete it after that.', {
         taskId: id,
       })
     return id

@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import type { Connector, Outbound } from './outbound.ts'
 import { isPublicAddress, PrivateAddressError } from './public-address.ts'
 
-/** The agents for requests to URLs that come from outside. Disposing closes connections. */
+/** Agents for requests to URLs that callers or the upstream have sent. Disposing closes connections. */
 export interface Guard extends Disposable {
   /**
    * Agents for one request. Each connection is new, and its address is checked after DNS resolution, because a name may

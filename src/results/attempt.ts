@@ -21,13 +21,13 @@ export interface AttemptDependencies {
   readonly onResult?: (outcome: string) => void
 }
 
-/** What an attempt has found out about an image; `reason`: why it was not inspected, or is not kept. */
+/** What an attempt has found out about an image; `reason`: why it has no facts, or no copy. */
 type Found = Inspection['images'][number] & { readonly reason?: string }
 
 /**
- * Makes one attempt to inspect the images of a task and to keep copies, and reports what it has found. At the end of the time for
- * the inspection it reports what it has found so far, which settles the task, and goes on with the copies. Rejects with
- * the reason of `signal`, or if the outcome cannot be stored; the task is then due again.
+ * Makes one attempt: inspects the images of a task, makes copies, and reports both. At the deadline of the inspection it
+ * reports what it has found so far, which settles the task, and continues. Rejects with the reason of `signal`, or if the
+ * outcome cannot be stored; the attempt is then due again.
  */
 export async function attempt(
   deps: AttemptDependencies,
@@ -37,7 +37,7 @@ export async function attempt(
   const { tasks, clock, uses, loadSource } = deps
   const images = task.images ?? []
   const known = images.map((image, position): Found => ({ ...image, position }))
-  using _timer = startInspectionTimer(deps, task, known)
+  using _timer = startDeadlineTimer(deps, task, known)
   const source = task.sourceImage === null && task.resultAttempts === 0 ? loadSource(task) : undefined
   for (const [position, image] of images.entries()) {
     if (isFinished(deps, image)) continue
@@ -51,14 +51,14 @@ export async function attempt(
   const outcome = known.map((found, position) => giveUp(found, images[position], retryAt))
   const after = await tasks.inspected(task.id, { images: outcome, retryAt, note: toNote(outcome) })
   for (const { copyState } of outcome) deps.onResult?.(copyState.toLowerCase())
-  // The task was deleted meanwhile: its files must go, too.
+  // The task was deleted meanwhile, before its copies were stored.
   if (after === undefined)
     for (const { facts, copyState } of outcome)
       if (facts !== null && copyState === 'KEPT') await uses.abandon(facts.sha256)
 }
 
-/** Settles the task at the end of the time for the inspection, with what is known then. */
-function startInspectionTimer(
+/** Settles the task at the deadline of its inspection, with what is known by then. */
+function startDeadlineTimer(
   { tasks, clock, log }: AttemptDependencies,
   task: UpscaleTask,
   known: readonly Found[],
@@ -71,7 +71,10 @@ function startInspectionTimer(
     tasks
       .inspected(id, { images: known, retryAt: null, note })
       .catch((error: unknown) =>
-        log.warn({ err: error, taskId: id }, 'failed to settle a task at the end of its inspection'),
+        log.warn(
+          { err: error, taskId: id },
+          'failed to settle a task at the deadline of its inspection; it is retried',
+        ),
       )
   })
 }
@@ -85,19 +88,19 @@ interface Step {
   readonly task: UpscaleTask
   readonly position: number
   readonly signal: AbortSignal
-  /** Stores what is known so far. */
+  /** Notes what is known so far, for the deadline. */
   note(found: Found): void
 }
 
-/** Downloads, inspects and keeps one image. */
+/** Downloads, measures and copies one image. */
 async function processImage(deps: AttemptDependencies, image: UpscaledImage, step: Step): Promise<Found> {
   const { pictures, copies, log } = deps
   const { task, position, signal } = step
   const before = { position, facts: image.facts, copyState: copies === null ? 'OFF' : 'PENDING' } as const
   const found = await pictures.download(image.url, signal).catch((error: unknown): Unusable => {
     signal.throwIfAborted()
-    log.error({ err: error, taskId: task.id, position }, 'a result could not be written to the local disk')
-    return { kind: 'unusable', reason: 'the gateway could not store it', permanent: false }
+    log.error({ err: error, taskId: task.id, position }, 'failed to write a result to the temporary folder')
+    return { kind: 'unusable', reason: 'the gateway could not write it to its disk', permanent: false }
   })
   if (found.kind === 'unusable') {
     const { reason, permanent } = found
@@ -109,7 +112,7 @@ async function processImage(deps: AttemptDependencies, image: UpscaledImage, ste
   step.note(inspected)
   if (copies === null) return inspected
   try {
-    const reason = await keep(deps, copies, picture, step)
+    const reason = await storeCopy(deps, copies, picture, step)
     return reason === undefined ? { ...inspected, copyState: 'KEPT' } : { ...inspected, reason }
   } catch (error) {
     signal.throwIfAborted()
@@ -118,8 +121,8 @@ async function processImage(deps: AttemptDependencies, image: UpscaledImage, ste
   }
 }
 
-/** Stores a copy. Returns why it is not stored now; undefined: it is. */
-async function keep(
+/** Stores a copy. Returns the reason if it cannot be stored now. */
+async function storeCopy(
   { uses }: AttemptDependencies,
   copies: CopyStore,
   { path, facts }: DownloadedPicture,

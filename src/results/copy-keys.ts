@@ -1,4 +1,4 @@
-/** The widths of smaller versions, in pixels. */
+/** The widths of renditions, in pixels. */
 export const RENDITION_WIDTHS: readonly number[] = [256, 512, 1024, 2048]
 
 /** The key of a copy: equal bytes have the same key. */
@@ -6,12 +6,12 @@ export function toCopyKey(sha256: string): string {
   return `${sha256.slice(0, 2)}/${sha256}`
 }
 
-/** The key of a smaller version of a copy. */
+/** The key of a rendition of a copy. */
 export function toRenditionKey(sha256: string, width: number): string {
   return `${toCopyKey(sha256)}-${width}.webp`
 }
 
-/** All keys that may exist for a copy. */
+/** The keys of a copy and of all its possible renditions. */
 export function toAllKeys(sha256: string): string[] {
   return [toCopyKey(sha256), ...RENDITION_WIDTHS.map((width) => toRenditionKey(sha256, width))]
 }

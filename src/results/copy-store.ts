@@ -1,4 +1,4 @@
-/** The port of stores that keep copies of pictures. test/contract/copy-store.ts tests it on every implementation. */
+/** The port of stores for copies and renditions. test/contract/copy-store.ts tests every implementation. */
 import type { Readable } from 'node:stream'
 
 /** A complete local file to store. */
@@ -23,22 +23,22 @@ export interface StoredFile {
   readonly byteSize: number
 }
 
-/** How a presigned URL answers. */
+/** The response of a presigned URL. */
 interface PresignOptions {
   readonly contentType: string
-  /** The `Content-Disposition` of the answer; null: none. */
+  /** Its `Content-Disposition`; null: none. */
   readonly contentDisposition: string | null
   readonly expiresInS: number
 }
 
 /**
- * Files under keys such as `ab/abcdef….png`. A key names the same bytes for ever, so a file is written once, and a repeated
- * or concurrent `put` is harmless. All methods reject if the store cannot be reached or refuses.
+ * Files under keys such as `ab/abcdef…`. A key always names the same bytes, so `put` is idempotent, also when it is called
+ * concurrently. All methods reject if the store cannot be reached or refuses.
  */
 export interface CopyStore extends Disposable {
   /**
-   * Stores a file, streamed from the disk. Resolves once it is durable. No half-written file is ever readable. No effect
-   * if the key exists.
+   * Stores a file, streamed from the disk. Resolves once it is durable. A partly written file is never readable. No
+   * effect if the key exists.
    */
   put(key: string, file: LocalFile, signal?: AbortSignal): Promise<void>
   /** Undefined: there is no such file. Rejects if the range is not within the file. */
@@ -51,7 +51,7 @@ export interface CopyStore extends Disposable {
   check(): Promise<void>
 }
 
-/** A key never contains `~`, which the names of temporary files do. */
+/** No `~`: it marks the temporary files of the file store. */
 const KEY = /^[\w-]+\/[\w.-]+$/
 
 /** Throws unless the key has the form FOLDER/NAME. */

@@ -27,7 +27,7 @@ interface DownloadOptions {
 type Download = (url: string, path: string, signal: AbortSignal) => Promise<DownloadedFile>
 type DownloadedFile = Pick<PictureFacts, 'byteSize' | 'sha256'>
 
-/** A request whose answer has begun, and the head of that answer. */
+/** A request whose response has begun, with the head of the response. */
 interface Answer {
   readonly request: Request
   readonly status: number
@@ -39,7 +39,7 @@ const GONE = 410
 
 /**
  * Returns a function that streams what a URL serves to a new file, which only this user can read. It throws UnusableError
- * for every fault of the server or the network, the reason of `signal`, or the error of the local disk.
+ * after any fault of the server or the network, otherwise the reason of `signal` or the error of the local disk.
  */
 export function createDownload({ guard, limits, clock }: DownloadOptions): Download {
   return async (url, path, signal) => {
@@ -59,7 +59,7 @@ export function createDownload({ guard, limits, clock }: DownloadOptions): Downl
   }
 }
 
-/** Sends requests until the answer is a body. */
+/** Follows redirects to a response with status 200. */
 async function followRedirects(
   url: string,
   maxRedirects: number,
@@ -78,7 +78,7 @@ async function followRedirects(
   throw new UnusableError(`the server redirected more than ${maxRedirects} times`, false)
 }
 
-/** Sends one request and waits for the head of its answer. */
+/** Sends one request and waits for the head of its response. */
 async function send(url: string, guard: Guard, signal: AbortSignal): Promise<Answer> {
   if (!/^https?:$/.test(URL.parse(url)?.protocol ?? ''))
     throw new UnusableError('the URL is not an http or https URL', false)
@@ -91,14 +91,14 @@ async function send(url: string, guard: Guard, signal: AbortSignal): Promise<Ans
     retry: { limit: 0 },
     signal,
   })
-  // `once` and `pipeline` report errors; between the two an error must not end the process.
+  // `once` and `pipeline` report errors. Between the two an error without a listener would end the process.
   request.on('error', () => undefined)
   await once(request, 'response')
   const { statusCode: status = 0, headers = {} } = request.response ?? {}
   return { request, status, headers }
 }
 
-/** Streams the body to the disk, and measures it on the way. */
+/** Streams the body to the disk, and computes its size and hash. */
 async function receive(
   { request, headers }: Answer,
   target: NodeJS.WritableStream,

@@ -4,18 +4,18 @@ import { copyFile, mkdir, open, readdir, readFile, rename, rm, stat, writeFile }
 import { dirname, join, resolve } from 'node:path'
 import { checkKey, checkRange, type ByteRange, type CopyStore, type StoredFile } from './copy-store.ts'
 
-/** A put takes seconds, so an older temporary file belongs to a killed process. */
+/** `put` takes seconds, so an older temporary file is that of a killed process. */
 const TEMPORARY_FOR_MS = 60 * 60 * 1_000
 
 /**
- * Keeps copies as files in a folder. Processes may share it. Opening begins to delete the temporary files of killed
+ * Stores copies as files in a folder, which processes may share. Opening starts to delete the temporary files of killed
  * processes; `check` waits for that.
  */
 export function openFileStore(folder: string): CopyStore {
   const root = resolve(folder)
   const disposed = new AbortController()
   const swept = deleteLeftovers(root, disposed.signal)
-  // `check` reports it.
+  // `check` reports the error.
   swept.catch(() => undefined)
   return {
     async put(key, file, signal) {
@@ -23,7 +23,7 @@ export function openFileStore(folder: string): CopyStore {
       // FICLONE shares the blocks where the file system can, and copies them elsewhere.
       const write = (to: string) => copyFile(file.path, to, constants.COPYFILE_FICLONE)
       if ((await readSize(path)) !== file.byteSize) await writeDurably(path, write, signal)
-      // Also if the file exists: the put that wrote it may not have reached this line.
+      // Also if the file exists: another process may have written it and not yet have flushed the folders.
       await syncFolders(root, path)
     },
     read: async (key, range) => readStored(toPath(root, key), range),
@@ -39,7 +39,7 @@ export function openFileStore(folder: string): CopyStore {
       } catch (error) {
         const reason = String(error).replace(/^Error: /, '')
         throw new Error(
-          `The folder ${JSON.stringify(root)} cannot keep pictures (${reason}): make it writable for this service, with free space, or choose another folder`,
+          `The folder ${JSON.stringify(root)} cannot store copies (${reason}): make it writable for this service, with free space, or choose another folder`,
           { cause: error },
         )
       }
@@ -108,7 +108,7 @@ async function probe(root: string): Promise<void> {
   try {
     await writeDurably(path, (to) => writeFile(to, text))
     await syncFolders(root, path)
-    if ((await readFile(path, 'utf8')) !== text) throw new Error('a file is read other than it was written')
+    if ((await readFile(path, 'utf8')) !== text) throw new Error('a file has other content than was written')
   } finally {
     await rm(path, { force: true })
   }

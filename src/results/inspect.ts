@@ -8,10 +8,10 @@ import { UnusableError } from './unusable-error.ts'
 /** The facts that need the picture to be decoded. */
 type InspectedFacts = Omit<PictureFacts, 'byteSize' | 'sha256'>
 
-/** Measures the picture in a file. Throws UnusableError if it is no raster picture, too large or damaged. */
+/** Measures the picture in a file. Throws UnusableError if it is not a raster picture, too large or damaged. */
 type Inspect = (path: string, signal: AbortSignal) => Promise<InspectedFacts>
 
-/** Why the file cannot be used, and whether that is permanent: pages and text may be the error message of a server. */
+/** The reason why a type cannot be used, and whether it is permanent: HTML and text may be an error message of the server. */
 const REFUSALS: Readonly<Record<Exclude<MediaType, RasterType>, readonly [string, boolean]>> = {
   svg: ['the file is an SVG drawing, not a raster picture', true],
   html: ['the file is an HTML page, not a picture', false],
@@ -29,7 +29,7 @@ export function createInspect(decoder: Decoder, maxPixels: number): Inspect {
   }
 }
 
-/** Only known raster formats get past this: sharp would also render SVG and other formats. */
+/** Refuses all but the known raster formats, because sharp would also render SVG and other formats. */
 async function readType(path: string) {
   await using file = await open(path)
   const type = toMediaType(await readHead(file))

@@ -1,9 +1,9 @@
-/** The port of durable work on results. Instants are Unix milliseconds. */
+/** The ports of durable work on results: attempts, and copies in use. Instants are Unix milliseconds. */
 import type { SourceImage, UpscaleTask } from '../tasks/task.ts'
 
 /**
- * The attempts to inspect and copy the images of tasks. A task's attempt becomes due in the transaction that stores its result, so
- * that a crash loses none.
+ * The attempts to inspect and copy the images of tasks. The first attempt becomes due in the transaction that stores the
+ * result, so a crash loses none.
  */
 export interface ResultJobs {
   /**
@@ -14,23 +14,23 @@ export interface ResultJobs {
   claimDue(now: number, leaseUntil: number, limit: number, latestMs: number): Promise<UpscaleTask[]>
   /** Moves the end of a lease, or ends it early. False: the lease is lost, or the attempt has been reported. */
   moveLease(id: string, leaseUntil: number, nextUntil: number): Promise<boolean>
-  /** Up to `limit` tasks whose inspection has used up its time without settling them. */
+  /** Up to `limit` tasks that still wait for an inspection past its deadline. */
   listOverdue(now: number, limit: number): Promise<UpscaleTask[]>
   /** Stores the source image of a task. Does not change its version. */
   saveSource(id: string, sourceImage: SourceImage): Promise<void>
 }
 
 /**
- * Which tasks use which copies. The same bytes are stored once, for any number of tasks. A copy that no task uses any more is
- * UNUSED: its files are deleted, and then its entry.
+ * Counts which tasks use which copies: the same bytes are stored once, for any number of tasks. A copy that no task uses any
+ * more is UNUSED; its files are deleted, then its entry.
  */
 export interface CopyUses {
   /**
-   * Commits that a task uses a copy, before the file is stored. busy: the files of this copy are being deleted: retry
-   * later. gone: there is no such task any more.
+   * Commits that a task uses a copy; call it before storing the file. busy: the files of this copy are being deleted, retry
+   * later. gone: the task does not exist any more.
    */
   use(taskId: string, sha256: string): Promise<'used' | 'busy' | 'gone'>
-  /** Makes a copy unused if no task uses it: for a file that was stored after its task had been deleted. */
+  /** Marks a copy UNUSED if no task uses it: for a file that was stored after its task had been deleted. */
   abandon(sha256: string): Promise<void>
   /** Claims up to `limit` unused copies, to delete their files before `leaseUntil`. */
   claimUnused(now: number, leaseUntil: number, limit: number): Promise<string[]>

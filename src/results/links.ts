@@ -3,9 +3,9 @@ import type { UpscaleTask } from '../tasks/task.ts'
 
 type Linked = Pick<UpscaleTask, 'id' | 'callbackTokenHash'>
 
-/** The links of images. Whoever has the link of a kept copy may read it, and it cannot be guessed. */
+/** The links of images. The link of a copy cannot be guessed, and anyone who has it may read the copy. */
 export interface ResultLinks {
-  /** The URL of an image for clients: our stable link if there is one, otherwise the upstream's URL. */
+  /** The URL of an image for clients: the stable link of its copy, otherwise the upstream's URL. */
   toUrl(task: UpscaleTask, position: number): string
   /** Whether `toUrl` gives a stable link. */
   isStable(task: UpscaleTask, position: number): boolean
@@ -38,8 +38,8 @@ export function isSignatureValid(task: Linked, position: number, signature: stri
 }
 
 /**
- * The key is stored with the task, so links need no setting, are the same on all replicas, and end with their task. It is the
- * digest of a random token that only the upstream knows.
+ * The key is stored with the task: links need no setting, are the same on all replicas, and become invalid with their task.
+ * It is the digest of a random token that only the upstream knows.
  */
 function sign({ callbackTokenHash }: Linked, position: number): string {
   return createHmac('sha256', callbackTokenHash).update(`result ${position}`).digest('base64url')

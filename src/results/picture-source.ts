@@ -18,7 +18,7 @@ interface PictureSourceOptions {
   readonly decoder: Decoder
   /** Hosts that may be private: exact names or addresses, optionally with `:port`. Read for each request. */
   readonly allowedHosts: () => readonly string[]
-  /** Where a picture is really fetched from; default: its URL. */
+  /** Maps the URL of a picture to the URL to download; default: the same. */
   readonly toFetchUrl?: (url: string) => string
   /** For temporary files; created if missing. */
   readonly folder: string
@@ -35,9 +35,8 @@ const LIMITS: PictureLimits = {
 }
 
 /**
- * Downloads pictures from public addresses and the allowed hosts only. Neither the network nor the memory limits how many
- * are downloaded at once: the caller does. After an abort, a picture that is being decoded is decoded to its end.
- * Disposing aborts all downloads; pictures that were returned remain.
+ * Downloads pictures from public addresses and the allowed hosts only. The caller limits how many it downloads at once. An
+ * abort does not interrupt decoding. Disposing aborts all downloads; pictures that were returned stay valid.
  */
 export function openPictureSource(options: PictureSourceOptions): PictureSource {
   const { connector, decoder, allowedHosts, toFetchUrl = (url) => url, folder, clock, log } = options

@@ -1,4 +1,4 @@
-/** Pictures on their way from the upstream to a copy. */
+/** The port for downloading and measuring pictures. */
 import type { PictureFacts } from '../tasks/task.ts'
 
 /** A picture that cannot be used. */
@@ -6,7 +6,7 @@ export interface Unusable {
   readonly kind: 'unusable'
   /** For the log and the task's history, such as `the file is cut off`. Contains no URL and no secret. */
   readonly reason: string
-  /** Whether the same URL will never give a usable picture: too large, or no raster picture by its bytes. */
+  /** Whether the URL can never give a usable picture: too large, not a raster picture, or status 410. */
   readonly permanent: boolean
 }
 
@@ -17,7 +17,6 @@ export interface DownloadedPicture extends AsyncDisposable {
   readonly facts: PictureFacts
 }
 
-/** Downloads pictures and measures them. */
 export interface PictureSource extends Disposable {
   /**
    * Downloads a picture to a temporary file, and measures it. Expected faults are values; it rejects only if the local disk

@@ -3,13 +3,12 @@ import type { Provenance } from '../tasks/task.ts'
 import type { RasterType } from './media-types.ts'
 
 /**
- * How many parts of a file are visited. A picture of 64 MiB in PNG chunks of 8 KiB has 8,192; more than this limit is no
- * sensible file, and the rest is not searched.
+ * How many parts of a file are visited; the rest is not searched. A picture of 64 MiB in PNG chunks of 8 KiB has 8,192.
  */
 const MAX_PARTS = 32_768
 /** The start of a JPEG segment or a PNG chunk, long enough to read a JUMBF label. */
 const PART_BYTES = 64
-/** One read serves all small parts in it; many PNGs have chunks of 8 KiB. */
+/** Bytes per read: several small parts; many PNGs have chunks of 8 KiB. */
 const WINDOW_BYTES = 65_536
 
 interface ContainerFacts {

@@ -8,15 +8,14 @@ import type { NewTempFile } from './temp-files.ts'
 
 export const RENDITION_TYPE = 'image/webp'
 
-/** A smaller version in the store. */
 interface Rendition {
   readonly key: string
   readonly byteSize: number
 }
 
-/** Makes smaller versions of copies, each once. */
+/** Makes renditions (smaller WebPs) of copies, each once. */
 export interface Renditions {
-  /** Makes the version of this width, if it does not exist. Undefined: there is no such copy. */
+  /** Makes the rendition of this width if it does not exist. Undefined: there is no such copy. */
   ensure(sha256: string, width: number): Promise<Rendition | undefined>
 }
 
@@ -77,7 +76,7 @@ async function make(
   for await (const chunk of createReadStream(to.path)) hash.update(chunk as Buffer)
   const facts = { byteSize, sha256: hash.digest('hex'), contentType: RENDITION_TYPE }
   await copies.put(key, { ...facts, path: to.path })
-  // The copy was deleted meanwhile: its smaller versions had gone before this one was there.
+  // The copy was deleted meanwhile, and its renditions with it, before this one was stored.
   if ((await findStored(copies, toCopyKey(sha256))) === undefined) {
     await copies.remove([key])
     return undefined

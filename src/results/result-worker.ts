@@ -4,7 +4,7 @@ import { toAllKeys } from './copy-keys.ts'
 import type { ResultJobs } from './jobs.ts'
 import { LATEST_RETRY_MS } from './schedule.ts'
 
-/** Attempts at once: each may hold a file of 64 MiB on the disk. */
+/** Attempts at once: each can hold a temporary file of 64 MiB. */
 const MAX_RUNNING = 8
 /** If a process dies, another takes over its attempts after this time, in milliseconds. */
 const LEASE_MS = 10_000
@@ -17,7 +17,7 @@ const BATCH = 100
 
 interface ResultWorkerDependencies extends AttemptDependencies {
   readonly jobs: ResultJobs
-  /** Aborted when the service stops: attempts then end, and other processes may make them at once. */
+  /** Aborted when the service stops: attempts then end, and are due at once for other processes. */
   readonly stopping: AbortSignal
   /** Starts the next round now. */
   readonly wake: () => void
@@ -29,7 +29,7 @@ interface Lease {
   readonly lost: AbortController
 }
 
-/** Inspects results, keeps copies, and deletes unused ones. */
+/** Makes the attempts of results, and deletes unused copies. */
 export class ResultWorker {
   readonly #deps: ResultWorkerDependencies
   readonly #leases = new Set<Lease>()
@@ -44,9 +44,9 @@ export class ResultWorker {
   async round(): Promise<Promise<void>[]> {
     const { log, clock } = this.#deps
     const warn = (sentence: string) => (error: unknown) => log.warn({ err: error }, sentence)
-    await this.#settleOverdue().catch(warn('failed to settle tasks whose inspection has taken too long'))
-    await this.#renewLeases().catch(warn('failed to renew the leases of inspections'))
-    const claimed = (await this.#claim().catch(warn('failed to claim due inspections'))) ?? []
+    await this.#settleOverdue().catch(warn('failed to settle tasks whose inspection is past its deadline'))
+    await this.#renewLeases().catch(warn('failed to renew the leases of results'))
+    const claimed = (await this.#claim().catch(warn('failed to claim due results'))) ?? []
     if (clock.elapsed() < this.#deleteAt) return claimed
     this.#deleteAt = clock.elapsed() + DELETE_EVERY_MS
     const deletion = this.deleteUnused().catch(warn('failed to delete unused copies; it is retried'))
@@ -64,7 +64,7 @@ export class ResultWorker {
     }
   }
 
-  /** The process that inspects a result settles its task in time; this is for a process that has died or is busy. */
+  /** For results without a running attempt: its process has died, or all processes are busy. */
   async #settleOverdue(): Promise<void> {
     const { jobs, tasks, clock } = this.#deps
     for (const { id } of await jobs.listOverdue(clock.now(), BATCH))
@@ -107,16 +107,18 @@ export class ResultWorker {
     }
   }
 
-  /** After a failed attempt: a stopping service ends its lease at once, otherwise the lease runs out. */
+  /** Handles a rejected attempt: a stopping service ends its lease at once, otherwise the lease runs out. */
   async #release({ taskId, until, lost }: Lease, error: unknown): Promise<void> {
     const { jobs, clock, log, stopping } = this.#deps
     if (!stopping.aborted && !lost.signal.aborted) {
-      log.warn({ err: error, taskId }, 'an inspection failed; it is repeated when its lease ends')
+      log.warn({ err: error, taskId }, 'an attempt at a result failed; it is retried when its lease ends')
       return
     }
     if (stopping.aborted)
       await jobs
         .moveLease(taskId, until, clock.now())
-        .catch((err: unknown) => log.warn({ err, taskId }, 'failed to end the lease of an inspection'))
+        .catch((err: unknown) =>
+          log.warn({ err, taskId }, 'failed to end the lease of a result; it runs out'),
+        )
   }
 }

@@ -16,11 +16,11 @@ export interface Results extends Disposable {
   readonly loadSource: LoadSourceImage
   /** The stored copies; null: no copies are made. */
   readonly copies: CopyStore | null
-  /** Makes smaller versions of the copies; null: no copies are made. */
+  /** The renditions of the copies; null: no copies are made. */
   readonly renditions: Renditions | null
-  /** Deletes an owner's task, its copies and their smaller versions. Undefined: no such task. False: it has not settled. */
+  /** Deletes an owner's task, its copies and their renditions. Undefined: no such task. False: it has not settled. */
   remove(owner: string, id: string): Promise<boolean | undefined>
-  /** One round of inspections, copies and deletions. Resolves to the work that it started. */
+  /** One round of attempts and deletions. Resolves to the work that it started. */
   inspectDue(): Promise<Promise<void>[]>
 }
 
@@ -44,7 +44,7 @@ interface ResultsOptions {
   readonly onResult?: (outcome: string) => void
 }
 
-/** Disposing aborts running attempts; other processes may make them at once. */
+/** Disposing aborts running attempts, which are then due at once for other processes. */
 export function openResults(options: ResultsOptions): Results {
   const { tasks, copies, pictures, links, folder, clock, log } = options
   const stopping = new AbortController()

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { AwsV4Signer } from 'aws4fetch'
 import got, { RequestError, type Delays, type Request } from 'got'
-import type { Connector } from '../net/outbound.ts'
+import type { Connector, Outbound } from '../net/outbound.ts'
 import type { Clock } from '../tasks/ports.ts'
 
 interface S3Credentials {
@@ -37,13 +37,13 @@ export interface S3Answer {
   readonly headers: Record<string, string | string[] | undefined>
   /** The code of the error, such as `NoSuchKey`; undefined after success. */
   readonly code: string | undefined
-  /** The content after a successful GET, else it has been read. */
+  /** The content after a successful GET; otherwise it has already been read. */
   readonly body: Request
 }
 
-/** Requests to one bucket, with paths in the style of ENDPOINT/BUCKET/KEY. Disposing aborts those that are running. */
+/** Requests to one bucket with path-style URLs (ENDPOINT/BUCKET/KEY). Disposing aborts those that are running. */
 export interface S3Client extends Disposable {
-  /** Sends one request. Any status is an answer; rejects if there is none. */
+  /** Sends one request. Resolves with any status; rejects if there is no response. */
   send(request: S3Request): Promise<S3Answer>
   presign(key: string, parameters: Record<string, string>): Promise<string>
   /** An error that names the operation and the bucket, but no secret. */
@@ -51,45 +51,30 @@ export interface S3Client extends Disposable {
 }
 
 const EMPTY_SHA256 = createHash('sha256').digest('hex')
-/** An answer with an error has a few hundred bytes. */
+/** The usual error response has a few hundred bytes. */
 const MAX_ERROR_LENGTH = 64 * 1024
 
-/** For GET: each phase before the content, and 60 s in which nothing of it is sent or read. */
+/** For GET: a timeout for each phase before the body, and 60 s of inactivity during the body. */
 const TIMEOUTS: Record<S3Request['method'], Delays> = {
   DELETE: { request: 10_000 },
   GET: { lookup: 10_000, connect: 10_000, secureConnect: 10_000, response: 10_000, socket: 60_000 },
   PUT: { request: 60_000 },
 }
 
-export function openS3Client(options: S3Options): S3Client {
-  const { bucket, endpoint, connector } = options
+export function openS3Client(store: S3Options): S3Client {
+  const { bucket, endpoint, connector } = store
   const outbound = connector.open({ keepAlive: true })
   const running = new Set<Request>()
-  const sign = createSigner(options)
+  const sign = createSigner(store)
   const toError = (operation: string, reason: unknown) =>
     new Error(
       `S3 ${operation} in the bucket ${bucket} at ${new URL(endpoint).host} failed: ${toReason(reason)}`,
     )
   return {
     toError,
-    async send({ method, key, headers, body, signal }) {
-      const hash = { 'x-amz-content-sha256': body?.sha256 ?? EMPTY_SHA256 }
-      const length = body === undefined ? {} : { 'content-length': String(body.byteSize) }
-      const signed = await sign(key, { method, headers: { ...headers, ...length, ...hash } })
-      const request = got.stream(signed.url, {
-        method,
-        headers: Object.fromEntries(signed.headers),
-        body: body?.content,
-        agent: outbound.agentsFor(signed.url.href),
-        timeout: TIMEOUTS[method],
-        retry: { limit: 0 },
-        followRedirect: false,
-        throwHttpErrors: false,
-        decompress: false,
-        signal,
-      })
-      // got waits for a body except with GET.
-      if (method === 'DELETE') request.end()
+    async send(options) {
+      const { method, signal } = options
+      const request = startRequest(options, await signRequest(sign, options), outbound)
       running.add(request)
       request.once('close', () => running.delete(request))
       try {
@@ -103,7 +88,7 @@ export function openS3Client(options: S3Options): S3Client {
     },
     async presign(key, parameters) {
       const { url } = await sign(key, { method: 'GET', signQuery: true }, parameters)
-      // The same to every parser; a plus is not.
+      // Some parsers read a plus as a space, others as a plus.
       return url.href.replaceAll('+', '%20')
     },
     [Symbol.dispose]() {
@@ -114,11 +99,36 @@ export function openS3Client(options: S3Options): S3Client {
 }
 
 type Signed = Pick<AwsV4Signer, 'url' | 'headers'>
+type Sign = ReturnType<typeof createSigner>
+
+function signRequest(sign: Sign, { method, key, headers, body }: S3Request): Promise<Signed> {
+  const hash = { 'x-amz-content-sha256': body?.sha256 ?? EMPTY_SHA256 }
+  const length = body === undefined ? {} : { 'content-length': String(body.byteSize) }
+  return sign(key, { method, headers: { ...headers, ...length, ...hash } })
+}
+
+function startRequest({ method, body, signal }: S3Request, signed: Signed, outbound: Outbound): Request {
+  const request = got.stream(signed.url, {
+    method,
+    headers: Object.fromEntries(signed.headers),
+    body: body?.content,
+    agent: outbound.agentsFor(signed.url.href),
+    timeout: TIMEOUTS[method],
+    retry: { limit: 0 },
+    followRedirect: false,
+    throwHttpErrors: false,
+    decompress: false,
+    signal,
+  })
+  // got waits for a body except with GET.
+  if (method === 'DELETE') request.end()
+  return request
+}
 
 /** Returns a function that signs a request with AWS Signature Version 4. */
 function createSigner({ bucket, prefix, endpoint, region, credentials, clock }: S3Options) {
   const folder = prefix === '' ? bucket : `${bucket}/${prefix}`
-  /** Of derived keys, one a day. */
+  /** The derived signing keys: one a day. */
   const cache = new Map<string, ArrayBuffer>()
   return (
     key: string,
@@ -140,7 +150,7 @@ function createSigner({ bucket, prefix, endpoint, region, credentials, clock }: 
   }
 }
 
-/** As RFC 3986 says, so that the path is sent as it is signed. */
+/** Percent-encodes by RFC 3986, so that the path is sent as it is signed. */
 function encodeStrictly(text: string): string {
   return encodeURIComponent(text).replace(
     /[!'()*]/g,
@@ -150,7 +160,7 @@ function encodeStrictly(text: string): string {
 
 function readAnswer(method: string, request: Request): Promise<S3Answer> {
   return new Promise((resolve, reject) => {
-    // Stays for the whole life of the request: an error after the answer would otherwise be uncaught.
+    // Never removed: an error after the response would otherwise be uncaught.
     request.on('error', reject)
     request.once('response', ({ statusCode: status, headers }: NonNullable<Request['response']>) => {
       const isOk = status >= 200 && status < 300

@@ -5,7 +5,7 @@ import { buffer, text } from 'node:stream/consumers'
 import { checkKey, checkRange, type ByteRange, type CopyStore, type StoredFile } from './copy-store.ts'
 import { openS3Client, type S3Answer, type S3Client, type S3Options } from './s3-client.ts'
 
-/** Keeps copies in a bucket of an S3-compatible store. Does not retry. Disposing aborts requests that are running. */
+/** Stores copies in a bucket of an S3-compatible store. Does not retry. Disposing aborts running requests. */
 export function openS3Store(options: S3Options): CopyStore {
   const client = openS3Client(options)
   return {
@@ -36,17 +36,7 @@ export function openS3Store(options: S3Options): CopyStore {
         ...(contentDisposition !== null && { 'response-content-disposition': contentDisposition }),
       })
     },
-    async check() {
-      try {
-        await probe(client)
-      } catch (error) {
-        const reason = String(error).replace(/^Error: /, '')
-        throw new Error(
-          `${reason}: check the bucket, endpoint and region of the store, and that its credentials may get, put and delete objects`,
-          { cause: error },
-        )
-      }
-    },
+    check: () => check(client),
     [Symbol.dispose]: () => client[Symbol.dispose](),
   }
 }
@@ -58,7 +48,7 @@ interface Upload {
   readonly contentType: string
 }
 
-/** S3 compares the length and the hash, and stores an object only if it has received the whole. */
+/** S3 checks length and hash, and stores an object only if both match. */
 async function upload(
   client: S3Client,
   key: string,
@@ -71,9 +61,9 @@ async function upload(
 }
 
 /**
- * Undefined unless the first byte can be read: the upload decides then, and its answer has the code of an error. Without
- * the right to list a bucket, S3 answers 403 for a missing key. No HEAD: Swift ends some answers to it with a chunk, which
- * breaks the connection.
+ * Undefined unless the first byte can be read: the upload is then tried, and reports the error. Without the right to list a
+ * bucket, S3 answers 403 for a missing key. GET instead of HEAD, because Swift ends some responses to HEAD with a chunk,
+ * which breaks the connection.
  */
 async function readSize(client: S3Client, key: string, signal?: AbortSignal): Promise<number | undefined> {
   const answer = await client.send({ method: 'GET', key, headers: { range: 'bytes=0-0' }, signal })
@@ -105,10 +95,10 @@ function toStored(client: S3Client, answer: S3Answer, range?: ByteRange): Stored
   }
 }
 
-/** The content; its errors hold no secret. Destroying it ends the request. */
+/** The content. Its errors contain no secret. Destroying it ends the request. */
 function toBody(client: S3Client, { body: request }: S3Answer): Readable {
   const body = new PassThrough()
-  // An error before somebody reads must not be uncaught.
+  // An error before the body is read would otherwise be uncaught.
   body.on('error', () => undefined)
   request.on('error', (error) => body.destroy(client.toError('GET', error)))
   body.once('close', () => request.destroy())
@@ -128,6 +118,18 @@ async function remove(client: S3Client, key: string): Promise<void> {
   if (!isOk(answer) && answer.code !== 'NoSuchKey') throw client.toError('DELETE', toFault(answer))
 }
 
+async function check(client: S3Client): Promise<void> {
+  try {
+    await probe(client)
+  } catch (error) {
+    const reason = String(error).replace(/^Error: /, '')
+    throw new Error(
+      `${reason}: check the bucket, endpoint and region of the store, and that its credentials may get, put and delete objects`,
+      { cause: error },
+    )
+  }
+}
+
 /** Writes, reads and deletes an object. */
 async function probe(client: S3Client): Promise<void> {
   const content = randomUUID()
@@ -137,7 +139,7 @@ async function probe(client: S3Client): Promise<void> {
   try {
     const stored = await readStored(client, key)
     if (stored === undefined || (await text(stored.body)) !== content)
-      throw client.toError('GET', 'an object is read other than it was written')
+      throw client.toError('GET', 'an object has other content than was written')
   } finally {
     await remove(client, key)
   }

@@ -17,20 +17,20 @@ interface SourceImageOptions {
 }
 
 /**
- * Loads the source image of a task, and stores it with the task. Null: the upstream does not tell it, or not within two
- * seconds; then it is stored later. Does not reject.
+ * Loads the source image of a task, and stores it with the task. Null: the upstream does not report it, or loading takes
+ * longer than two seconds and continues in the background. Does not reject.
  */
 export type LoadSourceImage = (
   task: Pick<UpscaleTask, 'id' | 'sourceTaskId' | 'imageIndex'>,
 ) => Promise<SourceImage | null>
 
-/** How long an answer is shared, in milliseconds, so that an unknown source task is not polled at each request. */
+/** How long an outcome is shared, in milliseconds, so that an unknown source task is not polled at each request. */
 const SHARED_FOR_MS = 60_000
 const POLL_TIMEOUT_MS = 3_000
 const WAIT_MS = 2_000
 /** Polls per second that are left to callbacks and to tasks without one. */
 const SPARED_POLLS = 3
-/** A generation has four images. One image is a grid of the four, in which the source is not known by itself. */
+/** A generation has four images. A single image is a grid of the four, which does not contain the source as a file. */
 const IMAGES_OF_GENERATION = 4
 
 export function createSourceImageLoader(options: SourceImageOptions): LoadSourceImage {
@@ -57,7 +57,7 @@ export function createSourceImageLoader(options: SourceImageOptions): LoadSource
   }
 }
 
-/** Takes a poll only if others remain: a callback that waits for one delays the event of its task. */
+/** Takes a poll only if others remain: a callback that has to wait for a poll delays the event of its task. */
 async function takePoll(budget: SourceImageOptions['budget']): Promise<boolean> {
   const taken = await budget.take(1 + SPARED_POLLS)
   const isGranted = taken > SPARED_POLLS

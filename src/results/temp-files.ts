@@ -3,7 +3,7 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock, Log } from '../tasks/ports.ts'
 
-/** Tells the files of this service from others in the folder. */
+/** Marks the files of this service in a folder that others may use. */
 const SUFFIX = '.upscale-tmp'
 const ABANDONED_AFTER_MS = 3_600_000
 
@@ -12,7 +12,7 @@ interface TempFile extends AsyncDisposable {
   readonly path: string
 }
 
-/** Names a new temporary file; rejects if the folder cannot be used. */
+/** Returns the path of a new temporary file; rejects if the folder cannot be used. */
 export type NewTempFile = () => Promise<TempFile>
 
 interface TempFilesOptions {
@@ -23,8 +23,8 @@ interface TempFilesOptions {
 }
 
 /**
- * The first file that is named deletes those that a killed process has left. Other processes may use the same folder: only
- * files that are older than an hour are deleted.
+ * The first call deletes the files that killed processes have left. Other processes may use the same folder, so only files
+ * older than an hour are deleted.
  */
 export function createTempFiles({ folder, clock, log }: TempFilesOptions): NewTempFile {
   let isSwept = false
@@ -40,7 +40,7 @@ export function createTempFiles({ folder, clock, log }: TempFilesOptions): NewTe
       path,
       async [Symbol.asyncDispose]() {
         await rm(path, { force: true }).catch((err: unknown) =>
-          log.warn({ err, path }, 'failed to delete a temporary file; it is deleted at a later start'),
+          log.warn({ err, path }, 'failed to delete a temporary file; it is deleted after a later start'),
         )
       },
     }
@@ -54,7 +54,7 @@ async function deleteAbandoned(folder: string, now: number, log: Log): Promise<v
     try {
       if (now - (await stat(path)).mtimeMs > ABANDONED_AFTER_MS) await rm(path, { force: true })
     } catch (err) {
-      log.warn({ err, path }, 'failed to delete the temporary file of a process that was killed')
+      log.warn({ err, path }, 'failed to delete the temporary file of a killed process')
     }
   }
 }

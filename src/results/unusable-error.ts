@@ -1,4 +1,4 @@
-/** A picture cannot be used. The message and `permanent` become the port's `Unusable`. */
+/** A picture cannot be used. picture-source.ts turns it into an `Unusable` value. */
 export class UnusableError extends Error {
   override name = 'UnusableError'
   readonly permanent: boolean

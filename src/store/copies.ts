@@ -13,7 +13,7 @@ export class SqlCopyUses implements CopyUses {
   use(taskId: string, sha256: string): Promise<'used' | 'busy' | 'gone'> {
     const { db, transact, locksRows } = this.#sql
     return transact(async (run) => {
-      // First the task, then the copy: the same order as in a deletion.
+      // Locks the task, then the copy, in the same order as a deletion, to avoid deadlocks.
       const task = db.selectFrom('task').select('id').where('id', '=', taskId)
       const { rows: tasks } = await run(task.$if(locksRows, (query) => query.forUpdate()))
       if (tasks.length === 0) return 'gone'
@@ -67,21 +67,21 @@ export class SqlCopyUses implements CopyUses {
   }
 }
 
-/** Makes the copies unused that only these tasks use. For the transaction that deletes the tasks. */
+/** Marks the copies that only these tasks use as UNUSED, in the transaction that deletes the tasks. */
 export async function releaseCopies(sql: Sql, run: Run, taskIds: readonly string[]): Promise<void> {
   const uses = sql.db.selectFrom('copyUse').select('sha256').distinct().where('taskId', 'in', taskIds)
   const hashes = (await run(uses)).rows.map(({ sha256 }) => sha256)
   if (hashes.length > 0) await markUnused(sql, run, hashes, taskIds)
 }
 
-/** Marks the copies that no tasks except these use. */
+/** Marks the copies that no other tasks use as UNUSED. */
 async function markUnused(
   sql: Sql,
   run: Run,
   hashes: readonly string[],
   exceptTaskIds: readonly string[],
 ): Promise<void> {
-  // The lock first, then a new statement: it sees the uses that other transactions have committed meanwhile.
+  // A statement after the lock sees the uses that other transactions have committed meanwhile.
   await lockCopies(sql, run, hashes)
   const { db } = sql
   const others = db
@@ -103,7 +103,7 @@ async function insertCopy({ db }: Sql, run: Run, sha256: string, state: 'USED' |
   await run(insert.onConflict((conflict) => conflict.doNothing()))
 }
 
-/** Locks in one order, so that no two transactions wait for one another. */
+/** Locks in one order, to avoid deadlocks. */
 async function lockCopies({ db, locksRows }: Sql, run: Run, hashes: readonly string[]) {
   const copies = db.selectFrom('copy').selectAll().where('sha256', 'in', hashes).orderBy('sha256')
   return (await run(copies.$if(locksRows, (query) => query.forUpdate()))).rows

@@ -39,7 +39,7 @@ export class SqlResultJobs implements ResultJobs {
 
   async listOverdue(now: number, limit: number): Promise<UpscaleTask[]> {
     const { db, run } = this.#sql
-    // A succeeded task is never due.
+    // `dueAt` of a succeeded task is null.
     const waiting = db
       .selectFrom('task')
       .selectAll()

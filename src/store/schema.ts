@@ -8,9 +8,9 @@ export interface Database {
   /** Which task an owner's idempotency key names. */
   idempotencyKey: { claim: string; taskId: string; until: number }
   delivery: DeliveryRow
-  /** A stored copy. UNUSED: no task uses it, and its files are to be deleted; `leasedUntil`: a process deletes them. */
+  /** A stored copy. UNUSED: no task uses it, so its files are deleted; `leasedUntil`: the lease of the process that does it. */
   copy: { sha256: string; state: 'USED' | 'UNUSED'; leasedUntil: number | null }
-  /** Which tasks use a copy. A use is committed before the file is stored, so that no file is forgotten. */
+  /** Which tasks use a copy. Committed before the file is stored, so that no file is leaked. */
   copyUse: { taskId: string; sha256: string }
   /** How many tasks have a status; on SQLite only, written by triggers. */
   taskCount: { status: TaskStatus; count: number }

@@ -235,7 +235,7 @@ export interface TaskPolicy {
   readonly retentionMs: number | null
   /** How long the inspection of a result may delay SUCCEEDED; 0: results are not inspected. */
   readonly inspectMs: number
-  /** Whether copies of images are made. */
+  /** Whether copies of pictures are made. */
   readonly keepsCopies: boolean
 }
 
@@ -289,7 +289,7 @@ export interface TaskDependencies {
   readonly limits: RateLimits
   readonly budget: PollBudget
   readonly deliveries: DeliveryQueue
-  /** Starts the next round of the result worker now. */
+  /** Starts a round of the result worker now. */
   readonly wakeResults: () => void
   readonly log: Log
   readonly policy: TaskPolicy

@@ -1,7 +1,7 @@
 import type { TaskPolicy } from './ports.ts'
 import type { Report } from './transitions.ts'
 
-/** The report of a success: an inspection may delay it, and copies are pending if they are configured. */
+/** The report of a result. Its inspection, if configured, delays SUCCEEDED; its copies, if configured, are PENDING. */
 export function toResultReport(
   urls: readonly string[],
   facts: { readonly at: number; readonly source: 'CALLBACK' | 'POLL'; readonly upstreamTaskId: string },

@@ -27,8 +27,8 @@ export interface UpscaledImage {
 }
 
 /**
- * The state of our copy of a picture. PENDING: not made yet, or to be retried. KEPT: stored. LOST: not stored before the
- * upstream's URL expired, or never possible. OFF: no copy is made.
+ * The state of our copy of a picture. PENDING: not stored yet. KEPT: stored. LOST: not stored before the upstream's URL
+ * expired, or impossible. OFF: copies are not configured.
  */
 export const COPY_STATES = ['PENDING', 'KEPT', 'LOST', 'OFF'] as const
 export type CopyState = (typeof COPY_STATES)[number]
@@ -85,7 +85,7 @@ export interface Picture {
   readonly waterMark: string | null
 }
 
-/** The picture that is enlarged, as the upstream has it. */
+/** The picture that is upscaled, on the upstream's server. */
 export interface SourceImage {
   /** Absolute http(s) URL on the upstream's server. */
   readonly url: string
@@ -97,15 +97,15 @@ export interface SourceImage {
 
 export interface UpscaleTask extends Picture {
   readonly id: string
-  /** Grows by one whenever status, images or failure change, and only then. */
+  /** Grows by one whenever status, failure or the images that clients see change, and only then. */
   readonly version: number
-  /** Grows by one with every report that changes the task, also where clients see no change. */
+  /** Grows by one with every report that changes the task, even if clients see no change. */
   readonly revision: number
   readonly owner: string
   readonly status: TaskStatus
   /** The result; null until the upstream has reported it. Clients see it once SUCCEEDED, after its inspection. */
   readonly images: readonly UpscaledImage[] | null
-  /** Null: not known (yet). */
+  /** Null: not known, or not yet. */
   readonly sourceImage: SourceImage | null
   /** Null unless FAILED. */
   readonly failure: Failure | null
@@ -116,7 +116,7 @@ export interface UpscaleTask extends Picture {
   readonly callbackTokenHash: string
   /** A digest of owner and picture: equal digests mean the same picture. */
   readonly pictureDigest: string
-  /** When the first of its images expires; null without images, and if copies of all are kept. */
+  /** When the first image without a copy expires; null: none does, or there are no images. */
   readonly imagesExpireAt: number | null
   /** When the next attempt to inspect and copy its images is due, or the lease of the running one ends; null: never. */
   readonly resultDueAt: number | null
@@ -132,7 +132,7 @@ export interface UpscaleTask extends Picture {
   readonly settledAt: number | null
   /** When the gateway stops waiting, and fails the task. */
   readonly deadlineAt: number
-  /** When the task is polled next, or the time for the inspection of its images ends; null: never. */
+  /** When the task is polled next, or the deadline of its inspection; null: neither. */
   readonly dueAt: number | null
   /** How many scheduled polls have been made. */
   readonly polls: number

@@ -27,11 +27,11 @@ export interface Tasks {
   /** Processes a callback that arrived at this task's secret URL. Resolves once the new state is committed. */
   receive(task: UpscaleTask, callback: Callback, correlationId: string): Promise<CallbackResult>
   /**
-   * Reports what an inspection of the images has found. Resolves to the task after the change; undefined: there is no such
-   * task any more.
+   * Reports what an attempt to inspect and copy the images has found. Resolves to the task after the change; undefined: the
+   * task does not exist any more.
    */
   inspected(id: string, inspection: Inspection): Promise<UpscaleTask | undefined>
-  /** Deletes an owner's task with all that belongs to it. Undefined: the owner has no such task. False: it has not settled. */
+  /** Deletes an owner's task with its keys and deliveries. Undefined: the owner has no such task. False: it has not settled. */
   remove(owner: string, id: string): Promise<boolean | undefined>
   /** One round of retention, deadlines and polls. Resolves to the polls it started. */
   pollDue(): Promise<Promise<void>[]>

@@ -10,7 +10,7 @@ import {
   type UpscaleTask,
 } from './task.ts'
 
-/** What an inspection has found out about one image. */
+/** What an attempt has found out about one image. */
 type InspectedImage = Pick<UpscaledImage, 'facts' | 'copyState'> & {
   /** The index in the task's images. */
   readonly position: number
@@ -25,14 +25,14 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
       readonly kind: 'succeeded'
       readonly upstreamTaskId: string
       readonly images: readonly UpscaledImage[]
-      /** Until when an inspection of the images may delay SUCCEEDED; null: there is none. */
+      /** The deadline of the inspection, which delays SUCCEEDED; null: the result is not inspected. */
       readonly inspectBy: number | null
     }
   | {
-      /** An attempt to inspect and copy the images has ended, or the time for the inspection has. */
+      /** An attempt to inspect and copy the images has ended, or its inspection has reached its deadline. */
       readonly kind: 'inspected'
       readonly images: readonly InspectedImage[]
-      /** When the next attempt is due, if a copy is still PENDING; null: the attempt is still running. */
+      /** When the next attempt is due if a copy is still PENDING; null: the attempt continues. */
       readonly retryAt: number | null
       readonly note: string
     }
@@ -116,10 +116,10 @@ function apply(task: UpscaleTask, report: Report): UpscaleTask | undefined {
     case 'failed': {
       const isStale = task.images !== null || namesOtherUpstreamTask(task, report.upstreamTaskId)
       if (isStale) return undefined
-      return report.kind === 'succeeded' ? find(task, report) : failAccepted(task, report)
+      return report.kind === 'succeeded' ? addResult(task, report) : failAccepted(task, report)
     }
     case 'inspected':
-      return inspect(task, report)
+      return addInspection(task, report)
     case 'overdue':
       return isSettled(task) || task.images !== null ? undefined : expire(task, report)
     default:
@@ -165,8 +165,8 @@ function accept(task: UpscaleTask, report: ReportOf<'accepted'>): UpscaleTask | 
   return { ...accepted, dueAt: toDueAt(accepted, pollAt) }
 }
 
-/** Stores a result. It settles the task, or waits for its inspection. */
-function find(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTask {
+/** Adds the result, which settles the task unless it is inspected first. */
+function addResult(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTask {
   const { at, images, upstreamTaskId, inspectBy } = report
   const found = {
     images,
@@ -185,14 +185,14 @@ function find(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTask {
     : record(task, report, note, waiting)
 }
 
-/** Adds facts and copies to the images. The first report settles the task; later ones change a succeeded task. */
-function inspect(task: UpscaleTask, report: ReportOf<'inspected'>): UpscaleTask | undefined {
+/** Adds facts and states of copies to the images. The first report settles the task; later ones change the settled task. */
+function addInspection(task: UpscaleTask, report: ReportOf<'inspected'>): UpscaleTask | undefined {
   const { images: found, retryAt, note } = report
   const isFinished = task.status === 'SUCCEEDED' && task.resultDueAt === null
   if (task.images === null || isFinished) return undefined
   const images = task.images.map((image, index) => {
     const { facts, copyState } = found.find(({ position }) => position === index) ?? image
-    // A kept copy is final: an attempt that has lost its lease may report late.
+    // KEPT is final: an attempt that has lost its lease may report late.
     return image.copyState === 'KEPT' ? image : { ...image, facts: facts ?? image.facts, copyState }
   })
   const attempts = task.resultAttempts + (retryAt === null ? 0 : 1)

@@ -78,7 +78,7 @@ describe('a page of another origin', () => {
     await site[Symbol.asyncDispose]()
   })
 
-  test('draws the kept picture on a canvas and reads its pixels back, which are those of the file', async () => {
+  test('draws a copy on a canvas and reads back the pixels of the file', async () => {
     const { picture } = await keeper.upscale()
     await page.open(site.url)
     const file = Buffer.from(await (await fetch(picture.url)).arrayBuffer())
@@ -159,7 +159,7 @@ interface Shared {
   readonly picture: [number, number]
 }
 
-test('a share page that has only a watch token follows the task, draws the placeholder and then the picture', async () => {
+test('a share page with only a watch token follows the task, and draws the placeholder, then the picture', async () => {
   await using site = await startSite()
   await using keeper = await startKeeper({
     AUTH_JWT_SECRET: SECRET,
@@ -178,7 +178,7 @@ test('a share page that has only a watch token follows the task, draws the place
   expect(shared.placeholder).toEqual([32, 32])
 })
 
-describe('a kept picture that is a page of HTML as well', () => {
+describe('a copy that is also valid HTML', () => {
   /** A PNG whose text is HTML with a script, from an upstream that says nothing of its type. */
   async function keepPolyglot() {
     const stage = await openStage()
@@ -193,7 +193,7 @@ describe('a kept picture that is a page of HTML as well', () => {
     return { stage, picture: await stage.keeper.follow(id) }
   }
 
-  test('does not run: it is shown as a picture, in a sandbox, and is no script for other pages', async () => {
+  test('does not run: it is shown as a picture, in a sandbox, and other pages cannot load it as a script', async () => {
     const { stage, picture } = await keepPolyglot()
     await using _stage = stage
     await using site = await startSite()
@@ -215,7 +215,7 @@ describe('a kept picture that is a page of HTML as well', () => {
   })
 })
 
-test('?download saves the file under a name that says what it is', async () => {
+test('?download saves the file under a readable name', async () => {
   await using folder = await openTempDir()
   await using keeper = await startKeeper()
   const { picture } = await keeper.upscale('my-picture')

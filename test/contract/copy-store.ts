@@ -62,14 +62,14 @@ export function describeCopyStore(
       expect(stored && (await buffer(stored.body)).equals(bytes)).toBe(true)
     })
 
-    test('a file is there after the store was closed and opened again', async () => {
+    test('a file survives closing and opening the store', async () => {
       await put(Buffer.from('picture'))
       store[Symbol.dispose]()
       store = place.open()
       expect(await readBytes(store, KEY)).toEqual(Buffer.from('picture'))
     })
 
-    test('a file of 60 MiB is kept, and never readable in part', async () => {
+    test('a file of 60 MiB is stored, and never readable in part', async () => {
       const bytes = Buffer.alloc(60 * 1024 * 1024, randomBytes(1_031))
       const progress = { isStored: false }
       const stored = put(bytes).finally(() => (progress.isStored = true))
@@ -86,7 +86,7 @@ export function describeCopyStore(
       expect(hash.digest('hex')).toBe(createHash('sha256').update(bytes).digest('hex'))
     })
 
-    test('the local file is left in its place', async () => {
+    test('put does not move the local file', async () => {
       const bytes = Buffer.from('picture')
       const file = await writeLocalFile(dir.path, bytes)
       await store.put(KEY, file)
@@ -165,7 +165,7 @@ export function describeCopyStore(
       expect(await readBytes(store, 'ab/one.png')).toEqual(Buffer.from('once more'))
     })
 
-    test('a put that is aborted before its begin stores nothing', async () => {
+    test('a put that was aborted before it began stores nothing', async () => {
       const file = await writeLocalFile(dir.path, Buffer.from('picture'))
       const reason = new Error('the lease was lost')
       await expect(store.put(KEY, file, AbortSignal.abort(reason))).rejects.toBe(reason)
@@ -178,7 +178,7 @@ export function describeCopyStore(
       expect(await store.read(KEY)).toBeUndefined()
     })
 
-    test('anything but FOLDER/NAME is no key, and refused', async () => {
+    test('a key that is not FOLDER/NAME is refused', async () => {
       const file = await writeLocalFile(dir.path, Buffer.from('picture'))
       const presigned = { contentType: 'image/png', contentDisposition: null, expiresInS: 60 }
       for (const key of [
@@ -207,7 +207,7 @@ export function describeCopyStore(
       }
     })
 
-    test('the check passes, and leaves nothing behind that would disturb the next', async () => {
+    test('the check passes, also a second time', async () => {
       await store.check()
       await store.check()
     })

@@ -35,7 +35,7 @@ describe('the file store', () => {
     expect(await list(dir.path)).toEqual(['ab/abc.png', 'cd/cde.webp'])
   })
 
-  test('it has no URLs of its own', async () => {
+  test('it has no presigned URLs', async () => {
     await using dir = await openTempDir()
     using store = openFileStore(dir.path)
     const options = { contentType: 'image/png', contentDisposition: null, expiresInS: 60 }
@@ -52,7 +52,7 @@ describe('the file store', () => {
     expect(await readBytes(store, 'ab/abc.png')).toEqual(Buffer.from('picture'))
   })
 
-  test('temporary files of killed processes are deleted, those of living ones and pictures stay', async () => {
+  test('temporary files of killed processes are deleted; those of running processes and copies are not', async () => {
     await using dir = await openTempDir()
     await mkdir(join(dir.path, 'ab'))
     const old = new Date(Date.now() - 61 * 60 * 1_000)
@@ -65,28 +65,28 @@ describe('the file store', () => {
     expect(await list(dir.path)).toEqual(['ab/new.png~1', 'ab/old.png', 'note~'])
   })
 
-  test('the check names the folder, the reason and the remedy if the path is no folder', async () => {
+  test('the check names the folder, the reason and the remedy if the path is not a folder', async () => {
     await using dir = await openTempDir()
     const path = join(dir.path, 'file')
     await writeFile(path, '')
     using store = openFileStore(path)
     await expect(store.check()).rejects.toThrow(
       new RegExp(
-        `^The folder "${path}" cannot keep pictures \\(ENOTDIR.*\\): make it writable for this service`,
+        `^The folder "${path}" cannot store copies \\(ENOTDIR.*\\): make it writable for this service`,
       ),
     )
   })
 
-  test('the check refuses a folder that cannot be written', async () => {
+  test('the check rejects if the folder is not writable', async () => {
     await using dir = await openTempDir()
     await chmod(dir.path, 0o500)
     // Root may write anywhere, except to the files of the kernel.
     const path = process.getuid?.() === 0 ? '/sys/results' : join(dir.path, 'results')
     using store = openFileStore(path)
-    await expect(store.check()).rejects.toThrow(/cannot keep pictures \(E(ACCES|PERM|ROFS)/)
+    await expect(store.check()).rejects.toThrow(/cannot store copies \(E(ACCES|PERM|ROFS)/)
   })
 
-  test('a picture on another file system is kept, too', async () => {
+  test('a local file on another file system can be stored', async () => {
     await using dir = await openTempDir()
     const isShared = spawnSync('test', ['-w', '/dev/shm']).status === 0
     await using local = await openTempDir(isShared ? '/dev/shm' : undefined)

@@ -84,7 +84,7 @@ export function describeResultJobs(
       expect(await stores.resultJobs.listOverdue(5_000, 10)).toEqual([overdue])
     })
 
-    test('a task that waits for its inspection is not claimed for a poll, nor made due by one', async () => {
+    test('a task that waits for its inspection is not claimed for a poll, and pollSoon does not change it', async () => {
       const task = await insert({ status: 'PROCESSING', dueAt: 4_000 })
       await stores.store.pollSoon(task.id, 1_000)
       expect(await stores.store.claimDue(5_000, 6_000, 10)).toEqual([])
@@ -116,14 +116,14 @@ export function describeResultJobs(
       expect(await claimUnused()).toEqual([HASH])
     })
 
-    test('two deletions at once of the last two tasks of a copy leave it unused', async () => {
+    test('a copy is unused after concurrent deletions of its last two tasks', async () => {
       const tasks = [await settled(), await settled()]
       for (const task of tasks) await use(task)
       await Promise.all(tasks.map(({ id }) => stores.store.remove('owner', id)))
       expect(await claimUnused()).toEqual([HASH])
     })
 
-    test('concurrent claims never get the same copy, and a claim can be repeated when it has ended', async () => {
+    test('concurrent claims never get the same copy, which can be claimed again when the lease has ended', async () => {
       const task = await settled()
       await use(task)
       await stores.store.remove('owner', task.id)
@@ -134,7 +134,7 @@ export function describeResultJobs(
       expect(await claimUnused(-HOUR_MS)).toEqual([HASH])
     })
 
-    test('a copy whose files are being deleted cannot be used until they are', async () => {
+    test('a copy whose files are being deleted is busy until its entry is deleted', async () => {
       const [first, second] = [await settled(), await settled()]
       await use(first)
       await stores.store.remove('owner', first.id)
@@ -145,7 +145,7 @@ export function describeResultJobs(
       expect(await claimUnused(9_000)).toEqual([])
     })
 
-    test('a copy that is used again before its files are deleted stays', async () => {
+    test('a copy that is used again before its deletion is claimed is not deleted', async () => {
       const [first, second] = [await settled(), await settled()]
       await use(first)
       await stores.store.remove('owner', first.id)

@@ -14,20 +14,20 @@ export type CallbackDeliveryState =
 
 /** The state of the gateway's copy of a picture. */
 export type ImageCopyState =
-  /** Kept: `url` is stable. */
+  /** The copy is stored: `url` does not expire. */
   | 'KEPT'
-  /** Not possible: `url` is the upscale service's, and expires. */
+  /** The copy could not be made: `url` is the upscale service's, and expires. */
   | 'LOST'
   /** This gateway keeps no copies. */
   | 'OFF'
-  /** Not made yet: `url` is the upscale service's, and expires. */
+  /** The copy is not made yet, or is retried: `url` is the upscale service's, and expires. */
   | 'PENDING';
 
 /** Whether a picture contains Content Credentials (C2PA). They are not validated. */
 export type ImageProvenance =
-  /** It contains none. */
+  /** The picture contains none. */
   | 'NONE'
-  /** It contains a manifest store. A copy is byte-identical, so it does, too. */
+  /** The picture contains a manifest store. So does its copy, which is byte-identical. */
   | 'PRESENT';
 
 /** Why an upscale failed. Typed GraphQL errors have the same codes in `extensions.code`. */

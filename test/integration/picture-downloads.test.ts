@@ -59,7 +59,7 @@ const BAD: readonly (readonly [string, PictureAnswer, string, boolean])[] = [
     false,
   ],
   [
-    'a compressed body that nobody asked for',
+    'a compressed body that was not requested',
     serve(gzipSync(PNG), { 'content-encoding': 'gzip' }),
     'the server compressed the file, although only `identity` was accepted',
     false,
@@ -153,7 +153,7 @@ describe('a server that answers with', () => {
   })
 })
 
-test('a request asks for the bytes as they are, and says who asks', async () => {
+test('a request asks for an identity encoding, and names the gateway as user agent', async () => {
   await using scene = await openPictureScene()
   scene.server.answer = serve(PNG)
   await using _picture = await downloadPicture(scene)
@@ -163,7 +163,7 @@ test('a request asks for the bytes as they are, and says who asks', async () => 
   })
 })
 
-test('a picture is fetched from where its URL is mapped to', async () => {
+test('a picture is downloaded from the URL to which its URL is mapped', async () => {
   await using server = await startPictureServer(serve(PNG))
   await using scene = await openPictureScene({
     allowedHosts: () => [server.host],
@@ -323,7 +323,7 @@ describe('an abort', () => {
     expect(logged).toEqual(['a picture could not be decoded'])
   })
 
-  test('is also what closing the source means', async () => {
+  test('is also the effect of disposing the source', async () => {
     await using scene = await openPictureScene()
     scene.server.answer = stall
     const download = scene.download()

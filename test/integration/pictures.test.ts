@@ -303,7 +303,7 @@ const BAD: readonly (readonly [string, Make, string, boolean])[] = [
   ['an AVIF brand and then nothing', () => Buffer.from('\0\0\0\x18ftypmif1\0\0\0\0mif1avif'), DAMAGED, false],
 ]
 
-describe('a file that is no usable picture is refused with a reason:', () => {
+describe('a file that is not a usable picture is refused with a reason:', () => {
   test.each(BAD)('%s', async (_name, make, reason, permanent) => {
     await using scene = await openPictureScene({ decoder })
     scene.server.answer = serve(await make())

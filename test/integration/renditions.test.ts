@@ -38,7 +38,7 @@ async function openStore() {
   }
 }
 
-test('a smaller version that exists does not wait for another one that is being made', async () => {
+test('a rendition that exists does not wait for another one that is being made', async () => {
   await using opened = await openStore()
   const [small, large] = [await opened.put(300), await opened.put(6_000)]
   const renditions = createRenditions(opened.store, opened.decoder, opened.newFile)
@@ -54,7 +54,7 @@ test('a smaller version that exists does not wait for another one that is being 
   expect(order).toEqual(['found', 'made'])
 })
 
-test('a smaller version of a copy that is deleted while it is made does not stay', async () => {
+test('a rendition of a copy that is deleted meanwhile is deleted, too', async () => {
   await using opened = await openStore()
   const { store, folder, decoder, newFile } = opened
   const sha256 = await opened.put(300)

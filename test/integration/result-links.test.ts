@@ -37,7 +37,7 @@ test('the copy is the original byte by byte, with its Content Credentials and EX
 })
 
 describe('a link', () => {
-  test('that is not exactly right finds nothing, and nobody learns what was wrong', async () => {
+  test('that is not exactly right gets 404, whatever is wrong', async () => {
     await using stage = await openStage()
     stage.files.set('/pictures/a', await drawPicture('teal'))
     stage.files.set('/pictures/b', await drawPicture('plum'))
@@ -75,7 +75,7 @@ describe('a link', () => {
     }
   })
 
-  test('finds nothing before the copy is kept, and where it never will be', async () => {
+  test('gets 404 before the copy is stored, and if no copy is kept', async () => {
     await using stage = await openStage()
     stage.files.set(
       '/pictures/svg',
@@ -146,7 +146,7 @@ async function takeAway({ folder }: Keeper): Promise<AsyncDisposable> {
   return { [Symbol.asyncDispose]: () => rename(`${folder}-away`, folder) }
 }
 
-test('without the store a picture is not there for the moment: no cache keeps that, and it recovers', async () => {
+test('while the store fails a link gets 503, which is not cached; then it recovers', async () => {
   await using keeper = await startKeeper()
   const { id, picture } = await keeper.upscale()
   {
@@ -161,7 +161,7 @@ test('without the store a picture is not there for the moment: no cache keeps th
       for (const name of ['etag', 'content-disposition', 'accept-ranges'])
         expect(headers.get(name)).toBeNull()
     }
-    expect(keeper.gateway.log()).toContain('a kept picture could not be read')
+    expect(keeper.gateway.log()).toContain('a copy could not be read')
     expect((await readStatus(picture.url.replace(id, 'other'))).status).toBe(404)
   }
   for (const query of ['', '?width=256']) expect((await readStatus(picture.url + query)).status).toBe(200)

@@ -32,8 +32,8 @@ async function ask(url: string, init: RequestInit = {}) {
 }
 const get = (headers: Record<string, string> = {}, query = '') => ask(picture.url + query, { headers })
 
-describe('the link of a kept picture', () => {
-  test('serves the bytes of the original, by their hash, to be cached for ever', async () => {
+describe('the link of a copy', () => {
+  test('serves the bytes of the original, tagged by their hash, and is immutable', async () => {
     const response = await get()
     expect(response.status).toBe(200)
     expect(bytes.equals(response.body)).toBe(true)
@@ -56,7 +56,7 @@ describe('the link of a kept picture', () => {
     expect(response.headers['content-disposition']).toBeUndefined()
   })
 
-  test('is of the gateway, cannot be guessed, and is the same in each answer', async () => {
+  test('belongs to the gateway, cannot be guessed, and is the same in each response', async () => {
     expect(picture.url).toMatch(
       new RegExp(`^${keeper.gateway.url}/results/${id}/0/[\\w-]{43}$`.replaceAll('.', '\\.')),
     )
@@ -95,7 +95,7 @@ describe('a range', () => {
     ['bytes=-99999999', 0, -1],
     ['bytes=5-99999999', 5, -1],
     ['bytes= 0 - 9', 0, 9],
-  ])('%s of a kept picture is served alone', async (range, from, to) => {
+  ])('%s of a copy is served alone', async (range, from, to) => {
     const [start, end] = [from, to].map((at) => (at < 0 ? bytes.length + at : at)) as [number, number]
     const response = await get({ range })
     expect(response.status).toBe(206)
@@ -203,7 +203,7 @@ describe('?width', () => {
     },
   )
 
-  test('is made once for requests at the same time, and then kept', async () => {
+  test('is made once for concurrent requests, and then stored', async () => {
     const other = await keeper.upscale('another')
     const load = async () => (await ask(`${other.picture.url}?width=512`)).body
     const [first, ...others] = await Promise.all(Array.from({ length: 6 }, load))
@@ -217,7 +217,7 @@ describe('?width', () => {
   })
 })
 
-test('?download gives the file a name that says what it is', async () => {
+test('?download gives the file a readable name', async () => {
   const disposition = async (taskId: string) => {
     const { picture } = await keeper.upscale(taskId)
     return (await ask(`${picture.url}?download`, { method: 'HEAD' })).headers['content-disposition']
@@ -240,7 +240,7 @@ describe('a page of another origin', () => {
     },
   )
 
-  test('is told why it may not have one', async () => {
+  test('can read why a request is refused', async () => {
     for (const url of [`${picture.url}x`, `${picture.url}?width=1`])
       expect((await ask(url)).headers['access-control-allow-origin']).toBe('*')
   })

@@ -88,7 +88,7 @@ async function openGallery(settings: Record<string, string> = {}, answer?: Pictu
   }
 }
 
-/** Holds every answer until it is told to go on. */
+/** Holds every answer until it is released. */
 function hold(answer: PictureAnswer) {
   const asked = Promise.withResolvers<void>()
   const released = Promise.withResolvers<void>()
@@ -100,7 +100,7 @@ function hold(answer: PictureAnswer) {
 }
 
 describe('a result', () => {
-  test('succeeds with facts measured from its bytes, under a link that stays', async () => {
+  test('succeeds with facts measured from its bytes, and a link that does not expire', async () => {
     await using gallery = await openGallery()
     const { id, succeed } = await gallery.submit()
     await succeed(`${gallery.pictures.url}/a.png`)
@@ -178,7 +178,7 @@ describe('a result', () => {
     expect(late.images).toMatchObject([{ copyState: 'KEPT', width: 120, expiresAt: null }])
   })
 
-  test('facts that are known when the time is up are shown, though the copy is not ready', async () => {
+  test('facts that are known at the deadline are shown, even if the copy is not ready', async () => {
     await using gallery = await openGallery()
     const { held, asked, release } = hold(gallery.pictures.answer)
     let downloads = 0
@@ -270,7 +270,7 @@ describe('a picture that cannot be used', () => {
     },
   )
 
-  test('that never gets better is retried until the upstream’s link expires, and is then lost', async () => {
+  test('that cannot be downloaded is retried until the upstream’s link expires, and is then lost', async () => {
     await using gallery = await openGallery({}, (response) => response.writeHead(503).end())
     const { id, succeed } = await gallery.submit()
     await succeed(`${gallery.pictures.url}/a.png`)
@@ -303,7 +303,7 @@ describe('a picture that cannot be used', () => {
     expect(await gallery.files()).toEqual([])
   })
 
-  test('a private address is not asked', async () => {
+  test('nothing is requested from a private address', async () => {
     await using gallery = await openGallery({ RESULT_ALLOW_HOSTS: '' })
     const { id, succeed } = await gallery.submit()
     await succeed(`${gallery.pictures.url}/a.png`)
@@ -328,7 +328,7 @@ describe('the source image', () => {
     })
   const small = () => sharp({ create: { width: 30, height: 20, channels: 3, background: 'red' } })
 
-  test('is told by the source task, and gives the enlargement of the result', async () => {
+  test('is that of the source task, and gives the enlargement of the result', async () => {
     await using gallery = await openGallery()
     const source = await small().png().toBuffer()
     gallery.pictures.answer = (response, request) =>
@@ -380,7 +380,7 @@ describe('the source image', () => {
 })
 
 describe('deleteUpscaleTask', () => {
-  test('deletes the task, and a copy with the last task that uses it, with its smaller versions', async () => {
+  test('deletes the task, and with the last task that uses it a copy and its renditions', async () => {
     await using gallery = await openGallery()
     const tasks = [await gallery.submit(), await gallery.submit()]
     const [first, second] = await Promise.all(
@@ -403,7 +403,7 @@ describe('deleteUpscaleTask', () => {
     expect(await gallery.files()).toEqual([])
   })
 
-  test('refuses a task that is running, and one that is not there', async () => {
+  test('refuses a task that has not settled, and one that does not exist', async () => {
     await using gallery = await openGallery()
     const { id } = await gallery.submit()
     const { data, errors } = await gallery.remove(id)

@@ -78,7 +78,7 @@ describeWithServer('with RESULT_STORE=s3://… (tools/install-s3-server.sh)', ()
     return keys.filter((key) => !key.startsWith('probe/')).sort()
   }
 
-  test('a result settles with a copy in the bucket, which is streamed through, in parts and smaller, too', async () => {
+  test('a result settles with a copy in the bucket, which the gateway streams, also as ranges and renditions', async () => {
     await using keeper = await startKeeper(toSettings('streamed'))
     const { picture } = await keeper.upscale()
     expect(picture).toMatchObject({ copyState: 'KEPT', expiresAt: null, width: 1024, enlargement: 4 })
@@ -97,7 +97,7 @@ describeWithServer('with RESULT_STORE=s3://… (tools/install-s3-server.sh)', ()
     expect(await listObjects('streamed')).toHaveLength(2)
   })
 
-  test('with RESULT_REDIRECT=on a link leads to the bucket, and there to the picture with its type and name', async () => {
+  test('with RESULT_REDIRECT=on a link redirects to the bucket, which serves the picture with its type and name', async () => {
     await using keeper = await startKeeper({ ...toSettings('redirected'), RESULT_REDIRECT: 'on' })
     const { picture } = await keeper.upscale()
     const original = await load(picture.originalUrl)
@@ -125,7 +125,7 @@ describeWithServer('with RESULT_STORE=s3://… (tools/install-s3-server.sh)', ()
     expect((await load(`${picture.url}x`)).status).toBe(404)
   })
 
-  test('the last deletion of a picture takes it and its smaller versions out of the bucket', async () => {
+  test('the deletion of the last task of a copy deletes the copy and its renditions from the bucket', async () => {
     await using keeper = await startKeeper(toSettings('deleted'))
     const [first, second] = [await keeper.upscale(), await keeper.upscale()]
     for (const width of [256, 512]) await load(`${first.picture.url}?width=${width}`)
@@ -144,7 +144,7 @@ describeWithServer('with RESULT_STORE=s3://… (tools/install-s3-server.sh)', ()
     return { version: task?.version ?? 0, status: task?.status, picture: task?.images?.[0] }
   }
 
-  test('while S3 is down a result settles with its facts, and it is kept when S3 is back', async () => {
+  test('while S3 is down a result settles with its facts, and the copy follows when S3 is back', async () => {
     await using gate = await startGate(server.url)
     const clock = new ManualClock()
     clock.step(Date.now() - clock.now())
@@ -173,7 +173,7 @@ describeWithServer('with RESULT_STORE=s3://… (tools/install-s3-server.sh)', ()
     expect((await load(after.picture?.url ?? '')).body.length).toBe(picture.byteSize)
   })
 
-  test('while S3 is down a kept picture is not there for the moment', async () => {
+  test('while S3 is down the link of a copy gets 503', async () => {
     await using gate = await startGate(server.url)
     await using keeper = await startKeeper(toSettings('away', gate.url))
     const { picture } = await keeper.upscale()

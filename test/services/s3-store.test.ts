@@ -100,7 +100,7 @@ describeWithServer('on an S3 server (tools/install-s3-server.sh)', () => {
     expect(await right.read(KEY)).toBeUndefined()
   })
 
-  test('a large picture that is refused while it is sent gives the reason', async () => {
+  test('a large picture that is refused during the upload gives the reason', async () => {
     await using place = await setUp({ bucket: 'no-such-bucket' })
     await using dir = await openTempDir()
     using store = place.open()
@@ -117,7 +117,7 @@ describeWithServer('on an S3 server (tools/install-s3-server.sh)', () => {
     await expect(putText(store, 'picture')).rejects.toThrow('RequestTimeTooSkewed')
   })
 
-  test('the server compares the bytes with the hash, and stores no others', async () => {
+  test('the server checks the bytes against the hash, and stores no others', async () => {
     await using place = await setUp()
     await using dir = await openTempDir()
     using store = place.open()
@@ -248,7 +248,7 @@ describe('the S3 store', () => {
     scripted.store[Symbol.dispose]()
   })
 
-  test('an answer that is no XML gives its status', async () => {
+  test('an error response that is not XML is reported by its status', async () => {
     using scripted = await openScripted(
       (_, response) => void response.writeHead(502).end('<html>bad gateway'),
     )

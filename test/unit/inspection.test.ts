@@ -109,7 +109,7 @@ describe('a result that is to be inspected', () => {
     })
   })
 
-  test('settles without facts when its time is up, and the attempt goes on', () => {
+  test('settles without facts at its deadline, and the attempt continues', () => {
     const settled = after(waiting, inspected(null, null))
     expect(settled).toMatchObject({
       status: 'SUCCEEDED',
@@ -150,7 +150,7 @@ describe('a result that is to be inspected', () => {
     expect(applyReport(lost, inspected({}))).toBeUndefined()
   })
 
-  test('a late report of an attempt that has lost its lease does not take a kept copy away', () => {
+  test('a late report of an attempt that has lost its lease does not change KEPT', () => {
     const second = { ...IMAGE, url: 'https://example.com/b.png' }
     const task = after(after(running, found({ images: [IMAGE, second] })), inspected({}))
     const late = applyReport(task, inspected({ facts: null, copyState: 'LOST' }))

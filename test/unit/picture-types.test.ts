@@ -40,7 +40,7 @@ test.each(HEADS)('%j is recognized as %s', (head, type) => {
   expect(toMediaType(Buffer.from(head, 'latin1'))).toBe(type)
 })
 
-test('a page full of comments is recognized at once', () => {
+test('a page with very many comments is recognized quickly', () => {
   const startedAt = performance.now()
   expect(toMediaType(Buffer.from('<!-- -->'.repeat(500)))).toBe('text')
   expect(performance.now() - startedAt).toBeLessThan(1_000)
@@ -52,7 +52,7 @@ const CONTAINERS = [
   ['image/webp', 'RIFF\0\0\0\0WEBP'],
 ] as const
 
-test.each(CONTAINERS)('any bytes in a container of the type %s are read to an end', async (type, head) => {
+test.each(CONTAINERS)('reading any bytes in a container of the type %s ends', async (type, head) => {
   await using dir = await openTempDir()
   const path = join(dir.path, 'file')
   const read = async (bytes: Uint8Array) => {

@@ -15,7 +15,7 @@ const FACTS = {
 const IMAGE = { url: 'https://example.com/a.png', expiresAt: 9_000, facts: FACTS, copyState: 'KEPT' as const }
 const TASK = newTask({ status: 'SUCCEEDED', images: [IMAGE, { ...IMAGE, copyState: 'PENDING' }] })
 
-test('a kept copy has a stable link, which is valid for its task and position only', () => {
+test('a copy has a stable link, which is valid for its task and position only', () => {
   const links = createResultLinks(() => 'https://gateway.example.com')
   const url = links.toUrl(TASK, 0)
   const [signature = ''] = url.split('/').slice(-1)
@@ -26,7 +26,7 @@ test('a kept copy has a stable link, which is valid for its task and position on
   expect(links.toUrl(TASK, 1)).toBe(IMAGE.url)
 })
 
-test('once copies are switched off, a kept one is shown by the upstream’s link, which expires', () => {
+test('with copies switched off, the upstream’s link is shown for a copy, and expires', () => {
   const images = toTaskShape(TASK).toImages(createResultLinks(() => null))
   expect(images?.[0]).toMatchObject({
     url: IMAGE.url,

@@ -40,13 +40,13 @@ interface ResultParts {
   connect(): Connector
 }
 
-/** Opens everything that inspects results and keeps copies of them. */
+/** Opens what inspects results, and makes and serves copies, as the settings say. */
 export function openResultParts(parts: ResultParts): Results {
   const { settings, backends, servers, metrics, tasks, upscaler, links, nameServers, clock, log, alarm } =
     parts
   const opened = new DisposableStack()
   const { resultStore } = settings
-  // On the disk of the store: a picture is then copied without moving its bytes, where the file system can.
+  // On the disk of the file store, so that the file system can share blocks instead of copying a picture.
   const folder =
     resultStore.kind === 'file' ? join(resultStore.folder, 'tmp') : join(tmpdir(), 'upscale-gateway')
   const copies = openCopyStore(parts)
@@ -93,13 +93,13 @@ function openCopyStore({ settings, connect, clock, log }: ResultParts): CopyStor
     resultStore.kind === 'file'
       ? openFileStore(resultStore.folder)
       : openS3Store({ ...resultStore, credentials, connector: connect(), clock })
-  // Not fatal: upscales work without copies, and copies are retried.
+  // Not fatal: upscales do not need copies, and copies are retried.
   void store
     .check()
     .catch((error: unknown) =>
       log.error(
         { err: error },
-        'RESULT_STORE cannot be used: copies of results are retried until their links expire',
+        'RESULT_STORE cannot be used: copies are retried until the links of the upstream expire',
       ),
     )
   return store
@@ -113,8 +113,8 @@ function toAllowedHosts({ mode, upstreamUrl, resultAllowHosts }: Settings, serve
 }
 
 /**
- * All results of the embedded sandbox are on this server. Their URLs are made for callers: in a container, they may not lead back
- * to it.
+ * Maps URLs of the embedded sandbox to this server. They are made for callers: inside a container, they may not lead back to
+ * the service.
  */
 function toFetchUrl({ upstreamUrl }: Settings, servers: Servers, url: string): string {
   if (upstreamUrl !== null) return url

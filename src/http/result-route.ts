@@ -12,7 +12,7 @@ interface ResultRoute {
   readonly tasks: Pick<Tasks, 'find'>
   readonly copies: CopyStore
   readonly renditions: Renditions
-  /** Answers with a redirect to the store where the store has URLs of its own. */
+  /** Whether to redirect to the store, if the store has URLs of its own. */
   readonly redirects: boolean
   readonly log: Log
 }
@@ -22,48 +22,48 @@ type ResultRequest = FastifyRequest<{
   Querystring: { width?: string | string[]; download?: string | string[] }
 }>
 
-/** A file of the store, as it is served. */
-interface Served {
+/** What a request selects: the copy, or a rendition of it. */
+interface Representation {
   readonly key: string
   readonly byteSize: number
   readonly contentType: string
-  /** Names the bytes: equal tags mean equal bytes. */
+  /** Equal tags mean equal bytes. */
   readonly etag: string
   readonly fileName: string
 }
 
 /** How long a presigned URL is valid, in seconds. A client may take some time to follow the redirect. */
 const PRESIGNED_FOR_S = 300
-/** Shorter than that: a cached redirect must lead to a URL that is still valid. */
+/** Shorter than that, so that a cached redirect leads to a URL that is still valid. */
 const REDIRECT_CACHE_S = 60
 const EXTENSIONS: Record<string, string> = { 'image/jpeg': 'jpg' }
 
 /**
- * The route of kept copies. 200, 206 or 304: the picture. 302: a URL of the store. 400: an unknown width. 404: no such
- * picture, or a wrong signature. 416: a range outside of the file. 503: the store cannot be read.
+ * The route of copies and renditions. 200, 206 or 304: the picture. 302: a URL of the store. 400: an unknown width. 404: no
+ * such picture, or a wrong signature. 416: a range outside of the file. 503: the store cannot be read.
  */
 export function addResultRoute(app: FastifyInstance, route: ResultRoute): void {
   void app.register((results, _options, done) => {
     results.setErrorHandler((error: { statusCode?: number; message: string }, request, reply) => {
       if (error.statusCode !== undefined && error.statusCode < 500)
         return refuse(reply, error.statusCode, error.message)
-      route.log.error({ err: error, correlationId: request.id }, 'a kept picture could not be read')
+      route.log.error({ err: error, correlationId: request.id }, 'a copy could not be read')
       reply.header('retry-after', '5')
       return refuse(reply, 503, 'The picture cannot be read at the moment: retry.')
     })
-    // The signature is the authorization, so any page may use the link, without credentials.
+    // The signature authorizes the request, so any page may use the link without credentials.
     results.addHook('onRequest', (_request, reply, next) => {
       reply.header('access-control-allow-origin', '*').removeHeader('vary')
       reply.header(
         'access-control-expose-headers',
         'ETag, Content-Length, Content-Range, Content-Disposition',
       )
-      // Even a browser that ignores the content type must not run anything.
+      // A browser that ignores the content type must not run scripts of the file either.
       reply.header('content-security-policy', "default-src 'none'; sandbox")
       next()
     })
     results.route({
-      // HEAD is answered by `send`: it needs no file.
+      // `send` answers HEAD without reading the file.
       method: ['GET', 'HEAD'],
       url: toResultPath(':taskId', ':position', ':signature'),
       handler: (request: ResultRequest, reply) => serve(route, request, reply),
@@ -73,24 +73,24 @@ export function addResultRoute(app: FastifyInstance, route: ResultRoute): void {
 }
 
 async function serve(route: ResultRoute, request: ResultRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const found = await findPicture(route, request)
+  const found = await findCopy(route, request)
   if (found === undefined) return refuse(reply, 404, 'There is no such picture.')
   const width = parseWidth(request.query.width)
   if (width === undefined) return refuse(reply, 400, `width must be one of ${RENDITION_WIDTHS.join(', ')}.`)
-  const served = await findServed(route, found.task, found.facts, width)
-  if (served && (await hasSent(route, served, request, reply))) return reply
-  // Deleted meanwhile, or lost: a copy whose task says that it is kept.
-  if (await findPicture(route, request)) throw new Error('The store does not have the file of a kept copy')
+  const selected = await findRepresentation(route, found.task, found.facts, width)
+  if (selected && (await respond(route, selected, request, reply))) return reply
+  // The copy was deleted meanwhile (404), or the store has lost it (503).
+  if (await findCopy(route, request)) throw new Error('The store has lost the file of a copy')
   return refuse(reply, 404, 'There is no such picture.')
 }
 
-/** A link is stable and may be cached for ever, but no error is. */
+/** Errors are not cached: pictures are, for ever. */
 function refuse(reply: FastifyReply, status: number, message: string): FastifyReply {
   return sendError(reply.header('cache-control', 'no-store'), status, message)
 }
 
-/** The kept picture of a link. Undefined: there is none, or the link is wrong. */
-async function findPicture({ tasks }: ResultRoute, { params }: ResultRequest) {
+/** The task and the facts of the copy that a link names. Undefined: there is no such copy, or the link is wrong. */
+async function findCopy({ tasks }: ResultRoute, { params }: ResultRequest) {
   const { taskId, signature } = params
   const position = Number(params.position)
   const task = await tasks.find(taskId)
@@ -108,12 +108,12 @@ function parseWidth(width: string | string[] | undefined): number | null | undef
   return width === undefined ? null : RENDITION_WIDTHS.find((each) => String(each) === width)
 }
 
-async function findServed(
+async function findRepresentation(
   { renditions }: ResultRoute,
   task: UpscaleTask,
   { sha256, contentType, byteSize }: PictureFacts,
   width: number | null,
-): Promise<Served | undefined> {
+): Promise<Representation | undefined> {
   const name = `upscale-${task.sourceTaskId.replaceAll(/[^\w-]+/g, '_').slice(0, 80)}-${task.imageIndex}`
   if (width === null) {
     const extension = EXTENSIONS[contentType] ?? contentType.replace('image/', '')
@@ -125,33 +125,33 @@ async function findServed(
   return rendition && { ...rendition, contentType: RENDITION_TYPE, etag, fileName: `${name}-${width}.webp` }
 }
 
-/** False: the store does not have the file. */
-async function hasSent(
+/** Redirects or streams. False: the store does not have the file. */
+async function respond(
   { copies, redirects }: ResultRoute,
-  served: Served,
+  selected: Representation,
   request: ResultRequest,
   reply: FastifyReply,
 ): Promise<boolean> {
   const isDownload = request.query.download !== undefined
-  const disposition = isDownload ? `attachment; filename="${served.fileName}"` : null
+  const disposition = isDownload ? `attachment; filename="${selected.fileName}"` : null
   // A presigned URL is for one method.
   if (redirects && request.method === 'GET') {
-    const options = { contentType: served.contentType, contentDisposition: disposition }
-    const url = await copies.presign(served.key, { ...options, expiresInS: PRESIGNED_FOR_S })
+    const options = { contentType: selected.contentType, contentDisposition: disposition }
+    const url = await copies.presign(selected.key, { ...options, expiresInS: PRESIGNED_FOR_S })
     if (url !== undefined) {
       reply.header('cache-control', `private, max-age=${REDIRECT_CACHE_S}`).redirect(url, 302)
       return true
     }
   }
-  return send(copies, { ...served, disposition }, request, reply)
+  return send(copies, { ...selected, disposition }, request, reply)
 }
 
-/** A file with the `Content-Disposition` of the answer; null: none. */
-type Sent = Served & { readonly disposition: string | null }
+/** With the `Content-Disposition` of the response; null: none. */
+type Sent = Representation & { readonly disposition: string | null }
 
 /**
- * Streams a file, or the requested range of it (RFC 9110 §14), to a client that does not have it yet. False: the store
- * does not have the file.
+ * Streams a file or the requested range of it (RFC 9110 §14), unless the client already has it. False: the store does not
+ * have the file.
  */
 async function send(
   copies: CopyStore,
@@ -186,12 +186,12 @@ async function send(
   return true
 }
 
-/** One range; undefined: the whole file, also for several ranges and for what is not a range. */
+/** Undefined: the whole file, also if the header has several ranges or is invalid. */
 function toRange(header = '', size: number): ByteRange | 'unsatisfiable' | undefined {
   const [, from = '', to = ''] = /^bytes=(\d*)-(\d*)$/i.exec(header.replaceAll(/\s/g, '')) ?? []
   if (from === '' && to === '') return undefined
   if (from !== '' && to !== '' && Number(to) < Number(from)) return undefined
-  // Without a start, the last bytes: as many as there are.
+  // Without a start, `to` is the length of a suffix.
   const start = from === '' ? Math.max(0, size - Number(to)) : Number(from)
   const end = from === '' || to === '' ? size - 1 : Math.min(Number(to), size - 1)
   return start < size ? { start, end } : 'unsatisfiable'
