@@ -8,6 +8,8 @@ import type { NewTempFile } from './temp-files.ts'
 export const RENDITION_TYPE = 'image/webp'
 /** As for downloads. */
 const MAX_PIXELS = 100_000_000
+/** The limit of WebP, in pixels: a picture that is still higher at its width is made narrower. */
+const MAX_HEIGHT = 16_383
 
 /** A smaller version in the store. */
 interface Rendition {
@@ -66,9 +68,10 @@ async function make(
   const original = await copies.read(toCopyKey(sha256))
   if (original === undefined) return undefined
   const { default: sharp } = await import('sharp')
-  const resize = sharp({ limitInputPixels: MAX_PIXELS })
+  // The inspection has accepted the bytes: damage that it tolerates, such as a wrong checksum, is no reason to fail.
+  const resize = sharp({ limitInputPixels: MAX_PIXELS, failOn: 'none' })
     .autoOrient()
-    .resize({ width, withoutEnlargement: true })
+    .resize({ width, height: MAX_HEIGHT, fit: 'inside', withoutEnlargement: true })
     .webp()
   const [bytes] = await Promise.all([resize.toBuffer(), pipeline(original.body, resize)])
   await using file = await newFile()
