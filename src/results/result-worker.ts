@@ -58,9 +58,10 @@ export class ResultWorker {
     const { uses, copies, clock } = this.#deps
     if (copies === null) return
     const now = clock.now()
-    for (const sha256 of await uses.claimUnused(now, now + DELETE_LEASE_MS, BATCH)) {
+    const leaseUntil = now + DELETE_LEASE_MS
+    for (const sha256 of await uses.claimUnused(now, leaseUntil, BATCH)) {
       await copies.remove(toAllKeys(sha256))
-      await uses.forget(sha256)
+      await uses.forget(sha256, leaseUntil)
     }
   }
 
