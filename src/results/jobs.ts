@@ -30,10 +30,13 @@ export interface CopyUses {
    * later. gone: the task does not exist any more.
    */
   use(taskId: string, sha256: string): Promise<'used' | 'busy' | 'gone'>
-  /** Marks a copy UNUSED if no task uses it: for a file that was stored after its task had been deleted. */
+  /**
+   * Marks a copy UNUSED if no task uses it: for a file that was stored after its task had been deleted. If its files are being
+   * deleted, they are deleted once more when that lease ends.
+   */
   abandon(sha256: string): Promise<void>
   /** Claims up to `limit` unused copies, to delete their files before `leaseUntil`. */
   claimUnused(now: number, leaseUntil: number, limit: number): Promise<string[]>
-  /** Deletes the entry of an unused copy, once its files are deleted. */
-  forget(sha256: string): Promise<void>
+  /** Deletes the entry of an unused copy, once its files are deleted. No effect if the lease is lost. */
+  forget(sha256: string, leaseUntil: number): Promise<void>
 }

@@ -10,7 +10,9 @@ const MAX_RUNNING = 8
 const LEASE_MS = 10_000
 const RENEW_BEFORE_MS = 6_000
 /** How long the deletion of files may take before another process repeats it. */
-const DELETE_LEASE_MS = 60_000
+const DELETE_LEASE_MS = 120_000
+/** No deletion begins later than this in a lease: a file that is stored again after the lease must not be deleted. */
+const DELETE_FOR_MS = 60_000
 /** How often a process looks for unused copies. */
 const DELETE_EVERY_MS = 10_000
 const BATCH = 100
@@ -57,10 +59,12 @@ export class ResultWorker {
   async deleteUnused(): Promise<void> {
     const { uses, copies, clock } = this.#deps
     if (copies === null) return
-    const now = clock.now()
-    for (const sha256 of await uses.claimUnused(now, now + DELETE_LEASE_MS, BATCH)) {
+    const [now, endsAt] = [clock.now(), clock.elapsed() + DELETE_FOR_MS]
+    const leaseUntil = now + DELETE_LEASE_MS
+    for (const sha256 of await uses.claimUnused(now, leaseUntil, BATCH)) {
+      if (clock.elapsed() > endsAt) return
       await copies.remove(toAllKeys(sha256))
-      await uses.forget(sha256)
+      await uses.forget(sha256, leaseUntil)
     }
   }
 

@@ -61,9 +61,10 @@ export class SqlCopyUses implements CopyUses {
     return (await run(claim)).rows.map(({ sha256 }) => sha256)
   }
 
-  async forget(sha256: string): Promise<void> {
+  async forget(sha256: string, leaseUntil: number): Promise<void> {
     const { db, run } = this.#sql
-    await run(db.deleteFrom('copy').where('sha256', '=', sha256).where('state', '=', 'UNUSED'))
+    const unused = db.deleteFrom('copy').where('sha256', '=', sha256).where('state', '=', 'UNUSED')
+    await run(unused.where('leasedUntil', '=', leaseUntil))
   }
 }
 
@@ -92,7 +93,8 @@ async function markUnused(
   await run(
     db
       .updateTable('copy')
-      .set({ state: 'UNUSED', leasedUntil: null })
+      // Null stays null. The files of a copy with a lease are being deleted: the next holder of a lease repeats that.
+      .set(({ eb }) => ({ state: 'UNUSED', leasedUntil: eb('leasedUntil', '+', 1) }))
       .where('sha256', 'in', hashes)
       .where('sha256', 'not in', others),
   )

@@ -138,9 +138,9 @@ export function describeResultJobs(
       const [first, second] = [await settled(), await settled()]
       await use(first)
       await stores.store.remove('owner', first.id)
-      await claimUnused()
+      await claimUnused(5_000)
       expect(await stores.copyUses.use(second.id, HASH)).toBe('busy')
-      await stores.copyUses.forget(HASH)
+      await stores.copyUses.forget(HASH, 6_000)
       await use(second)
       expect(await claimUnused(9_000)).toEqual([])
     })
@@ -160,6 +160,31 @@ export function describeResultJobs(
       expect(await stores.copyUses.use(gone.id, HASH)).toBe('gone')
       for (const hash of [HASH, OTHER_HASH]) await stores.copyUses.abandon(hash)
       expect(await claimUnused()).toEqual([HASH])
+    })
+
+    test('a copy that is abandoned while its files are deleted is deleted once more, and not used before', async () => {
+      const [first, second] = [await settled(), await settled()]
+      await use(first)
+      await stores.store.remove('owner', first.id)
+      expect(await claimUnused(5_000)).toEqual([HASH])
+      // A file was stored after those files had been deleted.
+      await stores.copyUses.abandon(HASH)
+      expect(await stores.copyUses.use(second.id, HASH)).toBe('busy')
+      await stores.copyUses.forget(HASH, 6_000)
+      expect(await stores.copyUses.use(second.id, HASH)).toBe('busy')
+      expect(await claimUnused(7_000)).toEqual([HASH])
+      await stores.copyUses.forget(HASH, 8_000)
+      await use(second)
+    })
+
+    test('a process whose claim has ended does not forget a copy', async () => {
+      const task = await settled()
+      await use(task)
+      await stores.store.remove('owner', task.id)
+      await claimUnused(5_000)
+      await claimUnused(6_000)
+      await stores.copyUses.forget(HASH, 6_000)
+      expect(await claimUnused(7_000)).toEqual([HASH])
     })
 
     test('an owner deletes only own, settled tasks, with their keys and deliveries', async () => {

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdir, writeFile } from 'node:fs/promises'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { expect, test } from '@jest/globals'
 import sharp from 'sharp'
 import { toAllKeys, toCopyKey } from '../../src/results/copy-keys.ts'
@@ -18,25 +20,31 @@ async function openStore() {
   const { path: folder } = opened.use(await openTempDir())
   const store = opened.use(openFileStore(`${folder}/store`))
   const decoder = createDecoder(silent)
+  const putBytes = async (bytes: Buffer) => {
+    const path = `${folder}/picture`
+    await writeFile(path, bytes)
+    const sha256 = createHash('sha256').update(bytes).digest('hex')
+    await store.put(toCopyKey(sha256), { path, byteSize: bytes.length, sha256, contentType: 'image/png' })
+    return sha256
+  }
   const rest = opened.move()
   return {
     store,
     folder,
     decoder,
     newFile: createTempFiles({ folder: `${folder}/tmp`, clock: systemClock, log: silent }),
+    /** Resolves to the hash of these bytes, which are then in the store. */
+    putBytes,
     /** Resolves to the hash of a new picture of this size in the store. */
-    async put(size: number): Promise<string> {
-      const path = `${folder}/${size}.png`
-      const drawn = sharp({ create: { width: size, height: size, channels: 3, background: 'teal' } })
-      const bytes = await drawn.png({ compressionLevel: 1 }).toBuffer()
-      await writeFile(path, bytes)
-      const sha256 = createHash('sha256').update(bytes).digest('hex')
-      await store.put(toCopyKey(sha256), { path, byteSize: bytes.length, sha256, contentType: 'image/png' })
-      return sha256
-    },
+    put: async (width: number, height = width) => putBytes(await drawPng(width, height)),
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
 }
+
+const drawPng = (width: number, height: number) =>
+  sharp({ create: { width, height, channels: 3, background: 'teal' } })
+    .png({ compressionLevel: 1 })
+    .toBuffer()
 
 test('a rendition that exists does not wait for another one that is being made', async () => {
   await using opened = await openStore()
@@ -72,4 +80,22 @@ test('a rendition of a copy that is deleted meanwhile is deleted, too', async ()
   expect(await renditions.ensure(sha256, 256)).toBeUndefined()
   expect(await readdir(`${folder}/store/${sha256.slice(0, 2)}`)).toEqual([])
   expect(await readdir(`${folder}/tmp`)).toEqual([])
+})
+
+test('a picture that would be too high for WebP at this width is made narrower', async () => {
+  await using opened = await openStore()
+  const renditions = createRenditions(opened.store, opened.decoder, opened.newFile)
+  const made = await renditions.ensure(await opened.put(512, 32_766), 512)
+  const stored = await opened.store.read(made?.key ?? '')
+  const { width, height } = await sharp(await buffer(stored?.body ?? Readable.from([]))).metadata()
+  expect({ width, height }).toEqual({ width: 256, height: 16_383 })
+})
+
+test('damage that the inspection tolerates does not prevent a rendition', async () => {
+  await using opened = await openStore()
+  const png = await drawPng(300, 300)
+  // The checksum of the header.
+  png.writeUInt32BE(0, 29)
+  const renditions = createRenditions(opened.store, opened.decoder, opened.newFile)
+  expect(await renditions.ensure(await opened.putBytes(png), 256)).toBeDefined()
 })
