@@ -18,6 +18,9 @@ import type { Log } from './tasks/ports.ts'
 
 /** An unused process only takes memory. */
 const IDLE_MS = 60_000
+/** A picture whose decoding needs more is refused. */
+const MAX_MEMORY_BYTES = 512 * 1024 * 1024
+const REPLY_MS = 20
 
 const send = (message: Reply | LogLine) => process.send?.(message)
 const relay = (level: LogLine['level']) => (facts: object, sentence: string) =>
@@ -25,7 +28,12 @@ const relay = (level: LogLine['level']) => (facts: object, sentence: string) =>
 const log: Log = { info: relay('info'), warn: relay('warn'), error: relay('error') }
 
 function open({ proxies, nameServers, folder }: PictureSettings) {
-  const decoder = createDecoder(log)
+  const decoder = createDecoder(log, {
+    maxBytes: MAX_MEMORY_BYTES,
+    readBytes: () => process.memoryUsage.rss(),
+    // The reply leaves first. The service repeats the other orders in a new process.
+    onExceeded: () => setTimeout(() => process.exit(0), REPLY_MS),
+  })
   let allowedHosts: readonly string[] = []
   const source = openPictureSource({
     connector: openConnector(proxies, { servers: nameServers }),

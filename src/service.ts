@@ -86,7 +86,11 @@ export async function startService(
     [Symbol.asyncDispose]: () =>
       shutDown({
         drainMs: settings.drainMs,
-        startDraining: () => (draining = true),
+        startDraining() {
+          draining = true
+          // Another process, or the next start, makes them again: they lose nothing.
+          core.results.stop()
+        },
         stopWorkers: () => Promise.all(workers.map((worker) => worker.stop())),
         drainClients: (windowMs) => Promise.all([sockets.drain(windowMs), streams.drain()]),
         drainTasks: core.tasks.drain,

@@ -62,10 +62,17 @@ export function addResultRoute(app: FastifyInstance, route: ResultRoute): void {
       reply.header('content-security-policy', "default-src 'none'; sandbox")
       next()
     })
+    const url = toResultPath(':taskId', ':position', ':signature')
+    // A preflight: for requests with `If-None-Match`, for example.
+    results.options(url, (_request, reply) => {
+      reply.header('access-control-allow-methods', 'GET, HEAD')
+      reply.header('access-control-allow-headers', 'Range, If-Range, If-None-Match')
+      return reply.header('access-control-max-age', '86400').code(204).send()
+    })
     results.route({
       // `send` answers HEAD without reading the file.
       method: ['GET', 'HEAD'],
-      url: toResultPath(':taskId', ':position', ':signature'),
+      url,
       handler: (request: ResultRequest, reply) => serve(route, request, reply),
     })
     done()
@@ -92,7 +99,7 @@ function refuse(reply: FastifyReply, status: number, message: string): FastifyRe
 /** The task and the facts of the copy that a link names. Undefined: there is no such copy, or the link is wrong. */
 async function findCopy({ tasks }: ResultRoute, { params }: ResultRequest) {
   const { taskId, signature } = params
-  const position = Number(params.position)
+  const position = /^(?:0|[1-9]\d?)$/.test(params.position) ? Number(params.position) : -1
   const task = await tasks.find(taskId)
   const facts = task && isSignatureValid(task, position, signature) ? findKept(task, position) : undefined
   return task && facts && { task, facts }

@@ -24,6 +24,8 @@ export interface AttemptDependencies {
 /** What an attempt has found out about an image; `reason`: why it has no facts, or no copy. */
 type Found = Inspection['images'][number] & { readonly reason?: string }
 
+const MAX_IMAGES_AT_ONCE = 4
+
 /**
  * Makes one attempt: inspects the images of a task, makes copies, and reports both. At the deadline of the inspection it
  * reports what it has found so far, which settles the task, and continues. Rejects with the reason of `signal`, or if the
@@ -36,21 +38,26 @@ export async function attempt(
 ): Promise<void> {
   const { tasks, clock, uses, loadSource } = deps
   const images = task.images ?? []
-  const known = images.map((image, position): Found => ({ ...image, position }))
+  const off = { copyState: 'OFF' } as const
+  const isOff = ({ copyState }: UpscaledImage) => deps.copies === null && copyState === 'PENDING'
+  const known = images.map((image, position): Found => ({ ...image, position, ...(isOff(image) && off) }))
   using _timer = startDeadlineTimer(deps, task, known)
   const source = task.sourceImage === null && task.resultAttempts === 0 ? loadSource(task) : undefined
-  for (const [position, image] of images.entries()) {
-    if (isFinished(deps, image)) continue
-    const step = { task, position, signal, note: (found: Found) => (known[position] = found) }
-    known[position] = await processImage(deps, image, step)
-  }
+  const open = [...images.entries()].filter(([, image]) => !isFinished(deps, image))
+  for (let n = 0; n < open.length; n += MAX_IMAGES_AT_ONCE)
+    await Promise.all(
+      open.slice(n, n + MAX_IMAGES_AT_ONCE).map(async ([position, image]) => {
+        const step = { task, position, signal, note: (found: Found) => (known[position] = found) }
+        known[position] = await processImage(deps, image, step)
+      }),
+    )
   await source
   signal.throwIfAborted()
   const now = clock.now()
   const retryAt = toRetryAt(task.resultAttempts, now, Math.random())
   const outcome = known.map((found, position) => giveUp(found, images[position], retryAt))
   const after = await tasks.inspected(task.id, { images: outcome, retryAt, note: toNote(outcome) })
-  for (const { copyState } of outcome) deps.onResult?.(copyState.toLowerCase())
+  for (const [position] of open) deps.onResult?.(outcome[position]?.copyState.toLowerCase() ?? '')
   // The task was deleted meanwhile, before its copies were stored.
   if (after === undefined)
     for (const { facts, copyState } of outcome)
@@ -94,9 +101,12 @@ interface Step {
 
 /** Downloads, measures and copies one image. */
 async function processImage(deps: AttemptDependencies, image: UpscaledImage, step: Step): Promise<Found> {
-  const { pictures, copies, log } = deps
+  const { pictures, copies, clock, log } = deps
   const { task, position, signal } = step
   const before = { position, facts: image.facts, copyState: copies === null ? 'OFF' : 'PENDING' } as const
+  // Ends the attempts even if each one ends with its process, and is never reported.
+  if (task.status === 'SUCCEEDED' && copies !== null && clock.now() >= image.expiresAt)
+    return { ...before, copyState: 'LOST', reason: "the upstream's link has expired" }
   const found = await pictures.download(image.url, signal).catch((error: unknown): Unusable => {
     signal.throwIfAborted()
     log.error({ err: error, taskId: task.id, position }, 'failed to write a result to the temporary folder')

@@ -23,10 +23,21 @@ interface MeasureOptions {
   readonly signal: AbortSignal
 }
 
+/** The memory of this process. Nothing can stop a decoder that needs too much, so the process has to end. */
+export interface MemoryLimit {
+  readonly maxBytes: number
+  readBytes(): number
+  /** Called once the picture has been refused. */
+  onExceeded(): void
+}
+
 /** The limit of thumbhash. */
 const THUMBNAIL_PIXELS = 100
 /** A picture of 100 megapixels takes about 2 s. */
 const TIMEOUT_S = 30
+/** Of each side. A picture with very long rows or very many of them takes disproportionately long. */
+const MAX_SIDE = 65_535
+const MEMORY_CHECK_MS = 10
 /** The limit of WebP for each side. */
 const MAX_WEBP_SIDE = 16_383
 
@@ -34,13 +45,13 @@ const MAX_WEBP_SIDE = 16_383
  * Decodes one picture at a time: a picture of 100 megapixels can need 400 MB, so that many pictures that arrive together would
  * need too much memory.
  */
-export function createDecoder(log: Log): Decoder {
+export function createDecoder(log: Log, limit?: MemoryLimit): Decoder {
   // Each picture is decoded once, so a cache only keeps memory. More threads decode no faster here, but each has buffers.
   sharp.cache(false)
   sharp.concurrency(1)
   let last: Promise<unknown> = Promise.resolve()
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = last.then(work)
+    const result = last.then(() => (limit === undefined ? work() : limitMemory(limit, work())))
     last = result.catch(() => undefined)
     return result
   }
@@ -67,7 +78,7 @@ export function createDecoder(log: Log): Decoder {
 async function measure(path: string, { maxPixels, failOn }: MeasureOptions) {
   // The header is read without a limit, because the error of sharp's own limit has no code.
   const header = await sharp(path, { limitInputPixels: false, sequentialRead: true }).metadata()
-  checkPixels(header.width * header.height, maxPixels)
+  checkSize(header, maxPixels)
   const { data, info } = await sharp(path, { sequentialRead: true, limitInputPixels: maxPixels, failOn })
     .timeout({ seconds: TIMEOUT_S })
     .autoOrient()
@@ -83,10 +94,29 @@ async function measure(path: string, { maxPixels, failOn }: MeasureOptions) {
   }
 }
 
-function checkPixels(pixels: number, maxPixels: number): void {
+function checkSize({ width, height }: { width: number; height: number }, maxPixels: number): void {
+  if (Math.max(width, height) > MAX_SIDE)
+    throw new UnusableError(`the picture has more than ${MAX_SIDE} pixels on one side`, true)
+  const pixels = width * height
   if (pixels <= maxPixels) return
   const [found, allowed] = [pixels, maxPixels].map((each) => Math.ceil(each / 1e6))
   throw new UnusableError(`the picture has ${found} megapixels; ${allowed} are allowed`, true)
+}
+
+/** Formats that cannot be decoded row by row (AVIF, interlaced PNG, progressive JPEG) may need many bytes for each pixel. */
+async function limitMemory<T>(limit: MemoryLimit, work: Promise<T>): Promise<T> {
+  const { promise: exceeded, reject } = Promise.withResolvers<never>()
+  const timer = setInterval(() => {
+    if (limit.readBytes() <= limit.maxBytes) return
+    clearInterval(timer)
+    reject(new UnusableError('decoding the picture needs too much memory', true))
+    limit.onExceeded()
+  }, MEMORY_CHECK_MS)
+  try {
+    return await Promise.race([work, exceeded])
+  } finally {
+    clearInterval(timer)
+  }
 }
 
 /** The picture was inspected when it was kept: a fault that was accepted then does not prevent a smaller version. */

@@ -14,7 +14,7 @@ const WINDOW_BYTES = 65_536
 interface ContainerFacts {
   /** Null: not known for this type. */
   readonly provenance: Provenance | null
-  /** False: the end of the file is missing. Only known for PNG. */
+  /** False: the end of the file is missing. Only known for PNG and GIF. */
   readonly isComplete: boolean
 }
 
@@ -38,9 +38,10 @@ const CONTAINERS: Partial<Record<RasterType, Container>> = {
  * start of each part only.
  */
 export async function readContainer(file: FileHandle, type: RasterType): Promise<ContainerFacts> {
+  const { size } = await file.stat()
+  if (type === 'image/gif') return { provenance: null, isComplete: await hasGifTrailer(file, size) }
   const container = CONTAINERS[type]
   if (container === undefined) return { provenance: null, isComplete: true }
-  const { size } = await file.stat()
   const readPart = createPartReader(file)
   let provenance: Provenance = 'NONE'
   let at = container.start
@@ -52,6 +53,16 @@ export async function readContainer(file: FileHandle, type: RasterType): Promise
     at = step.next
   }
   return { provenance, isComplete: true }
+}
+
+const GIF_TRAILER = 0x3b
+const GIF_END_BYTES = 256
+
+/** Whether a GIF ends with its trailer, which zeros may follow. Of a GIF that is cut off only the first frame is decoded. */
+async function hasGifTrailer(file: FileHandle, size: number): Promise<boolean> {
+  const start = Math.max(0, size - GIF_END_BYTES)
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(GIF_END_BYTES), 0, GIF_END_BYTES, start)
+  return buffer.subarray(0, bytesRead).findLast((byte) => byte !== 0) === GIF_TRAILER
 }
 
 /** Returns a function that reads the start of the part at an offset; less at the end of the file. */

@@ -4,8 +4,10 @@ import { toAllKeys } from './copy-keys.ts'
 import type { ResultJobs } from './jobs.ts'
 import { LATEST_RETRY_MS } from './schedule.ts'
 
-/** Attempts at once: each can hold a temporary file of 64 MiB. */
-const MAX_RUNNING = 8
+/** Attempts at once whose tasks wait for them to settle. */
+const MAX_WAITING = 8
+/** All attempts at once: slow servers must not keep others waiting. Each can hold temporary files of 64 MiB. */
+const MAX_RUNNING = 24
 /** If a process dies, another takes over its attempts after this time, in milliseconds. */
 const LEASE_MS = 10_000
 const RENEW_BEFORE_MS = 6_000
@@ -27,6 +29,8 @@ interface ResultWorkerDependencies extends AttemptDependencies {
 
 interface Lease {
   readonly taskId: string
+  /** When its task settles at the latest, in Unix milliseconds. */
+  readonly settledBy: number
   until: number
   readonly lost: AbortController
 }
@@ -51,20 +55,30 @@ export class ResultWorker {
     const claimed = (await this.#claim().catch(warn('failed to claim due results'))) ?? []
     if (clock.elapsed() < this.#deleteAt) return claimed
     this.#deleteAt = clock.elapsed() + DELETE_EVERY_MS
-    const deletion = this.deleteUnused().catch(warn('failed to delete unused copies; it is retried'))
+    const deletion = this.#deleteUnused().catch(warn('failed to delete unused copies; it is retried'))
     return [deletion, ...claimed]
   }
 
+  /** Deletes unused copies in the next round, which begins now. */
+  deleteSoon(): void {
+    this.#deleteAt = -Infinity
+    this.#deps.wake()
+  }
+
   /** Deletes the files of copies that no task uses. */
-  async deleteUnused(): Promise<void> {
-    const { uses, copies, clock } = this.#deps
+  async #deleteUnused(): Promise<void> {
+    const { uses, copies, clock, log } = this.#deps
     if (copies === null) return
     const [now, endsAt] = [clock.now(), clock.elapsed() + DELETE_FOR_MS]
     const leaseUntil = now + DELETE_LEASE_MS
     for (const sha256 of await uses.claimUnused(now, leaseUntil, BATCH)) {
       if (clock.elapsed() > endsAt) return
-      await copies.remove(toAllKeys(sha256))
-      await uses.forget(sha256, leaseUntil)
+      try {
+        await copies.remove(toAllKeys(sha256))
+        await uses.forget(sha256, leaseUntil)
+      } catch (err) {
+        log.warn({ err, sha256 }, 'failed to delete an unused copy; it is retried when the lease ends')
+      }
     }
   }
 
@@ -89,23 +103,30 @@ export class ResultWorker {
 
   async #claim(): Promise<Promise<void>[]> {
     const { jobs, clock } = this.#deps
-    const free = MAX_RUNNING - this.#leases.size
-    if (free <= 0) return []
     const now = clock.now()
+    const free = this.#countFree(now)
+    if (free <= 0) return []
     const tasks = await jobs.claimDue(now, now + LEASE_MS, free, LATEST_RETRY_MS)
     return tasks.map((task) => this.#run(task))
   }
 
+  /** How many attempts may begin. */
+  #countFree(now: number): number {
+    const waiting = [...this.#leases].filter(({ settledBy }) => now < settledBy)
+    return Math.min(MAX_WAITING - waiting.length, MAX_RUNNING - this.#leases.size)
+  }
+
   async #run(task: UpscaleTask): Promise<void> {
-    const { stopping, wake } = this.#deps
-    const lease = { taskId: task.id, until: task.resultDueAt ?? 0, lost: new AbortController() }
+    const { stopping, clock, wake } = this.#deps
+    const { id: taskId, resultDueAt, dueAt } = task
+    const lease = { taskId, settledBy: dueAt ?? 0, until: resultDueAt ?? 0, lost: new AbortController() }
     this.#leases.add(lease)
     try {
       await attempt(this.#deps, task, AbortSignal.any([stopping, lease.lost.signal]))
     } catch (error) {
       await this.#release(lease, error)
     } finally {
-      const wasFull = this.#leases.size >= MAX_RUNNING
+      const wasFull = this.#countFree(clock.now()) <= 0
       this.#leases.delete(lease)
       if (wasFull) wake()
     }

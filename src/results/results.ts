@@ -18,6 +18,8 @@ export interface Results extends Disposable {
   readonly copies: CopyStore | null
   /** The renditions of the copies; null: no copies are made. */
   readonly renditions: Renditions | null
+  /** Ends the attempts that are running: other processes may make them at once. */
+  stop(): void
   /** Deletes an owner's task, its copies and their renditions. Undefined: no such task. False: it has not settled. */
   remove(owner: string, id: string): Promise<boolean | undefined>
   /** One round of attempts and deletions. Resolves to the work that it started. */
@@ -50,6 +52,7 @@ export function openResults(options: ResultsOptions): Results {
   const stopping = new AbortController()
   const loadSource = createSourceImageLoader({ ...options, signal: stopping.signal })
   const worker = new ResultWorker({ ...options, loadSource, stopping: stopping.signal })
+  const stop = () => stopping.abort(new Error('the service is stopping'))
   return {
     links,
     loadSource,
@@ -57,15 +60,11 @@ export function openResults(options: ResultsOptions): Results {
     renditions: copies && createRenditions(copies, pictures, createTempFiles({ folder, clock, log })),
     async remove(owner, id) {
       const removed = await tasks.remove(owner, id)
-      if (removed)
-        await worker
-          .deleteUnused()
-          .catch((error: unknown) =>
-            log.warn({ err: error }, 'failed to delete unused copies; it is retried'),
-          )
+      if (removed) worker.deleteSoon()
       return removed
     },
     inspectDue: () => worker.round(),
-    [Symbol.dispose]: () => stopping.abort(new Error('the service is stopping')),
+    stop,
+    [Symbol.dispose]: stop,
   }
 }

@@ -18,7 +18,7 @@ interface SourceImageOptions {
 
 /**
  * Loads the source image of a task, and stores it with the task. Null: the upstream does not report it, or loading takes
- * longer than two seconds and continues in the background. Does not reject.
+ * longer than a second and continues in the background. Does not reject.
  */
 export type LoadSourceImage = (
   task: Pick<UpscaleTask, 'id' | 'sourceTaskId' | 'imageIndex'>,
@@ -27,17 +27,25 @@ export type LoadSourceImage = (
 /** How long an outcome is shared, in milliseconds, so that an unknown source task is not polled at each request. */
 const SHARED_FOR_MS = 60_000
 const POLL_TIMEOUT_MS = 3_000
-const WAIT_MS = 2_000
+const WAIT_MS = 1_000
 /** Polls per second that are left to callbacks and to tasks without one. */
 const SPARED_POLLS = 3
+/** How many source images may wait for a poll. */
+const MAX_WAITING = 100
+const RETRY_MS = 500
 /** A generation has four images. A single image is a grid of the four, which does not contain the source as a file. */
 const IMAGES_OF_GENERATION = 4
 
+interface Finder extends SourceImageOptions {
+  takePoll(): Promise<boolean>
+}
+
 export function createSourceImageLoader(options: SourceImageOptions): LoadSourceImage {
   const { jobs, clock, secrets, log, signal } = options
+  const takePoll = createPollQueue(options)
   const find = shareCalls(clock, SHARED_FOR_MS, (key, correlationId) => {
     const [sourceTaskId, imageIndex] = JSON.parse(key) as [string, number]
-    return findSourceImage(options, sourceTaskId, imageIndex, correlationId)
+    return findSourceImage({ ...options, takePoll }, sourceTaskId, imageIndex, correlationId)
   })
   const load: LoadSourceImage = async ({ id, sourceTaskId, imageIndex }) => {
     try {
@@ -57,21 +65,39 @@ export function createSourceImageLoader(options: SourceImageOptions): LoadSource
   }
 }
 
-/** Takes a poll only if others remain: a callback that has to wait for a poll delays the event of its task. */
-async function takePoll(budget: SourceImageOptions['budget']): Promise<boolean> {
-  const taken = await budget.take(1 + SPARED_POLLS)
-  const isGranted = taken > SPARED_POLLS
-  await budget.giveBack(isGranted ? SPARED_POLLS : taken)
-  return isGranted
+/**
+ * Returns a function that takes a poll, only if others remain: a callback that has to wait for a poll delays the event of its
+ * task. Callers wait in turn. False: too many wait.
+ */
+function createPollQueue({ budget, clock, signal }: SourceImageOptions): () => Promise<boolean> {
+  let waiting = 0
+  let last: Promise<void> = Promise.resolve()
+  const takeInTurn = async () => {
+    while (!signal.aborted) {
+      const taken = await budget.take(1 + SPARED_POLLS)
+      const isGranted = taken > SPARED_POLLS
+      await budget.giveBack(isGranted ? SPARED_POLLS : taken)
+      if (isGranted) return
+      await wait(clock, RETRY_MS, signal)
+    }
+  }
+  return async () => {
+    if (waiting >= MAX_WAITING || signal.aborted) return false
+    waiting += 1
+    const turn = last.then(takeInTurn)
+    last = turn.catch(() => undefined)
+    await turn.finally(() => (waiting -= 1))
+    return !signal.aborted
+  }
 }
 
 async function findSourceImage(
-  { upscaler, budget, pictures, log, signal }: SourceImageOptions,
+  { upscaler, takePoll, pictures, log, signal }: Finder,
   sourceTaskId: string,
   imageIndex: number,
   correlationId: string,
 ): Promise<SourceImage | null> {
-  if (!(await takePoll(budget))) return null
+  if (!(await takePoll())) return null
   const answer = await upscaler.poll(sourceTaskId, { timeoutMs: POLL_TIMEOUT_MS, correlationId })
   if (answer.kind !== 'succeeded' || answer.imageUrls.length !== IMAGES_OF_GENERATION) return null
   const url = answer.imageUrls[imageIndex]

@@ -50,6 +50,8 @@ export class SqlCopyUses implements CopyUses {
           where('leasedUntil', '>', leaseUntil + CLOCK_TOLERANCE_MS),
         ]),
       )
+      // Those whose deletion has failed come last.
+      .orderBy((order) => order.fn.coalesce('leasedUntil', order.lit(0)))
       .limit(limit)
       .$if(locksRows, (query) => query.forUpdate().skipLocked())
     const claim = db

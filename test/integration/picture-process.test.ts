@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { expect, test } from '@jest/globals'
 import { openPictureProcess } from '../../src/results/picture-process.ts'
 import { NO_PROXIES } from '../../src/net/proxies.ts'
-import { draw, HEIGHT, toBlackPng, WIDTH } from '../support/picture-files.ts'
+import { draw, HEIGHT, toBlackPng, toInterlacedBomb, WIDTH } from '../support/picture-files.ts'
 import { serve, startPictureServer } from '../support/picture-server.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -87,6 +87,28 @@ test('after a crash its pictures are unusable for now, and the next ones are dow
   scene.server.answer = serve(scene.bytes)
   expect(await scene.receive()).toMatchObject({ kind: 'picture' })
   expect(scene.logged).toEqual(['the picture process has crashed; it is restarted'])
+})
+
+test('a picture that needs too much memory is unusable for ever, and the others are downloaded again', async () => {
+  await using scene = await openScene()
+  const bomb = await toInterlacedBomb(9_000)
+  expect(bomb.length).toBeLessThan(4_000_000)
+  const held = Promise.withResolvers<void>()
+  const other = scene.pictures.download(`${scene.server.url}/other.png`, SIGNAL)
+  scene.server.answer = (response, request) => {
+    const body = request.url === '/a.png' ? bomb : scene.bytes
+    if (request.url === '/a.png') serve(body)(response, request)
+    else void held.promise.then(() => serve(body)(response, request))
+  }
+  expect(await scene.download()).toMatchObject({
+    kind: 'unusable',
+    reason: 'decoding the picture needs too much memory',
+    permanent: true,
+  })
+  held.resolve()
+  const picture = await other
+  expect(picture).toMatchObject({ kind: 'picture', facts: { width: WIDTH } })
+  if (picture.kind === 'picture') await picture[Symbol.asyncDispose]()
 })
 
 test('an aborted download ends at once, at the server, too, and its file is deleted', async () => {

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { buffer } from 'node:stream/consumers'
+import { createDeflate } from 'node:zlib'
 import { crc32, deflateSync } from 'node:zlib'
 import sharp, { type Sharp } from 'sharp'
 
@@ -51,6 +54,40 @@ export function toBlackPng(width: number, height: number): Buffer {
     toChunk('IDAT', rows),
     toChunk('IEND', Buffer.alloc(0)),
   ])
+}
+
+/**
+ * A small file that cannot be decoded row by row, and needs 8 bytes of memory for each pixel: a transparent, interlaced PNG
+ * with 16 bits for each channel.
+ */
+export async function toInterlacedBomb(size: number): Promise<Buffer> {
+  // The passes of Adam7: the first column and row, and the steps.
+  const passes = [
+    [0, 0, 8, 8],
+    [4, 0, 8, 8],
+    [0, 4, 4, 8],
+    [2, 0, 4, 4],
+    [0, 2, 2, 4],
+    [1, 0, 2, 2],
+    [0, 1, 1, 2],
+  ] as const
+  let left = 0
+  for (const [x, y, stepX, stepY] of passes)
+    left += (1 + 8 * Math.ceil((size - x) / stepX)) * Math.ceil((size - y) / stepY)
+  const zeros = Buffer.alloc(1024 * 1024)
+  const deflate = createDeflate({ level: 1 })
+  const data = buffer(deflate)
+  for (; left > 0; left -= zeros.length) {
+    const part = zeros.subarray(0, Math.min(left, zeros.length))
+    if (!deflate.write(part)) await once(deflate, 'drain')
+  }
+  deflate.end()
+  const header = Buffer.alloc(13)
+  header.writeUInt32BE(size, 0)
+  header.writeUInt32BE(size, 4)
+  header.set([16, 6, 0, 0, 1], 8)
+  const chunks = [toChunk('IHDR', header), toChunk('IDAT', await data), toChunk('IEND', Buffer.alloc(0))]
+  return Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), ...chunks])
 }
 
 /** Inserts a chunk after the header of a PNG, or before its last chunk. */
