@@ -36,13 +36,36 @@ export async function attempt(
   task: UpscaleTask,
   signal: AbortSignal,
 ): Promise<void> {
-  const { tasks, clock, uses, loadSource } = deps
+  const used = new Set<string>()
+  try {
+    const after = await tryOnce(deps, { task, signal, used })
+    if (after !== undefined) return
+  } catch (error) {
+    // The lease may be lost because the task was deleted.
+    await abandon(deps, used)
+    throw error
+  }
+  // The task was deleted meanwhile: its files must go, too.
+  await abandon(deps, used)
+}
+
+async function abandon({ uses }: AttemptDependencies, hashes: Iterable<string>): Promise<void> {
+  for (const sha256 of hashes) await uses.abandon(sha256)
+}
+
+/** Resolves to the task after the change; undefined: there is no such task any more. */
+async function tryOnce(
+  deps: AttemptDependencies,
+  { task, signal, used }: Pick<Step, 'task' | 'signal' | 'used'>,
+): Promise<UpscaleTask | undefined> {
+  const { tasks, clock, loadSource } = deps
   const images = task.images ?? []
   const off = { copyState: 'OFF' } as const
   const isOff = ({ copyState }: UpscaledImage) => deps.copies === null && copyState === 'PENDING'
   const known = images.map((image, position): Found => ({ ...image, position, ...(isOff(image) && off) }))
   using _timer = startDeadlineTimer(deps, task, known)
   const source = task.sourceImage === null && task.resultAttempts === 0 ? loadSource(task) : undefined
+<<<<<<< HEAD
   const open = [...images.entries()].filter(([, image]) => !isFinished(deps, image))
   for (let n = 0; n < open.length; n += MAX_IMAGES_AT_ONCE)
     await Promise.all(
@@ -51,17 +74,30 @@ export async function attempt(
         known[position] = await processImage(deps, image, step)
       }),
     )
+=======
+  for (const [position, image] of images.entries()) {
+    if (isFinished(deps, image)) continue
+    const note = (found: Found) => (known[position] = found)
+    const step = { task, position, signal, used, note }
+    known[position] = await processImage(deps, image, step)
+  }
+>>>>>>> 574e231 (The copy of a task that is deleted while it is stored goes, also if the attempt has lost its lease)
   await source
   signal.throwIfAborted()
   const now = clock.now()
   const retryAt = toRetryAt(task.resultAttempts, now, Math.random())
   const outcome = known.map((found, position) => giveUp(found, images[position], retryAt))
   const after = await tasks.inspected(task.id, { images: outcome, retryAt, note: toNote(outcome) })
+<<<<<<< HEAD
   for (const [position] of open) deps.onResult?.(outcome[position]?.copyState.toLowerCase() ?? '')
   // The task was deleted meanwhile, before its copies were stored.
   if (after === undefined)
     for (const { facts, copyState } of outcome)
       if (facts !== null && copyState === 'KEPT') await uses.abandon(facts.sha256)
+=======
+  for (const { copyState } of outcome) deps.onResult?.(copyState.toLowerCase())
+  return after
+>>>>>>> 574e231 (The copy of a task that is deleted while it is stored goes, also if the attempt has lost its lease)
 }
 
 /** Settles the task at the deadline of its inspection, with what is known by then. */
@@ -95,7 +131,13 @@ interface Step {
   readonly task: UpscaleTask
   readonly position: number
   readonly signal: AbortSignal
+<<<<<<< HEAD
   /** Notes what is known so far, for the deadline. */
+=======
+  /** The copies that the task uses by now: their files may exist. */
+  readonly used: Set<string>
+  /** Stores what is known so far. */
+>>>>>>> 574e231 (The copy of a task that is deleted while it is stored goes, also if the attempt has lost its lease)
   note(found: Found): void
 }
 
@@ -136,12 +178,13 @@ async function storeCopy(
   { uses }: AttemptDependencies,
   copies: CopyStore,
   { path, facts }: DownloadedPicture,
-  { task, signal }: Step,
+  { task, signal, used }: Step,
 ): Promise<string | undefined> {
   const { byteSize, sha256, contentType } = facts
   const use = await uses.use(task.id, sha256)
   if (use === 'busy') return 'an older copy of the same bytes is being deleted'
   if (use === 'gone') return 'the task was deleted'
+  used.add(sha256)
   await copies.put(toCopyKey(sha256), { path, byteSize, sha256, contentType }, signal)
   return undefined
 }

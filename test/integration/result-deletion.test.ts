@@ -1,4 +1,6 @@
+import { writeFile } from 'node:fs/promises'
 import { expect, test } from '@jest/globals'
+import { attempt } from '../../src/results/attempt.ts'
 import { toCopyKey } from '../../src/results/copy-keys.ts'
 import { openFileStore } from '../../src/results/file-store.ts'
 import { ResultWorker } from '../../src/results/result-worker.ts'
@@ -47,4 +49,61 @@ test('a process that deletes slowly leaves the rest to others, so that it delete
   await Promise.all(await worker.round())
   expect(new Set(removed)).toEqual(new Set(HASHES.map(toCopyKey)))
   expect(removed).toHaveLength(3)
+})
+
+test('the copy of a task that is deleted while it is stored goes, although the attempt loses its lease', async () => {
+  await using dir = await openTempDir()
+  await using stores = await openSqlite(`${dir.path}/tasks.db`, createLocalHints())
+  using store = openFileStore(`${dir.path}/copies`)
+  const clock = new ManualClock()
+  const [sha256 = ''] = HASHES
+  const images = [
+    { url: 'https://example.com/a', expiresAt: 9e15, facts: null, copyState: 'PENDING' as const },
+  ]
+  const task = newTask({ status: 'SUCCEEDED', settledAt: clock.now(), images })
+  await stores.store.insert(task, {})
+  await writeFile(`${dir.path}/picture`, 'a picture')
+  const facts = {
+    width: 1,
+    height: 1,
+    byteSize: 9,
+    sha256,
+    contentType: 'image/png',
+    thumbhash: '',
+    provenance: null,
+  }
+  const lost = new AbortController()
+  const ended = attempt(
+    {
+      tasks: { inspected: () => Promise.reject(new Error('The lease is lost')) },
+      uses: stores.copyUses,
+      pictures: {
+        download: () =>
+          Promise.resolve({
+            kind: 'picture' as const,
+            path: `${dir.path}/picture`,
+            facts,
+            [Symbol.asyncDispose]: () => Promise.resolve(),
+          }),
+        [Symbol.dispose]: () => undefined,
+      },
+      copies: {
+        ...store,
+        async put(key, file) {
+          await stores.store.remove(task.owner, task.id)
+          expect(await stores.copyUses.claimUnused(1_000, 2_000, 10)).toEqual([sha256])
+          await stores.copyUses.forget(sha256, 2_000)
+          await store.put(key, file)
+          lost.abort(new Error('the lease is lost'))
+        },
+      },
+      loadSource: () => Promise.resolve(null),
+      clock,
+      log: silent,
+    },
+    task,
+    lost.signal,
+  )
+  await expect(ended).rejects.toThrow('the lease is lost')
+  expect(await stores.copyUses.claimUnused(1_000, 2_000, 10)).toEqual([sha256])
 })

@@ -400,7 +400,7 @@ describe('deleteUpscaleTask', () => {
     expect(await gallery.read(first?.id ?? '')).toBeNull()
 
     await gallery.remove(second?.id ?? '')
-    expect(await gallery.files()).toEqual([])
+    await waitFor(async () => (await gallery.files()).length === 0)
   })
 
   test('refuses a task that has not settled, and one that does not exist', async () => {
