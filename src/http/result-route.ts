@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { RENDITION_WIDTHS, toCopyKey } from '../results/copy-keys.ts'
-import type { ByteRange, CopyStore } from '../results/copy-store.ts'
+import { checkComplete, type ByteRange, type CopyStore } from '../results/copy-store.ts'
 import { isSignatureValid, toResultPath } from '../results/links.ts'
 import { RENDITION_TYPE, type Renditions } from '../results/renditions.ts'
 import type { Log } from '../tasks/ports.ts'
@@ -182,6 +182,7 @@ async function send(
   }
   const file = method === 'HEAD' ? null : await copies.read(key, range)
   if (file === undefined) return false
+  if (file !== null) checkComplete(file, byteSize)
   const { start, end } = range ?? { start: 0, end: byteSize - 1 }
   reply
     .headers(lasting)

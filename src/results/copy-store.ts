@@ -64,3 +64,10 @@ export function checkRange({ start, end }: ByteRange, byteSize: number): void {
   if (start < 0 || start > end || end >= byteSize)
     throw new RangeError(`The range ${start}-${end} is not within the ${byteSize} bytes of the file`)
 }
+
+/** Throws if a file was cut off in the store: a client would wait for the missing bytes. */
+export function checkComplete({ body, byteSize }: StoredFile, expected: number): void {
+  if (byteSize === expected) return
+  body.destroy()
+  throw new Error(`The store has ${byteSize} instead of ${expected} bytes of a kept copy`)
+}

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { rename } from 'node:fs/promises'
+import { rename, truncate } from 'node:fs/promises'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { once } from 'node:events'
 import { describe, expect, test } from '@jest/globals'
@@ -165,4 +165,13 @@ test('while the store fails a link gets 503, which is not cached; then it recove
     expect((await readStatus(picture.url.replace(id, 'other'))).status).toBe(404)
   }
   for (const query of ['', '?width=256']) expect((await readStatus(picture.url + query)).status).toBe(200)
+})
+
+test('a copy that was cut off in the store is not served in part', async () => {
+  await using keeper = await startKeeper()
+  const { picture } = await keeper.upscale()
+  const hash = picture.sha256 ?? ''
+  await truncate(`${keeper.folder}/${hash.slice(0, 2)}/${hash}`, 1_000)
+  expect(await readStatus(picture.url)).toMatchObject({ status: 503 })
+  expect(await readStatus(picture.url, { headers: { range: 'bytes=0-9' } })).toMatchObject({ status: 503 })
 })
