@@ -65,39 +65,23 @@ async function tryOnce(
   const known = images.map((image, position): Found => ({ ...image, position, ...(isOff(image) && off) }))
   using _timer = startDeadlineTimer(deps, task, known)
   const source = task.sourceImage === null && task.resultAttempts === 0 ? loadSource(task) : undefined
-<<<<<<< HEAD
   const open = [...images.entries()].filter(([, image]) => !isFinished(deps, image))
   for (let n = 0; n < open.length; n += MAX_IMAGES_AT_ONCE)
     await Promise.all(
       open.slice(n, n + MAX_IMAGES_AT_ONCE).map(async ([position, image]) => {
-        const step = { task, position, signal, note: (found: Found) => (known[position] = found) }
+        const note = (found: Found) => (known[position] = found)
+        const step = { task, position, signal, used, note }
         known[position] = await processImage(deps, image, step)
       }),
     )
-=======
-  for (const [position, image] of images.entries()) {
-    if (isFinished(deps, image)) continue
-    const note = (found: Found) => (known[position] = found)
-    const step = { task, position, signal, used, note }
-    known[position] = await processImage(deps, image, step)
-  }
->>>>>>> 574e231 (The copy of a task that is deleted while it is stored goes, also if the attempt has lost its lease)
   await source
   signal.throwIfAborted()
   const now = clock.now()
   const retryAt = toRetryAt(task.resultAttempts, now, Math.random())
   const outcome = known.map((found, position) => giveUp(found, images[position], retryAt))
   const after = await tasks.inspected(task.id, { images: outcome, retryAt, note: toNote(outcome) })
-<<<<<<< HEAD
   for (const [position] of open) deps.onResult?.(outcome[position]?.copyState.toLowerCase() ?? '')
-  // The task was deleted meanwhile, before its copies were stored.
-  if (after === undefined)
-    for (const { facts, copyState } of outcome)
-      if (facts !== null && copyState === 'KEPT') await uses.abandon(facts.sha256)
-=======
-  for (const { copyState } of outcome) deps.onResult?.(copyState.toLowerCase())
   return after
->>>>>>> 574e231 (The copy of a task that is deleted while it is stored goes, also if the attempt has lost its lease)
 }
 
 /** Settles the task at the deadline of its inspection, with what is known by then. */
@@ -131,13 +115,9 @@ interface Step {
   readonly task: UpscaleTask
   readonly position: number
   readonly signal: AbortSignal
-<<<<<<< HEAD
-  /** Notes what is known so far, for the deadline. */
-=======
   /** The copies that the task uses by now: their files may exist. */
   readonly used: Set<string>
-  /** Stores what is known so far. */
->>>>>>> 574e231 (The copy of a task that is deleted while it is stored goes, also if the attempt has lost its lease)
+  /** Notes what is known so far, for the deadline. */
   note(found: Found): void
 }
 

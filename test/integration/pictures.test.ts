@@ -231,7 +231,13 @@ const BAD: readonly (readonly [string, Make, string, boolean])[] = [
   ['a JPEG that is cut off near its end', () => cut(noisy().jpeg(), 0.98), DAMAGED, false],
   ['a progressive JPEG that is cut off', () => cut(noisy().jpeg({ progressive: true })), DAMAGED, false],
   ['a WebP that is cut off', () => cut(noisy().webp(), 0.98), DAMAGED, false],
-  ['a GIF that is cut off', () => cut(noisy().gif(), 0.98), DAMAGED, false],
+  [
+    'an animated GIF that is cut off after its first frame',
+    async () => cut((await files.drawFrames()).gif(), 0.7),
+    'the file is cut off',
+    false,
+  ],
+  ['a GIF that is cut off', () => cut(noisy().gif(), 0.98), 'the file is cut off', false],
   ['an AVIF that is cut off', () => cut(noisy().avif(), 0.98), DAMAGED, false],
   ['a TIFF that is cut off', () => cut(noisy().tiff(), 0.98), DAMAGED, false],
   [
@@ -293,7 +299,7 @@ const BAD: readonly (readonly [string, Make, string, boolean])[] = [
     false,
   ],
   ['an SVG behind the signature of a TIFF', () => Buffer.from(`II*\0${DRAWING}`), DAMAGED, false],
-  ['an SVG behind the signature of a GIF', () => Buffer.from(`GIF89a${DRAWING}`), DAMAGED, false],
+  ['an SVG behind the signature of a GIF', () => Buffer.from(`GIF89a${DRAWING};`), DAMAGED, false],
   [
     'an SVG behind the brand of an AVIF',
     () => Buffer.from(`\0\0\0\x14ftypnone\0\0\0\0avif${DRAWING}`),

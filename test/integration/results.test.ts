@@ -16,8 +16,8 @@ const INSPECT_MS = 5_000
 const TASK = `query ($id: ID!) { upscaleTask(id: $id) {
   id version status settledAt
   images { url expiresAt originalUrl copyState width height byteSize contentType sha256 thumbhash enlargement provenance }
-  sourceImage { url width height thumbhash }
   history { status source note } problem { code } } }`
+const SOURCE = 'query ($id: ID!) { upscaleTask(id: $id) { sourceImage { url width height thumbhash } } }'
 const UPDATES = `subscription ($id: ID!) { taskUpdated(id: $id) { version status images { url copyState width } } }`
 
 interface Shown {
@@ -27,7 +27,6 @@ interface Shown {
   readonly settledAt: string | null
   readonly images:
     readonly (Record<string, unknown> & { readonly url: string; readonly copyState: string })[] | null
-  readonly sourceImage: { readonly url: string; readonly width: number | null } | null
   readonly history: readonly { readonly status: string; readonly source: string; readonly note: string }[]
   readonly problem: { readonly code: string } | null
 }
@@ -71,6 +70,15 @@ async function openGallery(settings: Record<string, string> = {}, answer?: Pictu
     pictures,
     bytes,
     read,
+    async readSource(id: string) {
+      interface Read {
+        readonly upscaleTask: {
+          readonly sourceImage: { readonly url: string; readonly width: number } | null
+        }
+      }
+      const { data } = await gateway.run<Read, { id: string }>('HTTP', SOURCE, { id })
+      return data?.upscaleTask.sourceImage
+    },
     until,
     settled: (id: string) => until(id, ({ status }) => status === 'SUCCEEDED'),
     /** The files of the store. */
@@ -181,12 +189,13 @@ describe('a result', () => {
   test('facts that are known at the deadline are shown, even if the copy is not ready', async () => {
     await using gallery = await openGallery()
     const { held, asked, release } = hold(gallery.pictures.answer)
-    let downloads = 0
     const answer = gallery.pictures.answer
-    gallery.pictures.answer = (...args) => ((downloads += 1) === 1 ? answer : held)(...args)
+    gallery.pictures.answer = (response, request) =>
+      (request.url === '/a.png' ? answer : held)(response, request)
     const { id, succeed } = await gallery.submit()
     await succeed(`${gallery.pictures.url}/a.png`, `${gallery.pictures.url}/b.png`)
     await asked
+    await waitFor(async () => (await gallery.files()).includes(sha256(gallery.bytes)))
     gallery.clock.advance(INSPECT_MS)
     expect((await gallery.settled(id)).images).toMatchObject([{ width: 120 }, { width: null }])
     release()
@@ -232,6 +241,9 @@ describe('a result', () => {
     for (let n = 0; n < 45; n += 1) gallery.clock.advance(SECOND)
     await gallery.until(id, ({ status }) => status === 'FAILED')
     await succeed(`${gallery.pictures.url}/a.png`)
+    // The polls have left none for the source image.
+    await waitFor(() => gallery.pictures.received.length > 0)
+    gallery.clock.advance(SECOND)
     const task = await gallery.settled(id)
     expect(task).toMatchObject({ problem: null, images: [{ copyState: 'KEPT' }] })
     expect(task.history.at(-1)?.note).toBe('done after all: inspected; a copy is kept')
@@ -336,14 +348,12 @@ describe('the source image', () => {
     gallery.upstream.onLookup = grid(gallery)
     const { id, succeed } = await gallery.submit()
     await succeed(`${gallery.pictures.url}/a.png`)
-    expect(await gallery.settled(id)).toMatchObject({
-      images: [{ width: 120, enlargement: 4 }],
-      sourceImage: {
-        url: `${gallery.pictures.url}/source-0.png`,
-        width: 30,
-        height: 20,
-        thumbhash: expect.any(String),
-      },
+    expect(await gallery.settled(id)).toMatchObject({ images: [{ width: 120, enlargement: 4 }] })
+    expect(await gallery.readSource(id)).toEqual({
+      url: `${gallery.pictures.url}/source-0.png`,
+      width: 30,
+      height: 20,
+      thumbhash: expect.any(String),
     })
   })
 
@@ -351,12 +361,32 @@ describe('the source image', () => {
     await using gallery = await openGallery({ RESULT_INSPECT_MS: '0', RESULT_STORE: 'off' })
     gallery.upstream.onLookup = grid(gallery)
     const { id } = await gallery.submit()
-    const select = async () => (await gallery.read(id))?.sourceImage
+    const select = () => gallery.readSource(id)
     const first = await Promise.all([select(), select(), select()])
     expect(new Set(first.map((image) => image?.width))).toEqual(new Set([120]))
     gallery.clock.advance(10 * HOUR)
     expect(await select()).toEqual(first[0])
     expect(gallery.pictures.received).toHaveLength(1)
+  })
+
+  test('of many tasks are loaded one after the other, as fast as the polls allow', async () => {
+    await using gallery = await openGallery({ RESULT_INSPECT_MS: '0', RESULT_STORE: 'off' })
+    gallery.upstream.onLookup = grid(gallery)
+    const ids = Array.from({ length: 6 }, () => gallery.submit('', `source-${Math.random()}`))
+    const tasks = await Promise.all(ids)
+    const known = new Set<string>()
+    const readAll = () =>
+      Promise.all(tasks.map(async ({ id }) => (await gallery.readSource(id)) && known.add(id)))
+    const reading = { isDone: false }
+    const done = (async () => {
+      while (known.size < tasks.length) await readAll()
+      reading.isDone = true
+    })()
+    await waitFor(() => {
+      gallery.clock.advance(100)
+      return reading.isDone
+    })
+    await done
   })
 
   test.each([
@@ -366,8 +396,8 @@ describe('the source image', () => {
     await using gallery = await openGallery()
     gallery.upstream.onLookup = answer
     const { id } = await gallery.submit()
-    expect(await gallery.read(id)).toMatchObject({ sourceImage: null })
-    expect(await gallery.read(id)).toMatchObject({ sourceImage: null })
+    expect(await gallery.readSource(id)).toBeNull()
+    expect(await gallery.readSource(id)).toBeNull()
     expect(gallery.upstream.received.filter(({ method }) => method === 'GET')).toHaveLength(1)
   })
 
@@ -375,7 +405,7 @@ describe('the source image', () => {
     await using gallery = await openGallery()
     gallery.upstream.onLookup = grid(gallery, 1)
     const { id } = await gallery.submit()
-    expect(await gallery.read(id)).toMatchObject({ sourceImage: null })
+    expect(await gallery.readSource(id)).toBeNull()
   })
 })
 

@@ -16,13 +16,14 @@ export async function openScene(settings: Record<string, string> = {}) {
     clock,
     gateway,
     /** Submits a task; `call` is the upstream's callback about it. */
-    async submit(authorization?: string) {
+    async submit(authorization?: string, taskId = 'source') {
       const response = await fetch(`${gateway.url}/graphql`, {
         method: 'POST',
         headers: { 'content-type': 'application/json', ...(authorization && { authorization }) },
         body: JSON.stringify({
           query:
-            'mutation { upscaleImage(input: { taskId: "source", imageIndex: 0, force: true }) { watchToken task { id } } }',
+            'mutation ($taskId: ID!) { upscaleImage(input: { taskId: $taskId, imageIndex: 0, force: true }) { watchToken task { id } } }',
+          variables: { taskId },
         }),
       })
       const { data } = (await response.json()) as {
