@@ -156,9 +156,15 @@ async function causeEvents(
   while (timer.waiting() > 0) await pause(20)
 }
 
-async function readMemoryMib(running: Running, field: 'VmHWM' | 'VmRSS'): Promise<number> {
-  const status = await readFile(`/proc/${running.pid}/status`, 'utf8')
-  return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1]) / 1024
+/** Of the service and its picture process. Their peaks need not coincide. */
+async function readMemoryMib({ pid }: Running, field: 'VmHWM' | 'VmRSS'): Promise<number> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')
+  const pids = [String(pid), ...children.trim().split(' ').filter(Boolean)]
+  const sizes = pids.map(async (each) => {
+    const status = await readFile(`/proc/${each}/status`, 'utf8')
+    return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1]) / 1024
+  })
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0)
 }
 
 async function countCopies(store: string): Promise<number> {

@@ -27,4 +27,6 @@ if ! command -v pgbouncer >/dev/null; then
 fi
 tools/install-s3-server.sh
 npm run build --silent
-npm run test:jest --silent -- test/services test/contract test/integration "$@"
+# Tests of pictures and of the file store use no database.
+npm run test:jest --silent -- test/services test/contract test/integration \
+  --testPathIgnorePatterns 'test/integration/(picture|renditions)' 'test/contract/file-store' "$@"

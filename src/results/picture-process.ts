@@ -29,6 +29,8 @@ interface PictureProcessOptions {
   readonly log: Log
 }
 
+/** glibc keeps freed memory in each of its arenas. */
+const ENVIRONMENT = { MALLOC_ARENA_MAX: '2' }
 /** Below the service, so that pictures delay neither callbacks nor events. */
 const NICENESS = 10
 
@@ -126,7 +128,11 @@ class PictureProcess implements Disposable {
 
   #start(): ChildProcess {
     const { program, settings, log } = this.#options
-    const child = fork(program, { env: {}, execArgv: [], stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+    const child = fork(program, {
+      env: ENVIRONMENT,
+      execArgv: [],
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    })
     // It keeps no process alive: a service that ends does not wait for it.
     child.unref()
     child.channel?.unref()

@@ -140,6 +140,7 @@ test.concurrent(
     }
     expect(await callBack(first, task, url, twin)).toBe(200)
     const respond = await asked.promise
+    await waitFor(async () => (await scene.copies()).length > 0)
     await expectStored(scene, url)
     {
       await using _lock = await lockTask(scene, task)
