@@ -24,7 +24,7 @@ interface MeasureOptions {
 }
 
 /** The memory of this process. Nothing can stop a decoder that needs too much, so the process has to end. */
-export interface MemoryLimit {
+interface MemoryLimit {
   readonly maxBytes: number
   readBytes(): number
   /** Called once the picture has been refused. */
