@@ -23,8 +23,14 @@ const MAX_MEMORY_BYTES = 512 * 1024 * 1024
 const REPLY_MS = 20
 
 const send = (message: Reply | LogLine) => process.send?.(message)
-const relay = (level: LogLine['level']) => (facts: object, sentence: string) =>
-  void send({ kind: 'log', level, facts, sentence })
+const relay = (level: LogLine['level']) => (facts: object, sentence: string) => {
+  // JSON of an error is empty.
+  const entries = Object.entries(facts).map(([key, fact]: [string, unknown]) => [
+    key,
+    fact instanceof Error ? (fact.stack ?? String(fact)) : fact,
+  ])
+  send({ kind: 'log', level, facts: Object.fromEntries(entries) as object, sentence })
+}
 const log: Log = { info: relay('info'), warn: relay('warn'), error: relay('error') }
 
 function open({ proxies, nameServers, folder }: PictureSettings) {

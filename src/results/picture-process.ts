@@ -29,6 +29,8 @@ interface PictureProcessOptions {
   readonly log: Log
 }
 
+/** Far longer than a download and the decoding of all pictures before it. */
+const HANG_MS = 300_000
 /** glibc keeps freed memory in each of its arenas. */
 const ENVIRONMENT = { MALLOC_ARENA_MAX: '2' }
 /** Below the service, so that pictures delay neither callbacks nor events. */
@@ -106,10 +108,12 @@ class PictureProcess implements Disposable {
       reject(signal?.reason)
     }
     signal?.addEventListener('abort', abort, { once: true })
+    const watchdog = setTimeout(() => this.#child?.kill('SIGKILL'), HANG_MS).unref()
     try {
       this.#send(order)
       return await promise
     } finally {
+      clearTimeout(watchdog)
       signal?.removeEventListener('abort', abort)
     }
   }
@@ -137,7 +141,11 @@ class PictureProcess implements Disposable {
     child.unref()
     child.channel?.unref()
     child.on('message', (message) => this.#receive(message as Reply | LogLine))
-    child.on('error', (err) => log.error({ err }, 'the picture process failed'))
+    child.on('error', (err) => {
+      log.error({ err }, 'the picture process failed')
+      // A process that could not be started emits no `exit`.
+      if (child.pid === undefined) this.#onExit(child, null, null)
+    })
     child.once('exit', (code, signal) => this.#onExit(child, code, signal))
     if (child.pid !== undefined) lowerPriority(child.pid, log)
     child.send({ kind: 'open', ...settings } satisfies Order, () => undefined)

@@ -10,7 +10,7 @@ import { waitFor } from '../support/wait-for.ts'
 
 const SIGNAL = new AbortController().signal
 
-async function openScene() {
+async function openScene(program = new URL('../../src/picture-program.ts', import.meta.url)) {
   await using opened = new AsyncDisposableStack()
   const folder = opened.use(await openTempDir())
   const bytes = await draw().png().toBuffer()
@@ -20,7 +20,7 @@ async function openScene() {
   const before = readChildren()
   const pictures = opened.use(
     openPictureProcess({
-      program: new URL('../../src/picture-program.ts', import.meta.url),
+      program,
       settings: { proxies: NO_PROXIES, nameServers: [], folder: folder.path },
       allowedHosts: () => [server.host],
       toFetchUrl: (url) => url,
@@ -152,4 +152,10 @@ test('closing ends the process and what it does', async () => {
   expect(await download).toMatchObject({ kind: 'unusable', reason: 'the picture process is closed' })
   await expect(scene.download()).rejects.toThrow('the picture process is closed')
   await waitFor(() => scene.processes().length === 0)
+})
+
+test('a process that cannot run makes pictures unusable for now', async () => {
+  await using scene = await openScene(new URL('missing.ts', import.meta.url))
+  expect(await scene.download()).toMatchObject({ kind: 'unusable', permanent: false })
+  expect(scene.logged).toEqual(['the picture process has crashed; it is restarted'])
 })
