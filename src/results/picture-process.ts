@@ -104,7 +104,7 @@ class PictureProcess implements Disposable {
     this.#pending.set(id, { order, resolve, isRepeated: false })
     const abort = () => {
       this.#pending.delete(id)
-      this.#send({ kind: 'abort', id })
+      this.#child?.send({ kind: 'abort', id } satisfies Order, () => undefined)
       reject(signal?.reason)
     }
     signal?.addEventListener('abort', abort, { once: true })
