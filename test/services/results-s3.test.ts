@@ -8,6 +8,7 @@ import { ManualClock } from '../support/clock.ts'
 import { startKeeper, type Keeper } from '../support/kept.ts'
 import { hasS3Server, startS3Server, type S3Server } from '../support/s3-server.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 /** Stands before a server, which is down while this is shut: connections end at once. */
 async function startGate(target: string) {
@@ -134,7 +135,7 @@ describeWithServer('with RESULT_STORE=s3://… (tools/install-s3-server.sh)', ()
     expect(await listObjects('deleted')).toHaveLength(3)
     expect((await load(second.picture.url)).status).toBe(200)
     await keeper.remove(second.id)
-    expect(await listObjects('deleted')).toEqual([])
+    await waitFor(async () => (await listObjects('deleted')).length === 0)
     expect((await load(second.picture.url)).status).toBe(404)
   })
 
