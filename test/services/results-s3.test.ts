@@ -8,7 +8,6 @@ import { ManualClock } from '../support/clock.ts'
 import { startKeeper, type Keeper } from '../support/kept.ts'
 import { hasS3Server, startS3Server, type S3Server } from '../support/s3-server.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { waitFor } from '../support/wait-for.ts'
 
 /** Stands before a server, which is down while this is shut: connections end at once. */
 async function startGate(target: string) {
