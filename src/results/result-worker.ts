@@ -11,6 +11,8 @@ const MAX_RUNNING = 24
 /** If a process dies, another takes over its attempts after this time, in milliseconds. */
 const LEASE_MS = 10_000
 const RENEW_BEFORE_MS = 6_000
+/** The process that makes an attempt settles its task itself, with what it knows: others wait for that. */
+const OVERDUE_GRACE_MS = 1_000
 /** How long the deletion of files may take before another process repeats it. */
 const DELETE_LEASE_MS = 120_000
 /** No deletion begins later than this in a lease: a file that is stored again after the lease must not be deleted. */
@@ -85,7 +87,7 @@ export class ResultWorker {
   /** For results without a running attempt: its process has died, or all processes are busy. */
   async #settleOverdue(): Promise<void> {
     const { jobs, tasks, clock } = this.#deps
-    for (const { id } of await jobs.listOverdue(clock.now(), BATCH))
+    for (const { id } of await jobs.listOverdue(clock.now() - OVERDUE_GRACE_MS, BATCH))
       await tasks.inspected(id, { images: [], retryAt: null, note: 'not inspected in time' })
   }
 

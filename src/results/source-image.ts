@@ -1,6 +1,7 @@
+import { setTimeout } from 'node:timers/promises'
 import type { Clock, Log, PollBudget, Secrets, Upscaler } from '../tasks/ports.ts'
 import type { SourceImage, UpscaleTask } from '../tasks/task.ts'
-import { shareCalls, wait } from '../tasks/timing.ts'
+import { shareCalls } from '../tasks/timing.ts'
 import type { ResultJobs } from './jobs.ts'
 import type { PictureSource } from './pictures.ts'
 
@@ -60,16 +61,21 @@ export function createSourceImageLoader(options: SourceImageOptions): LoadSource
   return async (task) => {
     let image: SourceImage | null = null
     const loaded = load(task).then((found) => void (image = found))
-    await wait(clock, WAIT_MS, signal, loaded)
+    await Promise.race([loaded, pause(WAIT_MS, signal)])
     return image
   }
+}
+
+/** Ends early when the signal is aborted. Keeps no process alive. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await setTimeout(ms, undefined, { ref: false, signal }).catch(() => undefined)
 }
 
 /**
  * Returns a function that takes a poll, only if others remain: a callback that has to wait for a poll delays the event of its
  * task. Callers wait in turn. False: too many wait.
  */
-function createPollQueue({ budget, clock, signal }: SourceImageOptions): () => Promise<boolean> {
+function createPollQueue({ budget, signal }: SourceImageOptions): () => Promise<boolean> {
   let waiting = 0
   let last: Promise<void> = Promise.resolve()
   const takeInTurn = async () => {
@@ -78,7 +84,7 @@ function createPollQueue({ budget, clock, signal }: SourceImageOptions): () => P
       const isGranted = taken > SPARED_POLLS
       await budget.giveBack(isGranted ? SPARED_POLLS : taken)
       if (isGranted) return
-      await wait(clock, RETRY_MS, signal)
+      await pause(RETRY_MS, signal)
     }
   }
   return async () => {

@@ -140,7 +140,8 @@ test.concurrent(
     }
     expect(await callBack(first, task, url, twin)).toBe(200)
     const respond = await asked.promise
-    await waitFor(async () => (await scene.copies()).length > 0)
+    // Under its final name.
+    await waitFor(async () => (await scene.copies()).some((name) => !name.includes('~')))
     await expectStored(scene, url)
     {
       await using _lock = await lockTask(scene, task)

@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { describe, expect, test } from '@jest/globals'
 import sharp from 'sharp'
+import { startGateway } from '../support/gateway.ts'
 import { draw } from '../support/picture-files.ts'
 import { serve, startPictureServer, type PictureAnswer } from '../support/picture-server.ts'
 import { openScene } from '../support/scene.ts'
-import { json } from '../support/scripted-upstream.ts'
+import { json, startScriptedUpstream } from '../support/scripted-upstream.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -238,8 +239,10 @@ describe('a result', () => {
     await using gallery = await openGallery({ TASK_DEADLINE_MS: '40000' })
     gallery.upstream.onLookup = json(200, { code: 200, data: { successFlag: 0 } })
     const { id, succeed } = await gallery.submit()
-    for (let n = 0; n < 45; n += 1) gallery.clock.advance(SECOND)
-    await gallery.until(id, ({ status }) => status === 'FAILED')
+    await waitFor(async () => {
+      gallery.clock.advance(SECOND)
+      return (await gallery.read(id))?.status === 'FAILED'
+    })
     await succeed(`${gallery.pictures.url}/a.png`)
     // The polls have left none for the source image.
     await waitFor(() => gallery.pictures.received.length > 0)
@@ -370,23 +373,22 @@ describe('the source image', () => {
   })
 
   test('of many tasks are loaded one after the other, as fast as the polls allow', async () => {
-    await using gallery = await openGallery({ RESULT_INSPECT_MS: '0', RESULT_STORE: 'off' })
-    gallery.upstream.onLookup = grid(gallery)
-    const ids = Array.from({ length: 6 }, () => gallery.submit('', `source-${Math.random()}`))
-    const tasks = await Promise.all(ids)
-    const known = new Set<string>()
-    const readAll = () =>
-      Promise.all(tasks.map(async ({ id }) => (await gallery.readSource(id)) && known.add(id)))
-    const reading = { isDone: false }
-    const done = (async () => {
-      while (known.size < tasks.length) await readAll()
-      reading.isDone = true
-    })()
-    await waitFor(() => {
-      gallery.clock.advance(100)
-      return reading.isDone
+    await using upstream = await startScriptedUpstream()
+    await using pictures = await startPictureServer(serve(await draw().png().toBuffer()))
+    upstream.onLookup = grid({ pictures })
+    const settings = { UPSTREAM_URL: upstream.url, RESULT_ALLOW_HOSTS: '127.0.0.1' }
+    await using gateway = await startGateway(settings)
+    const SUBMIT = `mutation ($taskId: ID!) {
+      upscaleImage(input: { taskId: $taskId, imageIndex: 0 }) { task { id sourceImage { width } } } }`
+    const LIST = '{ upscaleTasks { edges { node { sourceImage { width } } } } }'
+    interface Listed {
+      readonly upscaleTasks: { readonly edges: { readonly node: { readonly sourceImage: object | null } }[] }
+    }
+    for (let n = 0; n < 6; n += 1) await gateway.run('HTTP', SUBMIT, { taskId: `source-${n}` })
+    await waitFor(async () => {
+      const { data } = await gateway.run<Listed, Record<string, never>>('HTTP', LIST)
+      return data?.upscaleTasks.edges.every(({ node }) => node.sourceImage !== null) ?? false
     })
-    await done
   })
 
   test.each([

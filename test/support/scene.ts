@@ -16,14 +16,13 @@ export async function openScene(settings: Record<string, string> = {}) {
     clock,
     gateway,
     /** Submits a task; `call` is the upstream's callback about it. */
-    async submit(authorization?: string, taskId = 'source') {
+    async submit(authorization?: string) {
       const response = await fetch(`${gateway.url}/graphql`, {
         method: 'POST',
         headers: { 'content-type': 'application/json', ...(authorization && { authorization }) },
         body: JSON.stringify({
           query:
-            'mutation ($taskId: ID!) { upscaleImage(input: { taskId: $taskId, imageIndex: 0, force: true }) { watchToken task { id } } }',
-          variables: { taskId },
+            'mutation { upscaleImage(input: { taskId: "source", imageIndex: 0, force: true }) { watchToken task { id } } }',
         }),
       })
       const { data } = (await response.json()) as {
