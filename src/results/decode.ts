@@ -27,7 +27,7 @@ interface MeasureOptions {
 interface MemoryLimit {
   readonly maxBytes: number
   readBytes(): number
-  /** Called once the picture has been refused. */
+  /** Called when the process has to end, with or without a refusal. */
   onExceeded(): void
 }
 
@@ -50,8 +50,21 @@ export function createDecoder(log: Log, limit?: MemoryLimit): Decoder {
   sharp.cache(false)
   sharp.concurrency(1)
   let last: Promise<unknown> = Promise.resolve()
+  let isEnding = false
+  const end = (limit: MemoryLimit) => {
+    isEnding = true
+    limit.onExceeded()
+  }
+  const start = <T>(work: () => Promise<T>): Promise<T> => {
+    if (limit === undefined) return work()
+    // Memory that an earlier picture has left must not count for this one.
+    if (!isEnding && limit.readBytes() > limit.maxBytes / 2) end(limit)
+    // Not answered: the service repeats the order in a new process.
+    if (isEnding) return new Promise(() => undefined)
+    return limitMemory(limit, work(), () => end(limit))
+  }
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = last.then(() => (limit === undefined ? work() : limitMemory(limit, work())))
+    const result = last.then(() => start(work))
     last = result.catch(() => undefined)
     return result
   }
@@ -104,13 +117,13 @@ function checkSize({ width, height }: { width: number; height: number }, maxPixe
 }
 
 /** Formats that cannot be decoded row by row (AVIF, interlaced PNG, progressive JPEG) may need many bytes for each pixel. */
-async function limitMemory<T>(limit: MemoryLimit, work: Promise<T>): Promise<T> {
+async function limitMemory<T>(limit: MemoryLimit, work: Promise<T>, onExceeded: () => void): Promise<T> {
   const { promise: exceeded, reject } = Promise.withResolvers<never>()
   const timer = setInterval(() => {
     if (limit.readBytes() <= limit.maxBytes) return
     clearInterval(timer)
+    onExceeded()
     reject(new UnusableError('decoding the picture needs too much memory', true))
-    limit.onExceeded()
   }, MEMORY_CHECK_MS)
   try {
     return await Promise.race([work, exceeded])
