@@ -68,8 +68,8 @@ export function createSharedPollBudget(
 function createBudget(clock: Clock, counter: Counter): PollBudget {
   let waiting = 0
   return {
-    async take(wanted) {
-      const polls = Math.max(0, Math.min(wanted, (await counter.free()) - waiting))
+    async take(wanted, spared = 0) {
+      const polls = Math.max(0, Math.min(wanted, (await counter.free()) - waiting - spared))
       return polls > 0 && (await counter.count(polls)) === null ? polls : 0
     },
     async giveBack(polls) {

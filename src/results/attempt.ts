@@ -39,18 +39,18 @@ export async function attempt(
   const used = new Set<string>()
   try {
     const after = await tryOnce(deps, { task, signal, used })
-    if (after !== undefined) return
-  } catch (error) {
-    // The lease may be lost because the task was deleted.
-    await abandon(deps, used)
-    throw error
+    if (after !== undefined) used.clear()
+  } finally {
+    // The task may have been deleted meanwhile (its lease is then lost): its files must go, too.
+    for (const sha256 of used) await abandon(deps, sha256)
   }
-  // The task was deleted meanwhile: its files must go, too.
-  await abandon(deps, used)
 }
 
-async function abandon({ uses }: AttemptDependencies, hashes: Iterable<string>): Promise<void> {
-  for (const sha256 of hashes) await uses.abandon(sha256)
+/** Does not reject: the outcome of the attempt counts. */
+async function abandon({ uses, log }: AttemptDependencies, sha256: string): Promise<void> {
+  await uses
+    .abandon(sha256)
+    .catch((err: unknown) => log.warn({ err, sha256 }, 'failed to abandon a copy; its file may be left over'))
 }
 
 /** Resolves to the task after the change; undefined: there is no such task any more. */

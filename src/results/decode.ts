@@ -4,6 +4,7 @@ import sharp from 'sharp'
 import { rgbaToThumbHash } from 'thumbhash'
 import type { Log } from '../tasks/ports.ts'
 import type { PictureFacts } from '../tasks/task.ts'
+import { createQueue } from '../tasks/timing.ts'
 import { UnusableError } from './unusable-error.ts'
 
 /** Decodes pictures. Rejects with UnusableError if a picture is damaged or too large. */
@@ -49,7 +50,7 @@ export function createDecoder(log: Log, limit?: MemoryLimit): Decoder {
   // Each picture is decoded once, so a cache only keeps memory. More threads decode no faster here, but each has buffers.
   sharp.cache(false)
   sharp.concurrency(1)
-  let last: Promise<unknown> = Promise.resolve()
+  const queue = createQueue()
   let isEnding = false
   const end = (limit: MemoryLimit) => {
     isEnding = true
@@ -63,11 +64,7 @@ export function createDecoder(log: Log, limit?: MemoryLimit): Decoder {
     if (isEnding) return new Promise(() => undefined)
     return limitMemory(limit, work(), () => end(limit))
   }
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = last.then(() => start(work))
-    last = result.catch(() => undefined)
-    return result
-  }
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => queue(() => start(work))
   return {
     measure: (path, options) =>
       inTurn(async () => {

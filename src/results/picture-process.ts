@@ -49,7 +49,8 @@ export function openPictureProcess(options: PictureProcessOptions): PictureSourc
       signal.throwIfAborted()
       const order = { kind: 'download', url: toFetchUrl(url), allowedHosts: allowedHosts() } as const
       const reply = await process.run(order, signal)
-      if (reply.kind === 'unusable') return reply
+      if (reply.kind === 'unusable')
+        return { kind: reply.kind, reason: reply.reason, permanent: reply.permanent }
       if (reply.kind !== 'picture') throw new Error(toCause(reply))
       const { path, facts } = reply
       return { kind: 'picture', path, facts, [Symbol.asyncDispose]: () => removeFile(path, log) }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
+import { createQueue } from '../tasks/timing.ts'
 import type { CopyStore } from './copy-store.ts'
 import { toCopyKey, toRenditionKey } from './copy-keys.ts'
 import type { Shrinker } from './picture-process.ts'
@@ -22,7 +23,7 @@ export interface Renditions {
 export function createRenditions(copies: CopyStore, shrinker: Shrinker, newFile: NewTempFile): Renditions {
   const running = new Map<string, Promise<Rendition | undefined>>()
   // One at a time: each has a whole picture on the disk.
-  let last: Promise<unknown> = Promise.resolve()
+  const inTurn = createQueue()
   return {
     async ensure(sha256, width) {
       const key = toRenditionKey(sha256, width)
@@ -30,9 +31,7 @@ export function createRenditions(copies: CopyStore, shrinker: Shrinker, newFile:
       if (existing !== undefined) return existing
       const found = findStored(copies, key).then((stored) => {
         if (stored !== undefined) return stored
-        const made = last.then(() => make({ copies, shrinker, newFile }, { sha256, width, key }))
-        last = made.catch(() => undefined)
-        return made
+        return inTurn(() => make({ copies, shrinker, newFile }, { sha256, width, key }))
       })
       running.set(key, found)
       try {

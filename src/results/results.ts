@@ -36,7 +36,7 @@ interface ResultsOptions {
   /** A folder for temporary files. */
   readonly folder: string
   readonly upscaler: Pick<Upscaler, 'poll'>
-  readonly budget: Pick<PollBudget, 'take' | 'giveBack'>
+  readonly budget: Pick<PollBudget, 'take'>
   readonly clock: Clock
   readonly secrets: Pick<Secrets, 'newId'>
   readonly log: Log

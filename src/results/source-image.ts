@@ -1,13 +1,13 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Clock, Log, PollBudget, Secrets, Upscaler } from '../tasks/ports.ts'
 import type { SourceImage, UpscaleTask } from '../tasks/task.ts'
-import { shareCalls } from '../tasks/timing.ts'
+import { createQueue, shareCalls } from '../tasks/timing.ts'
 import type { ResultJobs } from './jobs.ts'
 import type { PictureSource } from './pictures.ts'
 
 interface SourceImageOptions {
   readonly upscaler: Pick<Upscaler, 'poll'>
-  readonly budget: Pick<PollBudget, 'take' | 'giveBack'>
+  readonly budget: Pick<PollBudget, 'take'>
   readonly pictures: PictureSource
   readonly jobs: Pick<ResultJobs, 'saveSource'>
   readonly clock: Clock
@@ -77,22 +77,14 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
  */
 function createPollQueue({ budget, signal }: SourceImageOptions): () => Promise<boolean> {
   let waiting = 0
-  let last: Promise<void> = Promise.resolve()
-  const takeInTurn = async () => {
-    while (!signal.aborted) {
-      const taken = await budget.take(1 + SPARED_POLLS)
-      const isGranted = taken > SPARED_POLLS
-      await budget.giveBack(isGranted ? SPARED_POLLS : taken)
-      if (isGranted) return
-      await pause(RETRY_MS, signal)
-    }
+  const inTurn = createQueue()
+  const take = async () => {
+    while (!signal.aborted && (await budget.take(1, SPARED_POLLS)) === 0) await pause(RETRY_MS, signal)
   }
   return async () => {
     if (waiting >= MAX_WAITING || signal.aborted) return false
     waiting += 1
-    const turn = last.then(takeInTurn)
-    last = turn.catch(() => undefined)
-    await turn.finally(() => (waiting -= 1))
+    await inTurn(take).finally(() => (waiting -= 1))
     return !signal.aborted
   }
 }

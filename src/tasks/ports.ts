@@ -261,8 +261,8 @@ export interface RateLimits {
 
 /** Limits the polls per second of all tasks and replicas. */
 export interface PollBudget {
-  /** Takes up to `wanted` polls and returns how many are granted. Callers of `wait` have priority. */
-  take(wanted: number): Promise<number>
+  /** Takes up to `wanted` polls, of which `spared` must stay free, and returns how many. Callers of `wait` have priority. */
+  take(wanted: number, spared?: number): Promise<number>
   /** Returns polls that were taken and not made. */
   giveBack(count: number): Promise<void>
   /** Waits for one poll; false if none is free within `timeoutMs`. */

@@ -38,3 +38,13 @@ export function shareCalls<T>(
     return result
   }
 }
+
+/** Returns a function that runs one work at a time, in the order of the calls. */
+export function createQueue(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve()
+  return (work) => {
+    const result = last.then(work)
+    last = result.catch(() => undefined)
+    return result
+  }
+}
