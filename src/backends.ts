@@ -17,7 +17,8 @@ import { DatabaseInUseError } from './store/sqlite/locks.ts'
 import { openSqlite } from './store/sqlite/open.ts'
 import { StartError, toStartError } from './start-error.ts'
 import { createPollBudget, createSharedPollBudget } from './replicas/poll-budget.ts'
-import type { Clock, Log, PollBudget, TaskHints } from './tasks/ports.ts'
+import type { Clock, Log, TaskHints } from './tasks/ports.ts'
+import type { PollBudget } from './tasks/rates.ts'
 
 /** The maximum of connections for rate limits. */
 const LIMITER_POOL_SIZE = 3

@@ -1,4 +1,5 @@
-import type { DeliveryQueue, RateRefusal } from '../tasks/ports.ts'
+import type { DeliveryQueue } from '../tasks/ports.ts'
+import type { RateRefusal } from '../tasks/rates.ts'
 import { isSettled, type UpscaleTask } from '../tasks/task.ts'
 import { DeliveryWorker } from './deliver.ts'
 import type { Delivery, DeliveryDependencies } from './outbox.ts'

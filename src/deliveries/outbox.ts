@@ -1,5 +1,6 @@
 /** A delivery posts the settled state of a task to the caller's `callBackUrl`. Instants are Unix milliseconds. */
-import type { Clock, Log, RateLimits, TaskStore } from '../tasks/ports.ts'
+import type { Clock, Log, TaskStore } from '../tasks/ports.ts'
+import type { RateLimits } from '../tasks/rates.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 
 /** PENDING: to be delivered, once the task has settled. DELIVERED: the receiver answered 2xx. GAVE_UP: 410, or no 2xx in time. */

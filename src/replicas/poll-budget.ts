@@ -1,5 +1,6 @@
 import { RateLimiterRes } from 'rate-limiter-flexible'
-import type { Clock, PollBudget } from '../tasks/ports.ts'
+import type { Clock } from '../tasks/ports.ts'
+import type { PollBudget } from '../tasks/rates.ts'
 import type { CreateLimiter } from './limiters.ts'
 
 const WINDOW_MS = 1_000

@@ -1,5 +1,5 @@
 import { RateLimiterRes, type RateLimiterAbstract } from 'rate-limiter-flexible'
-import type { RateBudget, RateLimits, RateRefusal } from '../tasks/ports.ts'
+import type { RateBudget, RateLimits, RateRefusal } from '../tasks/rates.ts'
 import type { CreateLimiter, Rate } from './limiters.ts'
 
 export interface RatePolicy {

@@ -1,4 +1,5 @@
-import type { Clock, Log, PollBudget, Secrets, Upscaler } from '../tasks/ports.ts'
+import type { Clock, Log, Secrets, Upscaler } from '../tasks/ports.ts'
+import type { PollBudget } from '../tasks/rates.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import type { CopyStore } from './copy-store.ts'
 import type { CopyUses, ResultJobs } from './jobs.ts'

@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
-import type { Clock, Log, PollBudget, Secrets, Upscaler } from '../tasks/ports.ts'
+import type { Clock, Log, Secrets, Upscaler } from '../tasks/ports.ts'
+import type { PollBudget } from '../tasks/rates.ts'
 import type { SourceImage, UpscaleTask } from '../tasks/task.ts'
 import { createQueue, shareCalls } from '../tasks/timing.ts'
 import type { ResultJobs } from './jobs.ts'

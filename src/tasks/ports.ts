@@ -1,5 +1,6 @@
 /** The interfaces that the core needs implemented. Each method states its guarantee; test/contract tests it on every adapter. */
 import type { FailureCause } from './failure.ts'
+import type { PollBudget, RateLimits } from './rates.ts'
 import type { Picture, TaskStatus, UpscaleTask } from './task.ts'
 
 /**
@@ -237,36 +238,6 @@ export interface TaskPolicy {
   readonly inspectMs: number
   /** Whether copies of pictures are made. */
   readonly keepsCopies: boolean
-}
-
-/** Why a submit is refused, and for how long. */
-export type RateRefusal = FailureCause & { readonly retryAfterMs: number }
-
-/** The remaining part of a rate limit. `resetAt` is null while nothing is used. */
-export interface RateBudget {
-  readonly limit: number
-  readonly remaining: number
-  readonly resetAt: number | null
-}
-
-/** The rate limits of submits, per owner and for the upstream's account. */
-export interface RateLimits {
-  /** Counts one new submit, or returns why it is refused; a refused submit is not counted. */
-  take(owner: string): Promise<RateRefusal | null>
-  /** As `take`, by the owner's limit only: for requests that the upstream does not see. */
-  takeOwn(owner: string): Promise<RateRefusal | null>
-  /** The account's limit; null: no limit. */
-  upstream(now: number): Promise<RateBudget | null>
-}
-
-/** Limits the polls per second of all tasks and replicas. */
-export interface PollBudget {
-  /** Takes up to `wanted` polls, of which `spared` must stay free, and returns how many. Callers of `wait` have priority. */
-  take(wanted: number, spared?: number): Promise<number>
-  /** Returns polls that were taken and not made. */
-  giveBack(count: number): Promise<void>
-  /** Waits for one poll; false if none is free within `timeoutMs`. */
-  wait(timeoutMs: number): Promise<boolean>
 }
 
 /** The part of deliveries to callers' servers that the core needs. */

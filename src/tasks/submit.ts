@@ -1,6 +1,7 @@
 import type { TaskContext } from './context.ts'
 import { toFailure, type Failure } from './failure.ts'
-import { UnconfirmedError, type InsertOptions, type RateRefusal, type SubmitAnswer } from './ports.ts'
+import { UnconfirmedError, type InsertOptions, type SubmitAnswer } from './ports.ts'
+import type { RateRefusal } from './rates.ts'
 import { holdLease, settleUnconfirmedInsert, storeAnswer } from './submit-storage.ts'
 import type { Picture, UpscaleTask } from './task.ts'
 import { wait } from './timing.ts'

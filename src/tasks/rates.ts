@@ -1,0 +1,32 @@
+/** The ports of rate limits. */
+import type { FailureCause } from './failure.ts'
+
+/** Why a submit is refused, and for how long. */
+export type RateRefusal = FailureCause & { readonly retryAfterMs: number }
+
+/** The remaining part of a rate limit. `resetAt` is null while nothing is used. */
+export interface RateBudget {
+  readonly limit: number
+  readonly remaining: number
+  readonly resetAt: number | null
+}
+
+/** The rate limits of submits, per owner and for the upstream's account. */
+export interface RateLimits {
+  /** Counts one new submit, or returns why it is refused; a refused submit is not counted. */
+  take(owner: string): Promise<RateRefusal | null>
+  /** As `take`, by the owner's limit only: for requests that the upstream does not see. */
+  takeOwn(owner: string): Promise<RateRefusal | null>
+  /** The account's limit; null: no limit. */
+  upstream(now: number): Promise<RateBudget | null>
+}
+
+/** Limits the polls per second of all tasks and replicas. */
+export interface PollBudget {
+  /** Takes up to `wanted` polls, of which `spared` must stay free, and returns how many. Callers of `wait` have priority. */
+  take(wanted: number, spared?: number): Promise<number>
+  /** Returns polls that were taken and not made. */
+  giveBack(count: number): Promise<void>
+  /** Waits for one poll; false if none is free within `timeoutMs`. */
+  wait(timeoutMs: number): Promise<boolean>
+}
