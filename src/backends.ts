@@ -10,6 +10,7 @@ import {
   createPostgresLimiter,
   createRedisLimiter,
   type CreateLimiter,
+  type Rate,
 } from './replicas/limiters.ts'
 import { openPostgres } from './store/postgres.ts'
 import type { Stores } from './store/sql.ts'
@@ -17,6 +18,7 @@ import { DatabaseInUseError } from './store/sqlite/locks.ts'
 import { openSqlite } from './store/sqlite/open.ts'
 import { StartError, toStartError } from './start-error.ts'
 import { createPollBudget, createSharedPollBudget } from './replicas/poll-budget.ts'
+import { createOwnAccountLimit, createSharedAccountLimit, type AccountLimit } from './replicas/rate-limits.ts'
 import type { Clock, Log, TaskHints } from './tasks/ports.ts'
 import type { PollBudget } from './tasks/rates.ts'
 
@@ -27,6 +29,7 @@ const LIMITER_POOL_SIZE = 3
 export interface Backends extends Stores {
   readonly hints: TaskHints
   readonly createLimiter: CreateLimiter
+  readonly createAccountLimit: (rate: Rate) => AccountLimit
   readonly budget: PollBudget
   /** Connections to the database; undefined where there is no pool. */
   pool(): { readonly total: number; readonly idle: number; readonly waiting: number } | undefined
@@ -65,6 +68,7 @@ async function openAlone(
     ...stores,
     hints,
     createLimiter: createMemoryLimiter,
+    createAccountLimit: (rate) => createOwnAccountLimit(clock, rate),
     budget: createPollBudget(clock, pollsPerSecond),
     pool: () => undefined,
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
@@ -97,7 +101,7 @@ async function openShared(
   const stores = opened.use(
     await explained(`DATABASE_URL: ${toPlace(url)}`, () => openPostgres(url, hints, log)),
   )
-  const { store, outbox, resultJobs, copyUses, pool, openPool } = stores
+  const { store, queueStore, outbox, resultJobs, copyUses, pool, openPool } = stores
   const openPostgresLimiters = async () => {
     // Limits are checked while a transaction holds a connection of the main pool: on the same pool, or through the same
     // transaction pooler, they could deadlock.
@@ -111,11 +115,13 @@ async function openShared(
   const rest = opened.move()
   return {
     store,
+    queueStore,
     outbox,
     resultJobs,
     copyUses,
     hints,
     createLimiter,
+    createAccountLimit: (rate) => createSharedAccountLimit(createLimiter, rate),
     budget: createSharedPollBudget(createLimiter, pollsPerSecond, clock),
     pool: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     [Symbol.asyncDispose]: () => rest.disposeAsync(),

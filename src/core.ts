@@ -29,6 +29,7 @@ export interface Core extends Disposable {
   readonly tasks: Tasks
   readonly deliveries: Deliveries
   readonly signer: DeliverySigner
+  readonly queueAlarm: Alarm
   readonly deliveryAlarm: Alarm
   readonly results: Results
   readonly resultAlarm: Alarm
@@ -52,7 +53,7 @@ interface CoreOptions {
 
 export function openCore(options: CoreOptions): Core {
   const { settings, backends, servers, metrics, sandboxKey, links, clock, log, connect } = options
-  const { store, outbox, hints, budget, createLimiter } = backends
+  const { store, queueStore, outbox, hints, budget, createLimiter, createAccountLimit } = backends
   const { upstreamUrl, upstreamApiKey } = settings
   const opened = new DisposableStack()
   const upscaler = opened.use(
@@ -67,9 +68,9 @@ export function openCore(options: CoreOptions): Core {
     }),
   )
   const signer = createDeliverySigner(toSigningSecrets(settings, log))
-  const [deliveryAlarm, resultAlarm] = [createAlarm(), createAlarm()]
+  const [queueAlarm, deliveryAlarm, resultAlarm] = [createAlarm(), createAlarm(), createAlarm()]
   const rates = { upstream: settings.upstreamRateLimit, owner: settings.ownerRateLimit }
-  const limits = createRateLimits(rates, createLimiter)
+  const limits = createRateLimits(rates, createLimiter, createAccountLimit)
   const deliveries = createDeliveries({
     store,
     outbox,
@@ -85,6 +86,7 @@ export function openCore(options: CoreOptions): Core {
   })
   const tasks = createTasks({
     store,
+    queueStore,
     hints,
     upscaler,
     clock,
@@ -92,6 +94,7 @@ export function openCore(options: CoreOptions): Core {
     limits,
     budget,
     deliveries,
+    wakeQueue: () => queueAlarm.ring(),
     wakeResults: () => resultAlarm.ring(),
     log,
     policy: toPolicy(settings),
@@ -102,7 +105,7 @@ export function openCore(options: CoreOptions): Core {
   })
   opened.defer(() => tasks.abort())
   const results = opened.use(openResultParts({ ...options, tasks, upscaler, alarm: resultAlarm }))
-  const alarms = { deliveryAlarm, resultAlarm }
+  const alarms = { queueAlarm, deliveryAlarm, resultAlarm }
   return { tasks, deliveries, results, signer, ...alarms, [Symbol.dispose]: () => opened.dispose() }
 }
 
@@ -127,6 +130,8 @@ function toPolicy(settings: Settings): TaskPolicy {
     confirmCallbacks: settings.callbackConfirm,
     inspectMs: settings.resultInspectMs,
     keepsCopies: settings.resultStore.kind !== 'off',
+    queueLimit: settings.queueLimit,
+    ownerWeights: settings.ownerWeights,
     retentionMs: taskRetentionDays === null ? null : taskRetentionDays * 24 * HOUR_MS,
   }
 }

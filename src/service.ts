@@ -102,12 +102,13 @@ export async function startService(
 }
 
 function startWorkers(
-  { tasks, deliveries, results, deliveryAlarm, resultAlarm }: Core,
+  { tasks, deliveries, results, queueAlarm, deliveryAlarm, resultAlarm }: Core,
   clock: Clock,
   log: Logger,
 ) {
   return [
     { name: 'polling', round: tasks.pollDue },
+    { name: 'the queue', round: tasks.sendQueued, alarm: queueAlarm },
     { name: 'delivering', round: deliveries.deliverDue, alarm: deliveryAlarm },
     { name: 'inspecting', round: results.inspectDue, alarm: resultAlarm },
   ].map((worker) => startWorker({ ...worker, clock, log }))

@@ -21,6 +21,7 @@ import {
   resultStore,
   signingSecrets,
   text,
+  weights,
 } from './settings-values.ts'
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
@@ -133,6 +134,16 @@ export const schema = z.object({
     .prefault('60/60s')
     .describe(
       'The limit of new submits of one owner. `0`: no limit. A replay does not count, unless it has a new idempotency key for an existing task.',
+    ),
+  queueLimit: limit
+    .prefault('100')
+    .describe(
+      'The limit of tasks of one owner that wait in the queue. `0`: no limit. See [queue](docs/queue.md).',
+    ),
+  ownerWeights: weights
+    .default(new Map())
+    .describe(
+      'Shares of owners in the queue, such as `alice=3,bob=0.5`: an owner with 3 has three turns for one turn of an owner with 1, which all others have.',
     ),
   ownerSocketLimit: limit
     .prefault('20')

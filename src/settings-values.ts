@@ -119,6 +119,18 @@ export const signingSecrets = list
     'must be secrets of 24 to 64 bytes in the form whsec_BASE64 or OWNER=whsec_BASE64, separated by commas',
   )
 
+/** `OWNER=3,OTHER=0.5`: numbers from 0.01 to 100. */
+export const weights = list.transform((items, context) => {
+  const found = items.map((item) => /^(.+)=(\d{1,3}(?:\.\d{1,2})?)$/.exec(item))
+  const entries = found.map((match) => [match?.[1] ?? '', Number(match?.[2])] as const)
+  const areValid = entries.every(([, weight]) => weight >= 0.01 && weight <= 100)
+  if (areValid && new Set(entries.map(([owner]) => owner)).size === items.length) return new Map(entries)
+  context.addIssue(
+    'must be OWNER=WEIGHT, separated by commas, each owner once, with weights from 0.01 to 100',
+  )
+  return z.NEVER
+})
+
 /** Where copies of results are stored. */
 export type ResultStore =
   | { readonly kind: 'file'; readonly folder: string }

@@ -136,7 +136,11 @@ class Measurement {
   }
 
   /** The length of a list, if the field itself determines it. */
-  #toSize(node: FieldNode, field: Field, { slicingArguments, assumedSize }: FieldCost): number | undefined {
+  #toSize(
+    node: FieldNode,
+    field: Field,
+    { slicingArguments, sizedFields, assumedSize }: FieldCost,
+  ): number | undefined {
     if (field.name === '_entities') {
       const representations = this.#toArgument(node, field, 'representations')
       return Array.isArray(representations) ? representations.length : undefined
@@ -144,7 +148,11 @@ class Measurement {
     const slices = slicingArguments
       .map((name) => this.#toArgument(node, field, name))
       .filter((slice) => typeof slice === 'number')
-    return slices.length > 0 ? Math.max(0, ...slices) : assumedSize
+    if (slices.length > 0) return Math.max(0, ...slices)
+    const inputs =
+      sizedFields.length === 0 ? [] : field.args.map(({ name }) => this.#toArgument(node, field, name))
+    // A request for a list of things: each is one item. Routers, which cannot see that, assume the most.
+    return toLongestList(inputs) ?? assumedSize
   }
 
   #toArgument(node: FieldNode, field: Field, name: string): unknown {
@@ -153,4 +161,14 @@ class Measurement {
     const given: unknown = value && valueFromASTUntyped(value, this.#variables)
     return given ?? field.args.find((argument) => argument.name === name)?.defaultValue
   }
+}
+
+/** The length of the longest list in these input objects; undefined: they have none. */
+function toLongestList(inputs: readonly unknown[]): number | undefined {
+  const lists = inputs
+    .flatMap((input) =>
+      typeof input === 'object' && input !== null ? Object.values<unknown>({ ...input }) : [],
+    )
+    .filter((value): value is unknown[] => Array.isArray(value))
+  return lists.length === 0 ? undefined : Math.max(...lists.map(({ length }) => length))
 }

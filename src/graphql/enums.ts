@@ -14,7 +14,10 @@ registerEnumType(UpscaleTaskStatus, {
   name: 'UpscaleTaskStatus',
   description: 'The status of a task. SUCCEEDED is final; FAILED is final unless a late result arrives.',
   valuesConfig: {
-    SUBMITTED: { description: 'Stored. Whether the upscale service has accepted it is unknown.' },
+    SUBMITTED: {
+      description:
+        'Stored. It waits in the queue (`queue` is not null), or whether the upscale service has accepted it is not known yet.',
+    },
     PROCESSING: { description: 'Accepted by the upscale service, which is working on it.' },
     SUCCEEDED: { description: 'Done: `images` has the result.' },
     FAILED: { description: 'Failed: `problem` has the reason.' },
@@ -40,6 +43,7 @@ registerEnumType(UpscaleTaskEventSource, {
     POLL: { description: 'A poll of the upscale service by the gateway.' },
     DEADLINE: { description: 'The deadline passed.' },
     INSPECTION: { description: "The gateway's inspection of the result, or its copy." },
+    OWNER: { description: 'A mutation of the owner.' },
   },
 })
 

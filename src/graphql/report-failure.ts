@@ -26,12 +26,16 @@ export function reportOnField(problem: Problem | null, info: GraphQLResolveInfo)
   return null
 }
 
-/** For a field that returns a payload. Throws the failure if neither `task` nor `problem` is selected. */
-export function reportOnPayload(problem: Problem, info: GraphQLResolveInfo): void {
+/** For a field that returns a payload. Throws the failure if no field that reports it is selected. */
+export function reportOnPayload(
+  problem: Problem,
+  info: GraphQLResolveInfo,
+  reporters: readonly string[] = ['task', 'problem'],
+): void {
   const type = getNamedType(info.returnType)
   if (!isObjectType(type)) return
   const selection = collectSubfields(info.schema, info.fragments, info.variableValues, type, info.fieldNodes)
-  if (!selects(selection, 'task') && !selects(selection, 'problem')) throw toProblemError(problem)
+  if (!reporters.some((field) => selects(selection, field))) throw toProblemError(problem)
 }
 
 /** The selection set that contains the field, with fragments, @skip and @include applied. */

@@ -15,6 +15,7 @@ import type { Log } from '../tasks/ports.ts'
 import type { OperationContext } from './context.ts'
 import { badUserInput } from './errors.ts'
 import { maskUnexpected } from './mask.ts'
+import { QueueResolver, UpscaleImagesPayloadResolver } from './queue-resolver.ts'
 import {
   resolveTaskReference,
   UpscaleImagePayloadResolver,
@@ -52,6 +53,8 @@ export async function createSchema(log: Log): Promise<GraphQLSchema> {
   const decorated = await buildSchema({
     resolvers: [
       UpscaleTaskResolver,
+      QueueResolver,
+      UpscaleImagesPayloadResolver,
       TaskUpdatedResolver,
       UpscaleImagePayloadResolver,
       UpscaleServiceResolver,

@@ -4,7 +4,14 @@ import type { ResultLinks } from '../results/links.ts'
 import { CATALOGUE, toProblem, UPSCALE_ERROR_CODES, type Problem } from '../tasks/failure.ts'
 import type { TaskPosition } from '../tasks/ports.ts'
 import type { Submission } from '../tasks/submit.ts'
-import type { PictureFacts, SourceImage, TaskStatus, UpscaledImage, UpscaleTask } from '../tasks/task.ts'
+import {
+  isWaiting,
+  type PictureFacts,
+  type SourceImage,
+  type TaskStatus,
+  type UpscaledImage,
+  type UpscaleTask,
+} from '../tasks/task.ts'
 import { badUserInput } from './errors.ts'
 import type { UpscaleErrorInfoType } from './service-types.ts'
 import type { UpscaledImageType } from './image-type.ts'
@@ -28,6 +35,7 @@ class TaskShape implements UpscaleTaskType {
   readonly version: number
   readonly status: TaskStatus
   readonly owner: string
+  readonly isQueued: boolean
   readonly imageIndex: number
   readonly waterMark: string | null
 
@@ -37,6 +45,7 @@ class TaskShape implements UpscaleTaskType {
     this.version = task.version
     this.status = task.status
     this.owner = task.owner
+    this.isQueued = isWaiting(task)
     this.imageIndex = task.imageIndex
     this.waterMark = task.waterMark
   }
@@ -78,6 +87,11 @@ class TaskShape implements UpscaleTaskType {
   get settledAt(): Date | null {
     const { settledAt } = this.#task
     return settledAt === null ? null : new Date(settledAt)
+  }
+
+  get estimatedDoneAt(): Date | null {
+    const { status, estimatedDoneAt } = this.#task
+    return status !== 'PROCESSING' || estimatedDoneAt === null ? null : new Date(estimatedDoneAt)
   }
 
   get deadlineAt(): Date {

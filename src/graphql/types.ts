@@ -115,6 +115,9 @@ export class UpscaleTaskType {
   /** Not in the schema. */
   owner!: string
 
+  /** Not in the schema: whether it has a place in the queue. */
+  isQueued!: boolean
+
   @Field(() => ID, { description: "The gateway's id of the task." })
   id!: string
 
@@ -177,9 +180,30 @@ export class UpscaleTaskType {
   settledAt!: Date | null
 
   @Field(() => DateTime, {
-    description: 'When the gateway polls for the last time and then stops waiting for a result.',
+    description:
+      'When the gateway polls for the last time and then stops waiting for a result; in the queue: when it stops waiting for its turn. It moves when a queued task is sent.',
   })
   deadlineAt!: Date
+
+  @Field(() => DateTime, {
+    nullable: true,
+    description:
+      'While PROCESSING: when nine in ten tasks have settled, measured on the latest tasks of this gateway. Null otherwise, or with fewer than 20 tasks to measure.',
+  })
+  estimatedDoneAt!: Date | null
+}
+
+@PlainType('UpscaleQueuePlace', 'The place of a task in the queue, at most a second old.')
+export class UpscaleQueuePlaceType {
+  @Field(() => Int, { description: 'The position: 1 is sent next.' })
+  position!: number
+
+  @Field(() => DateTime, {
+    nullable: true,
+    description:
+      'By when nine in ten tasks are sent from such a position, measured on the latest tasks of this gateway. Null with fewer than 20 tasks to measure.',
+  })
+  estimatedStartAt!: Date | null
 }
 
 @PlainType('UpscaleImagePayload', 'The outcome of a submit.')
@@ -202,6 +226,12 @@ export class UpscaleImagePayloadType {
     description: 'True if nothing was sent, because a task for the request already existed.',
   })
   replayed!: boolean
+}
+
+@PlainType('UpscaleImagesPayload', 'The outcomes of several submits.')
+export class UpscaleImagesPayloadType {
+  /** The `results` field. */
+  payloads!: readonly UpscaleImagePayloadType[]
 }
 
 @Directive('@shareable')

@@ -1,9 +1,12 @@
 import { Field, ID, InputType, Int } from 'type-graphql'
-import type { SubmitInput } from '../tasks/submit.ts'
+import { TooManyCallbacksError, type SubmitInput } from '../tasks/submit.ts'
 import type { CallbackPolicy } from './context.ts'
 import { badUserInput } from './errors.ts'
 import { isPublicHost } from './public-host.ts'
 import { Url } from './url.ts'
+
+export const QUEUE =
+  'While the upscale service takes no more tasks (rate limit, maintenance) or cannot be reached, the task waits in a queue, in SUBMITTED, and is sent until `deadlineAt`. Without it, the request is refused then.'
 
 @InputType('UpscaleImageInput', {
   description: "What to upscale. The first four fields are named as in the upscale service's own REST API.",
@@ -41,6 +44,13 @@ export class UpscaleImageInput {
     description: 'Submit and pay again, even if a task for the same picture is running or has succeeded.',
   })
   force?: boolean | null
+
+  @Field(() => Boolean, {
+    nullable: true,
+    defaultValue: false,
+    description: QUEUE,
+  })
+  queue?: boolean | null
 }
 
 const MAX_URL_LENGTH = 2_048
@@ -55,23 +65,30 @@ function isPrintable(id: string): boolean {
   return id.length <= 128 && PRINTABLE.test(id) && !INVISIBLE.test(id) && id === id.normalize()
 }
 
-/** @throws BAD_USER_INPUT that names the first invalid field. */
+type Request = Omit<SubmitInput, 'correlationId'>
+
+/**
+ * `path`: the place of the input in another one.
+ * @throws BAD_USER_INPUT that names the first invalid field.
+ */
 export function parseUpscaleImageInput(
   input: UpscaleImageInput,
   owner: string,
   callbackPolicy: CallbackPolicy,
-): Omit<SubmitInput, 'correlationId'> {
-  const { taskId, imageIndex, waterMark, callBackUrl, idempotencyKey, force } = input
+  path = '',
+): Request & { readonly idempotencyKey: string | null } {
+  const { taskId, imageIndex, waterMark, callBackUrl, idempotencyKey, force, queue } = input
   if (!isPrintable(taskId))
     throw badUserInput(
-      'taskId',
+      `${path}taskId`,
       'taskId must have 1 to 128 printable characters in Unicode normal form C, without leading or trailing spaces and without invisible characters.',
     )
-  if (imageIndex < 0 || imageIndex > 3) throw badUserInput('imageIndex', 'imageIndex must be 0, 1, 2 or 3.')
+  if (imageIndex < 0 || imageIndex > 3)
+    throw badUserInput(`${path}imageIndex`, 'imageIndex must be 0, 1, 2 or 3.')
   if (waterMark && waterMark.length > 256)
-    throw badUserInput('waterMark', 'waterMark must have at most 256 characters.')
+    throw badUserInput(`${path}waterMark`, 'waterMark must have at most 256 characters.')
   if (waterMark && (waterMark.includes('\0') || !waterMark.isWellFormed()))
-    throw badUserInput('waterMark', 'waterMark must be well-formed text without NUL.')
+    throw badUserInput(`${path}waterMark`, 'waterMark must be well-formed text without NUL.')
   if (typeof idempotencyKey === 'string' && (idempotencyKey.length < 1 || idempotencyKey.length > 128))
     throw badUserInput('idempotencyKey', 'idempotencyKey must have 1 to 128 characters.')
   if (callBackUrl) checkCallBackUrl(callBackUrl, owner, callbackPolicy)
@@ -83,7 +100,15 @@ export function parseUpscaleImageInput(
     callBackUrl: callBackUrl?.href ?? null,
     idempotencyKey: idempotencyKey ?? null,
     force: force ?? false,
+    queue: queue ?? false,
   }
+}
+
+/** Throws the error of a submit; BAD_USER_INPUT if the caller can remedy it. */
+export function toSubmitError(error: unknown): never {
+  throw error instanceof TooManyCallbacksError
+    ? badUserInput('callBackUrl', 'This task already has five callback URLs.')
+    : error
 }
 
 function checkCallBackUrl(url: URL, owner: string, { canSign, allowedHosts }: CallbackPolicy): void {

@@ -16,7 +16,6 @@ import {
   Root,
 } from 'type-graphql'
 import { toProblem } from '../tasks/failure.ts'
-import { TooManyCallbacksError } from '../tasks/submit.ts'
 import type { TaskStatus } from '../tasks/task.ts'
 import { requireOwner, type OperationContext } from './context.ts'
 import { UpscaleTaskStatus } from './enums.ts'
@@ -37,7 +36,7 @@ import {
   UpscaleTaskConnectionType,
   UpscaleTaskType,
 } from './types.ts'
-import { parseUpscaleImageInput, UpscaleImageInput } from './upscale-image-input.ts'
+import { parseUpscaleImageInput, toSubmitError, UpscaleImageInput } from './upscale-image-input.ts'
 
 const MAX_PAGE = 100
 const DEFAULT_PAGE = 20
@@ -88,7 +87,7 @@ export class UpscaleTaskResolver {
     return toConnectionShape(page, size, position !== null)
   }
 
-  @Directive('@listSize(assumedSize: 19)')
+  @Directive('@listSize(assumedSize: 20)')
   @Query(() => [UpscaleErrorInfoType], {
     nullable: true,
     description: 'The error catalogue, for documentation and tooling.',
@@ -118,13 +117,7 @@ export class UpscaleTaskResolver {
   ): Promise<UpscaleImagePayloadType> {
     const { tasks, callbackPolicy, correlationId } = context
     const request = parseUpscaleImageInput(input, requireOwner(context), callbackPolicy)
-    const payload = toPayloadShape(
-      await tasks.submit({ ...request, correlationId }).catch((error: unknown) => {
-        throw error instanceof TooManyCallbacksError
-          ? badUserInput('callBackUrl', 'This task already has five callback URLs.')
-          : error
-      }),
-    )
+    const payload = toPayloadShape(await tasks.submit({ ...request, correlationId }).catch(toSubmitError))
     if (payload.problem) reportOnPayload(payload.problem, info)
     return payload
   }

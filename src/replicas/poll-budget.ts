@@ -2,6 +2,7 @@ import { RateLimiterRes } from 'rate-limiter-flexible'
 import type { Clock } from '../tasks/ports.ts'
 import type { PollBudget } from '../tasks/rates.ts'
 import type { CreateLimiter } from './limiters.ts'
+import { SlidingWindow } from './sliding-window.ts'
 
 const WINDOW_MS = 1_000
 const KEY = 'polls'
@@ -16,20 +17,11 @@ interface Counter {
 
 /** The budget of one process: at most `perSecond` polls in any 1,000 ms. */
 export function createPollBudget(clock: Clock, perSecond: number): PollBudget {
-  /** When the polls of the last second were counted. */
-  let counted: number[] = []
-  const free = () => {
-    counted = counted.filter((at) => at > clock.elapsed() - WINDOW_MS)
-    return perSecond - counted.length
-  }
+  const window = new SlidingWindow(clock, { limit: perSecond, perMs: WINDOW_MS })
   return createBudget(clock, {
-    free,
-    count(polls) {
-      if (free() < polls) return (counted[0] ?? 0) + WINDOW_MS - clock.elapsed()
-      counted.push(...Array<number>(polls).fill(clock.elapsed()))
-      return null
-    },
-    giveBack: (polls) => void (counted = counted.slice(0, -polls)),
+    free: () => window.free,
+    count: (polls) => window.take(polls),
+    giveBack: (polls) => window.giveBack(polls),
   })
 }
 

@@ -1,6 +1,8 @@
 import { RateLimiterRes, type RateLimiterAbstract } from 'rate-limiter-flexible'
+import type { Clock } from '../tasks/ports.ts'
 import type { RateBudget, RateLimits, RateRefusal } from '../tasks/rates.ts'
 import type { CreateLimiter, Rate } from './limiters.ts'
+import { SlidingWindow } from './sliding-window.ts'
 
 export interface RatePolicy {
   /** New submits of all owners together: the upstream's limit per account; null: no limit. */
@@ -9,18 +11,32 @@ export interface RatePolicy {
   readonly owner: Rate | null
 }
 
+/** The limit of the upstream's account, for all owners. */
+export interface AccountLimit {
+  /** Counts one submit and returns null, or returns how long to wait, in milliseconds. */
+  take(): Promise<number | null>
+  /** Returns a submit that was taken and not sent. */
+  giveBack(): Promise<void>
+  budget(now: number): Promise<RateBudget>
+}
+
 /** All owners share one account. */
 const ACCOUNT = 'account'
 
-/** Rate limits in fixed windows, each of which begins with its first submit. */
-export function createRateLimits(policy: RatePolicy, createLimiter: CreateLimiter): RateLimits {
+/** Rate limits. Those of owners have fixed windows, each of which begins with its first submit. */
+export function createRateLimits(
+  policy: RatePolicy,
+  createLimiter: CreateLimiter,
+  createAccountLimit: (rate: Rate) => AccountLimit,
+): RateLimits {
   const owners = policy.owner && createLimiter('owner', policy.owner)
-  const account = policy.upstream && createLimiter('upstream', policy.upstream)
+  const account = policy.upstream && createAccountLimit(policy.upstream)
+  const takeAccount = async () => (await account?.take()) ?? null
   return {
     async take(owner) {
       const own = await consume(owners, owner)
       if (own !== null) return refuse('RATE_LIMITED', own)
-      const shared = await consume(account, ACCOUNT)
+      const shared = await takeAccount()
       if (shared === null) return null
       await owners?.reward(owner)
       return refuse('UPSTREAM_RATE_LIMITED', shared)
@@ -29,9 +45,45 @@ export function createRateLimits(policy: RatePolicy, createLimiter: CreateLimite
       const own = await consume(owners, owner)
       return own === null ? null : refuse('RATE_LIMITED', own)
     },
-    async upstream(now) {
-      return account && toBudget(account.points, await account.get(ACCOUNT), now)
+    takeAccount,
+    giveBackAccount: async () => account?.giveBack(),
+    upstream: async (now) => (await account?.budget(now)) ?? null,
+  }
+}
+
+/** The account's limit for one process: at most `limit` submits in any interval of `perMs`. */
+export function createOwnAccountLimit(clock: Clock, rate: Rate): AccountLimit {
+  const window = new SlidingWindow(clock, rate)
+  return {
+    take: () => Promise.resolve(window.take()),
+    giveBack() {
+      window.giveBack()
+      return Promise.resolve()
     },
+    budget(now) {
+      const remaining = window.free
+      const { resetMs } = window
+      return Promise.resolve({
+        limit: rate.limit,
+        remaining,
+        resetAt: resetMs === null ? null : now + resetMs,
+      })
+    },
+  }
+}
+
+/**
+ * The account's limit for all replicas, in fixed windows: an interval across two windows can have up to twice the limit.
+ * Then the upstream refuses some, and queued tasks among them wait.
+ */
+export function createSharedAccountLimit(createLimiter: CreateLimiter, rate: Rate): AccountLimit {
+  const limiter = createLimiter('upstream', rate)
+  return {
+    take: () => consume(limiter, ACCOUNT),
+    async giveBack() {
+      await limiter.reward(ACCOUNT)
+    },
+    budget: async (now) => toBudget(rate.limit, await limiter.get(ACCOUNT), now),
   }
 }
 

@@ -1,6 +1,7 @@
 import { UnconfirmedError, type IdempotencyKey, type InsertOptions, type Insertion } from '../tasks/ports.ts'
 import { isUncharged, type UpscaleTask } from '../tasks/task.ts'
 import { toNewDelivery } from './outbox.ts'
+import { toPlace } from './queue.ts'
 import { toRow, toTask } from './schema.ts'
 import { lockNames, type Run, type Sql } from './sql.ts'
 
@@ -13,12 +14,16 @@ type Inserted<Refusal> = Insertion | { readonly inserted: false; readonly refusa
 export function insertTask<Refusal>(
   sql: Sql,
   task: UpscaleTask,
-  { force = false, key = null, callBackUrl = null, admit, admitKey }: InsertOptions<Refusal>,
+  { force = false, key = null, callBackUrl = null, queue = null, admit, admitKey }: InsertOptions<Refusal>,
 ): Promise<Inserted<Refusal>> {
   const { db } = sql
   let written = false
   const work = async (run: Run): Promise<Inserted<Refusal>> => {
-    await lockNames(sql, run, key ? [key.claim, task.pictureDigest] : [task.pictureDigest])
+    await lockNames(sql, run, [
+      task.pictureDigest,
+      ...(key ? [key.claim] : []),
+      ...(queue ? [`queue ${task.owner}`] : []),
+    ])
     const named = key && (await findNamed(sql, run, key.claim, task.createdAt))
     if (named) return { inserted: false, existing: named, by: 'key' }
     const existing = force ? undefined : await findSamePicture(sql, run, task)
@@ -28,9 +33,11 @@ export function insertTask<Refusal>(
       if (key) await nameTask(sql, run, key, existing.id)
       return { inserted: false, existing, by: 'picture' }
     }
+    const turn = queue && (await toPlace(sql, run, task.owner, queue))
+    if (queue && turn === null) return { inserted: false, refusal: queue.full }
     const refusal = (await admit?.()) ?? null
     if (refusal !== null) return { inserted: false, refusal }
-    await run(db.insertInto('task').values(toRow(task)))
+    await run(db.insertInto('task').values(toRow({ ...task, ...turn })))
     if (key) await nameTask(sql, run, key, task.id)
     const place = { position: 0, now: task.createdAt, version: 0 }
     if (callBackUrl !== null)

@@ -58,6 +58,20 @@ const toResultTables = (id: string): readonly string[] => [
   'create index "copyUseBySha256" on "copyUse" (sha256)',
 ]
 
+/** The queue. Only tasks that wait in it are in its indexes, so that its statements do not depend on the number of others. */
+const QUEUE_TABLES: readonly string[] = [
+  'alter table task add column "queueRank" double precision',
+  'alter table task add column "queueDueAt" bigint',
+  'alter table task add column "queueAttempts" integer not null default 0',
+  'alter table task add column "queueRefusal" text',
+  'alter table task add column "queueAhead" integer',
+  'alter table task add column "sentAt" bigint',
+  'alter table task add column "estimatedDoneAt" bigint',
+  'create index "taskByQueue" on task ("queueRank", "createdAt", id, "queueDueAt") where "queueRank" is not null',
+  'create index "taskByQueueOwner" on task (owner, "queueRank") where "queueRank" is not null',
+  'create index "taskByQueueDue" on task ("queueDueAt") where "queueDueAt" is not null',
+]
+
 const ADD = 'insert into "taskCount" values (new.status, 1) on conflict do update set count = count + 1;'
 const SUBTRACT = 'update "taskCount" set count = count - 1 where status = old.status;'
 /** Counts the tasks per status in a table, so that the time of a read does not depend on the number of tasks. */
@@ -80,6 +94,11 @@ const toMigrations = ({ id, keepsCounts }: MigrationDialect): Record<string, Mig
   '002-results': {
     async up(db: Kysely<unknown>) {
       for (const statement of toResultTables(id)) await sql.raw(statement).execute(db)
+    },
+  },
+  '003-queue': {
+    async up(db: Kysely<unknown>) {
+      for (const statement of QUEUE_TABLES) await sql.raw(statement).execute(db)
     },
   },
 })

@@ -4,6 +4,7 @@ import type { Log, TaskHints } from '../tasks/ports.ts'
 import { migrate } from './migrations.ts'
 import { SqlCopyUses } from './copies.ts'
 import { SqlOutbox } from './outbox.ts'
+import { SqlQueue } from './queue.ts'
 import { SqlResultJobs } from './result-jobs.ts'
 import { openPool, STATEMENT_TIMEOUT_MS, TimeoutClient } from './postgres-pool.ts'
 import { watchSpace } from './postgres-space.ts'
@@ -51,6 +52,7 @@ export async function openPostgres(url: string, hints: TaskHints, log: Log): Pro
   }
   return {
     store: new SqlTaskStore(postgres, hints, createCachedCounts(postgres)),
+    queueStore: new SqlQueue(postgres),
     outbox: new SqlOutbox(postgres),
     resultJobs: new SqlResultJobs(postgres),
     copyUses: new SqlCopyUses(postgres),

@@ -19,10 +19,14 @@ export interface Database {
 }
 
 /** A task; arrays and objects are JSON text. */
-interface TaskRow extends Omit<UpscaleTask, 'images' | 'sourceImage' | 'failure' | 'history'> {
+interface TaskRow extends Omit<
+  UpscaleTask,
+  'images' | 'sourceImage' | 'failure' | 'queueRefusal' | 'history'
+> {
   images: string | null
   sourceImage: string | null
   failure: string | null
+  queueRefusal: string | null
   history: string
   /** When `dueAt` was written. */
   scheduledAt: number
@@ -37,12 +41,13 @@ export interface DeliveryRow extends Delivery {
 const toJson = (value: object | null) => value && JSON.stringify(value)
 
 export function toRow(task: UpscaleTask): TaskRow {
-  const { images, sourceImage, failure, history } = task
+  const { images, sourceImage, failure, queueRefusal, history } = task
   return {
     ...task,
     images: toJson(images),
     sourceImage: toJson(sourceImage),
     failure: toJson(failure),
+    queueRefusal: toJson(queueRefusal),
     history: JSON.stringify(history),
     scheduledAt: task.createdAt,
   }
@@ -53,6 +58,7 @@ export function toTask({
   images,
   sourceImage,
   failure,
+  queueRefusal,
   history,
   ...task
 }: TaskRow): UpscaleTask {
@@ -61,6 +67,7 @@ export function toTask({
     images: images === null ? null : toImages(images),
     sourceImage: sourceImage === null ? null : (JSON.parse(sourceImage) as SourceImage),
     failure: failure === null ? null : (JSON.parse(failure) as Failure),
+    queueRefusal: queueRefusal === null ? null : (JSON.parse(queueRefusal) as Failure),
     history: JSON.parse(history) as TaskEvent[],
   }
 }

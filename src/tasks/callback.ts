@@ -3,7 +3,7 @@ import type { Callback, PollAnswer, TaskPolicy } from './ports.ts'
 import { toResultReport } from './result.ts'
 import { namesOtherUpstreamTask, type UpscaleTask } from './task.ts'
 import { shareCalls } from './timing.ts'
-import type { Report } from './transitions.ts'
+import type { Report } from './report.ts'
 
 /**
  * accepted: committed, or nothing new. mismatch: the callback is about another upstream task. unconfirmed: it reports a

@@ -1,9 +1,11 @@
+import type { Estimates } from './estimates.ts'
 import type { TaskDependencies } from './ports.ts'
 import type { Reporter } from './transitions.ts'
 
 /** The dependencies of every operation of the core, its reporter, and the signals of shutdown. */
 export interface TaskContext extends TaskDependencies {
   readonly report: Reporter
+  readonly estimates: Estimates
   /** Aborted when the drain begins: replays stop waiting. */
   readonly draining: AbortSignal
   /** Aborted when the drain ends: polls and retries stop. */

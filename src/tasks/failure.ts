@@ -86,6 +86,7 @@ export const CATALOGUE = {
     'The gateway could not store the task safely, so it sent nothing. Try again shortly.',
     5_000,
   ),
+  CANCELLED: entry(null, 'The task was canceled before it was sent; nothing was charged.', null, true),
   UPSTREAM_OUTCOME_UNKNOWN: entry(
     null,
     'The request was sent, but no usable answer and no result came in time. It may have been charged.',

@@ -3,7 +3,8 @@ import { toFailure } from './failure.ts'
 import type { PollAnswer, TaskPolicy } from './ports.ts'
 import { toResultReport } from './result.ts'
 import { isSettled, type UpscaleTask } from './task.ts'
-import { LATE_POLL_EVERY_MS, toDueAt, type Report } from './transitions.ts'
+import { LATE_POLL_EVERY_MS, toDueAt } from './changes.ts'
+import type { Report } from './report.ts'
 
 /** For this time after it accepted a task, the upstream may answer "unknown task". */
 const GRACE_MS = 60_000

@@ -1,5 +1,6 @@
 /** The interfaces that the core needs implemented. Each method states its guarantee; test/contract tests it on every adapter. */
 import type { FailureCause } from './failure.ts'
+import type { QueueEntry, QueueStore } from './queue-ports.ts'
 import type { PollBudget, RateLimits } from './rates.ts'
 import type { Picture, TaskStatus, UpscaleTask } from './task.ts'
 
@@ -102,6 +103,8 @@ export interface InsertOptions<Refusal> {
   /** Stores the task even if one for the same picture exists; default false. */
   readonly force?: boolean
   readonly key?: IdempotencyKey | null
+  /** Gives the new task its turn in the queue, in which it may be sent at once; null: it is not queued. */
+  readonly queue?: QueueEntry<Refusal> | null
   /** The URL for the delivery of a new task; null: no delivery. */
   readonly callBackUrl?: string | null
   /** Returns why a new task must not be stored; null: it may. */
@@ -238,6 +241,10 @@ export interface TaskPolicy {
   readonly inspectMs: number
   /** Whether copies of pictures are made. */
   readonly keepsCopies: boolean
+  /** How many tasks of one owner may wait in the queue; null: any number. */
+  readonly queueLimit: number | null
+  /** Turns in the queue by owner; 1 for all others. */
+  readonly ownerWeights: ReadonlyMap<string, number>
 }
 
 /** The part of deliveries to callers' servers that the core needs. */
@@ -253,6 +260,7 @@ export interface DeliveryQueue {
 
 export interface TaskDependencies {
   readonly store: TaskStore
+  readonly queueStore: QueueStore
   readonly hints: TaskHints
   readonly upscaler: Upscaler
   readonly clock: Clock
@@ -260,6 +268,8 @@ export interface TaskDependencies {
   readonly limits: RateLimits
   readonly budget: PollBudget
   readonly deliveries: DeliveryQueue
+  /** Starts a round of the queue now. */
+  readonly wakeQueue: () => void
   /** Starts a round of the result worker now. */
   readonly wakeResults: () => void
   readonly log: Log

@@ -17,6 +17,10 @@ export interface RateLimits {
   take(owner: string): Promise<RateRefusal | null>
   /** As `take`, by the owner's limit only: for requests that the upstream does not see. */
   takeOwn(owner: string): Promise<RateRefusal | null>
+  /** Counts one submit by the account's limit only, and returns null; or counts none, and returns how long to wait, in milliseconds. */
+  takeAccount(): Promise<number | null>
+  /** Returns a submit that was taken and not sent. */
+  giveBackAccount(): Promise<void>
   /** The account's limit; null: no limit. */
   upstream(now: number): Promise<RateBudget | null>
 }

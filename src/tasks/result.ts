@@ -1,5 +1,5 @@
 import type { TaskPolicy } from './ports.ts'
-import type { Report } from './transitions.ts'
+import type { Report } from './report.ts'
 
 /** The report of a result. Its inspection, if configured, delays SUCCEEDED; its copies, if configured, are PENDING. */
 export function toResultReport(

@@ -3,7 +3,8 @@ import type { TaskContext } from './context.ts'
 import { toFailure } from './failure.ts'
 import type { UpscaleTask } from './task.ts'
 import { wait } from './timing.ts'
-import { UnknownTaskError, type Report } from './transitions.ts'
+import type { Report } from './report.ts'
+import { UnknownTaskError } from './transitions.ts'
 
 /** How long an unconfirmed commit may take to appear in the store, in milliseconds. */
 const UNCONFIRMED_FOR_MS = 10_000
@@ -33,11 +34,11 @@ export async function holdLease<T>(
 
 /**
  * Settles a task whose insert was not confirmed: its row may exist, or appear shortly. Nothing was sent for the task,
- * so it is refused without a charge, which frees its key and picture.
+ * so it is refused without a charge, which frees its key and picture. A queued task may have been sent since: then it stays.
  */
 export async function settleUnconfirmedInsert(
   context: TaskContext,
-  taskId: string,
+  { id: taskId, queueDueAt }: UpscaleTask,
   correlationId: string,
   startedAt: number,
 ): Promise<void> {
@@ -46,7 +47,8 @@ export async function settleUnconfirmedInsert(
   const note = 'not sent: the gateway could not store the task safely'
   await retry(context, startedAt, async () => {
     try {
-      await report(taskId, { kind: 'refused', at: clock.now(), source: 'SUBMIT', failure, note })
+      const kind = queueDueAt === null ? 'refused' : 'withdrawn'
+      await report(taskId, { kind, at: clock.now(), source: 'SUBMIT', failure, note })
       return true
     } catch (error) {
       if (error instanceof UnknownTaskError) return clock.elapsed() >= startedAt + UNCONFIRMED_FOR_MS

@@ -1,20 +1,29 @@
 import type { TaskContext } from './context.ts'
 import { toFailure, type Failure } from './failure.ts'
-import { UnconfirmedError, type InsertOptions, type SubmitAnswer } from './ports.ts'
+import { UnconfirmedError, type InsertOptions } from './ports.ts'
 import type { RateRefusal } from './rates.ts'
-import { holdLease, settleUnconfirmedInsert, storeAnswer } from './submit-storage.ts'
+import type { TaskQueue } from './queue.ts'
+import { sendTask } from './send.ts'
+import { settleUnconfirmedInsert } from './submit-storage.ts'
 import type { Picture, UpscaleTask } from './task.ts'
 import { wait } from './timing.ts'
-import type { Report } from './transitions.ts'
+
+/** The dependencies of a submit. */
+type SubmitContext = TaskContext & { readonly queue: TaskQueue }
 
 export interface SubmitInput extends Picture {
   readonly owner: string
-  /** Until the key expires, all requests of one owner with this key are one task. */
-  readonly idempotencyKey: string | null
+  /**
+   * Until the key expires, all requests of one owner with this key are one task. A request for several tasks gives each the
+   * key and its position.
+   */
+  readonly idempotencyKey: string | readonly [key: string, position: number] | null
   /** The URL for the delivery; null: no delivery. */
   readonly callBackUrl: string | null
   /** Submits, and pays, even if the same picture is already running or done; a known idempotency key still returns its task. */
   readonly force: boolean
+  /** Waits in the queue while the upstream takes no tasks; otherwise the submit is refused then. */
+  readonly queue: boolean
   readonly correlationId: string
 }
 
@@ -32,43 +41,76 @@ export class TooManyCallbacksError extends Error {
   override name = 'TooManyCallbacksError'
 }
 
+/** The rest of a submit after its insert. */
+type FinishSubmit = () => Promise<Submission>
+
 /**
  * Submits an upscale and pays for it at most once. The row is committed before the upstream is called, so that a crash at any
  * point leaves a task that a callback or the deadline settles. A task whose answer was lost stays SUBMITTED and is never sent
  * again.
  * @throws TooManyCallbacksError
  */
-export async function submitTask(context: TaskContext, input: SubmitInput): Promise<Submission> {
-  const { store, clock, secrets, policy, upscaler, log } = context
+export async function submitTask(context: SubmitContext, input: SubmitInput): Promise<Submission> {
+  const finish = await beginSubmit(context, input)
+  return finish()
+}
+
+/**
+ * Submits several upscales, each as `submitTask` does. Inserts them one after another, so that they are sent in this order.
+ * If one fails unexpectedly, throws its error after all others are submitted.
+ */
+export async function submitTasks(
+  context: SubmitContext,
+  inputs: readonly SubmitInput[],
+): Promise<Submission[]> {
+  const submissions: Promise<Submission>[] = []
+  for (const input of inputs) {
+    const begun = beginSubmit(context, input)
+    submissions.push(begun.then((finish) => finish()))
+    await begun.catch(() => undefined)
+  }
+  await Promise.allSettled(submissions)
+  return Promise.all(submissions)
+}
+
+/** Stores the task, or finds the existing one. */
+async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<FinishSubmit> {
+  const { store, clock, secrets } = context
   const { correlationId } = input
   const startedAt = clock.elapsed()
   const token = secrets.newToken()
-  const task = createTask(context, input, token)
+  const task = createTask(context, input, { token, runMs: await context.estimates.runMs() })
   const insertion = await store.insert(task, toInsertOptions(context, input)).catch((error: unknown) => {
     if (error instanceof UnconfirmedError)
-      void context.track(settleUnconfirmedInsert(context, task.id, correlationId, startedAt))
+      void context.track(settleUnconfirmedInsert(context, task, correlationId, startedAt))
     throw error
   })
-  if ('refusal' in insertion) return refuse({ ...insertion.refusal, correlationId })
+  if ('refusal' in insertion) return () => refuse({ ...insertion.refusal, correlationId })
   if (!insertion.inserted) {
     const { by, existing } = insertion
     return by === 'key' && existing.pictureDigest !== task.pictureDigest
-      ? refuse({ ...toFailure('IDEMPOTENCY_KEY_REUSED'), correlationId })
-      : replay(context, existing, input.callBackUrl)
+      ? () => refuse({ ...toFailure('IDEMPOTENCY_KEY_REUSED'), correlationId })
+      : () => replay(context, existing, input.callBackUrl)
   }
+  if (input.queue) return () => awaitFirstTurn(context, task)
+  return async () => toSubmission(await sendTask(context, task, { token, correlationId, startedAt }), false)
+}
 
-  const { sourceTaskId, imageIndex, waterMark } = task
-  const request = { sourceTaskId, imageIndex, waterMark, callBackUrl: context.callbackUrl(task.id, token) }
-  const answer = await holdLease(context, task.id, () => upscaler.submit(request, correlationId))
-  // If the store fails now, only this line links the payment to the task.
-  log.info({ taskId: task.id, correlationId, answer }, 'the upstream has answered')
-  const report = toReport(answer, clock.now(), policy.pollIntervalMs, correlationId)
-  return toSubmission(await storeAnswer(context, task, report, startedAt), false)
+/** Returns the answer if the queue sends the task now; otherwise the waiting task. */
+async function awaitFirstTurn(context: SubmitContext, task: UpscaleTask): Promise<Submission> {
+  await context.queue.sendDue().catch((error: unknown) => {
+    context.log.warn(
+      { err: error, taskId: task.id },
+      'a round of the queue failed; the task waits for the next one',
+    )
+  })
+  const current = (await context.store.read(task.id)) ?? task
+  return toSubmission(await awaitAnswer(context, current), false)
 }
 
 /** A refusal that is not stored. */
-function refuse(failure: Failure): Submission {
-  return { task: null, failure, failedTaskId: null, replayed: false }
+function refuse(failure: Failure): Promise<Submission> {
+  return Promise.resolve({ task: null, failure, failedTaskId: null, replayed: false })
 }
 
 /** Returns the existing task of a repeated request, and adds its callback URL. */
@@ -108,39 +150,32 @@ async function awaitAnswer(context: TaskContext, task: UpscaleTask): Promise<Ups
   }
 }
 
-function toReport(answer: SubmitAnswer, at: number, pollAfterMs: number, correlationId: string): Report {
-  const facts = { at, source: 'SUBMIT' } as const
-  switch (answer.kind) {
-    case 'accepted':
-      return { ...facts, ...answer, pollAt: at + pollAfterMs }
-    case 'refused':
-      return { ...facts, ...answer, failure: { ...answer.failure, correlationId } }
-    case 'unknown':
-      return { ...facts, kind: 'unanswered', note: answer.note }
-    default:
-      return answer satisfies never
-  }
-}
+/** The owner's part of the queue is full: a place is free again after the next turns. */
+const QUEUE_FULL: RateRefusal = { ...toFailure('RATE_LIMITED'), retryAfterMs: 10_000 }
 
 function toInsertOptions(
   { clock, secrets, policy, limits }: TaskContext,
-  { owner, idempotencyKey, force, callBackUrl }: SubmitInput,
+  { owner, idempotencyKey, force, callBackUrl, queue }: SubmitInput,
 ): InsertOptions<RateRefusal> {
   const options = {
     force,
     callBackUrl,
-    admit: () => limits.take(owner),
+    queue: queue
+      ? { limit: policy.queueLimit, weight: policy.ownerWeights.get(owner) ?? 1, full: QUEUE_FULL }
+      : null,
+    // The queue takes from the account's limit when it sends the task.
+    admit: () => (queue ? limits.takeOwn(owner) : limits.take(owner)),
     admitKey: () => limits.takeOwn(owner),
   }
   if (idempotencyKey === null) return options
-  const claim = secrets.digest(JSON.stringify(['key', owner, idempotencyKey]))
+  const claim = secrets.digest(JSON.stringify(['key', owner, ...[idempotencyKey].flat()]))
   return { ...options, key: { claim, until: clock.now() + policy.idempotencyKeyLifetimeMs } }
 }
 
 function createTask(
   { clock, secrets, policy }: TaskContext,
-  { owner, sourceTaskId, imageIndex, ...input }: SubmitInput,
-  callbackToken: string,
+  { owner, sourceTaskId, imageIndex, queue, ...input }: SubmitInput,
+  { token, runMs }: { readonly token: string; readonly runMs: number | null },
 ): UpscaleTask {
   const now = clock.now()
   const deadlineAt = now + policy.deadlineMs
@@ -159,13 +194,21 @@ function createTask(
     failure: null,
     failedBy: null,
     upstreamTaskId: null,
-    callbackTokenHash: secrets.digest(callbackToken),
+    callbackTokenHash: secrets.digest(token),
     // JSON, so that no separator can be forged, and a missing watermark is a value like any other.
     pictureDigest: secrets.digest(JSON.stringify(['picture', owner, sourceTaskId, imageIndex, waterMark])),
     imagesExpireAt: null,
     resultDueAt: null,
     resultAttempts: 0,
-    answerBy: now + policy.answerLeaseMs,
+    answerBy: queue ? null : now + policy.answerLeaseMs,
+    // The store gives it a rank.
+    queueRank: null,
+    queueDueAt: queue ? now : null,
+    queueAttempts: 0,
+    queueRefusal: null,
+    queueAhead: null,
+    sentAt: queue ? null : now,
+    estimatedDoneAt: queue || runMs === null ? null : now + runMs,
     notFoundCount: 0,
     notFoundSince: null,
     createdAt: now,

@@ -56,11 +56,11 @@ export interface PictureFacts {
 }
 
 /** The source of a status change. */
-export const TASK_EVENT_SOURCES = ['SUBMIT', 'CALLBACK', 'POLL', 'DEADLINE', 'INSPECTION'] as const
+export const TASK_EVENT_SOURCES = ['SUBMIT', 'CALLBACK', 'POLL', 'DEADLINE', 'INSPECTION', 'OWNER'] as const
 export type TaskEventSource = (typeof TASK_EVENT_SOURCES)[number]
 
 /**
- * Why a task has failed. REFUSAL: the answer to the submit refused it. UPSTREAM: the upstream reported the failure of an
+ * Why a task has failed. REFUSAL: the answer to the submit refused it, or it left the queue without being sent. UPSTREAM: the upstream reported the failure of an
  * accepted task; this is final. SILENCE: no result came; it may still succeed.
  */
 export type FailedBy = 'REFUSAL' | 'UPSTREAM' | 'SILENCE'
@@ -127,6 +127,20 @@ export interface UpscaleTask extends Picture {
    * the answer has arrived or is lost.
    */
   readonly answerBy: number | null
+  /** The turn in the queue: the lowest is sent first. Null: the task does not wait in the queue. */
+  readonly queueRank: number | null
+  /** When the queue may send the task, or the lease of the process that is about to send it ends; null: it does not wait. */
+  readonly queueDueAt: number | null
+  /** How often the upstream has refused it for now, so that it went back to the queue. */
+  readonly queueAttempts: number
+  /** The latest of these refusals; null: none. */
+  readonly queueRefusal: Failure | null
+  /** How many tasks were ahead when it was queued; null: it was never queued. */
+  readonly queueAhead: number | null
+  /** When the paid request was sent; null: not yet. */
+  readonly sentAt: number | null
+  /** When nine in ten tasks like this one have settled, as estimated when it was sent; null: not estimated. */
+  readonly estimatedDoneAt: number | null
   readonly createdAt: number
   readonly updatedAt: number
   readonly settledAt: number | null
@@ -153,6 +167,11 @@ export function namesOtherUpstreamTask(task: UpscaleTask, upstreamTaskId: string
 export function toExpiry(images: readonly UpscaledImage[]): number | null {
   const expiring = images.filter(({ copyState }) => copyState !== 'KEPT')
   return expiring.length === 0 ? null : Math.min(...expiring.map(({ expiresAt }) => expiresAt))
+}
+
+/** Whether the task waits in the queue: the paid request has not been sent. */
+export function isWaiting({ queueRank }: UpscaleTask): boolean {
+  return queueRank !== null
 }
 
 export function isSettled(task: UpscaleTask): boolean {

@@ -1,18 +1,32 @@
 import { createCallbackReceiver, type CallbackResult } from './callback.ts'
+import { cancelTask } from './cancel.ts'
 import type { TaskContext } from './context.ts'
+import { createEstimates } from './estimates.ts'
 import { pollDue } from './poll.ts'
 import type { Callback, TaskDependencies, TaskListQuery } from './ports.ts'
 import type { RateBudget } from './rates.ts'
-import { submitTask, type Submission, type SubmitInput } from './submit.ts'
+import { QueuePlaces, type QueuePlace } from './queue-places.ts'
+import { createTaskQueue } from './queue.ts'
+import { submitTask, submitTasks, type Submission, type SubmitInput } from './submit.ts'
 import type { UpscaleTask } from './task.ts'
 import { shareCalls } from './timing.ts'
-import { createReporter, UnknownTaskError, type Report } from './transitions.ts'
+import type { Report } from './report.ts'
+import { createReporter, UnknownTaskError } from './transitions.ts'
 import { watchTask, type Watch, type WatchRequest } from './watch.ts'
 
 /** The operations of the core: the only way for GraphQL, the callback handler and the poll worker to use tasks. */
 export interface Tasks {
   /** Submits an upscale, or returns the existing task of the request. */
   submit(input: SubmitInput): Promise<Submission>
+  /** Submits several upscales in this order. If one fails unexpectedly, rejects after all others are submitted. */
+  submitAll(inputs: readonly SubmitInput[]): Promise<Submission[]>
+  /**
+   * Takes an owner's task out of the queue: it fails with CANCELLED, and nothing is charged. Resolves to the task, which is
+   * unchanged if it has been sent or has settled; undefined: the owner has no such task.
+   */
+  cancel(owner: string, id: string, correlationId: string): Promise<UpscaleTask | undefined>
+  /** The place of a task in the queue; null: it does not wait. */
+  findPlace(id: string): Promise<QueuePlace | null>
   /** Any owner's task, for the callback handler; undefined when unknown. */
   find(id: string): Promise<UpscaleTask | undefined>
   /** An owner's tasks among these ids, by one query. Omits unknown ids and tasks of other owners. */
@@ -36,6 +50,8 @@ export interface Tasks {
   remove(owner: string, id: string): Promise<boolean | undefined>
   /** One round of retention, deadlines and polls. Resolves to the polls it started. */
   pollDue(): Promise<Promise<void>[]>
+  /** One round of the queue: sends the tasks whose turn it is. `drain` waits for their answers. */
+  sendQueued(): Promise<[]>
   /** Ends the waits of replays. Resolves when all running submits and callbacks have finished. */
   drain(): Promise<void>
   /** Aborts retries and polls; they release their leases to other replicas. */
@@ -56,6 +72,7 @@ export function createTasks(deps: TaskDependencies): Tasks {
   const context: TaskContext = {
     ...deps,
     report: createReporter(deps),
+    estimates: createEstimates(deps),
     draining: draining.signal,
     aborting: aborting.signal,
     track(work) {
@@ -65,11 +82,17 @@ export function createTasks(deps: TaskDependencies): Tasks {
     },
   }
   const receive = createCallbackReceiver(context)
+  const queue = createTaskQueue(context)
+  const places = new QueuePlaces(context)
+  const submitContext = { ...context, queue }
   const readCredits = shareCalls(clock, CREDITS_SHARED_FOR_MS, (_key, correlationId) =>
     upscaler.credits({ timeoutMs: policy.pollTimeoutMs, correlationId }),
   )
   return {
-    submit: (input) => context.track(submitTask(context, input)),
+    submit: (input) => context.track(submitTask(submitContext, input)),
+    submitAll: (inputs) => context.track(submitTasks(submitContext, inputs)),
+    cancel: (...args) => context.track(cancelTask(context, ...args)),
+    findPlace: (id) => places.find(id),
     find: (id) => store.read(id),
     getMany: async (owner, ids) => (await store.readMany(ids)).filter((task) => task.owner === owner),
     rate: () => limits.upstream(clock.now()),
@@ -90,6 +113,7 @@ export function createTasks(deps: TaskDependencies): Tasks {
       return removed
     },
     pollDue: () => pollDue(context),
+    sendQueued: () => queue.sendDue().then(() => []),
     async drain() {
       draining.abort()
       while (running.size > 0) await Promise.all(running)

@@ -1,51 +1,16 @@
-import { toFailure, type Failure } from './failure.ts'
+import { advance, fail, record, toDueAt } from './changes.ts'
+import { toFailure } from './failure.ts'
 import type { TaskDependencies } from './ports.ts'
+import { defer, markSending, withdraw } from './queue-transitions.ts'
+import type { Report, ReportOf } from './report.ts'
 import {
   isSettled,
+  isWaiting,
   namesOtherUpstreamTask,
   toExpiry,
-  type FailedBy,
-  type TaskEventSource,
   type UpscaledImage,
   type UpscaleTask,
 } from './task.ts'
-
-/** What an attempt has found out about one image. */
-type InspectedImage = Pick<UpscaledImage, 'facts' | 'copyState'> & {
-  /** The index in the task's images. */
-  readonly position: number
-}
-
-/** New information about a task, its time and source. `note` is a readable text for the task's history. */
-export type Report = { readonly at: number; readonly source: TaskEventSource } & (
-  | { readonly kind: 'accepted'; readonly upstreamTaskId: string; readonly pollAt: number }
-  | { readonly kind: 'unanswered'; readonly note: string }
-  | { readonly kind: 'refused'; readonly failure: Failure; readonly note: string }
-  | {
-      readonly kind: 'succeeded'
-      readonly upstreamTaskId: string
-      readonly images: readonly UpscaledImage[]
-      /** The deadline of the inspection, which delays SUCCEEDED; null: the result is not inspected. */
-      readonly inspectBy: number | null
-    }
-  | {
-      /** An attempt to inspect and copy the images has ended, or its inspection has reached its deadline. */
-      readonly kind: 'inspected'
-      readonly images: readonly InspectedImage[]
-      /** When the next attempt is due if a copy is still PENDING; null: the attempt continues. */
-      readonly retryAt: number | null
-      readonly note: string
-    }
-  | {
-      readonly kind: 'failed'
-      readonly upstreamTaskId: string
-      readonly failure: Failure
-      /** UPSTREAM: the upstream reported the failure of this task, which is final. SILENCE: a late success still counts. */
-      readonly failedBy: 'UPSTREAM' | 'SILENCE'
-      readonly note: string
-    }
-  | { readonly kind: 'overdue'; readonly correlationId: string }
-)
 
 /**
  * The only way to change a task. Resolves to the task after the change. To save a read, pass a task that has just been
@@ -120,31 +85,18 @@ function apply(task: UpscaleTask, report: Report): UpscaleTask | undefined {
     }
     case 'inspected':
       return addInspection(task, report)
+    case 'sending':
+      return markSending(task, report)
+    case 'deferred':
+      return defer(task, report)
+    case 'withdrawn':
+      return withdraw(task, report)
     case 'overdue':
       return isSettled(task) || task.images !== null ? undefined : expire(task, report)
     default:
       return report satisfies never
   }
 }
-
-/** The interval of polls after the deadline. */
-export const LATE_POLL_EVERY_MS = 3_600_000
-/** How long polls continue after the deadline, unless the upstream has reported a failure. */
-const LATE_POLLS_FOR_MS = 24 * 3_600_000
-
-/**
- * When a task without a result is polled next; null: never. An unsettled task: at `proposedAt`, but no later than its
- * deadline. A task that failed without a report of the upstream: at `proposedAt`, for up to a day.
- */
-export function toDueAt(task: UpscaleTask, proposedAt: number): number | null {
-  if (task.images !== null) return task.dueAt
-  if (task.settledAt === null) return Math.min(proposedAt, task.deadlineAt)
-  const canSucceed = task.status === 'FAILED' && task.failedBy !== 'UPSTREAM' && task.upstreamTaskId !== null
-  const until = Math.max(task.settledAt, task.deadlineAt) + LATE_POLLS_FOR_MS
-  return canSucceed && proposedAt <= until ? proposedAt : null
-}
-
-type ReportOf<Kind extends Report['kind']> = Extract<Report, { kind: Kind }>
 
 function accept(task: UpscaleTask, report: ReportOf<'accepted'>): UpscaleTask | undefined {
   const { source, upstreamTaskId, pollAt } = report
@@ -227,43 +179,15 @@ function failAccepted(task: UpscaleTask, report: ReportOf<'failed'>): UpscaleTas
 }
 
 function expire(task: UpscaleTask, report: ReportOf<'overdue'>): UpscaleTask {
+  if (isWaiting(task)) {
+    const reason = task.queueRefusal ?? toFailure('UPSTREAM_RATE_LIMITED')
+    const failure = { ...reason, correlationId: report.correlationId }
+    return fail(task, report, 'REFUSAL', {
+      failure,
+      note: 'its turn in the queue did not come by the deadline',
+    })
+  }
   const code = task.status === 'SUBMITTED' ? 'UPSTREAM_OUTCOME_UNKNOWN' : 'SETTLEMENT_TIMEOUT'
   const failure = { ...toFailure(code), correlationId: report.correlationId }
   return fail(task, report, 'SILENCE', { failure, note: 'no result came by the deadline' })
-}
-
-function fail(
-  task: UpscaleTask,
-  report: Report,
-  failedBy: FailedBy,
-  { failure, note }: { readonly failure: Failure; readonly note: string },
-): UpscaleTask {
-  const upstreamTaskId = task.upstreamTaskId ?? ('upstreamTaskId' in report ? report.upstreamTaskId : null)
-  const changes = { status: 'FAILED', failure, failedBy, upstreamTaskId, settledAt: report.at } as const
-  const failed = advance(task, report, note, changes)
-  return { ...failed, dueAt: toDueAt(failed, report.at + LATE_POLL_EVERY_MS) }
-}
-
-/** A change that clients see: the version grows, and the lease on the answer ends. */
-function advance(
-  task: UpscaleTask,
-  report: Report,
-  note: string,
-  changes: Partial<UpscaleTask>,
-): UpscaleTask {
-  const { at } = report
-  return record(task, report, note, { ...changes, version: task.version + 1, answerBy: null, updatedAt: at })
-}
-
-/** Applies the changes, and appends the report to the history. */
-function record(
-  task: UpscaleTask,
-  { at, source, ...report }: Report,
-  note: string,
-  changes: Partial<UpscaleTask>,
-): UpscaleTask {
-  const next = { ...task, ...changes }
-  const { status } = next
-  const upstreamCode = status === 'FAILED' && 'failure' in report ? report.failure.upstreamCode : null
-  return { ...next, history: [...task.history, { at, status, source, upstreamCode, note }] }
 }

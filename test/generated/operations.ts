@@ -32,6 +32,8 @@ export type ImageProvenance =
 
 /** Why an upscale failed. Typed GraphQL errors have the same codes in `extensions.code`. */
 export type UpscaleErrorCode =
+  /** The task was canceled before it was sent; nothing was charged. */
+  | 'CANCELLED'
   /** Upscaling is switched off for this account or by the vendor. */
   | 'FEATURE_DISABLED'
   /** The picture could not be upscaled. It can be tried as a new task. */
@@ -81,6 +83,8 @@ export type UpscaleImageInput = {
   idempotencyKey?: string | null | undefined;
   /** Which of the task's four pictures: 0–3. */
   imageIndex: number;
+  /** While the upscale service takes no more tasks (rate limit, maintenance) or cannot be reached, the task waits in a queue, in SUBMITTED, and is sent until `deadlineAt`. Without it, the request is refused then. */
+  queue?: boolean | null | undefined;
   /** The id of the Midjourney generation task: 1–128 printable characters, without leading or trailing spaces and without invisible characters. */
   taskId: string;
   /** A watermark to draw: at most 256 characters. */
@@ -102,6 +106,8 @@ export type UpscaleTaskEventSource =
   | 'DEADLINE'
   /** The gateway's inspection of the result, or its copy. */
   | 'INSPECTION'
+  /** A mutation of the owner. */
+  | 'OWNER'
   /** A poll of the upscale service by the gateway. */
   | 'POLL'
   /** The response to the submit, or its absence. */
@@ -113,7 +119,7 @@ export type UpscaleTaskStatus =
   | 'FAILED'
   /** Accepted by the upscale service, which is working on it. */
   | 'PROCESSING'
-  /** Stored. Whether the upscale service has accepted it is unknown. */
+  /** Stored. It waits in the queue (`queue` is not null), or whether the upscale service has accepted it is not known yet. */
   | 'SUBMITTED'
   /** Done: `images` has the result. */
   | 'SUCCEEDED';

@@ -4,7 +4,7 @@ import { UpscaleImageDocument } from '../generated/operations.ts'
 import { openPool } from '../../src/store/postgres-pool.ts'
 import { createPostgresLimiter, createRedisLimiter, type CreateLimiter } from '../../src/replicas/limiters.ts'
 import { createSharedPollBudget } from '../../src/replicas/poll-budget.ts'
-import { createRateLimits } from '../../src/replicas/rate-limits.ts'
+import { createRateLimits, createSharedAccountLimit } from '../../src/replicas/rate-limits.ts'
 import type { PollBudget } from '../../src/tasks/rates.ts'
 import { systemClock } from '../../src/system.ts'
 import { Redis } from 'ioredis'
@@ -90,7 +90,9 @@ test('windows in PostgreSQL that were begun before the clock was set back begin 
   const pool = opened.adopt(openPool(database.url, silent, 2), (each) => each.end())
   const create = createPostgresLimiter(pool)
   const limiter = create('owner', { limit: 2, perMs: 60_000 })
-  const limits = createRateLimits({ owner: { limit: 2, perMs: 60_000 }, upstream: null }, create)
+  const limits = createRateLimits({ owner: { limit: 2, perMs: 60_000 }, upstream: null }, create, (rate) =>
+    createSharedAccountLimit(create, rate),
+  )
   const budget = createSharedPollBudget(create, 5, systemClock)
   const setBack = () => pool.query('update rate_limit set expire = expire + 3600000')
   const take = async () => (await limits.take('alice'))?.code

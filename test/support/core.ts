@@ -4,7 +4,7 @@ import { createDeliverySigner } from '../../src/deliveries/signer.ts'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
 import { openConnector } from '../../src/net/outbound.ts'
-import { createRateLimits, type RatePolicy } from '../../src/replicas/rate-limits.ts'
+import { createOwnAccountLimit, createRateLimits, type RatePolicy } from '../../src/replicas/rate-limits.ts'
 import { systemSecrets } from '../../src/system.ts'
 import type { Stores } from '../../src/store/sql.ts'
 import type { TaskHints, TaskPolicy } from '../../src/tasks/ports.ts'
@@ -38,7 +38,9 @@ export async function openCore(
   const database = opened.use(await openTestDatabase())
   const upstream = opened.use(await startScriptedUpstream())
   const hints = createLocalHints()
-  const { store, outbox } = opened.use(await (open ? open(database, hints) : database.open(hints)))
+  const { store, queueStore, outbox } = opened.use(
+    await (open ? open(database, hints) : database.open(hints)),
+  )
   const clock = new ManualClock()
   const upscaler = opened.use(
     openUpscaler({
@@ -59,7 +61,9 @@ export async function openCore(
       clock,
     }),
   )
-  const limits = createRateLimits({ upstream: null, owner: null, ...rates }, createMemoryLimiter)
+  const limits = createRateLimits({ upstream: null, owner: null, ...rates }, createMemoryLimiter, (rate) =>
+    createOwnAccountLimit(clock, rate),
+  )
   const deliveries = createDeliveries({
     store,
     outbox,
@@ -74,6 +78,7 @@ export async function openCore(
   })
   const tasks = createTasks({
     store,
+    queueStore,
     hints,
     upscaler,
     clock,
@@ -82,6 +87,7 @@ export async function openCore(
     budget: createPollBudget(clock, { ...POLICY, ...policy }.pollsPerSecond),
     log: silent,
     deliveries,
+    wakeQueue: () => undefined,
     wakeResults: () => undefined,
     policy: { ...POLICY, ...policy },
     callbackUrl: (id, token) => `http://gateway.example.com/${id}/${token}`,
@@ -103,10 +109,12 @@ export async function openCore(
         idempotencyKey: null,
         callBackUrl: null,
         force: true,
+        queue: false,
         correlationId: 'correlation',
         ...changes,
       }),
     outbox,
+    queueStore,
     /** Cuts short what is being delivered, as at the end of the service. */
     endDeliveries: () => sender[Symbol.dispose](),
     /** One round of deliveries, to the end of the attempts it started; says how many there were. */

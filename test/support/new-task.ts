@@ -1,6 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 
+export const NOT_QUEUED = {
+  queueRank: null,
+  queueDueAt: null,
+  queueAttempts: 0,
+  queueRefusal: null,
+  queueAhead: null,
+  sentAt: null,
+  estimatedDoneAt: null,
+} as const satisfies Partial<UpscaleTask>
+
 /** A task as it is stored before the upstream is called, unlike any other unless told. */
 export function newTask(changes: Partial<UpscaleTask> = {}): UpscaleTask {
   const id = randomUUID()
@@ -24,6 +34,7 @@ export function newTask(changes: Partial<UpscaleTask> = {}): UpscaleTask {
     resultDueAt: null,
     resultAttempts: 0,
     answerBy: null,
+    ...NOT_QUEUED,
     createdAt: 1_000,
     updatedAt: 1_000,
     settledAt: null,

@@ -16,4 +16,6 @@ export const POLICY: TaskPolicy = {
   retentionMs: null,
   inspectMs: 0,
   keepsCopies: false,
+  queueLimit: 100,
+  ownerWeights: new Map(),
 }

@@ -2,7 +2,7 @@
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
 import { openConnector } from '../../src/net/outbound.ts'
-import { createRateLimits } from '../../src/replicas/rate-limits.ts'
+import { createOwnAccountLimit, createRateLimits } from '../../src/replicas/rate-limits.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { systemClock, systemSecrets } from '../../src/system.ts'
 import { createPollBudget } from '../../src/replicas/poll-budget.ts'
@@ -24,13 +24,17 @@ using upscaler = openUpscaler({
 })
 const tasks = createTasks({
   store: stores.store,
+  queueStore: stores.queueStore,
   deliveries: { add: () => Promise.resolve(false), wake: () => undefined },
+  wakeQueue: () => undefined,
   wakeResults: () => undefined,
   hints,
   upscaler,
   clock: systemClock,
   secrets: systemSecrets,
-  limits: createRateLimits({ upstream: null, owner: null }, createMemoryLimiter),
+  limits: createRateLimits({ upstream: null, owner: null }, createMemoryLimiter, (rate) =>
+    createOwnAccountLimit(systemClock, rate),
+  ),
   budget: createPollBudget(systemClock, POLICY.pollsPerSecond),
   log,
   policy: { ...POLICY, submitTimeoutMs: 10_000 },
@@ -44,6 +48,7 @@ const request = {
   idempotencyKey: 'key',
   callBackUrl: null,
   force: false,
+  queue: false,
   correlationId: 'c',
 }
 process.stdout.write('ready\n')

@@ -6,6 +6,7 @@ import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { createSqlite } from '../../src/store/sqlite/dialect.ts'
 import { SqlCopyUses } from '../../src/store/copies.ts'
 import { SqlOutbox } from '../../src/store/outbox.ts'
+import { SqlQueue } from '../../src/store/queue.ts'
 import { SqlResultJobs } from '../../src/store/result-jobs.ts'
 import { SqlTaskStore } from '../../src/store/tasks.ts'
 import { readKeptCounts } from '../../src/store/task-counts.ts'
@@ -50,6 +51,7 @@ async function openOnRefusingDisk(
   const sql = createSqlite(new DatabaseSync(file), new DatabaseSync(file), { sync, lockTimeoutMs: 5_000 })
   return {
     store: new SqlTaskStore(sql, hints, () => readKeptCounts(sql)),
+    queueStore: new SqlQueue(sql),
     outbox: new SqlOutbox(sql),
     resultJobs: new SqlResultJobs(sql),
     copyUses: new SqlCopyUses(sql),

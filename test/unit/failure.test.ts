@@ -42,8 +42,8 @@ describe('the error catalogue', () => {
     },
   )
 
-  test('holds the codes of the vendor’s table, two of our own, and no other', () => {
-    const codes = [...TABLE.map(([, code]) => code), 'IDEMPOTENCY_KEY_REUSED', 'RATE_LIMITED']
+  test('holds the codes of the vendor’s table, three of our own, and no other', () => {
+    const codes = [...TABLE.map(([, code]) => code), 'CANCELLED', 'IDEMPOTENCY_KEY_REUSED', 'RATE_LIMITED']
     expect([...UPSCALE_ERROR_CODES].sort()).toEqual(codes.sort())
     expect(Object.keys(CATALOGUE).sort()).toEqual(codes)
   })

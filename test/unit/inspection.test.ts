@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { applyReport, type Report } from '../../src/tasks/transitions.ts'
+import type { Report } from '../../src/tasks/report.ts'
+import { applyReport } from '../../src/tasks/transitions.ts'
 import type { PictureFacts, UpscaledImage, UpscaleTask } from '../../src/tasks/task.ts'
 import { newTask } from '../support/new-task.ts'
 

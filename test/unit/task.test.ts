@@ -1,7 +1,10 @@
 import { describe, expect, test } from '@jest/globals'
 import { toFailure, toUpstreamFailure, UPSCALE_ERROR_CODES, type Failure } from '../../src/tasks/failure.ts'
-import { applyReport, toDueAt, type Report } from '../../src/tasks/transitions.ts'
+import { toDueAt } from '../../src/tasks/changes.ts'
+import type { Report } from '../../src/tasks/report.ts'
+import { applyReport } from '../../src/tasks/transitions.ts'
 import { isUncharged, TASK_STATUSES, type TaskStatus, type UpscaleTask } from '../../src/tasks/task.ts'
+import { NOT_QUEUED } from '../support/new-task.ts'
 
 const CREATED = Date.parse('2026-01-01T00:00:00Z')
 const NOW = CREATED + 60_000
@@ -39,6 +42,27 @@ const REPORTS: Record<Report['kind'], Report> = freeze({
     failedBy: 'UPSTREAM',
     note: 'failed',
   },
+  sending: {
+    kind: 'sending',
+    at,
+    source: 'SUBMIT',
+    callbackTokenHash: 'new hash',
+    answerBy: NOW + 6_000,
+    deadlineAt: NOW + 1_800_000,
+    estimatedDoneAt: NOW + 60_000,
+  },
+  deferred: {
+    kind: 'deferred',
+    at,
+    source: 'SUBMIT',
+    callbackTokenHash: 'another hash',
+    queueRank: 7,
+    queueDueAt: NOW + 10_000,
+    deadlineAt: DEADLINE,
+    failure: FAILURE,
+    note: 'refused',
+  },
+  withdrawn: { kind: 'withdrawn', at, source: 'OWNER', failure: FAILURE, note: 'canceled' },
   overdue: { kind: 'overdue', at, source: 'DEADLINE', correlationId: 'correlation-1' },
 })
 const KINDS = Object.keys(REPORTS) as Report['kind'][]
@@ -70,6 +94,7 @@ function taskIn(status: TaskStatus, facts: Partial<UpscaleTask> = {}): UpscaleTa
     settledAt: null,
     deadlineAt: DEADLINE,
     answerBy: CREATED + 90_000,
+    ...NOT_QUEUED,
     dueAt: null,
     polls: 0,
     notFoundCount: 0,
@@ -321,8 +346,9 @@ describe('in every cell of the table', () => {
 
   test.each(CELLS)('%s, %s: no answer to the submit is waited for afterwards', (status, kind) => {
     const next = applyReport(taskIn(status), REPORTS[kind])
-    // An inspection says nothing about a task that has no result.
-    if (next === undefined) expect(kind === 'inspected' || status !== 'SUBMITTED').toBe(true)
+    // An inspection says nothing about a task that has no result, and the queue nothing about one that left it.
+    const others: readonly string[] = ['inspected', 'sending', 'deferred', 'withdrawn']
+    if (next === undefined) expect(others.includes(kind) || status !== 'SUBMITTED').toBe(true)
     else expect(next.answerBy).toBeNull()
   })
 
@@ -404,6 +430,7 @@ describe('that nothing was charged', () => {
     'KEY_QUOTA_EXCEEDED',
     'UPSTREAM_UNREACHABLE',
     'NOT_SENT',
+    'CANCELLED',
     'RATE_LIMITED',
   ]
 

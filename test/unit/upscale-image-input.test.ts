@@ -29,7 +29,7 @@ function faultOf(facts: Partial<Input>): GraphQLError | undefined {
 const refusedFor = (field: string) => ({ extensions: { code: 'BAD_USER_INPUT', field } })
 
 describe('an input of upscaleImage', () => {
-  test('with nothing but the required fields has no watermark, no key and no force', () => {
+  test('with nothing but the required fields has no watermark, no key, no force and no queue', () => {
     expect(parse(INPUT)).toEqual({
       owner: 'signed',
       sourceTaskId: 'source-1',
@@ -38,16 +38,17 @@ describe('an input of upscaleImage', () => {
       callBackUrl: null,
       idempotencyKey: null,
       force: false,
+      queue: false,
     })
   })
 
   test('means with null what it means without the field', () => {
-    const nulls = { waterMark: null, callBackUrl: null, idempotencyKey: null, force: null }
+    const nulls = { waterMark: null, callBackUrl: null, idempotencyKey: null, force: null, queue: null }
     expect(parse({ ...INPUT, ...nulls })).toEqual(parse(INPUT))
   })
 
   test('is taken as it is', () => {
-    const facts = { imageIndex: 3, waterMark: ' © Ann ', idempotencyKey: ' a key ', force: true }
+    const facts = { imageIndex: 3, waterMark: ' © Ann ', idempotencyKey: ' a key ', force: true, queue: true }
     expect(parse({ taskId: 'mj_task_1', ...facts })).toEqual({
       owner: 'signed',
       callBackUrl: null,

@@ -5,6 +5,7 @@ import type { TaskHints } from '../../tasks/ports.ts'
 import { migrate } from '../migrations.ts'
 import { SqlCopyUses } from '../copies.ts'
 import { SqlOutbox } from '../outbox.ts'
+import { SqlQueue } from '../queue.ts'
 import { SqlResultJobs } from '../result-jobs.ts'
 import type { Sql, Stores } from '../sql.ts'
 import { readKeptCounts } from '../task-counts.ts'
@@ -60,6 +61,7 @@ export async function openSqlite(
   const rest = opened.move()
   return {
     store: new SqlTaskStore(sqlite, hints, () => readKeptCounts(sqlite)),
+    queueStore: new SqlQueue(sqlite),
     outbox: new SqlOutbox(sqlite),
     resultJobs: new SqlResultJobs(sqlite),
     copyUses: new SqlCopyUses(sqlite),

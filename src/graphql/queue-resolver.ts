@@ -1,0 +1,92 @@
+import type { GraphQLResolveInfo } from 'graphql'
+import { Arg, Ctx, Directive, FieldResolver, ID, Info, Mutation, Resolver, Root } from 'type-graphql'
+import { requireOwner, type OperationContext } from './context.ts'
+import { requestError, taskNotFound } from './errors.ts'
+import { reportOnPayload } from './report-failure.ts'
+import { toPayloadShape, toTaskShape } from './to-shape.ts'
+import {
+  UpscaleImagePayloadType,
+  UpscaleImagesPayloadType,
+  UpscaleQueuePlaceType,
+  UpscaleTaskType,
+} from './types.ts'
+import { toSubmitError } from './upscale-image-input.ts'
+import { parseUpscaleImagesInput, UpscaleImagesInput } from './upscale-images-input.ts'
+
+/** Many submits in one request, and the queue. */
+@Resolver(() => UpscaleTaskType)
+export class QueueResolver {
+  // Its real cost is known from the lists in its input: see cost.ts.
+  @Directive('@listSize(assumedSize: 20, sizedFields: ["results"], requireOneSlicingArgument: false)')
+  @Mutation(() => UpscaleImagesPayloadType, {
+    nullable: true,
+    description:
+      'Upscales several pictures: each as upscaleImage does, with its own outcome, and counted as one submit by every limit. Follow them with tasksUpdated.',
+  })
+  async upscaleImages(
+    @Arg('input', () => UpscaleImagesInput, { description: 'What to upscale.' }) input: UpscaleImagesInput,
+    @Ctx() context: OperationContext,
+    @Info() info: GraphQLResolveInfo,
+  ): Promise<UpscaleImagesPayloadType> {
+    const { tasks, callbackPolicy, correlationId } = context
+    const requests = parseUpscaleImagesInput(input, requireOwner(context), callbackPolicy)
+    const submissions = await tasks
+      .submitAll(requests.map((request) => ({ ...request, correlationId })))
+      .catch(toSubmitError)
+    const payloads = submissions.map(toPayloadShape)
+    const problem = payloads.find((payload) => payload.problem !== null)?.problem
+    if (problem) reportOnPayload(problem, info, ['results'])
+    return { payloads }
+  }
+
+  @Directive('@cost(weight: 10)')
+  @Mutation(() => UpscaleTaskType, {
+    nullable: true,
+    description:
+      'Takes your task out of the queue before it is sent: it fails with CANCELLED, and nothing is charged. Fails with TOO_LATE_TO_CANCEL once it has been sent, because it is charged then, and with TASK_NOT_FOUND if you have no such task.',
+  })
+  async cancelUpscale(
+    @Arg('id', () => ID, { description: "The gateway's id of the task." }) id: string,
+    @Ctx() context: OperationContext,
+  ): Promise<UpscaleTaskType> {
+    const { tasks, correlationId } = context
+    const task = await tasks.cancel(requireOwner(context), id, correlationId)
+    if (task === undefined) throw taskNotFound(id)
+    if (task.failure?.code === 'CANCELLED') return toTaskShape(task)
+    const message =
+      task.settledAt === null
+        ? 'The task has been sent to the upscale service: it is charged, whether its result is used or not.'
+        : 'The task has settled: there is nothing to cancel.'
+    throw requestError('TOO_LATE_TO_CANCEL', message, { taskId: id })
+  }
+
+  @FieldResolver(() => UpscaleQueuePlaceType, {
+    nullable: true,
+    description:
+      'The place in the queue; null unless the task waits there. A stream that selects it sends an event, at most one a second, when it changes; `version` stays the same then.',
+  })
+  async queue(
+    @Root() { id, isQueued }: UpscaleTaskType,
+    @Ctx() { tasks }: OperationContext,
+  ): Promise<UpscaleQueuePlaceType | null> {
+    const place = isQueued ? await tasks.findPlace(id) : null
+    if (place === null) return null
+    const { position, estimatedStartAt: at } = place
+    return { position, estimatedStartAt: at === null ? null : new Date(at) }
+  }
+}
+
+@Resolver(() => UpscaleImagesPayloadType)
+export class UpscaleImagesPayloadResolver {
+  @Directive('@cost(weight: 10)')
+  @FieldResolver(() => [UpscaleImagePayloadType], {
+    description: 'The outcomes, in the order of the request. Some may be refused, each for its own reason.',
+  })
+  results(
+    @Root() { payloads }: UpscaleImagesPayloadType,
+    @Info() info: GraphQLResolveInfo,
+  ): readonly UpscaleImagePayloadType[] {
+    for (const { problem } of payloads) if (problem) reportOnPayload(problem, info)
+    return payloads
+  }
+}

@@ -1,0 +1,108 @@
+import type { QueueEntry, QueueStore, TaskTimes } from '../tasks/queue-ports.ts'
+import { CLOCK_TOLERANCE_MS } from '../tasks/ports.ts'
+import type { UpscaleTask } from '../tasks/task.ts'
+import { toTask } from './schema.ts'
+import { createScheduleCheck, type Run, type Sql } from './sql.ts'
+
+/** The place of a new task in the queue. */
+type Place = Pick<UpscaleTask, 'queueRank' | 'queueAhead'>
+
+/** The QueueStore in SQL: columns of the tasks. */
+export class SqlQueue implements QueueStore {
+  readonly #sql: Sql
+  readonly #isCheckDue = createScheduleCheck()
+
+  constructor(sql: Sql) {
+    this.#sql = sql
+  }
+
+  async claimQueued(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]> {
+    const { db, run } = this.#sql
+    if (this.#isCheckDue(now)) await this.#reviseSchedule(now)
+    const claim = db
+      .with('due', () => toQueueQuery(this.#sql, now, limit))
+      .updateTable('task')
+      .set({ queueDueAt: leaseUntil })
+      .where('id', 'in', (from) => from.selectFrom('due').select('due.id'))
+      .returningAll()
+    // The rows of a RETURNING clause have no order.
+    return (await run(claim)).rows.map(toTask).sort(byTurn)
+  }
+
+  /** Makes tasks due that were scheduled before the clock was set back. No delay in the queue is as long as the tolerance. */
+  async #reviseSchedule(now: number): Promise<void> {
+    const { db, run } = this.#sql
+    const late = db.updateTable('task').where('queueDueAt', '>', now + 2 * CLOCK_TOLERANCE_MS)
+    await run(late.set({ queueDueAt: now }))
+  }
+
+  async nextQueueDueAt(): Promise<number | null> {
+    const { db, run } = this.#sql
+    const next = db.selectFrom('task').select('queueDueAt').where('queueDueAt', 'is not', null)
+    return (await run(next.orderBy('queueDueAt').limit(1))).rows[0]?.queueDueAt ?? null
+  }
+
+  async listQueued(limit: number): Promise<string[]> {
+    const { db, run } = this.#sql
+    const waiting = db.selectFrom('task').select('id').where('queueRank', 'is not', null)
+    const inOrder = waiting.orderBy('queueRank').orderBy('createdAt').orderBy('id').limit(limit)
+    return (await run(inOrder)).rows.map(({ id }) => id)
+  }
+
+  async readTimes(limit: number): Promise<TaskTimes[]> {
+    const { db, run } = this.#sql
+    const latest = db
+      .selectFrom('task')
+      .select(['createdAt', 'sentAt', 'settledAt', 'status', 'failedBy', 'queueAhead'])
+      .where('settledAt', 'is not', null)
+      .orderBy('settledAt', 'desc')
+      .limit(limit)
+    return (await run(latest)).rows.flatMap(({ sentAt, settledAt, ...times }) =>
+      sentAt === null || settledAt === null ? [] : [{ ...times, sentAt, settledAt }],
+    )
+  }
+}
+
+/** The tasks to claim: the first ones, in the order of an index, that are not leased or waiting for a later attempt. */
+export function toQueueQuery({ db, locksRows }: Sql, now: number, limit: number) {
+  return db
+    .selectFrom('task')
+    .select('id')
+    .where('queueRank', 'is not', null)
+    .where('queueDueAt', '<=', now)
+    .orderBy('queueRank')
+    .orderBy('createdAt')
+    .orderBy('id')
+    .limit(limit)
+    .$if(locksRows, (query) => query.forUpdate().skipLocked())
+}
+
+function byTurn(one: UpscaleTask, other: UpscaleTask): number {
+  return (one.queueRank ?? 0) - (other.queueRank ?? 0) || one.createdAt - other.createdAt
+}
+
+/**
+ * Gives a new task its turn, in the transaction that inserts it and holds the lock on the owner's queue. Null: the owner's
+ * part of the queue is full.
+ */
+export async function toPlace(
+  { db }: Sql,
+  run: Run,
+  owner: string,
+  { limit, weight }: Pick<QueueEntry<unknown>, 'limit' | 'weight'>,
+): Promise<Place | null> {
+  const waiting = db.selectFrom('task').where('queueRank', 'is not', null)
+  const { rows: own } = await run(
+    waiting
+      .where('owner', '=', owner)
+      .select(({ fn }) => [fn.countAll().as('count'), fn.max('queueRank').as('last')]),
+  )
+  if (limit !== null && Number(own[0]?.count) >= limit) return null
+  const { rows: heads } = await run(waiting.select('queueRank').orderBy('queueRank').limit(1))
+  // An owner without waiting tasks starts at the current turn: time without tasks earns no turns.
+  const queueRank = Math.max(heads[0]?.queueRank ?? 0, own[0]?.last ?? 0) + 1 / weight
+  const { rows: ahead } = await run(
+    waiting.where('queueRank', '<=', queueRank).select(({ fn }) => fn.countAll().as('count')),
+  )
+  return { queueRank, queueAhead: Number(ahead[0]?.count) }
+}

@@ -1,0 +1,73 @@
+import type { TaskDependencies } from './ports.ts'
+import type { TaskTimes } from './queue-ports.ts'
+import { shareCalls } from './timing.ts'
+
+/** How many of the latest tasks are measured. */
+const SAMPLES = 500
+/** With fewer tasks to measure there is no estimate. */
+const MIN_SAMPLES = 20
+/** The share of tasks that are to be done by the estimated time. */
+const QUANTILE = 0.9
+/** How long measured times are used before they are read again. */
+const SHARED_FOR_MS = 10_000
+
+/** Estimates from the times of this gateway's own latest tasks; null: too few to tell. Milliseconds. */
+export interface Estimates {
+  /** How long nine in ten tasks take from being sent until they settle. */
+  runMs(): Promise<number | null>
+  /** Returns how long nine in ten tasks wait in the queue with this many tasks ahead. */
+  readWaits(): Promise<(ahead: number) => number | null>
+}
+
+/** Never rejects: a task is not refused because its duration cannot be estimated. */
+export function createEstimates({
+  queueStore,
+  clock,
+  log,
+}: Pick<TaskDependencies, 'queueStore' | 'clock' | 'log'>): Estimates {
+  const share = shareCalls(clock, SHARED_FOR_MS, async () =>
+    measure(
+      await queueStore.readTimes(SAMPLES).catch((error: unknown) => {
+        log.warn({ err: error }, 'failed to read the times of the latest tasks: nothing is estimated')
+        return []
+      }),
+    ),
+  )
+  const read = () => share('times', '')
+  return {
+    runMs: async () => (await read()).runMs,
+    readWaits: async () => (await read()).toWaitMs,
+  }
+}
+
+function measure(times: readonly TaskTimes[]) {
+  const runs = times.filter(({ status, failedBy }) => status === 'SUCCEEDED' || failedBy === 'UPSTREAM')
+  const waits = Map.groupBy(
+    times.flatMap(({ queueAhead, createdAt, sentAt }) =>
+      queueAhead === null ? [] : [{ queueAhead, perTurnMs: (sentAt - createdAt) / (queueAhead + 1) }],
+    ),
+    ({ queueAhead }) => toSizeClass(queueAhead),
+  )
+  const turns = new Map(
+    [...waits].map(([size, each]) => [size, toQuantile(each.map(({ perTurnMs }) => perTurnMs))]),
+  )
+  return {
+    runMs: toQuantile(runs.map(({ sentAt, settledAt }) => settledAt - sentAt)),
+    toWaitMs(ahead: number): number | null {
+      const perTurnMs = turns.get(toSizeClass(ahead)) ?? null
+      return perTurnMs === null ? null : Math.round(perTurnMs * (ahead + 1))
+    },
+  }
+}
+
+/** Short and long queues are measured apart, because rate limits let a short queue through at once. */
+function toSizeClass(ahead: number): number {
+  return Math.floor(Math.log2(ahead + 1))
+}
+
+/** The smallest value that is not exceeded in QUANTILE of the samples; null: there are too few samples. */
+function toQuantile(samples: readonly number[]): number | null {
+  if (samples.length < MIN_SAMPLES) return null
+  const sorted = samples.toSorted((one, other) => one - other)
+  return sorted[Math.ceil(QUANTILE * sorted.length) - 1] ?? null
+}

@@ -1,0 +1,37 @@
+/** What the queue needs from the store. */
+import type { UpscaleTask } from './task.ts'
+
+/** How a new task enters the queue. */
+export interface QueueEntry<Refusal> {
+  /** How many tasks of one owner may wait; null: any number. */
+  readonly limit: number | null
+  /** The owner's share: an owner with weight 2 gets two turns for one turn of an owner with weight 1. */
+  readonly weight: number
+  /** Returned if the owner's part of the queue is full. */
+  readonly full: Refusal
+}
+
+/** The times of a task that has settled. Instants are Unix milliseconds. */
+export type TaskTimes = Pick<UpscaleTask, 'createdAt' | 'status' | 'failedBy' | 'queueAhead'> & {
+  readonly sentAt: number
+  readonly settledAt: number
+}
+
+/**
+ * The waiting tasks, in the order of their ranks. A rank is given once, when a task is queued: one turn after the previous
+ * task of its owner, or after the task whose turn it is. So owners take turns, each in the order of its submits, and a claim
+ * reads one entry of an index, however many tasks and owners wait.
+ */
+export interface QueueStore {
+  /**
+   * Leases up to `limit` tasks that may be sent now, first turn first. Concurrent claims never get the same task. If the
+   * claimer dies, its tasks may be claimed again at `leaseUntil`. Tolerates a clock that was set back, as `claimDue` does.
+   */
+  claimQueued(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]>
+  /** When the next task may be sent; null: none waits. */
+  nextQueueDueAt(): Promise<number | null>
+  /** The ids of the first `limit` waiting tasks, first turn first. */
+  listQueued(limit: number): Promise<string[]>
+  /** The times of the `limit` tasks that have settled last and were sent. */
+  readTimes(limit: number): Promise<TaskTimes[]>
+}

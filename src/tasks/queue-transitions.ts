@@ -1,0 +1,42 @@
+/** How a task enters and leaves the queue. Its version does not grow: clients see `queue` change, not the status. */
+import { fail, LEFT_QUEUE, record } from './changes.ts'
+import type { ReportOf } from './report.ts'
+import { isWaiting, type UpscaleTask } from './task.ts'
+
+/** From here on the request may have been sent: if the process dies, it is never sent again. */
+export function markSending(task: UpscaleTask, report: ReportOf<'sending'>): UpscaleTask | undefined {
+  const { at, callbackTokenHash, answerBy, deadlineAt, estimatedDoneAt } = report
+  if (!isWaiting(task) || at >= task.deadlineAt) return undefined
+  return record(task, report, 'left the queue to be sent', {
+    ...LEFT_QUEUE,
+    callbackTokenHash,
+    answerBy,
+    deadlineAt,
+    dueAt: deadlineAt,
+    estimatedDoneAt,
+    sentAt: at,
+  })
+}
+
+/** The answer proves that nothing was charged, so the task waits for its next turn. */
+export function defer(task: UpscaleTask, report: ReportOf<'deferred'>): UpscaleTask | undefined {
+  const { callbackTokenHash, queueRank, queueDueAt, deadlineAt, failure, note } = report
+  const isAnswered = isWaiting(task) || task.callbackTokenHash !== callbackTokenHash
+  if (task.status !== 'SUBMITTED' || isAnswered) return undefined
+  return record(task, report, note, {
+    queueRank,
+    queueDueAt,
+    queueAttempts: task.queueAttempts + (failure === null ? 0 : 1),
+    queueRefusal: failure ?? task.queueRefusal,
+    answerBy: null,
+    deadlineAt,
+    dueAt: deadlineAt,
+    sentAt: null,
+    estimatedDoneAt: null,
+  })
+}
+
+/** Only a task that waits can be withdrawn: any other may have been charged. */
+export function withdraw(task: UpscaleTask, report: ReportOf<'withdrawn'>): UpscaleTask | undefined {
+  return isWaiting(task) ? fail(task, report, 'REFUSAL', report) : undefined
+}

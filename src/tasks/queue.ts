@@ -1,0 +1,183 @@
+import type { TaskContext } from './context.ts'
+import { CATALOGUE, type FailureCause, type UpscaleErrorCode } from './failure.ts'
+import type { SubmitAnswer } from './ports.ts'
+import type { Report } from './report.ts'
+import { sendTask } from './send.ts'
+import { storeAnswer } from './submit-storage.ts'
+import type { UpscaleTask } from './task.ts'
+import { createQueue as createSequence } from './timing.ts'
+
+/** How long a claim lasts until the task is marked as being sent. */
+const CLAIM_LEASE_MS = 10_000
+/** How many tasks one process sends at once. */
+const MAX_SENDING = 32
+/** The longest wait after a refusal. */
+const MAX_DELAY_MS = 300_000
+/** Refusals that concern all tasks, and prove that nothing was charged: the task is sent again later. */
+const TEMPORARY: readonly UpscaleErrorCode[] = [
+  'UPSTREAM_RATE_LIMITED',
+  'UPSTREAM_MAINTENANCE',
+  'UPSTREAM_UNREACHABLE',
+]
+
+/** Sends the tasks of the queue. */
+export interface TaskQueue {
+  /**
+   * Sends the tasks whose turn it is, as many as the account's rate limit allows. Resolves once each is marked as being sent;
+   * its answer comes later. Does nothing while the service drains.
+   */
+  sendDue(): Promise<void>
+}
+
+/**
+ * The queue of submits that wait for the upstream. A task leaves the queue in a commit of its own before it is sent, so a
+ * crash never sends it twice: the task then ends like any submit without an answer.
+ */
+export function createTaskQueue(context: TaskContext): TaskQueue {
+  const { queueStore, clock, limits, draining } = context
+  const inSequence = createSequence()
+  const health = createHealth(context)
+  let sending = 0
+  let next: Promise<void> | undefined
+
+  const send = async (claimed: UpscaleTask) => {
+    const marked = await markSending(context, claimed)
+    if (marked === undefined) return limits.giveBackAccount()
+    sending += 1
+    const answered = sendMarked(context, marked, (answer) => health.note(marked.task, answer))
+    void context.track(answered).finally(() => {
+      sending -= 1
+      context.wakeQueue()
+    })
+  }
+  const sendDue = async () => {
+    while (!draining.aborted && sending < (health.isDoubtful ? 1 : MAX_SENDING) && !health.isPaused) {
+      const dueAt = await queueStore.nextQueueDueAt()
+      if (dueAt === null || dueAt > clock.now() || (await limits.takeAccount()) !== null) return
+      const now = clock.now()
+      const [claimed] = await queueStore.claimQueued(now, now + CLAIM_LEASE_MS, 1)
+      if (claimed === undefined) return limits.giveBackAccount()
+      await send(claimed)
+    }
+  }
+  return {
+    // Calls that wait for a running round share the next one.
+    sendDue: () =>
+      (next ??= inSequence(() => {
+        next = undefined
+        return sendDue()
+      })),
+  }
+}
+
+interface Marked {
+  /** The task after it was marked as being sent. */
+  readonly task: UpscaleTask
+  /** Its turn and its deadline, if it has to go back. */
+  readonly place: { readonly queueRank: number; readonly deadlineAt: number }
+  readonly token: string
+  readonly startedAt: number
+}
+
+/** Takes a claimed task out of the queue. Undefined: it has left the queue in another way. */
+async function markSending(context: TaskContext, claimed: UpscaleTask): Promise<Marked | undefined> {
+  const { clock, secrets, policy, report, estimates, log } = context
+  const { queueRank, deadlineAt: waitsUntil } = claimed
+  if (queueRank === null) return undefined
+  const place = { queueRank, deadlineAt: waitsUntil }
+  const token = secrets.newToken()
+  const callbackTokenHash = secrets.digest(token)
+  const startedAt = clock.elapsed()
+  const runMs = await estimates.runMs()
+  const at = clock.now()
+  const facts = { at, source: 'SUBMIT', callbackTokenHash } as const
+  try {
+    const answerBy = at + policy.answerLeaseMs
+    const deadlineAt = at + policy.deadlineMs
+    const estimatedDoneAt = runMs === null ? null : at + runMs
+    const task = await report(claimed, { ...facts, kind: 'sending', answerBy, deadlineAt, estimatedDoneAt })
+    return task.callbackTokenHash === callbackTokenHash ? { task, place, token, startedAt } : undefined
+  } catch (error) {
+    log.warn({ err: error, taskId: claimed.id }, 'failed to take a task out of the queue; nothing was sent')
+    // The commit may have happened nevertheless.
+    const back = { ...place, queueDueAt: at, failure: null, note: 'not sent' }
+    storeAnswer(context, claimed, { ...facts, kind: 'deferred', ...back }, startedAt).catch(() => undefined)
+    return undefined
+  }
+}
+
+/** Sends a marked task and stores the answer. Does not reject. */
+async function sendMarked(
+  context: TaskContext,
+  { task, place, token, startedAt }: Marked,
+  onAnswer: (answer: SubmitAnswer) => void,
+): Promise<void> {
+  const { clock, secrets, log } = context
+  const correlationId = secrets.newId()
+  const toOtherReport = (answer: SubmitAnswer): Report | undefined => {
+    onAnswer(answer)
+    if (!isTemporary(answer)) return undefined
+    const at = clock.now()
+    return {
+      kind: 'deferred',
+      at,
+      source: 'SUBMIT',
+      callbackTokenHash: task.callbackTokenHash,
+      ...place,
+      queueDueAt: at + toDelayMs(answer.failure, task.queueAttempts + 1),
+      failure: { ...answer.failure, correlationId },
+      note: `${answer.note}; it is sent again later`,
+    }
+  }
+  try {
+    await sendTask(context, task, { token, correlationId, startedAt, toOtherReport })
+  } catch (error) {
+    log.error(
+      { err: error, taskId: task.id, correlationId },
+      'the answer to a queued submit is not stored yet',
+    )
+  }
+}
+
+type Refused = Extract<SubmitAnswer, { kind: 'refused' }>
+
+function isTemporary(answer: SubmitAnswer): answer is Refused {
+  return answer.kind === 'refused' && TEMPORARY.includes(answer.failure.code)
+}
+
+/** Grows with each refusal of the task, so that a task that is always refused is tried rarely. */
+function toDelayMs({ code, retryAfterMs }: FailureCause, refusals: number): number {
+  return Math.min((retryAfterMs ?? CATALOGUE[code].retryAfterMs ?? 0) * refusals, MAX_DELAY_MS)
+}
+
+/**
+ * Whether the upstream takes tasks. After refusals of two tasks in a row the queue pauses, and then sends one task at a time
+ * until one is not refused. One task alone cannot stop the others.
+ */
+function createHealth({ clock, log }: TaskContext) {
+  let refusedId: string | undefined
+  let isDoubtful = false
+  let pausedUntil = -Infinity
+  return {
+    get isDoubtful() {
+      return isDoubtful
+    },
+    get isPaused() {
+      return clock.elapsed() < pausedUntil
+    },
+    note(task: UpscaleTask, answer: SubmitAnswer) {
+      if (!isTemporary(answer)) {
+        refusedId = undefined
+        isDoubtful = false
+        return
+      }
+      if (refusedId !== undefined && refusedId !== task.id) {
+        const ms = toDelayMs(answer.failure, 1)
+        isDoubtful = true
+        pausedUntil = clock.elapsed() + ms
+        log.warn({ code: answer.failure.code, ms }, 'the upstream takes no tasks: the queue pauses')
+      }
+      refusedId = task.id
+    },
+  }
+}

@@ -1,0 +1,64 @@
+import type { Failure } from './failure.ts'
+import type { TaskEventSource, UpscaledImage } from './task.ts'
+
+/** What an attempt has found out about one image. */
+type InspectedImage = Pick<UpscaledImage, 'facts' | 'copyState'> & {
+  /** The index in the task's images. */
+  readonly position: number
+}
+
+/** New information about a task, its time and source. `note` is a readable text for the task's history. */
+export type Report = { readonly at: number; readonly source: TaskEventSource } & (
+  | { readonly kind: 'accepted'; readonly upstreamTaskId: string; readonly pollAt: number }
+  | { readonly kind: 'unanswered'; readonly note: string }
+  | { readonly kind: 'refused'; readonly failure: Failure; readonly note: string }
+  | {
+      readonly kind: 'succeeded'
+      readonly upstreamTaskId: string
+      readonly images: readonly UpscaledImage[]
+      /** The deadline of the inspection, which delays SUCCEEDED; null: the result is not inspected. */
+      readonly inspectBy: number | null
+    }
+  | {
+      /** An attempt to inspect and copy the images has ended, or its inspection has reached its deadline. */
+      readonly kind: 'inspected'
+      readonly images: readonly InspectedImage[]
+      /** When the next attempt is due if a copy is still PENDING; null: the attempt continues. */
+      readonly retryAt: number | null
+      readonly note: string
+    }
+  | {
+      readonly kind: 'failed'
+      readonly upstreamTaskId: string
+      readonly failure: Failure
+      /** UPSTREAM: the upstream reported the failure of this task, which is final. SILENCE: a late success still counts. */
+      readonly failedBy: 'UPSTREAM' | 'SILENCE'
+      readonly note: string
+    }
+  | {
+      /** The task leaves the queue to be sent now, once, with a new callback token. */
+      readonly kind: 'sending'
+      readonly callbackTokenHash: string
+      readonly answerBy: number
+      /** From now on: a task that waited long has as long for its result as any other. */
+      readonly deadlineAt: number
+      readonly estimatedDoneAt: number | null
+    }
+  | {
+      /** The upstream takes no task now: the task goes back to the queue. */
+      readonly kind: 'deferred'
+      /** The callback token of the send that was refused. */
+      readonly callbackTokenHash: string
+      readonly queueRank: number
+      readonly queueDueAt: number
+      readonly deadlineAt: number
+      /** Null: it was not sent at all. */
+      readonly failure: Failure | null
+      readonly note: string
+    }
+  /** The task leaves the queue and is never sent. */
+  | { readonly kind: 'withdrawn'; readonly failure: Failure; readonly note: string }
+  | { readonly kind: 'overdue'; readonly correlationId: string }
+)
+
+export type ReportOf<Kind extends Report['kind']> = Extract<Report, { kind: Kind }>
