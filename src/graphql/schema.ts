@@ -21,6 +21,7 @@ import {
   UpscaleServiceResolver,
   UpscaleTaskResolver,
 } from './upscale-resolver.ts'
+import { TaskStreamsResolver } from './task-streams-resolver.ts'
 import { TaskUpdatedResolver } from './task-updated-resolver.ts'
 
 const FEDERATION = `
@@ -53,6 +54,7 @@ export async function createSchema(log: Log): Promise<GraphQLSchema> {
     resolvers: [
       UpscaleTaskResolver,
       TaskUpdatedResolver,
+      TaskStreamsResolver,
       UpscaleImagePayloadResolver,
       UpscaleServiceResolver,
     ],
