@@ -180,17 +180,17 @@ describe('watching several tasks', () => {
     expect(await more).toBeUndefined()
   })
 
-  test('does not let a busy task hold up the others', async () => {
+  test('does not let busy tasks hold up the others', async () => {
     await using scene = await openScene()
-    const group = scene.watch(['a', 'b', 'c'])
+    const group = scene.watch(['c', 'a', 'b'])
     await take(group, 3)
+    await scene.move('c')
     const events = []
-    for (const id of ['b', 'c']) await scene.move(id)
-    for (let n = 0; n < 4; n += 1) {
-      await scene.move('a')
+    for (let n = 0; n < 6; n += 1) {
+      for (const id of ['a', 'b']) await scene.move(id)
       events.push(await next(group))
     }
-    expect(new Set(events.slice(0, 3).map((event) => event?.charAt(0)))).toEqual(new Set(['a', 'b', 'c']))
+    expect(events.slice(0, 3)).toContain('c2')
     await group.return?.()
   })
 
