@@ -184,6 +184,10 @@ describe('watching several tasks', () => {
     await using scene = await openScene()
     const group = scene.watch(['c', 'a', 'b'])
     await take(group, 3)
+    const first = next(group)
+    await scene.move('a')
+    expect(await first).toBe('a2')
+    // The group waits for all of them but a.
     await scene.move('c')
     const events = []
     for (let n = 0; n < 6; n += 1) {
