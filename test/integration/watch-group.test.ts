@@ -192,6 +192,8 @@ describe('watching several tasks', () => {
     const events = []
     for (let n = 0; n < 6; n += 1) {
       for (const id of ['a', 'b']) await scene.move(id)
+      // The watches have answered.
+      await new Promise(setImmediate)
       events.push(await next(group))
     }
     expect(events.slice(0, 3)).toContain('c2')
