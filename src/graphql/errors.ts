@@ -70,6 +70,15 @@ export function taskNotFound(taskId: string): GraphQLError {
   return requestError('TASK_NOT_FOUND', 'No task of yours has this id.', { taskId })
 }
 
+/**
+ * Removes the path from the error as clients get it. Hive Gateway's native planner ends the stream of a WebSocket client
+ * after an error with a path: use this for an event that must not end its stream.
+ */
+export function withoutPath(error: GraphQLError): GraphQLError {
+  Object.assign(error.extensions, { isPathless: true })
+  return error
+}
+
 /** Adds a code to an error of graphql-js about the syntax or validity of a document. */
 export function withCode(code: RequestErrorCode, error: GraphQLError): GraphQLError {
   const { message, source = null, positions = null, extensions } = error
@@ -89,14 +98,14 @@ export function toPublicError(error: GraphQLError, correlationId: string, log: L
   return {
     ...toCodedError(coded ?? maskError(error, correlationId, log), correlationId),
     ...(locations && { locations }),
-    ...(path && { path }),
+    ...(path && error.extensions.isPathless !== true && { path }),
   }
 }
 
 /** Formats an error that has a code, without its place in the document and the response. */
 export function toCodedError({ message, extensions }: GraphQLError, correlationId: string) {
-  // `http` is for Apollo Server.
-  const { http: _, ...facts } = extensions
+  // `http` is for Apollo Server, `isPathless` for `toPublicError`.
+  const { http: _, isPathless: __, ...facts } = extensions
   const shared = { retryable: false, retryAfterMs: null, upstreamCode: null, taskId: null, correlationId }
   return { message: truncate(message, MAX_MESSAGE_LENGTH), extensions: { ...shared, ...facts } }
 }

@@ -22,6 +22,7 @@ import {
   UpscaleServiceResolver,
   UpscaleTaskResolver,
 } from './upscale-resolver.ts'
+import { TaskStreamsResolver } from './task-streams-resolver.ts'
 import { TaskUpdatedResolver } from './task-updated-resolver.ts'
 
 const FEDERATION = `
@@ -56,6 +57,7 @@ export async function createSchema(log: Log): Promise<GraphQLSchema> {
       QueueResolver,
       UpscaleImagesPayloadResolver,
       TaskUpdatedResolver,
+      TaskStreamsResolver,
       UpscaleImagePayloadResolver,
       UpscaleServiceResolver,
     ],

@@ -1,12 +1,11 @@
 import 'reflect-metadata'
-import type { GraphQLError } from 'graphql'
 import { Args, ArgsType, Ctx, Field, ID, Int, Resolver, Root, Subscription } from 'type-graphql'
-import type { WatchEnd, WatchEvent } from '../tasks/watch-state.ts'
+import type { WatchEvent } from '../tasks/watch-state.ts'
 import type { Watch } from '../tasks/watch.ts'
 import { unauthenticated, type OperationContext } from './context.ts'
-import { requestError, taskNotFound } from './errors.ts'
 import { toTaskShape } from './to-shape.ts'
 import { UpscaleTaskType } from './types.ts'
+import { toEndError } from './watch-ends.ts'
 
 @ArgsType()
 class TaskUpdatedArgs {
@@ -63,20 +62,4 @@ async function watchTask(
     until: ends.length > 0 ? Math.min(...ends) : null,
     ...(stream && { onOpen: (watch) => stream.onOpen(watch, isGuest ? id : null) }),
   })
-}
-
-function toEndError(end: WatchEnd, taskId: string): GraphQLError {
-  switch (end) {
-    case 'NOT_FOUND':
-      return taskNotFound(taskId)
-    case 'EXPIRED':
-      return requestError('UNAUTHENTICATED', 'The token has expired: reconnect with a new token.', { taskId })
-    case 'GOING_AWAY':
-      return requestError('SERVICE_UNAVAILABLE', 'This replica is stopping: subscribe again.', {
-        taskId,
-        retryable: true,
-      })
-    default:
-      return end satisfies never
-  }
 }

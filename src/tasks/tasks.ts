@@ -12,6 +12,7 @@ import type { UpscaleTask } from './task.ts'
 import { shareCalls } from './timing.ts'
 import type { Report } from './report.ts'
 import { createReporter, UnknownTaskError } from './transitions.ts'
+import { watchGroup, type GroupRequest, type GroupWatch } from './watch-group.ts'
 import { watchTask, type Watch, type WatchRequest } from './watch.ts'
 
 /** The operations of the core: the only way for GraphQL, the callback handler and the poll worker to use tasks. */
@@ -39,6 +40,8 @@ export interface Tasks {
   list(query: TaskListQuery): Promise<UpscaleTask[]>
   /** Follows a task until it settles, or the watch must end. */
   watch(request: WatchRequest): Watch
+  /** Follows several tasks of an owner in one stream, until all have settled, or the watch must end. */
+  watchGroup(request: GroupRequest): GroupWatch
   /** Processes a callback that arrived at this task's secret URL. Resolves once the new state is committed. */
   receive(task: UpscaleTask, callback: Callback, correlationId: string): Promise<CallbackResult>
   /**
@@ -99,6 +102,7 @@ export function createTasks(deps: TaskDependencies): Tasks {
     credits: () => readCredits('credits', secrets.newId()),
     list: (query) => store.list(query),
     watch: (request) => watchTask(deps, request),
+    watchGroup: (request) => watchGroup(deps, request),
     receive: (...args) => context.track(receive(...args)),
     inspected: (id, inspection) =>
       context

@@ -1,4 +1,5 @@
 import type { TaskDependencies } from './ports.ts'
+import type { UpscaleTask } from './task.ts'
 import {
   decide,
   INITIAL_STATE,
@@ -25,7 +26,7 @@ export interface WatchControl {
   end(): void
 }
 
-type WatchDependencies = Pick<TaskDependencies, 'store' | 'hints' | 'clock' | 'log'> & {
+export type WatchDependencies = Pick<TaskDependencies, 'store' | 'hints' | 'clock' | 'log'> & {
   readonly policy: Pick<TaskDependencies['policy'], 'reassertMs'>
 }
 
@@ -41,7 +42,7 @@ export function watchTask(deps: WatchDependencies, request: WatchRequest): Watch
   return new TaskWatch(deps, request)
 }
 
-class TaskWatch implements Watch, WatchControl {
+export class TaskWatch implements Watch, WatchControl {
   readonly #deps: WatchDependencies
   readonly #request: WatchRequest
   readonly #opened: Disposable | undefined
@@ -81,6 +82,18 @@ class TaskWatch implements Watch, WatchControl {
 
   end(): void {
     this.#receive({ type: 'end' })
+  }
+
+  /** The newest state instead of a state that `next()` has returned, but that has not been sent yet. */
+  async freshen(unsent: UpscaleTask): Promise<UpscaleTask> {
+    for (;;) {
+      const step = decide(this.#state, this.#now(), this.#rules())
+      const isNewer = step.type === 'send' && typeof step.event === 'object'
+      if (!isNewer && step.type !== 'read') return unsent
+      this.#state = step.state
+      if (isNewer) return step.event
+      await this.#read()
+    }
   }
 
   async *#follow(): AsyncGenerator<WatchEvent, undefined> {

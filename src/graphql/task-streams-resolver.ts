@@ -1,0 +1,66 @@
+import 'reflect-metadata'
+import { Args, ArgsType, Field, ID, Int, Resolver, Root, Subscription } from 'type-graphql'
+import type { GroupEvent, GroupWatch } from '../tasks/watch-group.ts'
+import { requireOwner, type OperationContext } from './context.ts'
+import { badUserInput, taskNotFound, withoutPath } from './errors.ts'
+import { toTaskShape } from './to-shape.ts'
+import { UpscaleTaskType } from './types.ts'
+import { toStreamEndError } from './watch-ends.ts'
+
+/** How many tasks one `tasksUpdated` may follow. */
+const MAX_IDS = 50
+
+@ArgsType()
+class TasksUpdatedArgs {
+  @Field(() => [ID], { description: "The gateway's ids of 1 to 50 tasks." })
+  ids!: string[]
+
+  @Field(() => [Int], {
+    nullable: 'itemsAndList',
+    description:
+      'For each id the last version that you have received, or null. If it is current, the first event of the task is omitted.',
+  })
+  afterVersions?: (number | null)[] | null
+}
+
+/** Streams of many tasks, for their owner only. They ignore `Last-Event-ID`, which can hold the version of one task. */
+@Resolver()
+export class TaskStreamsResolver {
+  @Subscription(() => UpscaleTaskType, {
+    nullable: true,
+    subscribe: ({ args, context }: { args: TasksUpdatedArgs; context: OperationContext }) =>
+      watchGroup(args, context),
+    description:
+      'Follows several of your tasks, each like `taskUpdated`: every event is one full task. Completes when all have settled. An id that is unknown is reported once, by an event with an error, and does not end the others.',
+  })
+  tasksUpdated(
+    @Root() event: GroupEvent,
+    // The arguments are declared here; `subscribe` uses them.
+    @Args(() => TasksUpdatedArgs) _args: TasksUpdatedArgs,
+  ): UpscaleTaskType {
+    if (typeof event === 'string') throw toStreamEndError(event)
+    // A router may end a stream after an error with a path, and this stream goes on.
+    if ('unknownId' in event) throw withoutPath(taskNotFound(event.unknownId))
+    return toTaskShape(event)
+  }
+}
+
+function watchGroup({ ids, afterVersions }: TasksUpdatedArgs, context: OperationContext): GroupWatch {
+  const owner = requireOwner(context)
+  const { tasks, stream } = context
+  if (ids.length < 1 || ids.length > MAX_IDS)
+    throw badUserInput('ids', `ids has ${ids.length} entries; 1 to ${MAX_IDS} are allowed.`)
+  if (afterVersions && afterVersions.length !== ids.length)
+    throw badUserInput(
+      'afterVersions',
+      `afterVersions has ${afterVersions.length} entries; it needs one for each of the ${ids.length} ids.`,
+    )
+  // The first of equal ids counts.
+  const versions = new Map(ids.map((id, index) => [id, afterVersions?.[index] ?? null] as const).reverse())
+  return tasks.watchGroup({
+    owner,
+    tasks: [...new Set(ids)].map((id) => ({ id, afterVersion: versions.get(id) ?? null })),
+    until: stream?.until ?? null,
+    ...(stream && { onOpen: (watch) => stream.onOpen(watch, null) }),
+  })
+}

@@ -1,0 +1,26 @@
+import type { GraphQLError } from 'graphql'
+import type { WatchEnd } from '../tasks/watch-state.ts'
+import { requestError, taskNotFound } from './errors.ts'
+
+/** The error of the event that ends a watch of one task. */
+export function toEndError(end: WatchEnd, taskId: string): GraphQLError {
+  return end === 'NOT_FOUND' ? taskNotFound(taskId) : toStreamEndError(end, taskId)
+}
+
+/** The error of the event that ends a stream. `taskId`: its only task; null: it has many. */
+export function toStreamEndError(
+  end: Exclude<WatchEnd, 'NOT_FOUND'>,
+  taskId: string | null = null,
+): GraphQLError {
+  switch (end) {
+    case 'EXPIRED':
+      return requestError('UNAUTHENTICATED', 'The token has expired: reconnect with a new token.', { taskId })
+    case 'GOING_AWAY':
+      return requestError('SERVICE_UNAVAILABLE', 'This replica is stopping: subscribe again.', {
+        taskId,
+        retryable: true,
+      })
+    default:
+      return end satisfies never
+  }
+}

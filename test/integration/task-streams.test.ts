@@ -1,0 +1,131 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { print } from 'graphql'
+import { SignJWT } from 'jose'
+import { FollowTasksDocument } from '../generated/operations.ts'
+import { json } from '../support/scripted-upstream.ts'
+import { startScriptedRouter, type ScriptedRouter } from '../support/router.ts'
+import { openScene } from '../support/scene.ts'
+import { openTaskStream, STREAM_TRANSPORTS, type TaskStream } from '../support/task-stream.ts'
+
+const SECRET = 'a secret that is long enough for HS256'
+const sign = async (sub: string) =>
+  `Bearer ${await new SignJWT({ sub }).setProtectedHeader({ alg: 'HS256' }).setExpirationTime('1h').sign(new TextEncoder().encode(SECRET))}`
+
+/** The task in the next event. */
+const taskOf = async (stream: TaskStream) => Object.values((await stream.next())?.data ?? {})[0]
+/** The versions in the next events, by task. */
+const versionsOf = async (stream: TaskStream, count: number) => {
+  const versions: Record<string, number> = {}
+  for (let n = 0; n < count; n += 1) {
+    const { id = '', version = 0 } = (await taskOf(stream)) ?? {}
+    versions[id] = version
+  }
+  return versions
+}
+
+describe.each(STREAM_TRANSPORTS)('over %s', (transport) => {
+  let router: ScriptedRouter
+  let scene: Awaited<ReturnType<typeof openScene>>
+  let alice: string
+  beforeEach(async () => {
+    router = await startScriptedRouter()
+    scene = await openScene({
+      AUTH_JWT_SECRET: SECRET,
+      SUBSCRIPTION_CALLBACK_URLS: `${router.url}/callback`,
+      GUEST_SOCKETS: 'true',
+      WATCH_TOKEN_SECRETS: 'a secret for watch tokens that is long enough',
+    })
+    scene.clock.advance(Date.now() - scene.clock.now())
+    alice = await sign('alice')
+  })
+  afterEach(async () => {
+    await scene[Symbol.asyncDispose]()
+    await router[Symbol.asyncDispose]()
+  })
+
+  /** `authorization`: null for a guest. */
+  const open = (query: string, variables = {}, authorization: string | null = alice) =>
+    openTaskStream(transport, { url: scene.gateway.url, query, variables, authorization }, router)
+
+  describe('tasksUpdated', () => {
+    const follow = (variables: object, authorization?: string | null) =>
+      open(print(FollowTasksDocument), variables, authorization)
+
+    test('follows several tasks to their ends, failures and an unknown id among them, then completes', async () => {
+      const [a, b, c] = [await scene.submit(alice), await scene.submit(alice), await scene.submit(alice)]
+      await using stream = await follow({ ids: [a.id, b.id, 'unknown', c.id, a.id] })
+      const first = []
+      for (let n = 0; n < 4; n += 1) first.push(await stream.next())
+      const [unknown] = first.filter((payload) => payload?.errors !== undefined)
+      // A path would make a router end the stream.
+      expect(unknown).toEqual({
+        data: { tasksUpdated: null },
+        errors: [
+          {
+            message: expect.any(String),
+            ...(transport !== 'router callbacks' && { locations: expect.any(Array) }),
+            extensions: {
+              code: 'TASK_NOT_FOUND',
+              taskId: 'unknown',
+              retryable: false,
+              retryAfterMs: null,
+              upstreamCode: null,
+              correlationId: expect.any(String),
+            },
+          },
+        ],
+      })
+      const states = first.flatMap((payload) => payload?.data?.tasksUpdated ?? [])
+      expect(new Map(states.map(({ id, status }) => [id, status]))).toEqual(
+        new Map([a, b, c].map(({ id }) => [id, 'PROCESSING'])),
+      )
+      scene.upstream.onLookup = json(500, {})
+      await b.fail(500)
+      expect(await taskOf(stream)).toMatchObject({
+        id: b.id,
+        status: 'FAILED',
+        problem: { code: 'UPSTREAM_SERVER_ERROR' },
+      })
+      for (const { id, succeed } of [c, a]) {
+        await succeed()
+        expect(await taskOf(stream)).toMatchObject({ id, status: 'SUCCEEDED', version: 3 })
+      }
+      expect(await stream.next()).toBeUndefined()
+    })
+
+    test('omits the first event of each task whose version is known', async () => {
+      const [a, b] = [await scene.submit(alice), await scene.submit(alice)]
+      await using stream = await follow({ ids: [a.id, b.id], afterVersions: [2, null] })
+      expect(await versionsOf(stream, 1)).toEqual({ [b.id]: 2 })
+      await a.succeed()
+      expect(await versionsOf(stream, 1)).toEqual({ [a.id]: 3 })
+      await b.succeed()
+      expect(await versionsOf(stream, 1)).toEqual({ [b.id]: 3 })
+      expect(await stream.next()).toBeUndefined()
+    })
+
+    test.each([
+      ['no id', { ids: [] }, 'ids'],
+      ['51 ids', { ids: Array.from({ length: 51 }, String) }, 'ids'],
+      ['fewer versions than ids', { ids: ['a', 'b'], afterVersions: [1] }, 'afterVersions'],
+      ['more versions than ids', { ids: ['a'], afterVersions: [1, 2] }, 'afterVersions'],
+    ])('refuses %s', async (_name, variables, field) => {
+      await using stream = await follow(variables)
+      expect((await stream.next())?.errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT', field } }])
+    })
+
+    test('shows no task of another owner', async () => {
+      const { id } = await scene.submit(alice)
+      await using stream = await follow({ ids: [id] }, await sign('bob'))
+      expect((await stream.next())?.errors).toMatchObject([
+        { extensions: { code: 'TASK_NOT_FOUND', taskId: id } },
+      ])
+      expect(await stream.next()).toBeUndefined()
+    })
+
+    test('needs a bearer token', async () => {
+      await using stream = await follow({ ids: ['a'] }, null)
+      expect((await stream.next())?.errors).toMatchObject([{ extensions: { code: 'UNAUTHENTICATED' } }])
+    })
+  })
+})
