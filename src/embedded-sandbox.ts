@@ -1,25 +1,30 @@
 import type { Sandbox, SandboxOptions } from './sandbox/sandbox.ts'
 import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
-import type { Log } from './tasks/ports.ts'
+import type { Clock, Log } from './tasks/ports.ts'
 
 /** The path of the sandbox on the gateway's own server. */
 export const SANDBOX_PREFIX = '/sandbox'
+
+interface EmbeddedSandboxParts {
+  readonly settings: Settings
+  readonly servers: Servers
+  readonly clock: Clock
+  readonly log: Log
+}
 
 interface EmbeddedSandboxOptions {
   /** The only key that the sandbox accepts. */
   readonly apiKey: string
   /** The base of URLs by the requests of callers; null: not known. */
   readonly requestedBase: () => string | null
-  readonly log: Log
   readonly completeAfterMs?: number | undefined
 }
 
 /** Adds the sandbox to the gateway's own server, unless UPSTREAM_URL names an upstream elsewhere. */
 export async function addEmbeddedSandbox(
-  settings: Settings,
-  servers: Servers,
-  { apiKey, requestedBase, log, completeAfterMs }: EmbeddedSandboxOptions,
+  { settings, servers, clock, log }: EmbeddedSandboxParts,
+  { apiKey, requestedBase, completeAfterMs }: EmbeddedSandboxOptions,
 ): Promise<Sandbox | undefined> {
   const { publicUrl, callbackPort } = settings
   if (settings.upstreamUrl !== null) return undefined
@@ -30,6 +35,8 @@ export async function addEmbeddedSandbox(
     apiKey,
     callbackBase: () => `${servers.publicUrl() ?? ''}/callbacks/`,
     images: settings.sandboxImages,
+    rateLimit: settings.sandboxRateLimit,
+    elapsed: () => clock.elapsed(),
     database: settings.database,
     // With CALLBACK_PORT, PUBLIC_URL leads to the other port, which does not serve the sandbox.
     publicBase: () => (callbackPort === null ? publicUrl : null) ?? requestedBase(),

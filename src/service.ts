@@ -63,10 +63,9 @@ export async function startService(
   const links = createResultLinks(createResultBase(settings, servers, requestedBase))
   const parts = { settings, servers, metrics, links, nameServers, clock, log, connect, isDraining }
   const core = opened.use(openCore({ ...parts, backends, sandboxKey }))
-  const sandbox = await addEmbeddedSandbox(settings, servers, {
+  const sandbox = await addEmbeddedSandbox(parts, {
     apiKey: sandboxKey,
     requestedBase,
-    log,
     completeAfterMs: overrides.sandboxCompleteAfterMs,
   })
   const { store, pool } = backends

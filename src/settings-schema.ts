@@ -243,6 +243,11 @@ export const schema = z.object({
   sandboxImages: optional(text).describe(
     'A folder of pictures for the sandbox. Default: the sandbox draws pictures.',
   ),
+  sandboxRateLimit: rate
+    .prefault('0')
+    .describe(
+      "The limit of submits that the sandbox accepts, to simulate that of the upstream's account. `0`: no limit. Further submits are answered with HTTP 429 and `Retry-After`. Each process counts its own.",
+    ),
 })
 
 /** The environment variable of a setting. */

@@ -2,17 +2,20 @@
 export class FollowError extends Error {
   override readonly name = 'FollowError'
   readonly code: string
+  /** The id of the task that the error concerns; null if it concerns no single task. */
+  readonly taskId: string | null
 
-  constructor(code: string, message: string) {
+  constructor(code: string, message: string, taskId: string | null = null) {
     super(message)
     this.code = code
+    this.taskId = taskId
   }
 }
 
 /** A GraphQL error as it arrives. */
 export interface GraphqlError {
   readonly message: string
-  readonly extensions?: { readonly code?: unknown } | undefined
+  readonly extensions?: { readonly code?: unknown; readonly taskId?: unknown } | undefined
 }
 
 /** The token is missing or invalid. graphql-ws does not retry it. */
@@ -38,9 +41,10 @@ export function isPermanent({ code }: FollowError): boolean {
 }
 
 export function toFollowError(error: GraphqlError | undefined): FollowError {
-  const code = error?.extensions?.code
+  const { code, taskId } = error?.extensions ?? {}
   const message = error?.message ?? 'The event has neither a task nor an error.'
-  return new FollowError(typeof code === 'string' ? code : 'UNKNOWN', message)
+  const id = typeof taskId === 'string' ? taskId : null
+  return new FollowError(typeof code === 'string' ? code : 'UNKNOWN', message, id)
 }
 
 /** Whether the server closed the connection because it failed. graphql-ws does not reconnect then. */

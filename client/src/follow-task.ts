@@ -1,12 +1,4 @@
-import type { Client, SubscribePayload } from 'graphql-ws'
-import { isPermanent, isServerFailure, toAuthError, toFollowError, type GraphqlError } from './errors.ts'
-import { randomRetryMs, wait } from './retry.ts'
-
-/** The fields of every event. `selection` adds more. */
-export interface FollowedTask {
-  readonly version: number
-  readonly status: 'SUBMITTED' | 'PROCESSING' | 'SUCCEEDED' | 'FAILED'
-}
+import { follow, Progress, type FollowClient, type FollowedTask } from './follow.ts'
 
 export interface FollowRequest {
   readonly id: string
@@ -20,82 +12,32 @@ export interface FollowRequest {
   readonly signal?: AbortSignal
 }
 
-const SETTLED = ['SUCCEEDED', 'FAILED']
-/** How many temporary errors in a row are retried. Routers may hide the code of a permanent error. */
-const MAX_FAILURES = 10
-
 /**
- * Follows a task with `taskUpdated` until it has settled, and yields each state once, in order. If the stream ends before
- * that, because a replica or a router stops, it subscribes again after the last version.
+ * Follows a task with `taskUpdated` until it has settled, and yields each state once, in order. A state of the same version is
+ * yielded again only if the selected fields have changed, such as `queue { position }`. If the stream ends before the task
+ * has settled, because a replica or a router stops, it subscribes again after the last version.
  * @throws FollowError if the task is not found, the token is missing, invalid or lacks permission, or errors persist; a
  * CloseEvent if the connection failed for another reason.
  */
 export async function* followTask<Task extends FollowedTask = FollowedTask>(
-  client: Pick<Client, 'iterate'>,
+  client: FollowClient,
   { id, selection = '', afterVersion, watchToken, signal }: FollowRequest,
 ): AsyncGenerator<Task, void> {
-  let yielded = afterVersion ?? -1
-  let resumeAfter = afterVersion ?? null
-  // graphql-ws sends this payload again after each reconnect: the getter returns the latest version.
+  const progress = new Progress(afterVersion)
   const variables = {
     id,
     watchToken: watchToken ?? null,
     get afterVersion() {
-      return resumeAfter
+      return progress.resumeAfter
     },
   }
-  const query = toQuery(selection)
-  for (let failures = 0, retries = 0; !signal?.aborted; retries += 1) {
-    for await (const { data, errors } of iterate<Task>(client, { query, variables }, signal)) {
-      const task = data?.taskUpdated
-      if (!task) {
-        failures += 1
-        const error = toFollowError(errors?.[0])
-        if (failures > MAX_FAILURES || isPermanent(error)) throw error
-        continue
-      }
-      failures = 0
-      resumeAfter = task.version
-      const settled = SETTLED.includes(task.status)
-      // A router may repeat a state or send an older one. A settled state counts even then.
-      if (task.version > yielded || (settled && task.version !== yielded)) {
-        yielded = task.version
-        retries = 0
-        yield task
-      }
-      if (settled) return
-    }
-    // A stream after the final version is empty. Without `afterVersion` the next one begins with the current state.
-    resumeAfter = null
-    await wait(randomRetryMs(retries), signal)
-  }
-}
-
-interface Result<Task> {
-  readonly data?: { taskUpdated: Task | null } | null | undefined
-  readonly errors?: readonly GraphqlError[] | undefined
-}
-
-/** The results of a subscription. Errors that end it are the last result. */
-async function* iterate<Task>(
-  client: Pick<Client, 'iterate'>,
-  payload: SubscribePayload,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Result<Task>> {
-  if (signal?.aborted) return
-  const events = client.iterate<{ taskUpdated: Task | null }>(payload)
-  // `return` of an async generator waits for its pending `next`; that of graphql-ws does not.
-  const end = () => void events.return?.()
-  signal?.addEventListener('abort', end)
-  try {
-    yield* events
-  } catch (failure) {
-    if (Array.isArray(failure)) yield { errors: failure as GraphqlError[] }
-    else if (isServerFailure(failure)) yield { errors: [{ message: 'The server closed the connection.' }] }
-    else throw toAuthError(failure) ?? failure
-  } finally {
-    signal?.removeEventListener('abort', end)
-  }
+  yield* follow<Task>(client, {
+    field: 'taskUpdated',
+    payload: { query: toQuery(selection), variables },
+    pending: new Map([[id, progress]]),
+    toId: () => id,
+    signal,
+  })
 }
 
 function toQuery(selection: string): string {

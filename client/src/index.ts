@@ -1,3 +1,5 @@
 export { toClientOptions, type ConnectionSettings } from './connection.ts'
 export { FollowError } from './errors.ts'
-export { followTask, type FollowedTask, type FollowRequest } from './follow-task.ts'
+export type { FollowedTask } from './follow.ts'
+export { followTask, type FollowRequest } from './follow-task.ts'
+export { followTasks, type FollowedTaskOfMany, type FollowManyRequest } from './follow-tasks.ts'

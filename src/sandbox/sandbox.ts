@@ -11,6 +11,7 @@ import {
 } from './kept-tasks.ts'
 import { toMessage } from './messages.ts'
 import { readPictures, type Pictures } from './pictures.ts'
+import { AccountLimit, BusySources, type RateLimit } from './refusals.ts'
 import { toScenario, type Scenario } from './scenario.ts'
 
 export interface SandboxOptions extends CompletionOptions {
@@ -19,6 +20,10 @@ export interface SandboxOptions extends CompletionOptions {
   readonly database: SandboxDatabase
   /** The only bearer that is accepted. Absent: any. */
   readonly apiKey?: string
+  /** The limit of submits, as an account has one. Absent or null: none. */
+  readonly rateLimit?: RateLimit | null
+  /** A monotonic clock in milliseconds, for the limit. */
+  readonly elapsed?: () => number
   /** Public base of picture URLs. Absent or null: the Host of the gateway's request. */
   readonly publicBase?: () => string | null
 }
@@ -53,7 +58,7 @@ export async function addSandbox(app: FastifyInstance, options: SandboxOptions):
     })
     const toBase = ({ protocol, host }: FastifyRequest) =>
       (options.publicBase?.() ?? `${protocol}://${host}`) + app.prefix
-    addCreate(api, tasks, completions, toBase)
+    addCreate(api, { tasks, completions, limit: toAccountLimit(options), toBase })
     addReads(api, tasks, toBase)
     done()
   })
@@ -61,17 +66,27 @@ export async function addSandbox(app: FastifyInstance, options: SandboxOptions):
   return completions
 }
 
-function addCreate(
-  api: FastifyInstance,
-  tasks: KeptTasks,
-  completions: Completions,
-  toBase: (incoming: FastifyRequest) => string,
-): void {
+function toAccountLimit({ rateLimit, elapsed }: SandboxOptions): AccountLimit | undefined {
+  return rateLimit ? new AccountLimit(rateLimit, elapsed ?? (() => performance.now())) : undefined
+}
+
+interface CreateParts {
+  readonly tasks: KeptTasks
+  readonly completions: Completions
+  readonly limit: AccountLimit | undefined
+  readonly toBase: (incoming: FastifyRequest) => string
+}
+
+function addCreate(api: FastifyInstance, { tasks, completions, limit, toBase }: CreateParts): void {
+  const busySources = new BusySources()
   api.post('/api/v1/mj/generateUpscale', async (incoming, reply) => {
+    const waitMs = limit?.take() ?? 0
+    if (waitMs > 0) return answerAsLimited(reply, waitMs)
     const request = CREATE_REQUEST.safeParse(incoming.body).data
     if (request === undefined) return toEnvelope(422)
     const scenario = completions.toScenario(request.taskId)
-    const { create, early, completeAfterMs } = scenario
+    const { create, busy, early, completeAfterMs } = scenario
+    if (busySources.refuses(request.taskId, busy)) return toEnvelope(429)
     if (create.kind === 'refuse' || (create.kind === 'proxy' && !create.accepted))
       return answer(reply, scenario, '')
     const createdAt = Date.now()
@@ -161,6 +176,12 @@ function answerAsProxy(reply: FastifyReply, status: number, body: 'html' | 'empt
     .code(status)
     .type('text/html')
     .send(body === 'html' ? page : '')
+}
+
+/** The answer beyond the account's limit. */
+function answerAsLimited(reply: FastifyReply, waitMs: number): FastifyReply {
+  const seconds = Math.ceil(waitMs / 1_000)
+  return reply.code(429).header('retry-after', seconds).send(toEnvelope(429))
 }
 
 const CREATE_REQUEST = z.object({

@@ -19,6 +19,8 @@ type CreateAnswer =
 
 export interface Scenario {
   readonly create: CreateAnswer
+  /** How many submits are refused with 429 before one is accepted. */
+  readonly busy: number
   /** The code of the callback and of record-info. */
   readonly completionCode: number
   readonly completeAfterMs: number
@@ -29,6 +31,7 @@ export interface Scenario {
 
 const DEFAULT: Omit<Scenario, 'completeAfterMs'> = {
   create: { kind: 'accept' },
+  busy: 0,
   completionCode: 200,
   callbacks: 1,
   early: false,
@@ -53,6 +56,7 @@ const NUMBERED: Record<string, (number: number) => Partial<Scenario>> = {
   http: (code) => ({ create: toAnswer(code, code) }),
   html: (httpStatus) => ({ create: toProxyAnswer(httpStatus, 'html') }),
   empty: (httpStatus) => ({ create: toProxyAnswer(httpStatus, 'empty') }),
+  busy: (busy) => ({ busy }),
   callback: (completionCode) => ({ completionCode }),
   late: (seconds) => ({ completeAfterMs: seconds * 1_000 }),
 }

@@ -1,12 +1,14 @@
 import cors from '@fastify/cors'
 import Fastify from 'fastify'
 import type { SandboxDatabase } from './kept-tasks.ts'
+import type { RateLimit } from './refusals.ts'
 import { addSandbox, type Sandbox, type SandboxOptions } from './sandbox.ts'
 
 interface StandaloneOptions {
   readonly host: string
   readonly port: number
   readonly sandboxImages: string | null
+  readonly sandboxRateLimit?: RateLimit | null
   /** The first key signs callbacks. */
   readonly upstreamWebhookKeys?: readonly string[]
   /** Origins whose pages may read the pictures and the API. */
@@ -21,6 +23,7 @@ export async function startSandbox(
     host,
     port,
     sandboxImages,
+    sandboxRateLimit: rateLimit = null,
     database,
     upstreamWebhookKeys: webhookKeys = [],
     corsOrigins = [],
@@ -36,6 +39,7 @@ export async function startSandbox(
   await app.register(async (scope) => {
     started = await addSandbox(scope, {
       images: sandboxImages,
+      rateLimit,
       database: database ?? { kind: 'memory' },
       log,
       ...(webhookKey && { webhookKey }),

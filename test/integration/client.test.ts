@@ -5,12 +5,12 @@ import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
 import { promisify } from 'node:util'
 import { describe, expect, test } from '@jest/globals'
-import { buildSchema } from 'graphql'
-import { createClient, MessageType, type ClientOptions } from 'graphql-ws'
-import { useServer } from 'graphql-ws/use/ws'
+import { MessageType } from 'graphql-ws'
 import { SignJWT } from 'jose'
-import { WebSocket, WebSocketServer } from 'ws'
-import { followTask, toClientOptions, type ConnectionSettings } from '../../client/src/index.ts'
+import { WebSocketServer } from 'ws'
+import { followTask } from '../../client/src/index.ts'
+import { connect } from '../support/frontend.ts'
+import { startPlayedStreams } from '../support/played-streams.ts'
 import { startProcess } from '../support/process.ts'
 import { startSilentProxy } from '../support/proxy.ts'
 import { openScene, RESULT } from '../support/scene.ts'
@@ -25,11 +25,6 @@ async function sign(expiresInS: number): Promise<string> {
     .setExpirationTime(Math.floor(Date.now() / 1_000) + expiresInS)
     .sign(new TextEncoder().encode(SECRET))
   return `Bearer ${token}`
-}
-
-function connect(url: string, settings: Partial<ConnectionSettings> = {}, more: Partial<ClientOptions> = {}) {
-  const options = toClientOptions({ url: new URL('/graphql', url.replace('http', 'ws')).href, ...settings })
-  return createClient({ ...options, webSocketImpl: WebSocket, ...more, on: { ...options.on, ...more.on } })
 }
 
 async function findPort(): Promise<string> {
@@ -232,40 +227,15 @@ describe('the client for frontends', () => {
 
   test('subscribes again when a stream ends early or with a temporary error, and never yields an older version', async () => {
     // Streams as routers may distort them.
-    const streams: object[][] = [
-      [{ taskUpdated: { version: 2, status: 'PROCESSING' } }],
-      [{ taskUpdated: new Error('Subgraph errors redacted') }],
-      [
-        { taskUpdated: { version: 1, status: 'SUBMITTED' } },
-        { taskUpdated: { version: 2, status: 'PROCESSING' } },
-      ],
-      [
-        { taskUpdated: { version: 2, status: 'PROCESSING' } },
-        { taskUpdated: { version: 3, status: 'FAILED' } },
-      ],
+    const state = (version: number, status: string) => ({ data: { taskUpdated: { version, status } } })
+    const streams = [
+      [state(2, 'PROCESSING')],
+      [{ data: { taskUpdated: null }, errors: [{ message: 'Subgraph errors redacted' }] }],
+      [state(1, 'SUBMITTED'), state(2, 'PROCESSING')],
+      [state(2, 'PROCESSING'), state(3, 'FAILED')],
     ]
-    const schema = buildSchema(`
-      type Query { a: Int } type Task { version: Int! status: String! }
-      type Subscription { taskUpdated(id: ID!, afterVersion: Int, watchToken: String): Task }`)
-    const server = new WebSocketServer({ port: 0, host: '127.0.0.1', path: '/graphql' })
-    await once(server, 'listening')
-    const served = useServer(
-      {
-        schema,
-        subscribe: () => Promise.resolve(play(streams.shift() ?? [])) as never,
-      },
-      server,
-    )
-    async function* play(events: object[]) {
-      for (const event of events) {
-        await new Promise(setImmediate)
-        const { taskUpdated } = event as { taskUpdated: unknown }
-        yield taskUpdated instanceof Error
-          ? { data: { taskUpdated: null }, errors: [{ message: taskUpdated.message }] }
-          : { data: { taskUpdated } }
-      }
-    }
-    const client = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    await using server = await startPlayedStreams(streams)
+    const client = connect(server.url)
     const states = await Array.fromAsync(followTask(client, { id: 'x' }))
     expect(states).toEqual([
       { version: 2, status: 'PROCESSING' },
@@ -273,8 +243,33 @@ describe('the client for frontends', () => {
     ])
     expect(streams).toEqual([])
     await client.dispose()
-    await served.dispose()
-    server.close()
+  })
+
+  test('yields a state of the same version again only if the selected fields have changed', async () => {
+    const state = (version: number, position: number | null) => ({
+      data: {
+        taskUpdated: {
+          version,
+          status: position === null ? 'FAILED' : 'SUBMITTED',
+          queue: position === null ? null : { position },
+        },
+      },
+    })
+    const streams = [
+      // The first has the version that the caller has.
+      [state(1, 4), state(1, 3), state(1, 3)],
+      [state(1, 3), state(1, 2), state(1, 2), state(2, 2), state(1, 1), state(3, null)],
+    ]
+    await using server = await startPlayedStreams(streams)
+    const client = connect(server.url)
+    const states = followTask(client, { id: 'x', selection: 'queue { position }', afterVersion: 1 })
+    expect(await Array.fromAsync(states)).toEqual([
+      { version: 1, status: 'SUBMITTED', queue: { position: 3 } },
+      { version: 1, status: 'SUBMITTED', queue: { position: 2 } },
+      { version: 2, status: 'SUBMITTED', queue: { position: 2 } },
+      { version: 3, status: 'FAILED', queue: null },
+    ])
+    await client.dispose()
   })
 
   test('is a package of its own that imports no other package, and an export of the gateway', async () => {
@@ -290,7 +285,7 @@ describe('the client for frontends', () => {
       })
       return stdout.trim()
     }
-    const names = 'FollowError,followTask,toClientOptions'
+    const names = 'FollowError,followTask,followTasks,toClientOptions'
     expect(await exportsOf('upscale-gateway-client', dir.path)).toBe(names)
     expect(await exportsOf('upscale-gateway/client')).toBe(names)
   })

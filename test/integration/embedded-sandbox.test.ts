@@ -7,6 +7,7 @@ import { createClient } from 'graphql-ws'
 import { SignJWT } from 'jose'
 import { WebSocket } from 'ws'
 import { FollowTaskDocument, GetTaskDocument, UpscaleImageDocument } from '../generated/operations.ts'
+import { ManualClock } from '../support/clock.ts'
 import { openTestDatabase } from '../support/database.ts'
 import { collect, startGateway, type Gateway } from '../support/gateway.ts'
 import { startScriptedUpstream } from '../support/scripted-upstream.ts'
@@ -101,6 +102,30 @@ describe('what a proxy answers in the place of the upstream', () => {
   ])('sandbox-html-%i is a refusal that can be tried again: %s', async (status, code, retryAfterMs) => {
     const { data } = await upscale(`sandbox-html-${status}`)
     expect(data?.upscaleImage?.problem).toMatchObject({ code, retryable: true, retryAfterMs })
+  })
+})
+
+describe('a busy upstream, as the embedded sandbox simulates it', () => {
+  const problemOf = async (gateway: Gateway, taskId: string) => {
+    const { data } = await gateway.run('HTTP', UpscaleImageDocument, { input: { taskId, imageIndex: 0 } })
+    return data?.upscaleImage?.problem ?? null
+  }
+
+  test('sandbox-busy-1 is UPSTREAM_RATE_LIMITED once, then accepted', async () => {
+    await using gateway = await startGateway()
+    expect(await problemOf(gateway, 'sandbox-busy-1')).toMatchObject({ code: 'UPSTREAM_RATE_LIMITED' })
+    expect(await problemOf(gateway, 'sandbox-busy-1')).toBeNull()
+  })
+
+  test("SANDBOX_RATE_LIMIT is the account's limit, on the clock of the service", async () => {
+    const clock = new ManualClock()
+    await using gateway = await startGateway({ SANDBOX_RATE_LIMIT: '1/10s' }, { clock })
+    expect(await problemOf(gateway, 'source-1')).toBeNull()
+    clock.advance(3_000)
+    const limited = { code: 'UPSTREAM_RATE_LIMITED', upstreamCode: 429, retryAfterMs: 7_000 }
+    expect(await problemOf(gateway, 'source-2')).toMatchObject(limited)
+    clock.advance(7_000)
+    expect(await problemOf(gateway, 'source-2')).toBeNull()
   })
 })
 

@@ -8,6 +8,7 @@ import sharp from 'sharp'
 import { openKeptTasks } from '../../src/sandbox/kept-tasks.ts'
 import type { SandboxOptions } from '../../src/sandbox/sandbox.ts'
 import { startSandbox } from '../../src/sandbox/standalone.ts'
+import { parseSettings } from '../../src/settings.ts'
 import { startScriptedUpstream, text } from '../support/scripted-upstream.ts'
 import { StartError } from '../../src/start-error.ts'
 import { openTempDir } from '../support/temp-dir.ts'
@@ -411,6 +412,109 @@ describe('a scripted refusal', () => {
       expect((await world.receiver.nth(1)).body.code).toBe(200)
     },
   )
+})
+
+describe('a busy source task', () => {
+  const codesOf = async (world: World, taskId: string, times: number) => {
+    const codes: number[] = []
+    for (let n = 0; n < times; n += 1) {
+      const answer = await world.create(taskId)
+      expect(answer.status).toBe(200)
+      codes.push(parse(answer).code)
+    }
+    return codes
+  }
+
+  test('sandbox-busy-<n> is refused n times and accepted once, again and again', async () => {
+    await using world = await openWorld()
+    const before = await world.credit()
+    expect(await codesOf(world, 'sandbox-busy-2', 6)).toEqual([429, 429, 200, 429, 429, 200])
+    expect(await world.credit()).toBe(before - 2)
+    expect((await world.receiver.nth(1)).body.code).toBe(200)
+  })
+
+  test('is counted apart from other source tasks', async () => {
+    await using world = await openWorld()
+    expect(await codesOf(world, 'sandbox-busy-1', 1)).toEqual([429])
+    expect(await codesOf(world, 'sandbox-busy-2', 2)).toEqual([429, 429])
+    expect(await codesOf(world, 'sandbox-busy-0', 2)).toEqual([200, 200])
+    expect(await codesOf(world, 'sandbox-busy-1', 1)).toEqual([200])
+    expect(await codesOf(world, 'sandbox-busy-2', 1)).toEqual([200])
+  })
+
+  test('is forgotten after 1,000 others were refused, and not before', async () => {
+    await using world = await openWorld()
+    await codesOf(world, 'sandbox-busy-1', 1)
+    for (let n = 2; n <= 1_000; n += 1) await codesOf(world, `sandbox-busy-${n}`, 1)
+    expect(await codesOf(world, 'sandbox-busy-1', 2)).toEqual([200, 429])
+    await codesOf(world, 'sandbox-busy-1001', 1)
+    expect(await codesOf(world, 'sandbox-busy-3', 3)).toEqual([429, 429, 200])
+    expect(await codesOf(world, 'sandbox-busy-2', 2)).toEqual([429, 429])
+  })
+})
+
+describe('the limit of the account', () => {
+  test('refuses submits beyond it in any interval with 429, and says in Retry-After when one is free', async () => {
+    let now = 5_000
+    await using world = await openWorld({ rateLimit: { limit: 2, perMs: 10_000 }, elapsed: () => now })
+    const before = await world.credit()
+    const submitAt = async (ms: number) => {
+      now = ms
+      const response = await world.send({ taskId: 'source-1', imageIndex: 0 })
+      const { code } = (await response.json()) as { code: number }
+      return [response.status, code, response.headers.get('retry-after')]
+    }
+    expect(await submitAt(5_000)).toEqual([200, 200, null])
+    expect(await submitAt(9_000)).toEqual([200, 200, null])
+    expect(await submitAt(9_001)).toEqual([429, 429, '6'])
+    expect(await submitAt(14_999)).toEqual([429, 429, '1'])
+    // The refused submits do not count.
+    expect(await submitAt(15_000)).toEqual([200, 200, null])
+    expect(await submitAt(15_000)).toEqual([429, 429, '4'])
+    expect(await submitAt(19_000)).toEqual([200, 200, null])
+    expect(await submitAt(60_000)).toEqual([200, 200, null])
+    expect(await world.credit()).toBe(before - 5)
+  })
+
+  test('counts what a scenario refuses, and not what the limit itself refuses', async () => {
+    let now = 0
+    await using world = await openWorld({ rateLimit: { limit: 2, perMs: 1_000 }, elapsed: () => now })
+    expect(parse(await world.create('sandbox-code-402')).code).toBe(402)
+    expect(parse(await world.create('sandbox-busy-1')).code).toBe(429)
+    // Beyond the limit, before its scenario: sandbox-busy-1 is not accepted.
+    expect((await world.create('sandbox-busy-1')).status).toBe(429)
+    now = 1_000
+    await world.accepted('sandbox-busy-1')
+  })
+
+  test('counts submits only', async () => {
+    await using world = await openWorld({ rateLimit: { limit: 1, perMs: 600_000 } })
+    await world.credit()
+    await world.credit()
+    const id = await world.accepted('source-1')
+    await world.record(id)
+    expect((await world.create('source-1')).status).toBe(429)
+    expect((await world.record(id)).taskId).toBe(id)
+  })
+
+  test('is SANDBOX_RATE_LIMIT of the sandbox alone', async () => {
+    const settings = parseSettings({ SANDBOX_RATE_LIMIT: '1/600s', DATABASE_URL: 'file::memory:', PORT: '0' })
+    const { host, port, sandboxImages, sandboxRateLimit } = settings
+    const address = { host, port, sandboxImages, sandboxRateLimit }
+    await using sandbox = await startSandbox(address, silent)
+    const submit = async () => {
+      const response = await fetch(`${sandbox.url}/api/v1/mj/generateUpscale`, {
+        method: 'POST',
+        headers: { ...AUTH, 'content-type': 'application/json' },
+        body: JSON.stringify({ taskId: 'source-1', imageIndex: 0 }),
+      })
+      return [response.status, response.headers.get('retry-after')]
+    }
+    expect([await submit(), await submit()]).toEqual([
+      [200, null],
+      [429, expect.stringMatching(/^(599|600)$/)],
+    ])
+  })
 })
 
 describe('a scripted answer of a proxy', () => {
