@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import DataLoader from 'dataloader'
-import type { GraphQLError } from 'graphql'
+import type { GraphQLError, GraphQLResolveInfo } from 'graphql'
 import type { Deliveries } from '../deliveries/deliveries.ts'
 import type { Delivery } from '../deliveries/outbox.ts'
 import type { Results } from '../results/results.ts'
@@ -73,6 +73,13 @@ export interface OperationContext extends Caller {
   loadTask(id: string): Promise<UpscaleTask | undefined>
   /** Reads the current deliveries of a task. One query reads those of many tasks. */
   loadDeliveries(taskId: string): Promise<readonly Delivery[]>
+}
+
+/** What the `subscribe` function of a subscription gets. */
+export interface SubscribeData<Args> {
+  readonly args: Args
+  readonly context: OperationContext
+  readonly info: GraphQLResolveInfo
 }
 
 /** Without a correlation id, the context generates one on first use. */

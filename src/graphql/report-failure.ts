@@ -32,10 +32,17 @@ export function reportOnPayload(
   info: GraphQLResolveInfo,
   reporters: readonly string[] = ['task', 'problem'],
 ): void {
+  if (!reporters.some((field) => selectsField(info, field))) throw toProblemError(problem)
+}
+
+/** Whether the operation selects this field of the value of a root field. */
+export function selectsField(info: GraphQLResolveInfo, field: string): boolean {
   const type = getNamedType(info.returnType)
-  if (!isObjectType(type)) return
-  const selection = collectSubfields(info.schema, info.fragments, info.variableValues, type, info.fieldNodes)
-  if (!reporters.some((field) => selects(selection, field))) throw toProblemError(problem)
+  if (!isObjectType(type)) return false
+  return selects(
+    collectSubfields(info.schema, info.fragments, info.variableValues, type, info.fieldNodes),
+    field,
+  )
 }
 
 /** The selection set that contains the field, with fragments, @skip and @include applied. */

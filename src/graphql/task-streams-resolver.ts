@@ -1,8 +1,9 @@
 import 'reflect-metadata'
 import { Args, ArgsType, Field, ID, Int, Resolver, Root, Subscription } from 'type-graphql'
 import type { GroupEvent, GroupWatch } from '../tasks/watch-group.ts'
-import { requireOwner, type OperationContext } from './context.ts'
+import { requireOwner, type OperationContext, type SubscribeData } from './context.ts'
 import { badUserInput, taskNotFound, withoutPath } from './errors.ts'
+import { selectsField } from './report-failure.ts'
 import { toTaskShape } from './to-shape.ts'
 import { UpscaleTaskType } from './types.ts'
 import { toStreamEndError } from './watch-ends.ts'
@@ -28,8 +29,8 @@ class TasksUpdatedArgs {
 export class TaskStreamsResolver {
   @Subscription(() => UpscaleTaskType, {
     nullable: true,
-    subscribe: ({ args, context }: { args: TasksUpdatedArgs; context: OperationContext }) =>
-      watchGroup(args, context),
+    subscribe: ({ args, context, info }: SubscribeData<TasksUpdatedArgs>) =>
+      watchGroup(args, context, selectsField(info, 'queue')),
     description:
       'Follows several of your tasks, each like `taskUpdated`: every event is one full task. Completes when all have settled. An id that is unknown is reported once, by an event with an error, and does not end the others.',
   })
@@ -45,7 +46,11 @@ export class TaskStreamsResolver {
   }
 }
 
-function watchGroup({ ids, afterVersions }: TasksUpdatedArgs, context: OperationContext): GroupWatch {
+function watchGroup(
+  { ids, afterVersions }: TasksUpdatedArgs,
+  context: OperationContext,
+  withPlace: boolean,
+): GroupWatch {
   const owner = requireOwner(context)
   const { tasks, stream } = context
   if (ids.length < 1 || ids.length > MAX_IDS)
@@ -60,6 +65,7 @@ function watchGroup({ ids, afterVersions }: TasksUpdatedArgs, context: Operation
   return tasks.watchGroup({
     owner,
     tasks: [...new Set(ids)].map((id) => ({ id, afterVersion: versions.get(id) ?? null })),
+    withPlace,
     until: stream?.until ?? null,
     ...(stream && { onOpen: (watch) => stream.onOpen(watch, null) }),
   })

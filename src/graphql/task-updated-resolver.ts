@@ -2,7 +2,8 @@ import 'reflect-metadata'
 import { Args, ArgsType, Ctx, Field, ID, Int, Resolver, Root, Subscription } from 'type-graphql'
 import type { WatchEvent } from '../tasks/watch-state.ts'
 import type { Watch } from '../tasks/watch.ts'
-import { unauthenticated, type OperationContext } from './context.ts'
+import { unauthenticated, type OperationContext, type SubscribeData } from './context.ts'
+import { selectsField } from './report-failure.ts'
 import { toTaskShape } from './to-shape.ts'
 import { UpscaleTaskType } from './types.ts'
 import { toEndError } from './watch-ends.ts'
@@ -29,8 +30,8 @@ class TaskUpdatedArgs {
 export class TaskUpdatedResolver {
   @Subscription(() => UpscaleTaskType, {
     nullable: true,
-    subscribe: ({ args, context }: { args: TaskUpdatedArgs; context: OperationContext }) =>
-      watchTask(args, context),
+    subscribe: ({ args, context, info }: SubscribeData<TaskUpdatedArgs>) =>
+      watchTask(args, context, selectsField(info, 'queue')),
     description:
       'Follows a task: sends its current state, then each newer one, and completes after the final state. While nothing changes, the same state is sent again every 15 seconds.',
   })
@@ -49,6 +50,7 @@ export class TaskUpdatedResolver {
 async function watchTask(
   { id, afterVersion = null, watchToken }: TaskUpdatedArgs,
   { tasks, owner, watchTokens, stream }: OperationContext,
+  withPlace: boolean,
 ): Promise<Watch> {
   const token = watchToken == null ? undefined : await watchTokens?.read(watchToken, id)
   const isGuest = token !== undefined
@@ -58,6 +60,7 @@ async function watchTask(
   return tasks.watch({
     owner: isGuest ? null : owner,
     id,
+    withPlace,
     afterVersion: stream?.afterVersion ?? afterVersion,
     until: ends.length > 0 ? Math.min(...ends) : null,
     ...(stream && { onOpen: (watch) => stream.onOpen(watch, isGuest ? id : null) }),

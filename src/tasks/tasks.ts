@@ -88,6 +88,7 @@ export function createTasks(deps: TaskDependencies): Tasks {
   const queue = createTaskQueue(context)
   const places = new QueuePlaces(context)
   const submitContext = { ...context, queue }
+  const watchDeps = { ...deps, places }
   const readCredits = shareCalls(clock, CREDITS_SHARED_FOR_MS, (_key, correlationId) =>
     upscaler.credits({ timeoutMs: policy.pollTimeoutMs, correlationId }),
   )
@@ -101,8 +102,8 @@ export function createTasks(deps: TaskDependencies): Tasks {
     rate: () => limits.upstream(clock.now()),
     credits: () => readCredits('credits', secrets.newId()),
     list: (query) => store.list(query),
-    watch: (request) => watchTask(deps, request),
-    watchGroup: (request) => watchGroup(deps, request),
+    watch: (request) => watchTask(watchDeps, request),
+    watchGroup: (request) => watchGroup(watchDeps, request),
     receive: (...args) => context.track(receive(...args)),
     inspected: (id, inspection) =>
       context

@@ -2,7 +2,7 @@ import type { UpscaleTask } from './task.ts'
 import type { WatchEnd, WatchEvent } from './watch-state.ts'
 import { TaskWatch, type WatchControl, type WatchDependencies, type WatchRequest } from './watch.ts'
 
-export interface GroupRequest extends Pick<WatchRequest, 'until' | 'onOpen'> {
+export interface GroupRequest extends Pick<WatchRequest, 'until' | 'onOpen' | 'withPlace'> {
   readonly owner: string
   /** The tasks, each once. `afterVersion`: the version that the client has; null: none. */
   readonly tasks: readonly Pick<WatchRequest, 'id' | 'afterVersion'>[]
@@ -53,13 +53,13 @@ class WatchGroup implements GroupWatch, WatchControl {
   /** Wakes the generator while it waits. */
   #wake: (() => void) | undefined
 
-  constructor(deps: WatchDependencies, { owner, tasks, until, onOpen }: GroupRequest) {
+  constructor(deps: WatchDependencies, { owner, tasks, until, onOpen, withPlace = false }: GroupRequest) {
     this.#deps = deps
     this.#until = until
     this.#opened = onOpen?.(this)
     this.#idle = tasks.map(({ id, afterVersion }) => ({
       id,
-      watch: new TaskWatch(deps, { owner, id, afterVersion, until }),
+      watch: new TaskWatch(deps, { owner, id, afterVersion, until, withPlace }),
     }))
     this.#members = new Set(this.#idle)
     this.#events = this.#follow()

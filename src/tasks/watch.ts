@@ -1,4 +1,5 @@
 import type { TaskDependencies } from './ports.ts'
+import type { QueuePlaces } from './queue-places.ts'
 import type { UpscaleTask } from './task.ts'
 import {
   decide,
@@ -14,6 +15,8 @@ export interface WatchRequest extends Pick<WatchRules, 'afterVersion' | 'until'>
   /** The owner whose tasks may be watched; null: the caller is already authorized for this task. */
   readonly owner: string | null
   readonly id: string
+  /** Sends the state again when the task's place in the queue changes, at most once a second. */
+  readonly withPlace?: boolean
   /** Called before the watch begins. The watch disposes of its result at the end. `watchTask` throws its errors. */
   readonly onOpen?: (watch: WatchControl) => Disposable
 }
@@ -27,6 +30,7 @@ export interface WatchControl {
 }
 
 export type WatchDependencies = Pick<TaskDependencies, 'store' | 'hints' | 'clock' | 'log'> & {
+  readonly places: Pick<QueuePlaces, 'follow'>
   readonly policy: Pick<TaskDependencies['policy'], 'reassertMs'>
 }
 
@@ -49,6 +53,8 @@ export class TaskWatch implements Watch, WatchControl {
   readonly #events: AsyncGenerator<WatchEvent, undefined>
   #state = INITIAL_STATE
   #listening: Promise<Disposable> | undefined
+  /** While the task may be in the queue. */
+  #place: Disposable | undefined
   #timer: Disposable | undefined
   #timerAt = Infinity
   /** Wakes the generator while it waits. */
@@ -108,16 +114,30 @@ export class TaskWatch implements Watch, WatchControl {
           continue
         }
         this.#state = step.state
-        if (step.type === 'send') yield step.event
-        else await this.#read()
+        if (step.type === 'read') {
+          await this.#read()
+          continue
+        }
+        this.#followPlace(step.event)
+        yield step.event
       }
     } finally {
       await this.#dispose()
     }
   }
 
+  #followPlace(event: WatchEvent): void {
+    const { id, withPlace } = this.#request
+    if (!withPlace) return
+    this.#place?.[Symbol.dispose]()
+    // A task that is being sent may go back to the queue.
+    const mayBeQueued = typeof event === 'object' && event.status === 'SUBMITTED'
+    this.#place = mayBeQueued ? this.#deps.places.follow(id, () => this.repeat()) : undefined
+  }
+
   async #dispose(): Promise<void> {
     this.#timer?.[Symbol.dispose]()
+    this.#place?.[Symbol.dispose]()
     this.#opened?.[Symbol.dispose]()
     const listening = this.#listening
     this.#listening = undefined

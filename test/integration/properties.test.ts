@@ -8,7 +8,7 @@ import { applyReport, createReporter } from '../../src/tasks/transitions.ts'
 import { isSettled, type UpscaleTask } from '../../src/tasks/task.ts'
 import { watchTask } from '../../src/tasks/watch.ts'
 import { ManualClock } from '../support/clock.ts'
-import { newTask } from '../support/new-task.ts'
+import { newTask, NO_PLACES } from '../support/new-task.ts'
 import { POLICY } from '../support/policy.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 
@@ -186,7 +186,7 @@ describe('whatever becomes of hints and connections', () => {
         const seen = { settled: false, ended: false }
         const connect = () => {
           const afterVersion = versions.at(-1) ?? null
-          const deps = { store, hints, clock, log: silent, policy: POLICY }
+          const deps = { store, hints, clock, log: silent, policy: POLICY, places: NO_PLACES }
           const watch = watchTask(deps, { owner: 'owner', id, afterVersion, until: null })
           const ended = (async () => {
             for await (const event of watch) {

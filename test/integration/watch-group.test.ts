@@ -7,7 +7,7 @@ import { watchGroup, type GroupEvent, type GroupRequest } from '../../src/tasks/
 import type { WatchControl } from '../../src/tasks/watch.ts'
 import { ManualClock } from '../support/clock.ts'
 import { collect } from '../support/gateway.ts'
-import { newTask } from '../support/new-task.ts'
+import { newTask, NO_PLACES } from '../support/new-task.ts'
 import { POLICY } from '../support/policy.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -64,7 +64,7 @@ async function openScene() {
     bareHints: () => void (isBare = true),
     watch: (ids: readonly string[], versions: readonly number[] = [], request: Partial<GroupRequest> = {}) =>
       watchGroup(
-        { store: counted, hints, clock, log, policy: POLICY },
+        { store: counted, hints, clock, log, policy: POLICY, places: NO_PLACES },
         {
           owner: 'owner',
           tasks: ids.map((id, index) => ({ id, afterVersion: versions[index] ?? null })),

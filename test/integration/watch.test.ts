@@ -7,7 +7,7 @@ import type { WatchEvent } from '../../src/tasks/watch-state.ts'
 import { watchTask, type WatchControl, type WatchRequest } from '../../src/tasks/watch.ts'
 import { ManualClock } from '../support/clock.ts'
 import { collect } from '../support/gateway.ts'
-import { newTask } from '../support/new-task.ts'
+import { newTask, NO_PLACES } from '../support/new-task.ts'
 import { POLICY } from '../support/policy.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -80,6 +80,7 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
           clock,
           log: { info: () => undefined, warn: () => void (warnings += 1), error: () => undefined },
           policy: POLICY,
+          places: NO_PLACES,
         },
         { owner, id, afterVersion, until: null, ...request },
       ),

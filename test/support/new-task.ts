@@ -47,3 +47,6 @@ export function newTask(changes: Partial<UpscaleTask> = {}): UpscaleTask {
     ...changes,
   }
 }
+
+/** The queue of a watch whose task never waits in it. */
+export const NO_PLACES = { follow: () => ({ [Symbol.dispose]: () => undefined }) }
