@@ -1,0 +1,285 @@
+import { describe, expect, test } from '@jest/globals'
+import { parse } from 'graphql'
+import { openScene } from '../support/scene.ts'
+import { json, type Answer } from '../support/scripted-upstream.ts'
+import { TRANSPORTS, type Gateway } from '../support/gateway.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+interface Outcome {
+  task?: { id: string; status: string; imageIndex: number; queue: { position: number } | null } | null
+  problem?: { code: string; taskId: string | null } | null
+  replayed?: boolean
+}
+interface Data {
+  upscaleImages: { results: Outcome[] } | null
+}
+
+const ALL = `results { replayed task { id status imageIndex queue { position } } problem { code taskId } }`
+const upscaleImages = (input: string, selection = ALL) =>
+  `mutation { upscaleImages(input: { ${input} }) { ${selection} } }`
+
+/** Refuses the tasks of these sources with these codes, and accepts all others. */
+function answerBySource(codes: Record<string, number> = {}): Answer {
+  let count = 0
+  return (response, request) => {
+    count += 1
+    const { taskId } = JSON.parse(request.body) as { taskId: string }
+    const code = codes[taskId] ?? 200
+    json(200, { code, msg: 'answer', data: code === 200 ? { taskId: `upstream-${count}` } : null })(
+      response,
+      request,
+    )
+  }
+}
+
+async function run(gateway: Gateway, query: string) {
+  const { data, errors } = await gateway.run<Data, never>('HTTP', query)
+  return { results: data?.upscaleImages?.results ?? null, errors }
+}
+
+describe('upscaleImages', () => {
+  test.each(TRANSPORTS)('submits each picture, in order, over %s', async (transport) => {
+    await using scene = await openScene()
+    scene.upstream.onCreate = answerBySource()
+    const query = upscaleImages('taskId: "grid", imageIndices: [2, 0, 3, 1]')
+    const { data } = await scene.gateway.run<Data, never>(transport, query)
+    const results = data?.upscaleImages?.results ?? []
+    expect(results.map(({ task, replayed }) => [task?.imageIndex, task?.status, replayed])).toEqual(
+      [2, 0, 3, 1].map((index) => [index, 'PROCESSING', false]),
+    )
+    expect(scene.upstream.received).toHaveLength(4)
+  })
+
+  test('gives each picture its own outcome', async () => {
+    await using scene = await openScene()
+    scene.upstream.onCreate = answerBySource({ poor: 402, busy: 429 })
+    const inputs = ['fine', 'poor', 'busy'].map((id) => `{ taskId: "${id}", imageIndex: 0 }`).join(' ')
+    const { results, errors } = await run(scene.gateway, upscaleImages(`inputs: [${inputs}]`))
+    expect(errors).toBeUndefined()
+    expect(results).toEqual([
+      { replayed: false, task: expect.objectContaining({ status: 'PROCESSING' }), problem: null },
+      { replayed: false, task: null, problem: { code: 'INSUFFICIENT_CREDITS', taskId: expect.any(String) } },
+      {
+        replayed: false,
+        task: expect.objectContaining({ status: 'SUBMITTED', queue: { position: 1 } }),
+        problem: null,
+      },
+    ])
+  })
+
+  test('refuses what the upstream takes later, without the queue', async () => {
+    await using scene = await openScene()
+    scene.upstream.onCreate = answerBySource({ busy: 429 })
+    const { results } = await run(
+      scene.gateway,
+      upscaleImages('taskId: "busy", imageIndices: [0], queue: false'),
+    )
+    expect(results?.[0]?.problem?.code).toBe('UPSTREAM_RATE_LIMITED')
+  })
+
+  test('reports each failure once, as an error on the task, if problem is not selected', async () => {
+    await using scene = await openScene()
+    scene.upstream.onCreate = answerBySource({ poor: 402, wrong: 422 })
+    const inputs = ['poor', 'fine', 'wrong'].map((id) => `{ taskId: "${id}", imageIndex: 0 }`).join(' ')
+    const { results, errors } = await run(
+      scene.gateway,
+      upscaleImages(`inputs: [${inputs}]`, 'results { task { status } }'),
+    )
+    expect(results).toEqual([{ task: null }, { task: { status: 'PROCESSING' } }, { task: null }])
+    expect(errors?.map(({ path, extensions }) => [path, extensions.code])).toEqual([
+      [['upscaleImages', 'results', 0, 'task'], 'INSUFFICIENT_CREDITS'],
+      [['upscaleImages', 'results', 2, 'task'], 'UPSTREAM_VALIDATION_FAILED'],
+    ])
+  })
+
+  test.each(['results { replayed }', '__typename'])(
+    'reports a failure on the whole if only %s is selected',
+    async (selection) => {
+      await using scene = await openScene()
+      scene.upstream.onCreate = answerBySource({ poor: 402 })
+      const { results, errors } = await run(
+        scene.gateway,
+        upscaleImages('taskId: "poor", imageIndices: [0, 1]', selection),
+      )
+      expect(results).toBeNull()
+      expect(errors?.map(({ extensions }) => extensions.code)).toEqual(['INSUFFICIENT_CREDITS'])
+    },
+  )
+
+  test('pays once for a request that is repeated with its key', async () => {
+    await using scene = await openScene()
+    scene.upstream.onCreate = answerBySource()
+    const query = upscaleImages('taskId: "grid", imageIndices: [0, 1], idempotencyKey: "key", force: true')
+    const [first, second] = [await run(scene.gateway, query), await run(scene.gateway, query)]
+    expect(second.results?.map(({ replayed }) => replayed)).toEqual([true, true])
+    expect(second.results?.map(({ task }) => task?.id)).toEqual(first.results?.map(({ task }) => task?.id))
+    const other = upscaleImages('taskId: "grid", imageIndices: [0, 2, 1], idempotencyKey: "key", force: true')
+    const { results } = await run(scene.gateway, other)
+    expect(results?.map(({ problem }) => problem?.code)).toEqual([
+      undefined,
+      'IDEMPOTENCY_KEY_REUSED',
+      undefined,
+    ])
+    // A key of upscaleImage is another key.
+    const { data } = await scene.gateway.run<{ upscaleImage: Outcome }, never>(
+      'HTTP',
+      'mutation { upscaleImage(input: { taskId: "grid", imageIndex: 0, idempotencyKey: "key", force: true }) { replayed } }',
+    )
+    expect(data?.upscaleImage.replayed).toBe(false)
+  })
+
+  test('counts each picture in the limit of its owner', async () => {
+    await using scene = await openScene({ OWNER_RATE_LIMIT: '3/60s' })
+    scene.upstream.onCreate = answerBySource()
+    const { results } = await run(scene.gateway, upscaleImages('taskId: "grid", imageIndices: [0, 1, 2, 3]'))
+    expect(results?.map(({ problem }) => problem?.code ?? null)).toEqual([null, null, null, 'RATE_LIMITED'])
+  })
+
+  test("counts each picture in the account's rate", async () => {
+    await using scene = await openScene({ UPSTREAM_RATE_LIMIT: '3/10s' })
+    scene.upstream.onCreate = answerBySource()
+    const { results } = await run(scene.gateway, upscaleImages('taskId: "grid", imageIndices: [0, 1, 2, 3]'))
+    expect(results?.map(({ task }) => task?.status)).toEqual([
+      'PROCESSING',
+      'PROCESSING',
+      'PROCESSING',
+      'SUBMITTED',
+    ])
+    const { data } = await scene.gateway.run<{ upscaleService: unknown }, never>(
+      'HTTP',
+      '{ upscaleService { rate { limit remaining } } }',
+    )
+    expect(data?.upscaleService).toEqual({ rate: { limit: 3, remaining: 0 } })
+  })
+
+  test('costs as much as its pictures, whether they are written in the document or in variables', async () => {
+    await using scene = await openScene()
+    scene.upstream.onCreate = answerBySource()
+    const tasks = Array.from({ length: 25 }, (_, alias) => `t${alias}: task { callbacks { url } }`).join(' ')
+    const toInputs = (count: number) =>
+      Array.from({ length: count }, (_, index) => ({ taskId: `task ${index}`, imageIndex: 0 }))
+    const query = `mutation ($inputs: [UpscalePictureInput!]) { upscaleImages(input: { inputs: $inputs }) { results { ${tasks} } } }`
+    const submit = async (count: number) => {
+      const result = await scene.gateway.run<Data, { inputs: unknown }>('HTTP', query, {
+        inputs: toInputs(count),
+      })
+      return result.errors?.map(({ message }) => message) ?? null
+    }
+    expect(await submit(6)).toBeNull()
+    expect(await submit(7)).toEqual([expect.stringMatching(/^The operation costs 11\d\d; the limit is 1000/)])
+    expect(scene.upstream.received).toHaveLength(6)
+  })
+
+  test.each([
+    ['taskId: "grid"', 'imageIndices'],
+    ['taskId: "grid", imageIndices: []', 'imageIndices'],
+    ['taskId: "grid", imageIndices: [0, 4]', 'imageIndices'],
+    ['taskId: "grid", imageIndices: [0, 0]', 'imageIndices'],
+    ['taskId: "grid", imageIndices: [0, 1, 2, 3, 0]', 'imageIndices'],
+    ['imageIndices: [0]', 'taskId'],
+    ['taskId: " ", imageIndices: [0]', 'taskId'],
+    ['inputs: []', 'inputs'],
+    ['taskId: "grid", inputs: [{ taskId: "grid", imageIndex: 0 }]', 'inputs'],
+    ['inputs: [{ taskId: "grid", imageIndex: 0 }, { taskId: "grid", imageIndex: 0 }]', 'inputs'],
+    ['inputs: [{ taskId: "grid", imageIndex: 0 }, { taskId: "grid", imageIndex: 5 }]', 'inputs.1.imageIndex'],
+    ['taskId: "grid", imageIndices: [0], idempotencyKey: ""', 'idempotencyKey'],
+    ['taskId: "grid", imageIndices: [0], callBackUrl: "http://127.0.0.1/"', 'callBackUrl'],
+  ])('refuses %s, naming %s, before anything is sent', async (input, field) => {
+    await using scene = await openScene()
+    const { errors } = await run(scene.gateway, upscaleImages(input))
+    expect(errors?.map(({ extensions }) => [extensions.code, extensions.field])).toEqual([
+      ['BAD_USER_INPUT', field],
+    ])
+    expect(scene.upstream.received).toEqual([])
+  })
+})
+
+interface Place {
+  version: number
+  status: string
+  queue: { position: number; estimatedStartAt: string | null } | null
+}
+
+describe('the place in the queue', () => {
+  const follow = (selection: string) =>
+    parse(`subscription ($id: ID!) { taskUpdated(id: $id) { version status ${selection} } }`)
+
+  test('is sent whenever it changes, at most once a second, without a new version', async () => {
+    await using scene = await openScene({ UPSTREAM_RATE_LIMIT: '1/10s' })
+    const { clock, gateway, upstream } = scene
+    upstream.onCreate = answerBySource()
+    const { results } = await run(gateway, upscaleImages('taskId: "grid", imageIndices: [0, 1, 2, 3]'))
+    const events: Place[] = []
+    const stream = gateway.follow<{ taskUpdated: Place }, { id: string }>(
+      follow('queue { position estimatedStartAt }'),
+      { id: results?.[3]?.task?.id ?? '' },
+    )
+    const reading = (async () => {
+      for await (const { data } of stream) if (data) events.push(data.taskUpdated)
+    })()
+    await waitFor(() => events.length === 1)
+    await waitFor(() => {
+      clock.advance(200)
+      return events.at(-1)?.status === 'PROCESSING'
+    })
+    const places = events.map(({ version, queue }) => [version, queue?.position ?? null])
+    const changes = places.filter((place, index) => place.join() !== places[index - 1]?.join())
+    expect(changes).toEqual([
+      [1, 3],
+      [1, 2],
+      [1, 1],
+      ...(places.some(([version, position]) => version === 1 && position === null) ? [[1, null]] : []),
+      [2, null],
+    ])
+    await stream.return?.()
+    await reading
+  })
+
+  test('causes no events in a stream that does not select it', async () => {
+    await using scene = await openScene({ UPSTREAM_RATE_LIMIT: '1/10s' })
+    const { clock, gateway, upstream } = scene
+    upstream.onCreate = answerBySource()
+    const { results } = await run(gateway, upscaleImages('taskId: "grid", imageIndices: [0, 1, 2]'))
+    const events: Place[] = []
+    const stream = gateway.follow<{ taskUpdated: Place }, { id: string }>(follow(''), {
+      id: results?.[2]?.task?.id ?? '',
+    })
+    const reading = (async () => {
+      for await (const { data } of stream) if (data) events.push(data.taskUpdated)
+    })()
+    await waitFor(() => events.length === 1)
+    const before = clock.now()
+    await waitFor(() => {
+      clock.advance(200)
+      return events.at(-1)?.status === 'PROCESSING'
+    })
+    // The first state, re-assertions every 15 s, and the new state.
+    expect(events.length).toBeLessThanOrEqual(2 + Math.ceil((clock.now() - before) / 15_000))
+    await stream.return?.()
+    await reading
+  })
+})
+
+describe('cancelUpscale', () => {
+  const cancel = (id: string, selection = 'status problem { code retryable }') =>
+    `mutation { cancelUpscale(id: "${id}") { ${selection} } }`
+
+  test('takes a waiting task out of the queue', async () => {
+    await using scene = await openScene({ UPSTREAM_RATE_LIMIT: '1/10s' })
+    scene.upstream.onCreate = answerBySource()
+    const { results } = await run(scene.gateway, upscaleImages('taskId: "grid", imageIndices: [0, 1]'))
+    const [sent, waiting] = results?.map(({ task }) => task?.id ?? '') ?? []
+    const { data } = await scene.gateway.run<{ cancelUpscale: unknown }, never>('HTTP', cancel(waiting ?? ''))
+    expect(data?.cancelUpscale).toEqual({
+      status: 'FAILED',
+      problem: { code: 'CANCELLED', retryable: false },
+    })
+    for (const [id, code] of [
+      [sent, 'TOO_LATE_TO_CANCEL'],
+      ['unknown', 'TASK_NOT_FOUND'],
+    ] as const) {
+      const { errors } = await scene.gateway.run('HTTP', cancel(id ?? ''))
+      expect(errors?.map(({ extensions }) => extensions.code)).toEqual([code])
+    }
+  })
+})
