@@ -70,7 +70,7 @@ export function openCore(options: CoreOptions): Core {
   const signer = createDeliverySigner(toSigningSecrets(settings, log))
   const [queueAlarm, deliveryAlarm, resultAlarm] = [createAlarm(), createAlarm(), createAlarm()]
   const rates = { upstream: settings.upstreamRateLimit, owner: settings.ownerRateLimit }
-  const limits = createRateLimits(rates, createLimiter, createAccountLimit)
+  const limits = createRateLimits(rates, clock, createLimiter, createAccountLimit)
   const deliveries = createDeliveries({
     store,
     outbox,

@@ -26,17 +26,26 @@ const ACCOUNT = 'account'
 /** Rate limits. Those of owners have fixed windows, each of which begins with its first submit. */
 export function createRateLimits(
   policy: RatePolicy,
+  clock: Clock,
   createLimiter: CreateLimiter,
   createAccountLimit: (rate: Rate) => AccountLimit,
 ): RateLimits {
   const owners = policy.owner && createLimiter('owner', policy.owner)
   const account = policy.upstream && createAccountLimit(policy.upstream)
-  const takeAccount = async () => (await account?.take()) ?? null
+  // Each replica spreads its own submits.
+  const even = policy.upstream && new SlidingWindow(clock, toTenth(policy.upstream))
+  const takeAccount = async (evenly: boolean) => {
+    const waitMs = even?.take() ?? null
+    if (evenly && waitMs !== null) return waitMs
+    const refusedMs = (await account?.take()) ?? null
+    if (refusedMs !== null && waitMs === null) even?.giveBack()
+    return refusedMs
+  }
   return {
     async take(owner) {
       const own = await consume(owners, owner)
       if (own !== null) return refuse('RATE_LIMITED', own)
-      const shared = await takeAccount()
+      const shared = await takeAccount(false)
       if (shared === null) return null
       await owners?.reward(owner)
       return refuse('UPSTREAM_RATE_LIMITED', shared)
@@ -46,9 +55,16 @@ export function createRateLimits(
       return own === null ? null : refuse('RATE_LIMITED', own)
     },
     takeAccount,
-    giveBackAccount: async () => account?.giveBack(),
+    async giveBackAccount() {
+      even?.giveBack()
+      await account?.giveBack()
+    },
     upstream: async (now) => (await account?.budget(now)) ?? null,
   }
+}
+
+function toTenth({ limit, perMs }: Rate): Rate {
+  return { limit: Math.ceil(limit / 10), perMs: perMs / 10 }
 }
 
 /** The account's limit for one process: at most `limit` submits in any interval of `perMs`. */

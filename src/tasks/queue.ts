@@ -50,10 +50,25 @@ export function createTaskQueue(context: TaskContext): TaskQueue {
       context.wakeQueue()
     })
   }
+  let timer: Disposable | undefined
+  const wakeAfter = (ms: number) => {
+    timer?.[Symbol.dispose]()
+    timer = clock.after(ms, context.wakeQueue)
+  }
+  draining.addEventListener('abort', () => timer?.[Symbol.dispose]())
+  /** Whether more tasks wait than the account's rate has room for now. */
+  const isCrowded = async () => {
+    const rate = await limits.upstream(clock.now())
+    return rate !== null && (await queueStore.listQueued(rate.remaining + 1)).length > rate.remaining
+  }
   const sendDue = async () => {
+    let evenly: boolean | undefined
     while (!draining.aborted && sending < (health.isDoubtful ? 1 : MAX_SENDING) && !health.isPaused) {
       const dueAt = await queueStore.nextQueueDueAt()
-      if (dueAt === null || dueAt > clock.now() || (await limits.takeAccount()) !== null) return
+      if (dueAt === null || dueAt > clock.now()) return
+      evenly ??= await isCrowded()
+      const waitMs = await limits.takeAccount(evenly)
+      if (waitMs !== null) return wakeAfter(waitMs)
       const now = clock.now()
       const [claimed] = await queueStore.claimQueued(now, now + CLAIM_LEASE_MS, 1)
       if (claimed === undefined) return limits.giveBackAccount()

@@ -271,7 +271,7 @@ describe.each(TRANSPORTS)('operations over %s', (transport) => {
       ?.map(({ upstreamCode }) => upstreamCode)
       .filter((code) => code !== null)
     expect(numbers).toEqual([400, 401, 402, 404, 422, 429, 455, 500, 501, 505, 408, 433])
-    expect(data?.upscaleErrors).toHaveLength(19)
+    expect(data?.upscaleErrors).toHaveLength(20)
   })
 })
 

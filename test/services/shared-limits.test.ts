@@ -90,8 +90,11 @@ test('windows in PostgreSQL that were begun before the clock was set back begin 
   const pool = opened.adopt(openPool(database.url, silent, 2), (each) => each.end())
   const create = createPostgresLimiter(pool)
   const limiter = create('owner', { limit: 2, perMs: 60_000 })
-  const limits = createRateLimits({ owner: { limit: 2, perMs: 60_000 }, upstream: null }, create, (rate) =>
-    createSharedAccountLimit(create, rate),
+  const limits = createRateLimits(
+    { owner: { limit: 2, perMs: 60_000 }, upstream: null },
+    systemClock,
+    create,
+    (rate) => createSharedAccountLimit(create, rate),
   )
   const budget = createSharedPollBudget(create, 5, systemClock)
   const setBack = () => pool.query('update rate_limit set expire = expire + 3600000')

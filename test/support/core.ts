@@ -61,8 +61,11 @@ export async function openCore(
       clock,
     }),
   )
-  const limits = createRateLimits({ upstream: null, owner: null, ...rates }, createMemoryLimiter, (rate) =>
-    createOwnAccountLimit(clock, rate),
+  const limits = createRateLimits(
+    { upstream: null, owner: null, ...rates },
+    clock,
+    createMemoryLimiter,
+    (rate) => createOwnAccountLimit(clock, rate),
   )
   const deliveries = createDeliveries({
     store,

@@ -32,7 +32,7 @@ const tasks = createTasks({
   upscaler,
   clock: systemClock,
   secrets: systemSecrets,
-  limits: createRateLimits({ upstream: null, owner: null }, createMemoryLimiter, (rate) =>
+  limits: createRateLimits({ upstream: null, owner: null }, systemClock, createMemoryLimiter, (rate) =>
     createOwnAccountLimit(systemClock, rate),
   ),
   budget: createPollBudget(systemClock, POLICY.pollsPerSecond),
