@@ -65,7 +65,7 @@ function openLog(elapsed: () => number): Output {
 function openTerminal(lines: readonly Line[], elapsed: () => number): Output {
   let drawn = 0
   const draw = () => {
-    const width = process.stdout.columns
+    const width = process.stdout.columns || 80
     const texts = lines.map((line) => fit(`${toMark(line, elapsed())} ${toText(line)}`, width))
     process.stdout.write(`${toStart(drawn)}${texts.map((text) => `${text}\n`).join('')}`)
     drawn = lines.length
