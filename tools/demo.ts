@@ -1,54 +1,58 @@
-/** Submits one upscale over HTTP, follows it over WebSocket and saves the picture: `npm run demo -- --help`. */
+/** Upscales the four pictures of a grid with one request, follows them with one stream and saves them: `npm run demo -- --help`. */
 import { randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { format, parseArgs, styleText } from 'node:util'
 import type { TypedDocumentNode } from '@graphql-typed-document-node/core'
-import { print, type FormattedExecutionResult, type GraphQLFormattedError } from 'graphql'
+import { print, type FormattedExecutionResult } from 'graphql'
 import { createClient } from 'graphql-ws'
 import { WebSocket } from 'ws'
+import { FollowError, followTasks, toClientOptions } from '../client/src/index.ts'
 import {
-  FollowPicturesDocument,
+  ProgressFragmentDoc,
   ServiceDocument,
-  UpscaleImageDocument,
-  type FollowPicturesSubscription,
-  type TaskFragment,
-  type UpscaleImageInput,
+  UpscaleGridDocument,
+  type ProgressFragment,
+  type UpscaleImagesInput,
 } from '../test/generated/operations.ts'
+import { DEFAULT_URL, findGateway, toReason } from './demo-gateway.ts'
+import { openProgressLines, type ProgressLines } from './demo-lines.ts'
 import { toExtension, toFacts } from './demo-picture.ts'
+import { SENDING, toFailed, toProgress } from './demo-states.ts'
 
-const DEFAULT_URL = 'http://127.0.0.1:4000'
-const HELP = `Submits an upscale, follows it live and saves the picture.
+const HELP = `Upscales the four pictures of a generation, follows them live and saves them.
 
   npm run demo -- [options]
 
-  --task ID         the generation task whose picture is enlarged (default: a new id each time); the
-                    sandbox simulates sandbox-code-402, sandbox-callback-501, sandbox-hang and more
-  --index N         which of its four pictures: 0 to 3 (default: 0)
-  --watermark TEXT  drawn into the picture
-  --force           pay again, even if the same picture is running or done
+  --task ID         the generation task whose pictures are enlarged (default: a new id each time); the
+                    sandbox simulates sandbox-busy-2, sandbox-code-402, sandbox-callback-501 and more
+  --index N         one of its four pictures, 0 to 3, instead of all; may be repeated
+  --watermark TEXT  drawn into the pictures
+  --force           pay again, even if the same pictures are running or done
   --url URL         the service to use (default: GATEWAY_URL or ${DEFAULT_URL}; if none is
                     ready there, the demo starts its own, in sandbox mode)
   --token JWT       the bearer token, if the service requires one (default: GATEWAY_TOKEN)
-  --out DIR         where to save the picture (default: the current folder)`
-
-const STATES = {
-  SUBMITTED: ['yellow', 'stored; no answer from the upscale service so far'],
-  PROCESSING: ['cyan', 'accepted; the upscale service is at work'],
-  SUCCEEDED: ['green', 'the picture is ready'],
-  FAILED: ['red', 'it did not work'],
-} as const
+  --out DIR         where to save the pictures (default: the current folder)`
 
 /** The `problem` of a task, or the message and extensions of a GraphQL error. The demo prints all fields. */
 type Problem = Readonly<Record<string, unknown> & { code: string; message: string }>
 
-/** The service refused the request, or the upscale failed. */
+/** The service refused the whole request. */
 class Refused extends Error {
   constructor(readonly problem: Problem) {
     super(problem.message)
   }
 }
+
+/** What became of a picture. */
+type Outcome = { readonly task: ProgressFragment } | { readonly problem: Problem }
+
+/** The fields of the fragment, as an inline fragment. */
+const SELECTION = ProgressFragmentDoc.definitions
+  .map((definition) =>
+    'selectionSet' in definition ? `... on UpscaleTask ${print(definition.selectionSet)}` : '',
+  )
+  .join(' ')
 
 /** The authorization header of every request; empty without a token. */
 let authorization: { authorization?: string } = {}
@@ -64,6 +68,7 @@ try {
   process.exitCode = 1
   if (interrupted.signal.aborted) say('\nInterrupted.')
   else if (error instanceof Refused) sayProblem(error.problem)
+  else if (error instanceof FollowError) sayProblem({ code: error.code, message: error.message })
   else say(`\n${styleText('red', toReason(error))}`)
 }
 
@@ -82,27 +87,19 @@ async function demonstrate(): Promise<void> {
     throw new Error('This service is LIVE, and upscales cost credits: name the task with --task.')
 
   const taskId = options.task ?? `demo-${randomBytes(3).toString('hex')}`
-  const { index: imageIndex, watermark: waterMark, force } = options
-  say(`Upscaling picture ${imageIndex} of ${styleText('bold', taskId)}`)
-  const sayState = createStatePrinter()
-  const submitted = await submit(url, { taskId, imageIndex, waterMark, force })
-  sayState(submitted)
-  const settled = await follow(url, submitted.id, sayState)
-  if (settled?.problem) throw new Refused(settled.problem)
-  const [image] = settled?.images ?? []
-  if (image === undefined) throw new Error('The stream ended without a result.')
-
-  const name = `${taskId}-${imageIndex}.${toExtension(image)}`
-  const file = await save(await download(image.url), options.out, name)
-  sayPicture({ Saved: styleText('bold', file), ...toFacts(image) })
-  if (gateway.isOwn) sayAside('The link ends now, with the service of the demo.')
+  const { indices, watermark: waterMark, force, out } = options
+  say(`Upscaling ${indices.length === 1 ? 'a picture' : 'pictures'} of ${styleText('bold', taskId)}`)
+  const outcomes = await upscale(url, { taskId, imageIndices: indices, waterMark, force })
+  const images = await saveAll(outcomes, taskId, out)
+  if (images > 0 && gateway.isOwn) sayAside('Links end now, with the service of the demo.')
+  if (images < indices.length) process.exitCode = 1
 }
 
 function readOptions() {
   const { values } = parseArgs({
     options: {
       task: { type: 'string' },
-      index: { type: 'string', default: '0' },
+      index: { type: 'string', multiple: true, default: ['0', '1', '2', '3'] },
       watermark: { type: 'string' },
       force: { type: 'boolean', default: false },
       url: { type: 'string' },
@@ -111,61 +108,71 @@ function readOptions() {
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
-  if (!/^\d+$/.test(values.index)) throw new Error('--index must be a whole number.')
-  return { ...values, index: Number(values.index), token: values.token ?? process.env.GATEWAY_TOKEN }
+  if (!values.index.every((index) => /^\d+$/.test(index))) throw new Error('--index must be a whole number.')
+  return { ...values, indices: values.index.map(Number), token: values.token ?? process.env.GATEWAY_TOKEN }
 }
 
-interface DemoGateway extends AsyncDisposable {
-  readonly url: string
-  /** Started by the demo, and ends with it. */
-  readonly isOwn: boolean
-}
-
-/** The running service. If none is ready, and no URL was given, the demo starts its own. */
-async function findGateway(named: string | undefined): Promise<DemoGateway> {
-  const url = (named ?? process.env.GATEWAY_URL ?? DEFAULT_URL).replace(/\/+$/, '')
-  const fault = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(3_000) }).then(
-    ({ ok, status }) => (ok ? undefined : `it answers ${status} to /readyz`),
-    toReason,
-  )
-  if (fault === undefined) {
-    say(`Using the service at ${url}`)
-    return { url, isOwn: false, [Symbol.asyncDispose]: () => Promise.resolve() }
-  }
-  if (named !== undefined) throw new Error(`The service at ${url} is not ready: ${fault}`)
-  const own = await startGateway()
-  say(`No service is ready at ${url}: the demo has started its own, in sandbox mode, at ${own.url}`)
-  return own
-}
-
-/** A sandbox on a free port with a temporary database. It ignores the environment. */
-async function startGateway(): Promise<DemoGateway> {
-  // Loaded only here: the demo does not need them for a running service.
-  const { parseSettings } = await import('../src/settings.ts')
-  const { createLogger } = await import('../src/log.ts')
-  const { startService } = await import('../src/service.ts')
-  await using opened = new AsyncDisposableStack()
-  const folder = await mkdtemp(join(tmpdir(), 'upscale-demo-'))
-  opened.defer(() => rm(folder, { recursive: true, force: true }))
-  const settings = parseSettings({
-    PORT: '0',
-    DATABASE_URL: `file:${folder}/demo.db`,
-    UPSTREAM_TIMEOUT_MS: '3000',
-    RESULT_STORE: `file:${folder}/results`,
-    LOG_LEVEL: 'error',
+/** Upscales pictures with one request and one stream, and shows a line for each. Returns their outcomes in order. */
+async function upscale(url: string, input: UpscaleImagesInput): Promise<Outcome[]> {
+  const labels = (input.imageIndices ?? []).map((index) => `picture ${index}`)
+  using lines = openProgressLines(labels, SENDING)
+  const { upscaleImages } = await ask(url, UpscaleGridDocument, { input })
+  const results = upscaleImages?.results ?? []
+  if (results.some(({ replayed }) => replayed))
+    lines.note('Nothing was sent for pictures that have a task already (see --force).')
+  const outcomes = results.map(({ task, problem }): Outcome => {
+    if (problem) return { problem }
+    if (task) return { task }
+    throw new Error('The service answered with neither a task nor a problem.')
   })
-  const { url } = opened.use(await startService(settings, createLogger(settings.logLevel, false)))
-  const rest = opened.move()
-  return { url, isOwn: true, [Symbol.asyncDispose]: () => rest.disposeAsync() }
+  for (const [line, outcome] of outcomes.entries()) show(lines, line, outcome)
+  await follow(url, outcomes, lines)
+  return outcomes
 }
 
-async function submit(url: string, input: UpscaleImageInput): Promise<TaskFragment> {
-  using _ = sayLater('waiting for the answer of the upscale service …')
-  const { upscaleImage } = await ask(url, UpscaleImageDocument, { input })
-  if (upscaleImage?.replayed) sayAside('nothing was sent: a task for this picture exists (see --force)')
-  if (upscaleImage?.problem) throw new Refused(upscaleImage.problem)
-  if (!upscaleImage?.task) throw new Error('The service answered with neither a task nor a problem.')
-  return upscaleImage.task
+function show(lines: ProgressLines, line: number, outcome: Outcome): void {
+  lines.show(line, 'task' in outcome ? toProgress(outcome.task) : toFailed(outcome.problem))
+}
+
+/** Follows the tasks with one stream until all have settled. Replaces their outcomes by the newest states. */
+async function follow(url: string, outcomes: Outcome[], lines: ProgressLines): Promise<void> {
+  const lineOf = new Map<string, number>()
+  for (const [line, outcome] of outcomes.entries()) if ('task' in outcome) lineOf.set(outcome.task.id, line)
+  const update = (id: string, outcome: Outcome) => {
+    const line = lineOf.get(id)
+    if (line === undefined) return
+    outcomes[line] = outcome
+    show(lines, line, outcome)
+  }
+  const client = openClient(url, (sentence) => lines.note(sentence))
+  const states = followTasks<ProgressFragment>(client, {
+    ids: [...lineOf.keys()],
+    selection: SELECTION,
+    signal: interrupted.signal,
+    onError: (id, { code, message }) => update(id, { problem: { code, message } }),
+  })
+  try {
+    for await (const task of states) update(task.id, { task })
+  } catch (error) {
+    throw error instanceof FollowError ? error : new Error(`The stream broke off: ${toReason(error)}`)
+  } finally {
+    await client.dispose()
+  }
+  interrupted.signal.throwIfAborted()
+}
+
+function openClient(url: string, note: (sentence: string) => void) {
+  const options = toClientOptions({
+    url: `${url.replace(/^http/, 'ws')}/graphql`,
+    getAuthorization: () => authorization.authorization,
+  })
+  const connecting = (isRetry: boolean) => isRetry && note('The connection was lost; connecting again …')
+  return createClient({
+    ...options,
+    webSocketImpl: WebSocket,
+    retryAttempts: 3,
+    on: { ...options.on, connecting },
+  })
 }
 
 /** Runs a query or a mutation over HTTP. */
@@ -186,40 +193,32 @@ async function ask<Data, Variables>(
   return toData(result as FormattedExecutionResult<Data>)
 }
 
-/** Follows a task over WebSocket until the stream completes. Returns the last state. */
-async function follow(url: string, id: string, sayState: (task: TaskFragment) => void) {
-  const client = createClient({
-    url: `${url.replace(/^http/, 'ws')}/graphql`,
-    webSocketImpl: WebSocket,
-    connectionParams: authorization,
-    // Also after a refused connection, for example while the service restarts.
-    shouldRetry: () => true,
-    retryAttempts: 3,
-    on: { connecting: (isRetry) => isRetry && sayAside('the connection was lost; connecting again …') },
-  })
-  interrupted.signal.addEventListener('abort', () => void client.dispose())
-  const operation = { query: print(FollowPicturesDocument), variables: { id } }
-  let last: FollowPicturesSubscription['taskUpdated'] = null
-  try {
-    for await (const result of client.iterate(operation)) {
-      last = toData(result as FormattedExecutionResult<FollowPicturesSubscription>).taskUpdated
-      if (last) sayState(last)
-    }
-    return last
-  } catch (error) {
-    // A failed operation is a list of GraphQL errors, a lost socket its close event.
-    if (Array.isArray(error)) toData({ errors: error as GraphQLFormattedError[] })
-    throw error instanceof Refused ? error : new Error(`The stream broke off: ${toReason(error)}`)
-  } finally {
-    await client.dispose()
-  }
-}
-
 /** @throws Refused for the first error. */
 function toData<Data>({ data, errors: [error] = [] }: FormattedExecutionResult<Data>): Data {
   if (error) throw new Refused({ code: 'ERROR', ...error.extensions, message: error.message })
   if (data == null) throw new Error('The service answered with neither data nor errors.')
   return data
+}
+
+/** Saves the pictures and prints their facts, and each different problem. Returns how many pictures were saved. */
+async function saveAll(outcomes: readonly Outcome[], taskId: string, folder: string): Promise<number> {
+  const problems = new Map<string, Problem>()
+  let saved = 0
+  for (const outcome of outcomes) {
+    const problem = 'task' in outcome ? outcome.task.problem : outcome.problem
+    if (problem) problems.set(problem.code, problem)
+    if (!('task' in outcome)) continue
+    for (const image of outcome.task.images ?? []) {
+      const name = `${taskId}-${outcome.task.imageIndex}.${toExtension(image)}`
+      const file = await save(await download(image.url), folder, name)
+      saved += 1
+      const { Size = '', File = '', Link = '', ...more } = toFacts(image)
+      if (outcomes.length === 1) sayFacts({ Saved: styleText('bold', file), Size, File, Link, ...more })
+      else sayFacts({ Saved: styleText('bold', file), Size, File, Link })
+    }
+  }
+  for (const problem of problems.values()) sayProblem(problem)
+  return saved
 }
 
 async function download(url: string): Promise<Buffer> {
@@ -236,44 +235,13 @@ async function save(picture: Buffer, folder: string, name: string): Promise<stri
   return file
 }
 
-function sayPicture(facts: Readonly<Record<string, string>>): void {
+function sayFacts(facts: Readonly<Record<string, string>>): void {
   say('')
   for (const [name, fact] of Object.entries(facts)) say(`${name.padEnd(10)} ${fact}`)
-}
-
-/** Returns a function that prints each new state with the elapsed seconds, and a re-asserted state as "still". */
-function createStatePrinter() {
-  const startedAt = performance.now()
-  let shown: TaskFragment | undefined
-  let shownAt = 0
-  return (task: TaskFragment) => {
-    const elapsedMs = performance.now() - startedAt
-    const known = shown?.version === task.version
-    // The stream begins with the state that the mutation has just returned.
-    if (known && elapsedMs - shownAt < 5_000) return
-    const [colour, meaning] = STATES[task.status]
-    const seconds = `${(elapsedMs / 1_000).toFixed(1)} s`.padStart(8)
-    say(`${seconds}  ${styleText(colour, task.status.padEnd(10))}  ${known ? 'still ' : ''}${meaning}`)
-    shown = task
-    shownAt = elapsedMs
-  }
 }
 
 function sayProblem({ code, message, ...facts }: Problem): void {
   say(`\n${styleText('red', code)}  ${message}`)
   for (const [name, value] of Object.entries(facts))
     if (value !== null) say(format('  %s %s', name.padEnd(14), value))
-}
-
-/** Prints the sentence after 2 s, unless disposed before. */
-function sayLater(sentence: string): Disposable {
-  const timer = setTimeout(() => sayAside(sentence), 2_000)
-  return { [Symbol.dispose]: () => clearTimeout(timer) }
-}
-
-/** The reason of a failure as text. A socket has it in its close event, `fetch` in the cause of its error. */
-function toReason(error: unknown): string {
-  if (error instanceof Error && error.cause instanceof Error) return toReason(error.cause)
-  const { message, code, reason } = error as { message?: string; code?: number; reason?: string }
-  return message ?? `the connection was closed with ${code} ${reason}`.trim()
 }

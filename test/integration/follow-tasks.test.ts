@@ -3,6 +3,8 @@ import { followTasks, type FollowedTaskOfMany, type FollowError } from '../../cl
 import { connect } from '../support/frontend.ts'
 import { startPlayedStreams } from '../support/played-streams.ts'
 import { openScene } from '../support/scene.ts'
+import { json } from '../support/scripted-upstream.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const state = (id: string, version: number, status: string, more: object = {}) => ({
   data: { tasksUpdated: { id, version, status, ...more } },
@@ -15,6 +17,10 @@ const failure = (code: string, taskId: string | null = null) => ({
 
 interface Queued extends FollowedTaskOfMany {
   readonly queue: { readonly position: number } | null
+}
+
+interface Submitted {
+  readonly upscaleImages: { readonly results: readonly { readonly task: { readonly id: string } }[] }
 }
 
 /** Reports as `onError` gets them. */
@@ -47,6 +53,36 @@ describe('followTasks', () => {
     expect((await states.next()).done).toBe(true)
     const again = followTasks(client, { ids: [a.id, b.id], afterVersions: [3, 2] })
     expect(await Array.fromAsync(again)).toMatchObject([{ id: b.id, version: 3 }])
+    await client.dispose()
+  })
+
+  test('yields the new place of a task in the queue, although its version stays the same', async () => {
+    await using scene = await openScene()
+    scene.upstream.onCreate = json(200, { code: 429, msg: 'busy', data: null })
+    const { data } = await scene.gateway.run<Submitted, never>(
+      'HTTP',
+      'mutation { upscaleImages(input: { taskId: "grid", imageIndices: [0, 1] }) { results { task { id } } } }',
+    )
+    const ids = data?.upscaleImages.results.map(({ task }) => task.id) ?? []
+    const client = connect(scene.gateway.url)
+    const seen: string[] = []
+    const following = (async () => {
+      const request = { ids, selection: 'queue { position }' }
+      for await (const { id, status, version, queue } of followTasks<Queued>(client, request))
+        seen.push(`${ids.indexOf(id)}/${version} ${status} ${queue?.position ?? '-'}`)
+    })()
+    const cancel = (index: number) =>
+      scene.gateway.run('HTTP', `mutation { cancelUpscale(id: "${ids[index]}") { status } }`)
+    await waitFor(() => seen.length === 2)
+    await cancel(0)
+    await waitFor(() => {
+      scene.clock.advance(100)
+      return seen.length === 4
+    })
+    await cancel(1)
+    await following
+    expect(seen.slice(0, 2).sort()).toEqual(['0/1 SUBMITTED 1', '1/1 SUBMITTED 2'])
+    expect(seen.slice(2)).toEqual(['0/2 FAILED -', '1/1 SUBMITTED 1', '1/2 FAILED -'])
     await client.dispose()
   })
 
@@ -118,7 +154,8 @@ describe('followTasks', () => {
         state('c', 1, 'SUBMITTED'),
         lost.promise,
       ],
-      [state('c', 2, 'FAILED'), state('a', 3, 'SUCCEEDED')],
+      // A stream that does not complete after the last task has settled.
+      [state('c', 2, 'FAILED'), state('a', 3, 'SUCCEEDED'), lost.promise],
     ]
     await using server = await startPlayedStreams(streams)
     const client = connect(server.url)
