@@ -68,7 +68,10 @@ export function createTaskQueue(context: TaskContext): TaskQueue {
       if (dueAt === null || dueAt > clock.now()) return
       evenly ??= await isCrowded()
       const waitMs = await limits.takeAccount(evenly)
-      if (waitMs !== null) return wakeAfter(waitMs)
+      if (waitMs !== null) {
+        wakeAfter(waitMs)
+        return
+      }
       const now = clock.now()
       const [claimed] = await queueStore.claimQueued(now, now + CLAIM_LEASE_MS, 1)
       if (claimed === undefined) return limits.giveBackAccount()

@@ -89,7 +89,7 @@ export async function simulate(arrivals: readonly Arrival[], seed: number): Prom
   /** Asks for the places of some waiting tasks, as their clients do. */
   const estimate = async () => {
     const waiting = await queueStore.listQueued(10_000)
-    for (const id of waiting.filter(() => random() < 3 / waiting.length)) {
+    for (const id of waiting.filter(() => random() < 6 / waiting.length)) {
       const estimatedAt = (await tasks.findPlace(id))?.estimatedStartAt ?? null
       if (estimatedAt !== null) starts.push({ id, estimatedAt })
     }
