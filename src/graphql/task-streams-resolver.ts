@@ -1,7 +1,10 @@
 import 'reflect-metadata'
 import { Args, ArgsType, Field, ID, Int, Resolver, Root, Subscription } from 'type-graphql'
+import type { TaskStatus } from '../tasks/task.ts'
 import type { GroupEvent, GroupWatch } from '../tasks/watch-group.ts'
+import type { OwnerEvent, OwnerRequest, OwnerWatch } from '../tasks/watch-owner.ts'
 import { requireOwner, type OperationContext, type SubscribeData } from './context.ts'
+import { UpscaleTaskStatus } from './enums.ts'
 import { badUserInput, taskNotFound, withoutPath } from './errors.ts'
 import { selectsField } from './report-failure.ts'
 import { toTaskShape } from './to-shape.ts'
@@ -24,6 +27,15 @@ class TasksUpdatedArgs {
   afterVersions?: (number | null)[] | null
 }
 
+@ArgsType()
+class TasksChangedArgs {
+  @Field(() => UpscaleTaskStatus, {
+    nullable: true,
+    description: 'Only tasks with this status, and changes to it.',
+  })
+  status?: TaskStatus | null
+}
+
 /** Streams of many tasks, for their owner only. They ignore `Last-Event-ID`, which can hold the version of one task. */
 @Resolver()
 export class TaskStreamsResolver {
@@ -44,6 +56,26 @@ export class TaskStreamsResolver {
     if ('unknownId' in event) throw withoutPath(taskNotFound(event.unknownId))
     return toTaskShape(event)
   }
+
+  @Subscription(() => UpscaleTaskType, {
+    nullable: true,
+    subscribe: ({ args, context }: { args: TasksChangedArgs; context: OperationContext }) =>
+      watchOwner(args, context),
+    description:
+      'Follows all of your tasks, new ones included: sends the current ones first, the newest up to 100, then each newer state. Does not complete. Unchanged states are not sent again.',
+  })
+  upscaleTasksChanged(
+    @Root() event: OwnerEvent,
+    @Args(() => TasksChangedArgs) _args: TasksChangedArgs,
+  ): UpscaleTaskType {
+    if (typeof event === 'string') throw toStreamEndError(event)
+    return toTaskShape(event)
+  }
+}
+
+function watchOwner({ status }: TasksChangedArgs, context: OperationContext): OwnerWatch {
+  const owner = requireOwner(context)
+  return context.tasks.watchOwner({ owner, status: status ?? null, ...toRules(context) })
 }
 
 function watchGroup(
@@ -52,7 +84,6 @@ function watchGroup(
   withPlace: boolean,
 ): GroupWatch {
   const owner = requireOwner(context)
-  const { tasks, stream } = context
   if (ids.length < 1 || ids.length > MAX_IDS)
     throw badUserInput('ids', `ids has ${ids.length} entries; 1 to ${MAX_IDS} are allowed.`)
   if (afterVersions && afterVersions.length !== ids.length)
@@ -62,11 +93,17 @@ function watchGroup(
     )
   // The first of equal ids counts.
   const versions = new Map(ids.map((id, index) => [id, afterVersions?.[index] ?? null] as const).reverse())
-  return tasks.watchGroup({
+  return context.tasks.watchGroup({
     owner,
     tasks: [...new Set(ids)].map((id) => ({ id, afterVersion: versions.get(id) ?? null })),
     withPlace,
+    ...toRules(context),
+  })
+}
+
+function toRules({ stream }: OperationContext): Pick<OwnerRequest, 'until' | 'onOpen'> {
+  return {
     until: stream?.until ?? null,
     ...(stream && { onOpen: (watch) => stream.onOpen(watch, null) }),
-  })
+  }
 }

@@ -1,5 +1,5 @@
 import type { GraphQLError } from 'graphql'
-import type { WatchEnd } from '../tasks/watch-state.ts'
+import type { StreamEnd, WatchEnd } from '../tasks/watch-state.ts'
 import { requestError, taskNotFound } from './errors.ts'
 
 /** The error of the event that ends a watch of one task. */
@@ -8,10 +8,7 @@ export function toEndError(end: WatchEnd, taskId: string): GraphQLError {
 }
 
 /** The error of the event that ends a stream. `taskId`: its only task; null: it has many. */
-export function toStreamEndError(
-  end: Exclude<WatchEnd, 'NOT_FOUND'>,
-  taskId: string | null = null,
-): GraphQLError {
+export function toStreamEndError(end: StreamEnd, taskId: string | null = null): GraphQLError {
   switch (end) {
     case 'EXPIRED':
       return requestError('UNAUTHENTICATED', 'The token has expired: reconnect with a new token.', { taskId })

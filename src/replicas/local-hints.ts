@@ -7,8 +7,8 @@ type Wake = (state?: UpscaleTask) => void
 export class LocalHints implements TaskHints {
   readonly #listeners = new Map<string, Set<Wake>>()
 
-  announce(taskId: string, state?: UpscaleTask): void {
-    for (const wake of this.#listeners.get(taskId) ?? []) wake(state)
+  announce(topic: string, state?: UpscaleTask): void {
+    for (const wake of this.#listeners.get(topic) ?? []) wake(state)
   }
 
   /** Wakes every listener. Call it when hints may have been lost. */
@@ -16,15 +16,15 @@ export class LocalHints implements TaskHints {
     for (const set of this.#listeners.values()) for (const wake of set) wake()
   }
 
-  listen(taskId: string, wake: Wake): Promise<Disposable> {
+  listen(topic: string, wake: Wake): Promise<Disposable> {
     // Wrapped, so that one function that listens twice counts twice.
     const listener: Wake = (state) => wake(state)
-    const set = this.#listeners.get(taskId) ?? new Set()
-    this.#listeners.set(taskId, set.add(listener))
+    const set = this.#listeners.get(topic) ?? new Set()
+    this.#listeners.set(topic, set.add(listener))
     return Promise.resolve({
       [Symbol.dispose]: () => {
         set.delete(listener)
-        if (set.size === 0 && this.#listeners.get(taskId) === set) this.#listeners.delete(taskId)
+        if (set.size === 0 && this.#listeners.get(topic) === set) this.#listeners.delete(topic)
       },
     })
   }

@@ -69,9 +69,9 @@ class PostgresHints extends LocalHints implements AsyncDisposable {
     this.#running = this.#run(link)
   }
 
-  override announce(taskId: string, state?: UpscaleTask): void {
-    super.announce(taskId, state)
-    if (this.#unsent.size < MAX_UNSENT) this.#unsent.add(taskId)
+  override announce(topic: string, state?: UpscaleTask): void {
+    super.announce(topic, state)
+    if (this.#unsent.size < MAX_UNSENT) this.#unsent.add(topic)
     this.#wakeSender()
   }
 
@@ -95,9 +95,9 @@ class PostgresHints extends LocalHints implements AsyncDisposable {
   }
 
   #onPayload(payload: string): void {
-    const [sentAt, ...ids] = payload.split(' ')
+    const [sentAt, ...topics] = payload.split(' ')
     this.#options.onHint?.(Date.now() - Number(sentAt))
-    for (const id of ids) super.announce(id)
+    for (const topic of topics) super.announce(topic)
   }
 
   /** Sends hints, and a heartbeat when there are none, until the link is lost or the hints are disposed of. */
@@ -129,10 +129,10 @@ class PostgresHints extends LocalHints implements AsyncDisposable {
   #takePayload(): string | undefined {
     if (this.#unsent.size === 0) return undefined
     let payload = String(Date.now())
-    for (const id of this.#unsent) {
-      if (payload.length + id.length >= MAX_PAYLOAD_BYTES) break
-      payload += ` ${id}`
-      this.#unsent.delete(id)
+    for (const topic of this.#unsent) {
+      if (payload.length + topic.length >= MAX_PAYLOAD_BYTES) break
+      payload += ` ${topic}`
+      this.#unsent.delete(topic)
     }
     return payload
   }

@@ -19,7 +19,7 @@ const SUBSCRIBE_TIMEOUT_MS = 1_000
 
 /**
  * Hints over Redis (or Valkey) publish/subscribe, for many replicas, where not every replica can receive every hint.
- * Each task has its own channel, and a replica subscribes to the tasks that its clients watch.
+ * Each topic has its own channel, and a replica subscribes to the topics that its clients watch.
  */
 export async function openRedisHints(options: RedisHintsOptions): Promise<TaskHints & AsyncDisposable> {
   const { url, log, onHint } = options
@@ -32,7 +32,7 @@ export async function openRedisHints(options: RedisHintsOptions): Promise<TaskHi
   return new RedisHints(subscriber, publisher, onHint)
 }
 
-/** A subscription that all listeners of a task share. */
+/** A subscription that all listeners of a topic share. */
 interface Channel {
   listeners: number
   readonly subscribed: Promise<unknown>
@@ -61,15 +61,15 @@ class RedisHints extends LocalHints implements AsyncDisposable {
     subscriber.on('ready', () => this.#resubscribe())
   }
 
-  override announce(taskId: string, state?: UpscaleTask): void {
-    super.announce(taskId, state)
-    this.#publisher.publish(PREFIX + taskId, `${this.#self} ${Date.now()}`).catch(IS_REPORTED)
+  override announce(topic: string, state?: UpscaleTask): void {
+    super.announce(topic, state)
+    this.#publisher.publish(PREFIX + topic, `${this.#self} ${Date.now()}`).catch(IS_REPORTED)
   }
 
-  override async listen(taskId: string, wake: (state?: UpscaleTask) => void): Promise<Disposable> {
+  override async listen(topic: string, wake: (state?: UpscaleTask) => void): Promise<Disposable> {
     const listening = new DisposableStack()
-    listening.use(await super.listen(taskId, wake))
-    const { subscribed } = listening.adopt(this.#join(taskId), (channel) => this.#leave(taskId, channel))
+    listening.use(await super.listen(topic, wake))
+    const { subscribed } = listening.adopt(this.#join(topic), (channel) => this.#leave(topic, channel))
     const timeout = new AbortController()
     const late = pause(SUBSCRIBE_TIMEOUT_MS, true, { signal: timeout.signal }).catch(() => false)
     const isLate = await Promise.race([subscribed.then(() => false), late])
@@ -85,26 +85,26 @@ class RedisHints extends LocalHints implements AsyncDisposable {
     return Promise.resolve()
   }
 
-  #join(taskId: string): Channel {
-    const channel = this.#channels.get(taskId) ?? {
+  #join(topic: string): Channel {
+    const channel = this.#channels.get(topic) ?? {
       listeners: 0,
-      subscribed: this.#subscriber.subscribe(PREFIX + taskId).catch(IS_REPORTED),
+      subscribed: this.#subscriber.subscribe(PREFIX + topic).catch(IS_REPORTED),
     }
     channel.listeners += 1
-    this.#channels.set(taskId, channel)
+    this.#channels.set(topic, channel)
     return channel
   }
 
-  #leave(taskId: string, channel: Channel): void {
+  #leave(topic: string, channel: Channel): void {
     channel.listeners -= 1
     if (channel.listeners > 0) return
-    this.#channels.delete(taskId)
-    this.#subscriber.unsubscribe(PREFIX + taskId).catch(IS_REPORTED)
+    this.#channels.delete(topic)
+    this.#subscriber.unsubscribe(PREFIX + topic).catch(IS_REPORTED)
   }
 
   /** After a reconnect: hints may have been missed until the subscriptions are confirmed. */
   #resubscribe(): void {
-    const names = [...this.#channels.keys()].map((taskId) => PREFIX + taskId)
+    const names = [...this.#channels.keys()].map((topic) => PREFIX + topic)
     if (names.length === 0) return
     this.#subscriber.subscribe(...names).then(() => this.announceAll(), IS_REPORTED)
   }

@@ -70,6 +70,7 @@ const QUEUE_TABLES: readonly string[] = [
   'create index "taskByQueue" on task ("queueRank", "createdAt", id, "queueDueAt") where "queueRank" is not null',
   'create index "taskByQueueOwner" on task (owner, "queueRank") where "queueRank" is not null',
   'create index "taskByQueueDue" on task ("queueDueAt") where "queueDueAt" is not null',
+  'create index "taskByOwnerChange" on task (owner, "updatedAt", id)',
 ]
 
 const ADD = 'insert into "taskCount" values (new.status, 1) on conflict do update set count = count + 1;'

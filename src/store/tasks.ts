@@ -1,18 +1,22 @@
 import DataLoader from 'dataloader'
+import type { ChangeQuery, TaskChange } from '../tasks/task-change.ts'
 import {
   CLOCK_TOLERANCE_MS,
+  UnconfirmedError,
   type Schedule,
   type TaskHints,
   type TaskListQuery,
   type TaskStore,
   type UpdateOutcome,
 } from '../tasks/ports.ts'
+import { toOwnerTopic } from '../tasks/owner-topic.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 import { releaseCopies } from './copies.ts'
 import { insertTask } from './insert-task.ts'
 import { queueDeliveries } from './outbox.ts'
 import { toChanges, toTask } from './schema.ts'
 import { createScheduleCheck, type Run, type Sql } from './sql.ts'
+import { toChangesQuery } from './task-changes.ts'
 import type { TaskCounts } from './task-counts.ts'
 import { createWriteProbe } from './write-probe.ts'
 
@@ -36,7 +40,15 @@ export class SqlTaskStore implements TaskStore {
     this.#probe = createWriteProbe(sql)
   }
 
-  insert: TaskStore['insert'] = (task, options) => insertTask(this.#sql, task, options)
+  insert: TaskStore['insert'] = async (task, options) => {
+    const topic = toOwnerTopic(task.owner)
+    const insertion = await insertTask(this.#sql, task, options).catch((error: unknown) => {
+      if (error instanceof UnconfirmedError) this.#hints.announce(topic)
+      throw error
+    })
+    if (insertion.inserted) this.#hints.announce(topic, task)
+    return insertion
+  }
 
   async read(id: string): Promise<UpscaleTask | undefined> {
     return isStorable(id) ? this.#reads.load(id) : undefined
@@ -50,7 +62,7 @@ export class SqlTaskStore implements TaskStore {
   }
 
   async update(previous: UpscaleTask, next: UpscaleTask): Promise<UpdateOutcome> {
-    const { id, version, revision } = previous
+    const { id, owner, version, revision } = previous
     // Only the columns that differ: others may have been rescheduled since `previous` was read.
     const update = this.#sql.db
       .updateTable('task')
@@ -65,16 +77,22 @@ export class SqlTaskStore implements TaskStore {
     })
     const outcome = await written.catch((error: unknown) => {
       // A commit that was not confirmed may have happened.
-      this.#hints.announce(id)
+      for (const topic of [id, toOwnerTopic(owner)]) this.#hints.announce(topic)
       throw error
     })
     if (outcome !== 'conflict') this.#hints.announce(id, next)
+    if (outcome !== 'conflict' && next.version > version) this.#hints.announce(toOwnerTopic(owner), next)
     return outcome
   }
 
   async list(query: TaskListQuery): Promise<UpscaleTask[]> {
     const { db, run } = this.#sql
     return (await run(toListQuery(db, query))).rows.map(toTask)
+  }
+
+  async listChanges(query: ChangeQuery): Promise<TaskChange[]> {
+    const { db, run } = this.#sql
+    return (await run(toChangesQuery(db, query))).rows
   }
 
   async claimDue(

@@ -1,4 +1,5 @@
 /** The interfaces that the core needs implemented. Each method states its guarantee; test/contract tests it on every adapter. */
+import type { ChangeQuery, TaskChange } from './task-change.ts'
 import type { FailureCause } from './failure.ts'
 import type { QueueEntry, QueueStore } from './queue-ports.ts'
 import type { PollBudget, RateLimits } from './rates.ts'
@@ -29,7 +30,10 @@ export class UnconfirmedError extends Error {
   override name = 'UnconfirmedError'
 }
 
-/** Durable tasks. Every commit is announced through TaskHints, and nothing else is. */
+/**
+ * Durable tasks. Every commit of an update is announced on the topic of the task, and every commit of a new task or a new
+ * version on the topic of its owner; nothing else is announced.
+ */
 export interface TaskStore {
   /**
    * Stores a new task, or returns an existing one: the task that the idempotency key names or, without `force`, the
@@ -54,6 +58,8 @@ export interface TaskStore {
   readMany(ids: readonly string[]): Promise<UpscaleTask[]>
   /** One owner's tasks, newest first. */
   list(query: TaskListQuery): Promise<UpscaleTask[]>
+  /** The latest change of each of an owner's tasks, by time (that of the writer's clock) and id. */
+  listChanges(query: ChangeQuery): Promise<TaskChange[]>
   /**
    * Claims up to `limit` tasks that are due and have no result, longest due first. Concurrent claims never get the
    * same task. If the claimer dies, its tasks are due again at `leaseUntil`. Tolerates a clock that was set back: tasks
@@ -118,17 +124,18 @@ export type Insertion =
   | { readonly inserted: false; readonly existing: UpscaleTask; readonly by: 'key' | 'picture' }
 
 /**
- * Announces that a task may have changed. A hint can be lost, doubled, late or out of order, so a listener re-reads the
- * task or compares the version of the hint's state.
+ * Announces that a task may have changed. A topic is a task's id, or that of an owner (`toOwnerTopic`); it has no
+ * spaces. A hint can be lost, doubled, late or out of order, so a listener re-reads, or compares the version of the
+ * hint's state.
  */
 export interface TaskHints {
   /**
-   * Calls the listeners of this task; never throws and never waits for them. `state` is the committed task: it saves
+   * Calls the listeners of this topic; never throws and never waits for them. `state` is the committed task: it saves
    * listeners of the same process a read, and is not sent to other processes.
    */
-  announce(taskId: string, state?: UpscaleTask): void
-  /** Calls `wake` at every announcement after the promise resolves, until disposed. */
-  listen(taskId: string, wake: (state?: UpscaleTask) => void): Promise<Disposable>
+  announce(topic: string, state?: UpscaleTask): void
+  /** Calls `wake` at every announcement on this topic after the promise resolves, until disposed. */
+  listen(topic: string, wake: (state?: UpscaleTask) => void): Promise<Disposable>
 }
 
 export interface SubmitRequest extends Picture {

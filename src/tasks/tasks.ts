@@ -13,6 +13,7 @@ import { shareCalls } from './timing.ts'
 import type { Report } from './report.ts'
 import { createReporter, UnknownTaskError } from './transitions.ts'
 import { watchGroup, type GroupRequest, type GroupWatch } from './watch-group.ts'
+import { watchOwner, type OwnerRequest, type OwnerWatch } from './watch-owner.ts'
 import { watchTask, type Watch, type WatchRequest } from './watch.ts'
 
 /** The operations of the core: the only way for GraphQL, the callback handler and the poll worker to use tasks. */
@@ -42,6 +43,8 @@ export interface Tasks {
   watch(request: WatchRequest): Watch
   /** Follows several tasks of an owner in one stream, until all have settled, or the watch must end. */
   watchGroup(request: GroupRequest): GroupWatch
+  /** Follows all tasks of an owner, until the watch must end. */
+  watchOwner(request: OwnerRequest): OwnerWatch
   /** Processes a callback that arrived at this task's secret URL. Resolves once the new state is committed. */
   receive(task: UpscaleTask, callback: Callback, correlationId: string): Promise<CallbackResult>
   /**
@@ -104,6 +107,7 @@ export function createTasks(deps: TaskDependencies): Tasks {
     list: (query) => store.list(query),
     watch: (request) => watchTask(watchDeps, request),
     watchGroup: (request) => watchGroup(watchDeps, request),
+    watchOwner: (request) => watchOwner(watchDeps, request),
     receive: (...args) => context.track(receive(...args)),
     inspected: (id, inspection) =>
       context

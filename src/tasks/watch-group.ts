@@ -1,5 +1,5 @@
 import type { UpscaleTask } from './task.ts'
-import type { WatchEnd, WatchEvent } from './watch-state.ts'
+import type { StreamEnd, WatchEvent } from './watch-state.ts'
 import { TaskWatch, type WatchControl, type WatchDependencies, type WatchRequest } from './watch.ts'
 
 export interface GroupRequest extends Pick<WatchRequest, 'until' | 'onOpen' | 'withPlace'> {
@@ -13,8 +13,8 @@ interface UnknownTask {
   readonly unknownId: string
 }
 
-/** A WatchEnd ends all watches of the group. An UnknownTask does not. */
-export type GroupEvent = UpscaleTask | UnknownTask | Exclude<WatchEnd, 'NOT_FOUND'>
+/** A StreamEnd ends all watches of the group. An UnknownTask does not. */
+export type GroupEvent = UpscaleTask | UnknownTask | StreamEnd
 
 /** The events of several tasks, until all their watches have ended. `return()` ends them also while `next()` waits. */
 export type GroupWatch = AsyncIterableIterator<GroupEvent, undefined>
@@ -49,7 +49,7 @@ class WatchGroup implements GroupWatch, WatchControl {
   #idle: Member[]
   /** The unread answers, in the order of their arrival. */
   readonly #answers: Answer[] = []
-  #end: Exclude<WatchEnd, 'NOT_FOUND'> | 'DONE' | null = null
+  #end: StreamEnd | 'DONE' | null = null
   /** Wakes the generator while it waits. */
   #wake: (() => void) | undefined
 

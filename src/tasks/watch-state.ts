@@ -6,6 +6,9 @@ import { isSettled, type UpscaleTask } from './task.ts'
  */
 export type WatchEnd = 'NOT_FOUND' | 'EXPIRED' | 'GOING_AWAY'
 
+/** Why a stream of many tasks ends. */
+export type StreamEnd = Exclude<WatchEnd, 'NOT_FOUND'>
+
 /** No event follows a WatchEnd. */
 export type WatchEvent = UpscaleTask | WatchEnd
 

@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { Kysely, SqliteAdapter, DummyDriver, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
+import { toChangesQuery } from '../../src/store/task-changes.ts'
 import { toListQuery } from '../../src/store/tasks.ts'
 import type { Database } from '../../src/store/schema.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
@@ -88,6 +89,17 @@ describe('with 300,000 tasks', () => {
       const { sql, parameters } = toListQuery(builder, { owner: 'owner', limit: 21, ...query }).compile()
       const plan = sqlite.prepare(`explain query plan ${sql}`).all(...(parameters as string[]))
       expect(plan.map(({ detail }) => detail)).toEqual([`SEARCH task USING INDEX ${index}`])
+    }
+    for (const [after, found] of [
+      [null, 'updatedAt>?'],
+      [{ updatedAt: 1_000, id: 'one-5' }, '(updatedAt,id)>(?,?)'],
+    ] as const) {
+      const query = toChangesQuery(builder, { owner: 'owner', since: 1, after, limit: 500 })
+      const { sql, parameters } = query.compile()
+      const plan = sqlite.prepare(`explain query plan ${sql}`).all(...(parameters as string[]))
+      expect(plan.map(({ detail }) => detail)).toEqual([
+        `SEARCH task USING INDEX taskByOwnerChange (owner=? AND ${found})`,
+      ])
     }
   })
 })

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
+import { toOwnerTopic } from '../../src/tasks/owner-topic.ts'
 import type { TaskHints } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { newTask } from '../support/new-task.ts'
@@ -117,7 +118,8 @@ export function describeSharedHints(
       await using fleet = await setUp()
       await using one = await fleet.open()
       await using two = await fleet.open()
-      const [mine, other] = [randomUUID(), randomUUID()]
+      // Owners have topics, too.
+      const [mine, other] = [toOwnerTopic(randomUUID()), randomUUID()]
       const [local, remote, stranger] = [await hear(one, mine), await hear(two, mine), await hear(two, other)]
       one.announce(mine)
       await Promise.all([local.heard, remote.heard])

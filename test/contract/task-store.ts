@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import type { Outbox } from '../../src/deliveries/outbox.ts'
+import { toOwnerTopic } from '../../src/tasks/owner-topic.ts'
 import type { TaskHints, TaskStore } from '../../src/tasks/ports.ts'
 import type { PictureFacts, UpscaleTask } from '../../src/tasks/task.ts'
 import { newTask } from '../support/new-task.ts'
@@ -15,6 +16,8 @@ const FACTS: PictureFacts = {
   provenance: 'PRESENT',
 }
 
+const OWNER_TOPIC = toOwnerTopic('owner')
+
 export type OpenStores = (hints: TaskHints) => Promise<Stores>
 
 export interface Stores extends AsyncDisposable {
@@ -22,14 +25,16 @@ export interface Stores extends AsyncDisposable {
   readonly outbox: Outbox
 }
 
-/** Hints that only note which tasks were announced. */
-function noteHints(): TaskHints & { announced: string[] } {
+/** Hints that only note which tasks were announced, and what was announced to their owner. */
+function noteHints() {
   const announced: string[] = []
-  return {
-    announced,
-    announce: (taskId) => void announced.push(taskId),
+  const toOwner: (UpscaleTask | undefined)[] = []
+  const hints: TaskHints = {
+    announce: (topic, state) =>
+      topic === OWNER_TOPIC ? void toOwner.push(state) : void announced.push(topic),
     listen: () => Promise.resolve({ [Symbol.dispose]: () => undefined }),
   }
+  return Object.assign(hints, { announced, toOwner })
 }
 
 const ids = (tasks: UpscaleTask[]) => tasks.map(({ id }) => id).sort()
@@ -152,15 +157,18 @@ export function describeTaskStore(
       test('announces only what can already be read', async () => {
         const task = await insert()
         const seen: Promise<number | undefined>[] = []
-        hints.announce = (id) => void seen.push(store.read(id).then((read) => read?.version))
+        hints.announce = () => void seen.push(store.read(task.id).then((read) => read?.version))
         await store.update(task, { ...task, version: 2, revision: 2 })
-        expect(await Promise.all(seen)).toEqual([2])
+        // Once to those who follow the task, and once to those who follow its owner.
+        expect(await Promise.all(seen)).toEqual([2, 2])
       })
 
       test('announces the state that is read from then on', async () => {
         const task = await insert()
         const states: (UpscaleTask | undefined)[] = []
-        hints.announce = (_id, state) => void states.push(state)
+        hints.announce = (topic, state) => {
+          if (topic === task.id) states.push(state)
+        }
         const images = [
           { url: 'https://example.com/1.png', expiresAt: 5, facts: null, copyState: 'OFF' as const },
         ]
@@ -169,6 +177,46 @@ export function describeTaskStore(
         // No update was committed, so there is no state to announce.
         await store.update(task, { ...task, version: 2, revision: 2 })
         expect(states).toHaveLength(1)
+      })
+    })
+
+    describe('the owner', () => {
+      test('is told of new tasks and new versions, and of nothing else', async () => {
+        const task = await insert()
+        const recorded = { ...task, revision: 2, polls: 1 }
+        await store.update(task, recorded)
+        expect(hints.toOwner).toEqual([task])
+        const moved: UpscaleTask = { ...recorded, revision: 3, version: 2, status: 'PROCESSING' }
+        await store.update(recorded, moved)
+        await store.update(recorded, moved)
+        expect(hints.toOwner).toEqual([task, moved])
+        const replay = newTask({ pictureDigest: task.pictureDigest })
+        expect(await store.insert(replay, {})).toMatchObject({ inserted: false })
+        await expect(store.insert({ ...replay, id: task.id }, { force: true })).rejects.toThrow()
+        expect(hints.toOwner).toHaveLength(2)
+      })
+
+      test('is told of a new task when it can be read', async () => {
+        const task = newTask()
+        const seen: Promise<UpscaleTask | undefined>[] = []
+        hints.announce = () => void seen.push(store.read(task.id))
+        await store.insert(task, {})
+        expect(await Promise.all(seen)).toEqual([task])
+      })
+
+      test('has a list of changes, page by page from an instant on', async () => {
+        const change = (id: string, updatedAt: number, version = 1) => ({ id, updatedAt, version })
+        const expected = [change('c', 5), change('d', 5, 7), change('a', 6), change('b', 9, 2)]
+        for (const each of [...expected.toReversed(), change('old', 4, 3)]) await insert(each)
+        await insert({ id: 'foreign', owner: 'another', updatedAt: 5 })
+        const list = (after: { id: string; updatedAt: number } | null, limit: number) =>
+          store.listChanges({ owner: 'owner', since: 5, after, limit })
+        expect(await list(null, 10)).toEqual(expected)
+        const page = await list(null, 3)
+        expect(page).toEqual(expected.slice(0, 3))
+        expect(await list(page[0] ?? null, 1)).toEqual(expected.slice(1, 2))
+        expect(await list(page[2] ?? null, 3)).toEqual(expected.slice(3))
+        expect(await store.listChanges({ owner: 'nobody', since: 0, after: null, limit: 10 })).toEqual([])
       })
     })
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { print } from 'graphql'
 import { SignJWT } from 'jose'
-import { FollowTasksDocument } from '../generated/operations.ts'
+import { FollowAllDocument, FollowTasksDocument } from '../generated/operations.ts'
 import { json } from '../support/scripted-upstream.ts'
 import { startScriptedRouter, type ScriptedRouter } from '../support/router.ts'
 import { openScene } from '../support/scene.ts'
@@ -127,5 +127,71 @@ describe.each(STREAM_TRANSPORTS)('over %s', (transport) => {
       await using stream = await follow({ ids: ['a'] }, null)
       expect((await stream.next())?.errors).toMatchObject([{ extensions: { code: 'UNAUTHENTICATED' } }])
     })
+  })
+
+  describe('upscaleTasksChanged', () => {
+    const follow = (variables: object, authorization?: string | null) =>
+      open(print(FollowAllDocument), variables, authorization)
+
+    test('sends the current tasks, then new ones and changes, to their owner only', async () => {
+      const bob = await sign('bob')
+      const [a, b] = [await scene.submit(alice), await scene.submit(alice)]
+      await using hers = await follow({})
+      expect([await taskOf(hers), await taskOf(hers)]).toMatchObject([
+        { id: b.id, status: 'PROCESSING', version: 2 },
+        { id: a.id, status: 'PROCESSING', version: 2 },
+      ])
+      const his = await scene.submit(bob)
+      await his.succeed()
+      await a.succeed()
+      expect(await taskOf(hers)).toMatchObject({ id: a.id, status: 'SUCCEEDED', version: 3 })
+      const c = await scene.submit(alice)
+      let latest = await taskOf(hers)
+      if (latest?.version === 1) latest = await taskOf(hers)
+      expect(latest).toMatchObject({ id: c.id, status: 'PROCESSING', version: 2 })
+    })
+
+    test('with a status, sends only the tasks that have it or come to it', async () => {
+      const [a, b] = [await scene.submit(alice), await scene.submit(alice)]
+      await a.succeed()
+      await using stream = await follow({ status: 'SUCCEEDED' })
+      expect(await taskOf(stream)).toMatchObject({ id: a.id })
+      const c = await scene.submit(alice)
+      await b.succeed()
+      expect(await taskOf(stream)).toMatchObject({ id: b.id, status: 'SUCCEEDED' })
+      await c.succeed()
+      expect(await taskOf(stream)).toMatchObject({ id: c.id, status: 'SUCCEEDED' })
+    })
+
+    test('needs a bearer token', async () => {
+      await using stream = await follow({}, null)
+      expect((await stream.next())?.errors).toMatchObject([{ extensions: { code: 'UNAUTHENTICATED' } }])
+    })
+  })
+
+  test.each([
+    ['tasksUpdated', 'subscription ($ids: [ID!]!) { tasksUpdated(ids: $ids) { id } }'],
+    ['upscaleTasksChanged', 'subscription { upscaleTasksChanged { id } }'],
+  ])('%s counts as one stream, and ends once when the service stops', async (field, query) => {
+    const [a, b] = [await scene.submit(alice), await scene.submit(alice)]
+    await using stream = await open(query, field === 'tasksUpdated' ? { ids: [a.id, b.id] } : {})
+    for (const _task of [a, b]) await stream.next()
+    const metrics = await (await fetch(`${scene.gateway.url}/metrics`)).text()
+    const counts = [...metrics.matchAll(/^upscale_(?:subscriptions|http_streams)_open (\d+)$/gm)]
+    expect(counts.map(([, count]) => Number(count)).sort()).toEqual([0, 1])
+    const end = stream.next()
+    // An event stream is cut off, and a socket is closed, so that the client goes elsewhere.
+    const expected =
+      transport === 'router callbacks'
+        ? expect(end).resolves.toMatchObject({
+            data: { [field]: null },
+            errors: [{ extensions: { code: 'SERVICE_UNAVAILABLE', retryable: true, taskId: null } }],
+          })
+        : transport === 'server-sent events'
+          ? expect(end).rejects.toThrow('terminated')
+          : undefined
+    await scene[Symbol.asyncDispose]()
+    await expected
+    if (transport === 'router callbacks') expect(await stream.next()).toBeUndefined()
   })
 })

@@ -94,10 +94,10 @@ async function submit(
   return { ...answer, payload: (answer.data?.upscaleImage ?? null) as Payload | null }
 }
 
-/** The upstream's callback about the task that was submitted last. */
-async function callBack(upstream: ScriptedUpstream, body: object) {
-  const last = upstream.received.findLast(({ method }) => method === 'POST')
-  const { callBackUrl } = JSON.parse(last?.body ?? '') as { callBackUrl: string }
+/** The upstream's callback about the task that was submitted last, or at this position. */
+async function callBack(upstream: ScriptedUpstream, body: object, position = -1) {
+  const submitted = upstream.received.filter(({ method }) => method === 'POST').at(position)
+  const { callBackUrl } = JSON.parse(submitted?.body ?? '') as { callBackUrl: string }
   const response = await fetch(callBackUrl, { method: 'POST', body: JSON.stringify(body) })
   expect(response.status).toBe(200)
 }
@@ -219,6 +219,28 @@ describe.each<[string, HiveSubscriptions]>([
     await using bob = connect(world.hive, await sign('bob'))
     const states = followTask(bob.client, { id, watchToken: payload?.watchToken ?? '' })
     expect(await Array.fromAsync(states)).toMatchObject([{ status: 'SUCCEEDED' }])
+  })
+
+  test('several tasks are followed in one stream, which an unknown id and a failure do not end', async () => {
+    const one = await submit(world.hive, alice, 'task { id }')
+    const two = await submit(world.hive, alice, 'task { id }')
+    const ids = [one, two].map(({ payload }) => payload?.task?.id ?? '')
+    await using hive = connect(world.hive, alice)
+    const query = `subscription ($ids: [ID!]!) { tasksUpdated(ids: $ids) { id status ${SELECTION} } }`
+    const events = hive.client.iterate<{ tasksUpdated: { id: string; status: string } | null }>({
+      query,
+      variables: { ids: [ids[0], 'unknown', ids[1]] },
+    })
+    const first = []
+    for (let n = 0; n < 3; n += 1) first.push((await events.next()).value as Answer)
+    const unknown = first.filter(({ errors }) => errors !== undefined)
+    expect(unknown).toMatchObject([{ data: { tasksUpdated: null }, errors: [{}] }])
+    await fail()
+    const failed = await events.next()
+    expect(failed.value).toMatchObject({ data: { tasksUpdated: { id: ids[1], status: 'FAILED' } } })
+    await callBack(world.upstream, { code: 200, data: { taskId: 'upstream-1', resultUrls: [RESULT] } }, -2)
+    const rest = await Array.fromAsync(events)
+    expect(rest).toMatchObject([{ data: { tasksUpdated: { id: ids[0], status: 'SUCCEEDED' } } }])
   })
 
   test('our restart in mid-stream loses nothing', async () => {
