@@ -45,13 +45,19 @@ async function measureStatements(): Promise<void> {
     while (count < size) await insert()
     collect()
     const heapMiB = process.memoryUsage().heapUsed / 2 ** 20
-    show(`${size} waiting tasks: claim one`, await time((index) => queueStore.claimQueued(NOW + index, NOW, 1)))
+    show(
+      `${size} waiting tasks: claim one`,
+      await time((index) => queueStore.claimQueued(NOW + index, NOW, 1)),
+    )
     show(`${size} waiting tasks: when the next is due`, await time(() => queueStore.nextQueueDueAt()))
     show(`${size} waiting tasks: queue one more`, await time(insert))
     show(`${size} waiting tasks: all places`, await time(() => queueStore.listQueued(10_000)))
     collect()
     const grownMiB = process.memoryUsage().heapUsed / 2 ** 20 - heapMiB
-    show(`${size} waiting tasks: heap in use`, `${heapMiB.toFixed(1)} MiB, after these ${grownMiB.toFixed(1)} more`)
+    show(
+      `${size} waiting tasks: heap in use`,
+      `${heapMiB.toFixed(1)} MiB, after these ${grownMiB.toFixed(1)} more`,
+    )
   }
 }
 
@@ -73,6 +79,10 @@ const albums = [0, 300_000, 600_000, 900_000].flatMap((atMs) =>
 report('albums of 100', await simulate(albums, 1))
 const flood = { atMs: 240_000, owner: 'alice', pictures: 1_000 }
 report('albums of 100 and a flood of 1,000', await simulate([...albums, flood], 1))
-const singles = Array.from({ length: 60 }, (_, index) => ({ atMs: index * 10_000, owner: 'bob', pictures: 1 }))
+const singles = Array.from({ length: 60 }, (_, index) => ({
+  atMs: index * 10_000,
+  owner: 'bob',
+  pictures: 1,
+}))
 report('single tasks', await simulate(singles, 1))
 report('single tasks and a flood of 1,000', await simulate([...singles, { ...flood, atMs: 0 }], 1))
