@@ -27,6 +27,8 @@ interface Gauges {
   /** Subscriptions that run on HTTP. */
   streams(): number
   tasks(): Promise<Partial<Record<TaskStatus, number>>>
+  /** The number of tasks that wait in the queue. */
+  queued(): Promise<number>
   /** Connections to the database; undefined where there is no pool. */
   pool(): Readonly<Record<'total' | 'idle' | 'waiting', number>> | undefined
 }
@@ -82,7 +84,7 @@ export function createMetrics(log: Log): Metrics {
   }
 }
 
-function addGauges(registry: Registry, { sockets, streams, tasks, pool }: Gauges, log: Log): void {
+function addGauges(registry: Registry, { sockets, streams, tasks, queued, pool }: Gauges, log: Log): void {
   const add = (
     name: string,
     help: string,
@@ -93,6 +95,11 @@ function addGauges(registry: Registry, { sockets, streams, tasks, pool }: Gauges
       return collect(this)
     }
     registry.registerMetric(new Gauge({ name, help, labelNames, registers: [], collect: collectThis }))
+  }
+  // A failing database must not remove the other metrics.
+  const leaveOut = (name: string) => (error: unknown) => {
+    log.warn({ err: error }, `failed to count tasks: ${name} is left out of /metrics`)
+    return undefined
   }
   add('upscale_sockets_open', 'Open WebSockets', (gauge) => gauge.set(sockets().open))
   add('upscale_subscriptions_open', 'Operations running on WebSockets', (gauge) =>
@@ -108,15 +115,17 @@ function addGauges(registry: Registry, { sockets, streams, tasks, pool }: Gauges
     'Tasks in the database, by status',
     async (gauge) => {
       gauge.reset()
-      // A failing database must not remove the other metrics.
-      const counts = await tasks().catch((error: unknown) => {
-        log.warn({ err: error }, 'failed to count tasks: upscale_tasks is left out of /metrics')
-        return undefined
-      })
+      const counts = await tasks().catch(leaveOut('upscale_tasks'))
       if (counts !== undefined) for (const status of TASK_STATUSES) gauge.set({ status }, counts[status] ?? 0)
     },
     ['status'],
   )
+  add('upscale_queue_tasks', 'Tasks that wait in the queue to be sent', async (gauge) => {
+    // Without labels, a gauge that is reset has the value 0.
+    gauge.remove()
+    const count = await queued().catch(leaveOut('upscale_queue_tasks'))
+    if (count !== undefined) gauge.set(count)
+  })
   add(
     'upscale_database_connections',
     'Connections to the database, and requests that wait for one',

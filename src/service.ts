@@ -73,7 +73,8 @@ export async function startService(
     await serve({ ...parts, core, routers, store, fast: overrides.fast }),
   )
   const count = () => store.countByStatus()
-  metrics.observe({ sockets: sockets.count, streams: streams.count, tasks: count, pool })
+  const queued = () => backends.queueStore.countQueued()
+  metrics.observe({ sockets: sockets.count, streams: streams.count, tasks: count, queued, pool })
   await servers.listen()
   await sandbox?.resume()
   const workers = startWorkers(core, clock, log).map((worker) => opened.use(worker))

@@ -49,6 +49,12 @@ export class SqlQueue implements QueueStore {
     return (await run(inOrder)).rows.map(({ id }) => id)
   }
 
+  async countQueued(): Promise<number> {
+    const { db, run } = this.#sql
+    const waiting = db.selectFrom('task').where('queueRank', 'is not', null)
+    return Number((await run(waiting.select(({ fn }) => fn.countAll().as('count')))).rows[0]?.count)
+  }
+
   async readTimes(limit: number): Promise<TaskTimes[]> {
     const { db, run } = this.#sql
     const latest = db

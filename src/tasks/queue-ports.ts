@@ -32,6 +32,8 @@ export interface QueueStore {
   nextQueueDueAt(): Promise<number | null>
   /** The ids of the first `limit` waiting tasks, first turn first. */
   listQueued(limit: number): Promise<string[]>
+  /** How many tasks wait. */
+  countQueued(): Promise<number>
   /** The times of the `limit` tasks that have settled last and were sent. */
   readTimes(limit: number): Promise<TaskTimes[]>
 }

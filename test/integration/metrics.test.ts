@@ -45,6 +45,7 @@ test('/metrics counts what happens, and names nobody', async () => {
     'upscale_upstream_seconds_count{operation="lookup",code="200"} 1',
     'upscale_tasks{status="FAILED"} 2',
     'upscale_tasks{status="PROCESSING"} 0',
+    'upscale_queue_tasks 0',
   ])
     expect(text.split('\n')).toContain(line)
   expect(text).toContain('upscale_hint_lag_seconds_count 0')
@@ -61,5 +62,6 @@ test('/metrics goes on without the database, and leaves out what it would have t
   const text = await response.text()
   expect(text).toContain('upscale_sockets_open 0')
   expect(text).not.toContain('upscale_tasks{')
+  expect(text).not.toMatch(/^upscale_queue_tasks/m)
   expect(gateway.log()).toContain('failed to count tasks')
 })
