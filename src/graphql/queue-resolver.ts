@@ -1,8 +1,8 @@
 import type { GraphQLResolveInfo } from 'graphql'
 import { Arg, Ctx, Directive, FieldResolver, ID, Info, Mutation, Resolver, Root } from 'type-graphql'
 import { requireOwner, type OperationContext } from './context.ts'
-import { requestError, taskNotFound } from './errors.ts'
-import { reportOnPayload } from './report-failure.ts'
+import { requestError, taskNotFound, toProblemError } from './errors.ts'
+import { selectsField } from './report-failure.ts'
 import { toPayloadShape, toTaskShape } from './to-shape.ts'
 import {
   UpscaleImagePayloadType,
@@ -30,12 +30,13 @@ export class QueueResolver {
   ): Promise<UpscaleImagesPayloadType> {
     const { tasks, callbackPolicy, correlationId } = context
     const requests = parseUpscaleImagesInput(input, requireOwner(context), callbackPolicy)
-    const submissions = await tasks
-      .submitAll(requests.map((request) => ({ ...request, correlationId })))
-      .catch(toSubmitError)
-    const payloads = submissions.map(toPayloadShape)
-    const problem = payloads.find((payload) => payload.problem !== null)?.problem
-    if (problem) reportOnPayload(problem, info, ['results'])
+    const submissions = await tasks.submitAll(requests.map((request) => ({ ...request, correlationId })))
+    const payloads = submissions.map((submission) =>
+      submission.status === 'fulfilled'
+        ? toPayloadShape(submission.value)
+        : { task: null, problem: null, replayed: false, error: toSubmitError(submission.reason) },
+    )
+    if (!selectsField(info, 'results')) reportFirst(payloads)
     return { payloads }
   }
 
@@ -86,7 +87,17 @@ export class UpscaleImagesPayloadResolver {
     @Root() { payloads }: UpscaleImagesPayloadType,
     @Info() info: GraphQLResolveInfo,
   ): readonly UpscaleImagePayloadType[] {
-    for (const { problem } of payloads) if (problem) reportOnPayload(problem, info)
+    const isReported = ({ error }: UpscaleImagePayloadType) =>
+      selectsField(info, 'task') || (error === undefined && selectsField(info, 'problem'))
+    reportFirst(payloads.filter((payload) => !isReported(payload)))
     return payloads
+  }
+}
+
+/** Throws the failure of the first of these that has one: a list has no place for the others. */
+function reportFirst(payloads: readonly UpscaleImagePayloadType[]): void {
+  for (const { problem, error } of payloads) {
+    if (error !== undefined) throw error
+    if (problem !== null) throw toProblemError(problem)
   }
 }

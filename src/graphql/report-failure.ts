@@ -26,13 +26,9 @@ export function reportOnField(problem: Problem | null, info: GraphQLResolveInfo)
   return null
 }
 
-/** For a field that returns a payload. Throws the failure if no field that reports it is selected. */
-export function reportOnPayload(
-  problem: Problem,
-  info: GraphQLResolveInfo,
-  reporters: readonly string[] = ['task', 'problem'],
-): void {
-  if (!reporters.some((field) => selectsField(info, field))) throw toProblemError(problem)
+/** For a field that returns a payload. Throws the failure if neither `task` nor `problem` is selected. */
+export function reportOnPayload(problem: Problem, info: GraphQLResolveInfo): void {
+  if (!selectsField(info, 'task') && !selectsField(info, 'problem')) throw toProblemError(problem)
 }
 
 /** Whether the operation selects this field of the value of a root field. */

@@ -208,6 +208,9 @@ export class UpscaleQueuePlaceType {
 
 @PlainType('UpscaleImagePayload', 'The outcome of a submit.')
 export class UpscaleImagePayloadType {
+  /** Not in the schema: the error of one of several submits, which has no outcome. */
+  error?: unknown
+
   @Field(() => UpscaleTaskType, {
     nullable: true,
     description:

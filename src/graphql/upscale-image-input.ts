@@ -104,9 +104,9 @@ export function parseUpscaleImageInput(
   }
 }
 
-/** Throws the error of a submit; BAD_USER_INPUT if the caller can remedy it. */
-export function toSubmitError(error: unknown): never {
-  throw error instanceof TooManyCallbacksError
+/** The error of a submit; BAD_USER_INPUT if the caller can remedy it. */
+export function toSubmitError(error: unknown): unknown {
+  return error instanceof TooManyCallbacksError
     ? badUserInput('callBackUrl', 'This task already has five callback URLs.')
     : error
 }

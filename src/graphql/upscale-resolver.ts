@@ -117,7 +117,10 @@ export class UpscaleTaskResolver {
   ): Promise<UpscaleImagePayloadType> {
     const { tasks, callbackPolicy, correlationId } = context
     const request = parseUpscaleImageInput(input, requireOwner(context), callbackPolicy)
-    const payload = toPayloadShape(await tasks.submit({ ...request, correlationId }).catch(toSubmitError))
+    const submission = await tasks.submit({ ...request, correlationId }).catch((error: unknown) => {
+      throw toSubmitError(error)
+    })
+    const payload = toPayloadShape(submission)
     if (payload.problem) reportOnPayload(payload.problem, info)
     return payload
   }
@@ -193,6 +196,7 @@ export class UpscaleTaskResolver {
 export class UpscaleImagePayloadResolver {
   @FieldResolver()
   task(@Root() payload: UpscaleImagePayloadType, @Info() info: GraphQLResolveInfo): UpscaleTaskType | null {
+    if (payload.error !== undefined) throw payload.error
     return payload.task ?? reportOnField(payload.problem, info)
   }
 

@@ -33,7 +33,7 @@ export function insertTask<Refusal>(
       if (key) await nameTask(sql, run, key, existing.id)
       return { inserted: false, existing, by: 'picture' }
     }
-    const turn = queue && (await toPlace(sql, run, task.owner, queue))
+    const turn = queue && (await toPlace(sql, run, task, queue))
     if (queue && turn === null) return { inserted: false, refusal: queue.full }
     const refusal = (await admit?.()) ?? null
     if (refusal !== null) return { inserted: false, refusal }

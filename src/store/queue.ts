@@ -36,6 +36,10 @@ export class SqlQueue implements QueueStore {
     await run(late.set({ queueDueAt: now }))
   }
 
+  readTurn(now: number): Promise<number | null> {
+    return readTurn(this.#sql.db, this.#sql.run, now)
+  }
+
   async nextQueueDueAt(): Promise<number | null> {
     const { db, run } = this.#sql
     const next = db.selectFrom('task').select('queueDueAt').where('queueDueAt', 'is not', null)
@@ -47,6 +51,24 @@ export class SqlQueue implements QueueStore {
     const waiting = db.selectFrom('task').select('id').where('queueRank', 'is not', null)
     const inOrder = waiting.orderBy('queueRank').orderBy('createdAt').orderBy('id').limit(limit)
     return (await run(inOrder)).rows.map(({ id }) => id)
+  }
+
+  async readPosition(id: string): Promise<number | null> {
+    const { db, run } = this.#sql
+    const upTo = db
+      .selectFrom('task')
+      .innerJoin('task as other', (join) => join.on('other.queueRank', 'is not', null))
+      .where('task.id', '=', id)
+      .where('task.queueRank', 'is not', null)
+      .where(({ eb, refTuple }) =>
+        eb(
+          refTuple('other.queueRank', 'other.createdAt', 'other.id'),
+          '<=',
+          refTuple('task.queueRank', 'task.createdAt', 'task.id'),
+        ),
+      )
+      .select(({ fn }) => fn.countAll().as('count'))
+    return Number((await run(upTo)).rows[0]?.count) || null
   }
 
   async countQueued(): Promise<number> {
@@ -83,6 +105,11 @@ export function toQueueQuery({ db, locksRows }: Sql, now: number, limit: number)
     .$if(locksRows, (query) => query.forUpdate().skipLocked())
 }
 
+async function readTurn(db: Sql['db'], run: Run, now: number): Promise<number | null> {
+  const due = db.selectFrom('task').where('queueRank', 'is not', null).where('queueDueAt', '<=', now)
+  return (await run(due.select('queueRank').orderBy('queueRank').limit(1))).rows[0]?.queueRank ?? null
+}
+
 function byTurn(one: UpscaleTask, other: UpscaleTask): number {
   return (one.queueRank ?? 0) - (other.queueRank ?? 0) || one.createdAt - other.createdAt
 }
@@ -94,7 +121,7 @@ function byTurn(one: UpscaleTask, other: UpscaleTask): number {
 export async function toPlace(
   { db }: Sql,
   run: Run,
-  owner: string,
+  { owner, createdAt }: Pick<UpscaleTask, 'owner' | 'createdAt'>,
   { limit, weight }: Pick<QueueEntry<unknown>, 'limit' | 'weight'>,
 ): Promise<Place | null> {
   const waiting = db.selectFrom('task').where('queueRank', 'is not', null)
@@ -104,9 +131,10 @@ export async function toPlace(
       .select(({ fn }) => [fn.countAll().as('count'), fn.max('queueRank').as('last')]),
   )
   if (limit !== null && Number(own[0]?.count) >= limit) return null
-  const { rows: heads } = await run(waiting.select('queueRank').orderBy('queueRank').limit(1))
+  const { rows: first } = await run(waiting.select('queueRank').orderBy('queueRank').limit(1))
+  const turn = (await readTurn(db, run, createdAt)) ?? first[0]?.queueRank ?? 0
   // An owner without waiting tasks starts at the current turn: time without tasks earns no turns.
-  const queueRank = Math.max(heads[0]?.queueRank ?? 0, own[0]?.last ?? 0) + 1 / weight
+  const queueRank = Math.max(turn, own[0]?.last ?? 0) + 1 / weight
   const { rows: ahead } = await run(
     waiting.where('queueRank', '<=', queueRank).select(({ fn }) => fn.countAll().as('count')),
   )

@@ -12,7 +12,7 @@ export interface QueuePlace {
 
 /** How often the queue is read at most, and followers are woken. */
 const READ_EVERY_MS = 1_000
-/** Places beyond this are not known. */
+/** Changes of places beyond this are not followed. */
 const MAX_PLACES = 10_000
 
 type Dependencies = Pick<TaskDependencies, 'queueStore' | 'clock' | 'log'> & { readonly estimates: Estimates }
@@ -32,16 +32,21 @@ export class QueuePlaces {
     this.#readQueue = () => share('queue', '')
   }
 
-  /** The place of a task, at most a second old; null: it does not wait, or waits too far behind to tell. */
+  /** The place of a task, at most a second old; null: it does not wait. */
   async find(id: string): Promise<QueuePlace | null> {
-    const { positions, toWaitMs } = await this.#readQueue()
-    const position = positions.get(id)
+    const queue = await this.#readQueue()
+    // A task that was queued after this read has a place, too.
+    const position = queue.positions.get(id) ?? (await this.#deps.queueStore.readPosition(id))
+    return this.#toPlace(id, position, queue)
+  }
+
+  #toPlace(id: string, position: number | null, { toWaitMs }: Queue): QueuePlace | null {
     const before = this.#known.get(id)
-    if (position === before?.position) return before ?? null
-    if (position === undefined) {
+    if (position === null) {
       this.#known.delete(id)
       return null
     }
+    if (position === before?.position) return before
     const waitMs = toWaitMs(position - 1)
     const place = { position, estimatedStartAt: waitMs === null ? null : this.#deps.clock.now() + waitMs }
     this.#known.set(id, place)
@@ -80,10 +85,13 @@ export class QueuePlaces {
 
   async #wakeChanged(): Promise<void> {
     const before = this.#known
+    const queue = await this.#readQueue()
     // Places that callers asked for once are forgotten.
     this.#known = new Map([...before].filter(([id]) => this.#followers.has(id)))
-    for (const [id, wakes] of this.#followers)
-      if ((await this.find(id)) !== (before.get(id) ?? null)) for (const wake of wakes) wake()
+    for (const [id, wakes] of this.#followers) {
+      const place = this.#toPlace(id, queue.positions.get(id) ?? null, queue)
+      if (place !== (before.get(id) ?? null)) for (const wake of wakes) wake()
+    }
   }
 }
 

@@ -18,8 +18,8 @@ export type TaskTimes = Pick<UpscaleTask, 'createdAt' | 'status' | 'failedBy' | 
 }
 
 /**
- * The waiting tasks, in the order of their ranks. A rank is given once, when a task is queued: one turn after the previous
- * task of its owner, or after the task whose turn it is. So owners take turns, each in the order of its submits, and a claim
+ * The waiting tasks, in the order of their ranks. A rank is given when a task is queued: one turn after the previous task of
+ * its owner, or after the task whose turn it is (one that waits for a later attempt had its turn). So owners take turns, each in the order of its submits, and a claim
  * reads one entry of an index, however many tasks and owners wait.
  */
 export interface QueueStore {
@@ -28,10 +28,14 @@ export interface QueueStore {
    * claimer dies, its tasks may be claimed again at `leaseUntil`. Tolerates a clock that was set back, as `claimDue` does.
    */
   claimQueued(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]>
+  /** The rank of the first task that may be sent at this instant; null: none may. */
+  readTurn(now: number): Promise<number | null>
   /** When the next task may be sent; null: none waits. */
   nextQueueDueAt(): Promise<number | null>
   /** The ids of the first `limit` waiting tasks, first turn first. */
   listQueued(limit: number): Promise<string[]>
+  /** The position of a task: 1 is sent next; null: it does not wait. */
+  readPosition(id: string): Promise<number | null>
   /** How many tasks wait. */
   countQueued(): Promise<number>
   /** The times of the `limit` tasks that have settled last and were sent. */

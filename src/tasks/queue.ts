@@ -132,7 +132,7 @@ async function sendMarked(
 ): Promise<void> {
   const { clock, secrets, log } = context
   const correlationId = secrets.newId()
-  const toOtherReport = (answer: SubmitAnswer): Report | undefined => {
+  const toOtherReport = async (answer: SubmitAnswer): Promise<Report | undefined> => {
     onAnswer(answer)
     if (!isTemporary(answer)) return undefined
     const at = clock.now()
@@ -141,7 +141,8 @@ async function sendMarked(
       at,
       source: 'SUBMIT',
       callbackTokenHash: task.callbackTokenHash,
-      ...place,
+      deadlineAt: place.deadlineAt,
+      queueRank: await toReturnRank(context, place.queueRank),
       queueDueAt: at + toDelayMs(answer.failure, task.queueAttempts + 1),
       failure: { ...answer.failure, correlationId },
       note: `${answer.note}; it is sent again later`,
@@ -154,6 +155,16 @@ async function sendMarked(
       { err: error, taskId: task.id, correlationId },
       'the answer to a queued submit is not stored yet',
     )
+  }
+}
+
+/** The task had its turn: once it may be sent again it is not behind the task whose turn it is now. */
+async function toReturnRank({ queueStore, clock, log }: TaskContext, rank: number): Promise<number> {
+  try {
+    return Math.min(rank, (await queueStore.readTurn(clock.now())) ?? rank)
+  } catch (error) {
+    log.warn({ err: error }, 'failed to read the turn of the queue: a refused task keeps its rank')
+    return rank
   }
 }
 

@@ -11,7 +11,7 @@ interface SendOptions {
   /** When the request began, on the monotonic clock. */
   readonly startedAt: number
   /** Turns an answer into another report than `toAnswerReport` does; undefined: it does not. */
-  readonly toOtherReport?: (answer: SubmitAnswer) => Report | undefined
+  readonly toOtherReport?: (answer: SubmitAnswer) => Promise<Report | undefined>
 }
 
 /**
@@ -30,7 +30,8 @@ export async function sendTask(
   // If the store fails now, only this line links the payment to the task.
   log.info({ taskId: task.id, correlationId, answer }, 'the upstream has answered')
   const report =
-    toOtherReport?.(answer) ?? toAnswerReport(answer, clock.now(), policy.pollIntervalMs, correlationId)
+    (await toOtherReport?.(answer)) ??
+    toAnswerReport(answer, clock.now(), policy.pollIntervalMs, correlationId)
   return storeAnswer(context, task, report, startedAt)
 }
 

@@ -56,21 +56,20 @@ export async function submitTask(context: SubmitContext, input: SubmitInput): Pr
 }
 
 /**
- * Submits several upscales, each as `submitTask` does. Inserts them one after another, so that they are sent in this order.
- * If one fails unexpectedly, throws its error after all others are submitted.
+ * Submits several upscales, each as `submitTask` does, and each whether the others fail or not. Inserts them one after another,
+ * so that they are sent in this order. Does not reject.
  */
 export async function submitTasks(
   context: SubmitContext,
   inputs: readonly SubmitInput[],
-): Promise<Submission[]> {
-  const submissions: Promise<Submission>[] = []
+): Promise<PromiseSettledResult<Submission>[]> {
+  const submissions: Promise<PromiseSettledResult<Submission>[]>[] = []
   for (const input of inputs) {
     const begun = beginSubmit(context, input)
-    submissions.push(begun.then((finish) => finish()))
+    submissions.push(Promise.allSettled([begun.then((finish) => finish())]))
     await begun.catch(() => undefined)
   }
-  await Promise.allSettled(submissions)
-  return Promise.all(submissions)
+  return (await Promise.all(submissions)).flat()
 }
 
 /** Stores the task, or finds the existing one. */

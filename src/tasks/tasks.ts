@@ -20,8 +20,8 @@ import { watchTask, type Watch, type WatchRequest } from './watch.ts'
 export interface Tasks {
   /** Submits an upscale, or returns the existing task of the request. */
   submit(input: SubmitInput): Promise<Submission>
-  /** Submits several upscales in this order. If one fails unexpectedly, rejects after all others are submitted. */
-  submitAll(inputs: readonly SubmitInput[]): Promise<Submission[]>
+  /** Submits several upscales in this order, each whether the others fail or not. Does not reject. */
+  submitAll(inputs: readonly SubmitInput[]): Promise<PromiseSettledResult<Submission>[]>
   /**
    * Takes an owner's task out of the queue: it fails with CANCELLED, and nothing is charged. Resolves to the task, which is
    * unchanged if it has been sent or has settled; undefined: the owner has no such task.

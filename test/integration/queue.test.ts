@@ -213,6 +213,37 @@ describe('the order of the queue', () => {
   })
 })
 
+describe('turns', () => {
+  test('of newcomers do not begin at a task that waits for a later attempt', async () => {
+    await using core = await openCore({}, { upstream: { limit: 1, perMs: 10_000 } })
+    const others = accept()
+    core.upstream.onCreate = (response, request) => {
+      const { taskId } = JSON.parse(request.body) as { taskId: string }
+      const answer = taskId === 'stuck' ? json(200, { code: 455 }) : others
+      answer(response, request)
+    }
+    for (const source of ['stuck', 'a1', 'a2', 'a3', 'a4', 'a5']) await core.submit(queued(source))
+    for (let turn = 0; turn < 2; turn += 1) await advance(core, 10_000)
+    for (const source of ['b1', 'b2', 'b3']) await core.submit(queued(source, 'bob'))
+    for (let turn = 0; turn < 5; turn += 1) await advance(core, 10_000)
+    const sent = sentTo(core.upstream).filter((source) => source !== 'stuck')
+    expect(sent.slice(0, 6)).toEqual(['a1', 'a2', 'a3', 'b1', 'a4', 'b2'])
+  })
+
+  test('of a task that was refused for now come first, however long its owner’s queue was', async () => {
+    await using core = await openCore({}, { upstream: { limit: 1, perMs: 10_000 } })
+    core.upstream.onCreate = accept()
+    for (const source of ['a1', 'a2', 'a3', 'a4']) await core.submit(queued(source))
+    for (let turn = 0; turn < 2; turn += 1) await advance(core, 10_000)
+    core.upstream.onCreate = BUSY
+    await advance(core, 10_000)
+    core.upstream.onCreate = accept()
+    for (const source of ['b1', 'b2', 'b3']) await core.submit(queued(source, 'bob'))
+    for (let turn = 0; turn < 3; turn += 1) await advance(core, 10_000)
+    expect(sentTo(core.upstream)).toEqual(['a1', 'a2', 'a3', 'a4', 'a4', 'b1', 'b2'])
+  })
+})
+
 describe('an upstream that refuses tasks', () => {
   test('gets one task at a time after two refusals in a row, until it accepts one', async () => {
     await using core = await openCore({ queueLimit: null })

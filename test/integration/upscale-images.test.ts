@@ -106,6 +106,19 @@ describe('upscaleImages', () => {
     },
   )
 
+  test('submits the others if one of them is impossible, and reports that one on its task', async () => {
+    await using scene = await openScene({ CALLBACK_ALLOW_HOSTS: 'localhost' })
+    scene.upstream.onCreate = answerBySource()
+    const withUrl = (indices: string, url: number) =>
+      upscaleImages(`taskId: "grid", imageIndices: [${indices}], callBackUrl: "http://localhost/${url}"`)
+    for (let url = 1; url <= 5; url += 1) await run(scene.gateway, withUrl('1', url))
+    const { results, errors } = await run(scene.gateway, withUrl('0, 1, 2', 6))
+    expect(results?.map(({ task }) => task?.status)).toEqual(['PROCESSING', undefined, 'PROCESSING'])
+    expect(errors?.map(({ path, extensions }) => [path, extensions.code, extensions.field])).toEqual([
+      [['upscaleImages', 'results', 1, 'task'], 'BAD_USER_INPUT', 'callBackUrl'],
+    ])
+  })
+
   test('pays once for a request that is repeated with its key', async () => {
     await using scene = await openScene()
     scene.upstream.onCreate = answerBySource()
@@ -201,62 +214,84 @@ interface Place {
 }
 
 describe('the place in the queue', () => {
-  const follow = (selection: string) =>
-    parse(`subscription ($id: ID!) { taskUpdated(id: $id) { version status ${selection} } }`)
-
-  test('is sent whenever it changes, at most once a second, without a new version', async () => {
-    await using scene = await openScene({ UPSTREAM_RATE_LIMIT: '1/10s' })
-    const { clock, gateway, upstream } = scene
-    upstream.onCreate = answerBySource()
-    const { results } = await run(gateway, upscaleImages('taskId: "grid", imageIndices: [0, 1, 2, 3]'))
+  /** Four tasks that wait, because the upstream has refused two; the events of a stream of the last one. */
+  async function openQueue(selection: string) {
+    await using opened = new AsyncDisposableStack()
+    const scene = opened.use(await openScene())
+    scene.upstream.onCreate = json(200, { code: 429, msg: 'busy' })
+    const { results } = await run(scene.gateway, upscaleImages('taskId: "grid", imageIndices: [0, 1, 2, 3]'))
+    expect(results?.map(({ task }) => task?.status)).toEqual(Array(4).fill('SUBMITTED'))
     const events: Place[] = []
-    const stream = gateway.follow<{ taskUpdated: Place }, { id: string }>(
-      follow('queue { position estimatedStartAt }'),
-      { id: results?.[3]?.task?.id ?? '' },
-    )
+    const query = parse(`subscription ($id: ID!) { taskUpdated(id: $id) { version status ${selection} } }`)
+    const stream = scene.gateway.follow<{ taskUpdated: Place }, { id: string }>(query, {
+      id: results?.[3]?.task?.id ?? '',
+    })
     const reading = (async () => {
       for await (const { data } of stream) if (data) events.push(data.taskUpdated)
     })()
-    await waitFor(() => events.length === 1)
-    await waitFor(() => {
-      clock.advance(200)
-      return events.at(-1)?.status === 'PROCESSING'
+    opened.defer(async () => {
+      await stream.return?.()
+      await reading
     })
-    const places = events.map(({ version, queue }) => [version, queue?.position ?? null])
-    const changes = places.filter((place, index) => place.join() !== places[index - 1]?.join())
-    expect(changes).toEqual([
-      [1, 3],
-      [1, 2],
-      [1, 1],
-      ...(places.some(([version, position]) => version === 1 && position === null) ? [[1, null]] : []),
+    await waitFor(() => events.length === 1)
+    const rest = opened.move()
+    return {
+      ...scene,
+      events,
+      /** Moves the clock until the followed task has been accepted; resolves to how long that took. */
+      async acceptAll() {
+        scene.upstream.onCreate = answerBySource()
+        const before = scene.clock.now()
+        await waitFor(() => {
+          scene.clock.advance(20)
+          return events.at(-1)?.status === 'PROCESSING'
+        })
+        return scene.clock.now() - before
+      },
+      [Symbol.asyncDispose]: () => rest.disposeAsync(),
+    }
+  }
+
+  test('is sent when it changes, without a new version', async () => {
+    await using queue = await openQueue('queue { position estimatedStartAt }')
+    // After its pause the queue sends one task, and waits for the answer.
+    const held = Promise.withResolvers<() => void>()
+    queue.upstream.onCreate = (response, request) => {
+      held.resolve(() => {
+        answerBySource()(response, request)
+      })
+    }
+    await waitFor(() => {
+      queue.clock.advance(20)
+      return queue.events.at(-1)?.queue?.position === 3
+    })
+    const release = await held.promise
+    release()
+    await queue.acceptAll()
+    const places = queue.events.map(({ version, queue: place }) => [version, place?.position ?? null])
+    expect([places[0], places.at(-1)]).toEqual([
+      [1, 4],
       [2, null],
     ])
-    await stream.return?.()
-    await reading
+    expect(places.slice(0, -1).every(([version]) => version === 1)).toBe(true)
+  })
+
+  test('is sent at most once a second, and nothing while it stays', async () => {
+    await using queue = await openQueue('queue { position }')
+    const before = queue.events.length
+    // The queue pauses for 10 s.
+    for (let second = 0; second < 9; second += 1) {
+      queue.clock.advance(1_000)
+      await queue.gateway.run('HTTP', '{ upscaleService { mode } }')
+    }
+    expect(queue.events).toHaveLength(before)
   })
 
   test('causes no events in a stream that does not select it', async () => {
-    await using scene = await openScene({ UPSTREAM_RATE_LIMIT: '1/10s' })
-    const { clock, gateway, upstream } = scene
-    upstream.onCreate = answerBySource()
-    const { results } = await run(gateway, upscaleImages('taskId: "grid", imageIndices: [0, 1, 2]'))
-    const events: Place[] = []
-    const stream = gateway.follow<{ taskUpdated: Place }, { id: string }>(follow(''), {
-      id: results?.[2]?.task?.id ?? '',
-    })
-    const reading = (async () => {
-      for await (const { data } of stream) if (data) events.push(data.taskUpdated)
-    })()
-    await waitFor(() => events.length === 1)
-    const before = clock.now()
-    await waitFor(() => {
-      clock.advance(200)
-      return events.at(-1)?.status === 'PROCESSING'
-    })
+    await using queue = await openQueue('')
+    const tookMs = await queue.acceptAll()
     // The first state, re-assertions every 15 s, and the new state.
-    expect(events.length).toBeLessThanOrEqual(2 + Math.ceil((clock.now() - before) / 15_000))
-    await stream.return?.()
-    await reading
+    expect(queue.events.length).toBeLessThanOrEqual(2 + Math.ceil(tookMs / 15_000))
   })
 })
 
