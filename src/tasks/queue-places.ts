@@ -1,6 +1,5 @@
 import type { TaskDependencies } from './ports.ts'
 import type { Estimates } from './estimates.ts'
-import { shareCalls } from './timing.ts'
 
 /** The place of a waiting task. */
 export interface QueuePlace {
@@ -12,15 +11,20 @@ export interface QueuePlace {
 
 /** How often the queue is read at most, and followers are woken. */
 const READ_EVERY_MS = 1_000
+/** A task that was queued after the latest read causes another one after this time. */
+const READ_AGAIN_AFTER_MS = 100
 /** Places beyond this are not known. */
 const MAX_PLACES = 10_000
 
 type Dependencies = Pick<TaskDependencies, 'queueStore' | 'clock' | 'log'> & { readonly estimates: Estimates }
 
-/** The places of waiting tasks. Reads the queue at most once a second, and only while a caller needs a place. */
+/**
+ * The places of waiting tasks. Reads the queue only while a caller needs a place: at most once a second, or ten times while
+ * tasks are added.
+ */
 export class QueuePlaces {
   readonly #deps: Dependencies
-  readonly #readQueue: () => Promise<Queue>
+  #latest: { readonly queue: Promise<Queue>; readonly readAt: number } | undefined
   readonly #followers = new Map<string, Set<() => void>>()
   /** The latest places that callers got. A place keeps its estimate until its position changes. */
   #known = new Map<string, QueuePlace>()
@@ -28,13 +32,24 @@ export class QueuePlaces {
 
   constructor(deps: Dependencies) {
     this.#deps = deps
-    const share = shareCalls(deps.clock, READ_EVERY_MS, () => readQueue(deps))
-    this.#readQueue = () => share('queue', '')
   }
 
-  /** The place of a task, at most a second old; null: it does not wait, or waits too far behind to tell. */
+  /** The place of a waiting task, at most a second old; null: it does not wait, or waits too far behind to tell. */
   async find(id: string): Promise<QueuePlace | null> {
-    const { positions, toWaitMs } = await this.#readQueue()
+    const { positions } = await this.#read(READ_EVERY_MS)
+    const isNew = !positions.has(id) && positions.size < MAX_PLACES
+    return this.#toPlace(id, await this.#read(isNew ? READ_AGAIN_AFTER_MS : READ_EVERY_MS))
+  }
+
+  /** The queue as it was less than `maxAgeMs` ago. */
+  #read(maxAgeMs: number): Promise<Queue> {
+    const now = this.#deps.clock.elapsed()
+    if (this.#latest === undefined || now - this.#latest.readAt >= maxAgeMs)
+      this.#latest = { queue: readQueue(this.#deps), readAt: now }
+    return this.#latest.queue
+  }
+
+  #toPlace(id: string, { positions, toWaitMs }: Queue): QueuePlace | null {
     const position = positions.get(id)
     const before = this.#known.get(id)
     if (position === before?.position) return before ?? null
@@ -82,8 +97,9 @@ export class QueuePlaces {
     const before = this.#known
     // Places that callers asked for once are forgotten.
     this.#known = new Map([...before].filter(([id]) => this.#followers.has(id)))
+    const queue = await this.#read(READ_EVERY_MS)
     for (const [id, wakes] of this.#followers)
-      if ((await this.find(id)) !== (before.get(id) ?? null)) for (const wake of wakes) wake()
+      if (this.#toPlace(id, queue) !== (before.get(id) ?? null)) for (const wake of wakes) wake()
   }
 }
 

@@ -201,6 +201,19 @@ interface Place {
 }
 
 describe('the place in the queue', () => {
+  test('is known in the answer to the submit, also when the queue was read shortly before', async () => {
+    await using scene = await openScene({ UPSTREAM_RATE_LIMIT: '1/10s' })
+    scene.upstream.onCreate = answerBySource()
+    const first = await run(scene.gateway, upscaleImages('taskId: "first", imageIndices: [0, 1]'))
+    scene.clock.advance(100)
+    const second = await run(scene.gateway, upscaleImages('taskId: "second", imageIndices: [0, 1]'))
+    const places = [first, second].map(({ results }) => results?.map(({ task }) => task?.queue?.position))
+    expect(places).toEqual([
+      [undefined, 1],
+      [2, 3],
+    ])
+  })
+
   const follow = (selection: string) =>
     parse(`subscription ($id: ID!) { taskUpdated(id: $id) { version status ${selection} } }`)
 
