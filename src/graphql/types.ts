@@ -209,7 +209,7 @@ export class UpscaleQueuePlaceType {
 @PlainType('UpscaleImagePayload', 'The outcome of a submit.')
 export class UpscaleImagePayloadType {
   /** Not in the schema: the error of one of several submits, which has no outcome. */
-  error?: unknown
+  error?: Error
 
   @Field(() => UpscaleTaskType, {
     nullable: true,

@@ -105,10 +105,12 @@ export function parseUpscaleImageInput(
 }
 
 /** The error of a submit; BAD_USER_INPUT if the caller can remedy it. */
-export function toSubmitError(error: unknown): unknown {
+export function toSubmitError(error: unknown): Error {
   return error instanceof TooManyCallbacksError
     ? badUserInput('callBackUrl', 'This task already has five callback URLs.')
-    : error
+    : error instanceof Error
+      ? error
+      : new Error('A submit failed', { cause: error })
 }
 
 function checkCallBackUrl(url: URL, owner: string, { canSign, allowedHosts }: CallbackPolicy): void {

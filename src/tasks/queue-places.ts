@@ -28,7 +28,11 @@ export class QueuePlaces {
 
   constructor(deps: Dependencies) {
     this.#deps = deps
-    const share = shareCalls(deps.clock, READ_EVERY_MS, () => readQueue(deps))
+    const share = shareCalls(deps.clock, READ_EVERY_MS, async () => {
+      const queue = await readQueue(deps)
+      this.#known = new Map([...this.#known].filter(([id]) => queue.positions.has(id)))
+      return queue
+    })
     this.#readQueue = () => share('queue', '')
   }
 
@@ -86,8 +90,6 @@ export class QueuePlaces {
   async #wakeChanged(): Promise<void> {
     const before = this.#known
     const queue = await this.#readQueue()
-    // Places that callers asked for once are forgotten.
-    this.#known = new Map([...before].filter(([id]) => this.#followers.has(id)))
     for (const [id, wakes] of this.#followers) {
       const place = this.#toPlace(id, queue.positions.get(id) ?? null, queue)
       if (place !== (before.get(id) ?? null)) for (const wake of wakes) wake()

@@ -11,8 +11,11 @@ import { createQueue as createSequence } from './timing.ts'
 const CLAIM_LEASE_MS = 10_000
 /** How many tasks one process sends at once. */
 const MAX_SENDING = 32
-/** The longest wait after a refusal. */
+/** The shortest and the longest wait after a refusal, whatever its Retry-After. */
+const MIN_DELAY_MS = 1_000
 const MAX_DELAY_MS = 300_000
+/** How long the queue pauses after answers that prove nothing. */
+const UNKNOWN_PAUSE_MS = 30_000
 /** Refusals that concern all tasks, and prove that nothing was charged: the task is sent again later. */
 const TEMPORARY: readonly UpscaleErrorCode[] = [
   'UPSTREAM_RATE_LIMITED',
@@ -27,6 +30,11 @@ export interface TaskQueue {
    * its answer comes later. Does nothing while the service drains.
    */
   sendDue(): Promise<void>
+  /**
+   * How long a submit without the queue has to wait, because tasks wait whose turn it is, in milliseconds; null: none waits for
+   * the account's rate.
+   */
+  crowdedMs(): number | null
 }
 
 /**
@@ -50,12 +58,7 @@ export function createTaskQueue(context: TaskContext): TaskQueue {
       context.wakeQueue()
     })
   }
-  let timer: Disposable | undefined
-  const wakeAfter = (ms: number) => {
-    timer?.[Symbol.dispose]()
-    timer = clock.after(ms, context.wakeQueue)
-  }
-  draining.addEventListener('abort', () => timer?.[Symbol.dispose]())
+  const rateWait = createRateWait(context)
   /** Whether more tasks wait than the account's rate has room for now. */
   const isCrowded = async () => {
     const rate = await limits.upstream(clock.now())
@@ -69,7 +72,7 @@ export function createTaskQueue(context: TaskContext): TaskQueue {
       evenly ??= await isCrowded()
       const waitMs = await limits.takeAccount(evenly)
       if (waitMs !== null) {
-        wakeAfter(waitMs)
+        rateWait.begin(waitMs)
         return
       }
       const now = clock.now()
@@ -79,12 +82,31 @@ export function createTaskQueue(context: TaskContext): TaskQueue {
     }
   }
   return {
+    crowdedMs: rateWait.leftMs,
     // Calls that wait for a running round share the next one.
     sendDue: () =>
       (next ??= inSequence(() => {
         next = undefined
         return sendDue()
       })),
+  }
+}
+
+/** The wait of the next task for the account's rate. Wakes the queue at its end. */
+function createRateWait({ clock, wakeQueue, draining }: TaskContext) {
+  let timer: Disposable | undefined
+  let endsAt = -Infinity
+  draining.addEventListener('abort', () => timer?.[Symbol.dispose]())
+  return {
+    begin(ms: number): void {
+      timer?.[Symbol.dispose]()
+      timer = clock.after(ms, wakeQueue)
+      endsAt = clock.elapsed() + ms
+    },
+    leftMs(): number | null {
+      const ms = endsAt - clock.elapsed()
+      return ms > 0 ? Math.ceil(ms) : null
+    },
   }
 }
 
@@ -176,15 +198,16 @@ function isTemporary(answer: SubmitAnswer): answer is Refused {
 
 /** Grows with each refusal of the task, so that a task that is always refused is tried rarely. */
 function toDelayMs({ code, retryAfterMs }: FailureCause, refusals: number): number {
-  return Math.min((retryAfterMs ?? CATALOGUE[code].retryAfterMs ?? 0) * refusals, MAX_DELAY_MS)
+  const once = Math.max(retryAfterMs ?? CATALOGUE[code].retryAfterMs ?? 0, MIN_DELAY_MS)
+  return Math.min(once * refusals, MAX_DELAY_MS)
 }
 
 /**
- * Whether the upstream takes tasks. After refusals of two tasks in a row the queue pauses, and then sends one task at a time
- * until one is not refused. One task alone cannot stop the others.
+ * Whether the upstream takes tasks. After temporary refusals or unknown answers of two tasks in a row the queue pauses, and then
+ * sends one task at a time until one has another answer. One task alone cannot stop the others.
  */
 function createHealth({ clock, log }: TaskContext) {
-  let refusedId: string | undefined
+  let failedId: string | undefined
   let isDoubtful = false
   let pausedUntil = -Infinity
   return {
@@ -195,18 +218,24 @@ function createHealth({ clock, log }: TaskContext) {
       return clock.elapsed() < pausedUntil
     },
     note(task: UpscaleTask, answer: SubmitAnswer) {
-      if (!isTemporary(answer)) {
-        refusedId = undefined
+      const pauseMs = toPauseMs(answer)
+      if (pauseMs === null) {
+        failedId = undefined
         isDoubtful = false
         return
       }
-      if (refusedId !== undefined && refusedId !== task.id) {
-        const ms = toDelayMs(answer.failure, 1)
+      if (failedId !== undefined && failedId !== task.id) {
         isDoubtful = true
-        pausedUntil = clock.elapsed() + ms
-        log.warn({ code: answer.failure.code, ms }, 'the upstream takes no tasks: the queue pauses')
+        pausedUntil = clock.elapsed() + pauseMs
+        log.warn({ answer, pauseMs }, 'the upstream takes no tasks: the queue pauses')
       }
-      refusedId = task.id
+      failedId = task.id
     },
   }
+}
+
+/** Null: the answer says nothing about other tasks. */
+function toPauseMs(answer: SubmitAnswer): number | null {
+  if (answer.kind === 'unknown') return UNKNOWN_PAUSE_MS
+  return isTemporary(answer) ? toDelayMs(answer.failure, 1) : null
 }

@@ -6,10 +6,14 @@ import type { TaskQueue } from './queue.ts'
 import { sendTask } from './send.ts'
 import { settleUnconfirmedInsert } from './submit-storage.ts'
 import type { Picture, UpscaleTask } from './task.ts'
-import { wait } from './timing.ts'
+import { wait, type createQueues } from './timing.ts'
 
 /** The dependencies of a submit. */
-type SubmitContext = TaskContext & { readonly queue: TaskQueue }
+export type SubmitContext = TaskContext & {
+  readonly queue: TaskQueue
+  /** Inserts the queued tasks of one owner one after another, so that a burst holds one connection of the store. */
+  readonly insertInTurn: ReturnType<typeof createQueues>
+}
 
 export interface SubmitInput extends Picture {
   readonly owner: string
@@ -79,11 +83,14 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
   const startedAt = clock.elapsed()
   const token = secrets.newToken()
   const task = createTask(context, input, { token, runMs: await context.estimates.runMs() })
-  const insertion = await store.insert(task, toInsertOptions(context, input)).catch((error: unknown) => {
-    if (error instanceof UnconfirmedError)
-      void context.track(settleUnconfirmedInsert(context, task, correlationId, startedAt))
-    throw error
-  })
+  const insert = () => store.insert(task, toInsertOptions(context, input))
+  const insertion = await (input.queue ? context.insertInTurn(input.owner, insert) : insert()).catch(
+    (error: unknown) => {
+      if (error instanceof UnconfirmedError)
+        void context.track(settleUnconfirmedInsert(context, task, correlationId, startedAt))
+      throw error
+    },
+  )
   if ('refusal' in insertion) return () => refuse({ ...insertion.refusal, correlationId })
   if (!insertion.inserted) {
     const { by, existing } = insertion
@@ -153,7 +160,7 @@ async function awaitAnswer(context: TaskContext, task: UpscaleTask): Promise<Ups
 const QUEUE_FULL: RateRefusal = { ...toFailure('RATE_LIMITED'), retryAfterMs: 10_000 }
 
 function toInsertOptions(
-  { clock, secrets, policy, limits }: TaskContext,
+  { clock, secrets, policy, limits, queue: taskQueue }: SubmitContext,
   { owner, idempotencyKey, force, callBackUrl, queue }: SubmitInput,
 ): InsertOptions<RateRefusal> {
   const options = {
@@ -162,8 +169,13 @@ function toInsertOptions(
     queue: queue
       ? { limit: policy.queueLimit, weight: policy.ownerWeights.get(owner) ?? 1, full: QUEUE_FULL }
       : null,
-    // The queue takes from the account's limit when it sends the task.
-    admit: () => (queue ? limits.takeOwn(owner) : limits.take(owner)),
+    // The queue takes from the account's limit when it sends the task. Other submits do not overtake it.
+    admit: () => {
+      if (queue) return limits.takeOwn(owner)
+      const waitMs = taskQueue.crowdedMs()
+      const refusal = { ...toFailure('UPSTREAM_RATE_LIMITED'), retryAfterMs: waitMs ?? 0 }
+      return waitMs === null ? limits.take(owner) : Promise.resolve(refusal)
+    },
     admitKey: () => limits.takeOwn(owner),
   }
   if (idempotencyKey === null) return options

@@ -7,9 +7,9 @@ import type { Callback, TaskDependencies, TaskListQuery } from './ports.ts'
 import type { RateBudget } from './rates.ts'
 import { QueuePlaces, type QueuePlace } from './queue-places.ts'
 import { createTaskQueue } from './queue.ts'
-import { submitTask, submitTasks, type Submission, type SubmitInput } from './submit.ts'
+import { submitTask, submitTasks, type Submission, type SubmitContext, type SubmitInput } from './submit.ts'
 import type { UpscaleTask } from './task.ts'
-import { shareCalls } from './timing.ts'
+import { createQueues, shareCalls } from './timing.ts'
 import type { Report } from './report.ts'
 import { createReporter, UnknownTaskError } from './transitions.ts'
 import { watchGroup, type GroupRequest, type GroupWatch } from './watch-group.ts'
@@ -90,7 +90,7 @@ export function createTasks(deps: TaskDependencies): Tasks {
   const receive = createCallbackReceiver(context)
   const queue = createTaskQueue(context)
   const places = new QueuePlaces(context)
-  const submitContext = { ...context, queue }
+  const submitContext: SubmitContext = { ...context, queue, insertInTurn: createQueues() }
   const watchDeps = { ...deps, places }
   const readCredits = shareCalls(clock, CREDITS_SHARED_FOR_MS, (_key, correlationId) =>
     upscaler.credits({ timeoutMs: policy.pollTimeoutMs, correlationId }),

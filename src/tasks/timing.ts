@@ -48,3 +48,16 @@ export function createQueue(): <T>(work: () => Promise<T>) => Promise<T> {
     return result
   }
 }
+
+/** Returns a function that runs the works of one key one at a time, in the order of the calls. */
+export function createQueues(): <T>(key: string, work: () => Promise<T>) => Promise<T> {
+  const last = new Map<string, Promise<unknown>>()
+  return (key, work) => {
+    const result = (last.get(key) ?? Promise.resolve()).then(work)
+    const ended: Promise<unknown> = result
+      .catch(() => undefined)
+      .then(() => last.get(key) === ended && last.delete(key))
+    last.set(key, ended)
+    return result
+  }
+}

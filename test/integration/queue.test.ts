@@ -36,8 +36,9 @@ async function advance({ clock, tasks, store }: Core, ms: number): Promise<void>
   clock.advance(ms)
   await tasks.sendQueued()
   await waitFor(async () => {
-    const open = await store.list({ owner: 'owner', status: 'SUBMITTED', after: null, limit: 100 })
-    return open.every(({ answerBy }) => answerBy === null)
+    const unanswered = await store.list({ owner: 'owner', status: 'SUBMITTED', after: null, limit: 100 })
+    const others = await store.list({ owner: 'bob', status: 'SUBMITTED', after: null, limit: 100 })
+    return [...unanswered, ...others].every(({ answerBy }) => answerBy === null)
   })
 }
 
@@ -213,34 +214,66 @@ describe('the order of the queue', () => {
   })
 })
 
-describe('turns', () => {
-  test('of newcomers do not begin at a task that waits for a later attempt', async () => {
-    await using core = await openCore({}, { upstream: { limit: 1, perMs: 10_000 } })
+describe('a turn', () => {
+  /** Refuses the source `stuck`, and accepts all others. */
+  function refuseStuck(): Answer {
     const others = accept()
-    core.upstream.onCreate = (response, request) => {
+    return (response, request) => {
       const { taskId } = JSON.parse(request.body) as { taskId: string }
       const answer = taskId === 'stuck' ? json(200, { code: 455 }) : others
       answer(response, request)
     }
-    for (const source of ['stuck', 'a1', 'a2', 'a3', 'a4', 'a5']) await core.submit(queued(source))
-    for (let turn = 0; turn < 2; turn += 1) await advance(core, 10_000)
+  }
+  const withoutStuck = (core: Core) => sentTo(core.upstream).filter((source) => source !== 'stuck')
+
+  test('of a newcomer does not begin at a task that waits for a later attempt', async () => {
+    await using core = await openCore({}, { upstream: { limit: 1, perMs: 10_000 } })
+    core.upstream.onCreate = refuseStuck()
+    for (const source of ['stuck', 'a1', 'a2', 'a3', 'a4', 'a5', 'a6']) await core.submit(queued(source))
+    for (let turn = 0; turn < 3; turn += 1) await advance(core, 10_000)
+    expect(withoutStuck(core)).toEqual(['a1', 'a2', 'a3'])
     for (const source of ['b1', 'b2', 'b3']) await core.submit(queued(source, 'bob'))
-    for (let turn = 0; turn < 5; turn += 1) await advance(core, 10_000)
-    const sent = sentTo(core.upstream).filter((source) => source !== 'stuck')
-    expect(sent.slice(0, 6)).toEqual(['a1', 'a2', 'a3', 'b1', 'a4', 'b2'])
+    for (let turn = 0; turn < 8; turn += 1) await advance(core, 10_000)
+    expect(withoutStuck(core).slice(3)).toEqual(['a4', 'a5', 'b1', 'a6', 'b2', 'b3'])
   })
 
-  test('of a task that was refused for now come first, however long its owner’s queue was', async () => {
+  test('of a task that was refused for now is the next one, however long the queue of its owner was', async () => {
     await using core = await openCore({}, { upstream: { limit: 1, perMs: 10_000 } })
     core.upstream.onCreate = accept()
     for (const source of ['a1', 'a2', 'a3', 'a4']) await core.submit(queued(source))
     for (let turn = 0; turn < 2; turn += 1) await advance(core, 10_000)
-    core.upstream.onCreate = BUSY
-    await advance(core, 10_000)
+    const held = Promise.withResolvers<() => void>()
+    core.upstream.onCreate = (response, request) => {
+      held.resolve(() => {
+        BUSY(response, request)
+      })
+    }
+    core.clock.advance(10_000)
+    await core.tasks.sendQueued()
+    const release = await held.promise
     core.upstream.onCreate = accept()
     for (const source of ['b1', 'b2', 'b3']) await core.submit(queued(source, 'bob'))
+    release()
+    await waitFor(async () => (await core.queueStore.countQueued()) === 4)
     for (let turn = 0; turn < 3; turn += 1) await advance(core, 10_000)
-    expect(sentTo(core.upstream)).toEqual(['a1', 'a2', 'a3', 'a4', 'a4', 'b1', 'b2'])
+    expect(sentTo(core.upstream).slice(4)).toEqual(['a4', 'b1', 'b2'])
+  })
+})
+
+describe('a submit without the queue', () => {
+  test('does not overtake tasks that wait for the account’s rate', async () => {
+    await using core = await openCore({}, TWO_IN_TEN_SECONDS)
+    core.upstream.onCreate = accept()
+    for (const source of ['a', 'b', 'c', 'd']) await core.submit(queued(source))
+    for (let half = 0; half < 2; half += 1) {
+      core.clock.advance(4_999)
+      const { failure } = await core.submit({ sourceTaskId: 'direct' })
+      expect(failure?.code).toBe('UPSTREAM_RATE_LIMITED')
+    }
+    for (let turn = 0; turn < 3; turn += 1) await advance(core, 2_500)
+    expect(sentTo(core.upstream)).toEqual(['a', 'b', 'c', 'd'])
+    await advance(core, 10_000)
+    expect((await core.submit({ sourceTaskId: 'direct' })).task).not.toBeNull()
   })
 })
 
@@ -260,6 +293,30 @@ describe('an upstream that refuses tasks', () => {
       return sentTo(core.upstream).length === 6
     })
     expect(sentTo(core.upstream).slice(3)).toEqual(['b', 'c', 'd'])
+  })
+
+  test('gets one task at a time, too, while its answers prove nothing', async () => {
+    await using core = await openCore()
+    core.upstream.onCreate = (response) => response.destroy()
+    for (const source of ['a', 'b', 'c', 'd']) await core.submit(queued(source))
+    await advance(core, 29_999)
+    expect(sentTo(core.upstream)).toEqual(['a', 'b'])
+    await advance(core, 1)
+    await advance(core, 29_999)
+    expect(sentTo(core.upstream)).toEqual(['a', 'b', 'c'])
+  })
+
+  test('is not asked again at once, even if its Retry-After is 0', async () => {
+    await using core = await openCore()
+    core.upstream.onCreate = text(429, 'busy', { 'retry-after': '0' })
+    await core.submit(queued('a'))
+    await advance(core, 999)
+    expect(sentTo(core.upstream)).toEqual(['a'])
+    await advance(core, 1)
+    await advance(core, 1_000)
+    expect(sentTo(core.upstream)).toEqual(['a', 'a'])
+    await advance(core, 1_000)
+    expect(sentTo(core.upstream)).toEqual(['a', 'a', 'a'])
   })
 
   test('does not stop other tasks by one that it always refuses', async () => {

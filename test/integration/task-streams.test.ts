@@ -2,10 +2,12 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { print } from 'graphql'
 import { SignJWT } from 'jose'
 import { FollowAllDocument, FollowTasksDocument } from '../generated/operations.ts'
+import { playGrids } from '../support/grid.ts'
 import { json } from '../support/scripted-upstream.ts'
 import { startScriptedRouter, type ScriptedRouter } from '../support/router.ts'
 import { openScene } from '../support/scene.ts'
 import { openTaskStream, STREAM_TRANSPORTS, type TaskStream } from '../support/task-stream.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const SECRET = 'a secret that is long enough for HS256'
 const sign = async (sub: string) =>
@@ -21,6 +23,12 @@ const versionsOf = async (stream: TaskStream, count: number) => {
     versions[id] = version
   }
   return versions
+}
+
+const readToEnd = async (stream: TaskStream) => {
+  const payloads = []
+  for (let next = await stream.next(); next !== undefined; next = await stream.next()) payloads.push(next)
+  return payloads
 }
 
 describe.each(STREAM_TRANSPORTS)('over %s', (transport) => {
@@ -46,6 +54,31 @@ describe.each(STREAM_TRANSPORTS)('over %s', (transport) => {
   /** `authorization`: null for a guest. */
   const open = (query: string, variables = {}, authorization: string | null = alice) =>
     openTaskStream(transport, { url: scene.gateway.url, query, variables, authorization }, router)
+
+  /** Submits the four pictures of a grid; returns the ids of the accepted ones. */
+  const upscaleGrid = async () => {
+    const response = await fetch(`${scene.gateway.url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: alice },
+      body: JSON.stringify({
+        query:
+          'mutation { upscaleImages(input: { taskId: "grid", imageIndices: [0, 1, 2, 3] }) { results { task { id } problem { code } } } }',
+      }),
+    })
+    const { data } = (await response.json()) as {
+      data: {
+        upscaleImages: { results: { task: { id: string } | null; problem: { code: string } | null }[] }
+      }
+    }
+    const { results } = data.upscaleImages
+    expect(results.map(({ problem }) => problem?.code)).toEqual([
+      undefined,
+      'INSUFFICIENT_CREDITS',
+      undefined,
+      undefined,
+    ])
+    return results.flatMap(({ task }) => task?.id ?? [])
+  }
 
   describe('tasksUpdated', () => {
     const follow = (variables: object, authorization?: string | null) =>
@@ -91,6 +124,44 @@ describe.each(STREAM_TRANSPORTS)('over %s', (transport) => {
         expect(await taskOf(stream)).toMatchObject({ id, status: 'SUCCEEDED', version: 3 })
       }
       expect(await stream.next()).toBeUndefined()
+    })
+
+    test('reports the failure of one picture of a grid as one typed error, and follows the others to their ends', async () => {
+      const grids = playGrids(scene.upstream)
+      const ids = await upscaleGrid()
+      await using stream = await open(
+        'subscription ($ids: [ID!]!) { tasksUpdated(ids: $ids) { id version status images { url } } }',
+        { ids: [...ids, 'unknown'] },
+      )
+      const seen = []
+      for (let n = 0; n < 4; n += 1) seen.push(await stream.next())
+      const rest = readToEnd(stream)
+      let isSettled = false
+      const settling = grids.settle('grid').finally(() => (isSettled = true))
+      // The busy picture is sent again after a second.
+      const until = scene.clock.now() + 5_000
+      await waitFor(() => {
+        if (scene.clock.now() < until) scene.clock.advance(100)
+        return isSettled
+      })
+      await settling
+      const payloads = [...seen, ...(await rest)]
+      const lastStatus = new Map<string, string>()
+      for (const { id, status } of payloads.flatMap((payload) => payload?.data?.tasksUpdated ?? []))
+        lastStatus.set(id, status)
+      const [succeeded = '', failed = '', queued = ''] = ids
+      expect(lastStatus).toEqual(
+        new Map([
+          [succeeded, 'SUCCEEDED'],
+          [failed, 'FAILED'],
+          [queued, 'SUCCEEDED'],
+        ]),
+      )
+      const errors = payloads.flatMap((payload) => payload?.errors ?? [])
+      expect(errors.map(({ path, extensions: { code, taskId } }) => [path, code, taskId])).toEqual([
+        [undefined, 'TASK_NOT_FOUND', 'unknown'],
+        [['tasksUpdated', 'images'], 'GENERATION_FAILED', failed],
+      ])
     })
 
     test('omits the first event of each task whose version is known', async () => {

@@ -214,6 +214,19 @@ interface Place {
 }
 
 describe('the place in the queue', () => {
+  test('is known in the answer to the submit, also when the queue was read shortly before', async () => {
+    await using scene = await openScene({ UPSTREAM_RATE_LIMIT: '1/10s' })
+    scene.upstream.onCreate = answerBySource()
+    const first = await run(scene.gateway, upscaleImages('taskId: "first", imageIndices: [0, 1]'))
+    scene.clock.advance(100)
+    const second = await run(scene.gateway, upscaleImages('taskId: "second", imageIndices: [0, 1]'))
+    const places = [first, second].map(({ results }) => results?.map(({ task }) => task?.queue?.position))
+    expect(places).toEqual([
+      [undefined, 1],
+      [2, 3],
+    ])
+  })
+
   /** Four tasks that wait, because the upstream has refused two; the events of a stream of the last one. */
   async function openQueue(selection: string) {
     await using opened = new AsyncDisposableStack()

@@ -1,87 +1,21 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { createClient } from 'graphql-ws'
-import { SignJWT } from 'jose'
 import { WebSocket } from 'ws'
 import { followTask, toClientOptions } from '../../client/src/index.ts'
 import { CATALOGUE, UPSCALE_ERROR_CODES } from '../../src/tasks/failure.ts'
-import {
-  findPort,
-  startApolloGateway,
-  startGallery,
-  startHive,
-  writeSupergraph,
-  type HiveSubscriptions,
-} from '../support/gateways.ts'
-import { startProcess } from '../support/process.ts'
-import { json, startScriptedUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts'
-import { openTempDir } from '../support/temp-dir.ts'
+import { startApolloGateway, type HiveSubscriptions } from '../support/gateways.ts'
+import { json, type ScriptedUpstream } from '../support/scripted-upstream.ts'
+import { ask, openWorld, sign, type Answer, type World } from '../support/supergraph-world.ts'
 
-const SECRET = 'a secret that is long enough for HS256'
 const RESULT = 'https://example.com/result.png'
 const PROBLEM = 'problem { code message retryable retryAfterMs upstreamCode }'
 const SELECTION = `images { url } ${PROBLEM}`
 const ACCEPTED = json(200, { code: 200, msg: 'success', data: { taskId: 'upstream-1' } })
 
-interface Answer {
-  readonly data?: Record<string, unknown> | null
-  readonly errors?: readonly { message: string; extensions?: Record<string, unknown> }[]
-}
 interface Payload {
   readonly task: { readonly id: string; readonly status: string } | null
   readonly problem?: { readonly code: string } | null
   readonly watchToken?: string
-}
-
-const sign = async (sub: string) =>
-  `Bearer ${await new SignJWT({ sub }).setProtectedHeader({ alg: 'HS256' }).setExpirationTime('1h').sign(new TextEncoder().encode(SECRET))}`
-
-/** Our service as a process that can be restarted at the same address, behind two real gateways. */
-async function openWorld(subscriptions: HiveSubscriptions) {
-  await using opened = new AsyncDisposableStack()
-  const dir = opened.use(await openTempDir())
-  const upstream = opened.use(await startScriptedUpstream())
-  const gallery = opened.use(await startGallery())
-  const [port, hivePort] = [await findPort(), await findPort()]
-  const settings = {
-    PORT: String(port),
-    DATABASE_URL: `file:${dir.path}/s.db`,
-    UPSTREAM_URL: upstream.url,
-    AUTH_JWT_SECRET: SECRET,
-    WATCH_TOKEN_SECRETS: 'a secret for watch tokens that is long enough',
-    SUBSCRIPTION_CALLBACK_URLS: `http://127.0.0.1:${hivePort}/callback`,
-    OWNER_RATE_LIMIT: '0',
-    UPSTREAM_RATE_LIMIT: '0',
-    REASSERT_MS: '2000',
-  }
-  let service = await startProcess(settings)
-  opened.defer(() => service[Symbol.asyncDispose]())
-  if (service.url === '') throw new Error(`The service did not start:\n${service.output()}`)
-  const supergraph = `${dir.path}/supergraph.graphql`
-  await writeSupergraph(supergraph, { upscale: `${service.url}/graphql`, gallery: gallery.url })
-  const hive = opened.use(await startHive(supergraph, subscriptions, hivePort))
-  const rest = opened.move()
-  return {
-    upstream,
-    supergraph,
-    direct: service.url,
-    hive: hive.url,
-    async restart() {
-      service.child.kill('SIGTERM')
-      await service.exited
-      service = await startProcess(settings)
-    },
-    [Symbol.asyncDispose]: () => rest.disposeAsync(),
-  }
-}
-type World = Awaited<ReturnType<typeof openWorld>>
-
-async function ask(url: string, query: string, authorization?: string): Promise<Answer> {
-  const response = await fetch(new URL('/graphql', url), {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...(authorization && { authorization }) },
-    body: JSON.stringify({ query }),
-  })
-  return (await response.json()) as Answer
 }
 
 async function submit(

@@ -63,7 +63,7 @@ const REPORTS: Record<Report['kind'], Report> = freeze({
     note: 'refused',
   },
   withdrawn: { kind: 'withdrawn', at, source: 'OWNER', failure: FAILURE, note: 'canceled' },
-  overdue: { kind: 'overdue', at, source: 'DEADLINE', correlationId: 'correlation-1' },
+  overdue: { kind: 'overdue', at: DEADLINE, source: 'DEADLINE', correlationId: 'correlation-1' },
 })
 const KINDS = Object.keys(REPORTS) as Report['kind'][]
 const CELLS = TASK_STATUSES.flatMap((status) => KINDS.map((kind) => [status, kind] as const))
@@ -191,9 +191,13 @@ describe('what a report makes of a task', () => {
       failedBy: 'SILENCE',
       images: null,
       upstreamTaskId,
-      updatedAt: NOW,
-      settledAt: NOW,
+      updatedAt: DEADLINE,
+      settledAt: DEADLINE,
     })
+  })
+
+  test('SUBMITTED, overdue: nothing, if its deadline has moved since', () => {
+    expect(applyReport(taskIn('SUBMITTED', { deadlineAt: DEADLINE + 1 }), REPORTS.overdue)).toBeUndefined()
   })
 
   test('FAILED, succeeded: what was paid for is not thrown away', () => {
@@ -335,7 +339,7 @@ describe('in every cell of the table', () => {
     const task = taskIn(status)
     const next = applyReport(task, REPORTS[kind])
     const news = {
-      at: NOW,
+      at: REPORTS[kind].at,
       status: next?.status,
       source: REPORTS[kind].source,
       upstreamCode: kind === 'failed' ? 500 : (next?.failure?.upstreamCode ?? null),
