@@ -92,7 +92,9 @@ function apply(task: UpscaleTask, report: Report): UpscaleTask | undefined {
     case 'withdrawn':
       return withdraw(task, report)
     case 'overdue':
-      return isSettled(task) || task.images !== null ? undefined : expire(task, report)
+      return isSettled(task) || task.images !== null || task.deadlineAt > report.deadlineAt
+        ? undefined
+        : expire(task, report)
     default:
       return report satisfies never
   }

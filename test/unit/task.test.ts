@@ -63,7 +63,7 @@ const REPORTS: Record<Report['kind'], Report> = freeze({
     note: 'refused',
   },
   withdrawn: { kind: 'withdrawn', at, source: 'OWNER', failure: FAILURE, note: 'canceled' },
-  overdue: { kind: 'overdue', at, source: 'DEADLINE', correlationId: 'correlation-1' },
+  overdue: { kind: 'overdue', at, source: 'DEADLINE', deadlineAt: DEADLINE, correlationId: 'correlation-1' },
 })
 const KINDS = Object.keys(REPORTS) as Report['kind'][]
 const CELLS = TASK_STATUSES.flatMap((status) => KINDS.map((kind) => [status, kind] as const))
@@ -482,3 +482,8 @@ function freeze<T extends object>(value: T): T {
     if (typeof each === 'object' && each !== null) freeze(each)
   return Object.freeze(value)
 }
+
+test('a task that was sent from the queue is not ended by the deadline that it had there', () => {
+  const sent = { ...taskIn('SUBMITTED'), deadlineAt: DEADLINE + 1 }
+  expect(applyReport(sent, REPORTS.overdue)).toBeUndefined()
+})
