@@ -83,8 +83,9 @@ export function parseUpscaleImagesInput(
     const queue = shared.queue ?? true
     return { ...request, queue, idempotencyKey: key === null ? null : ([key, position] as const) }
   })
+  // An empty watermark is none.
   const pictures = requests.map(({ sourceTaskId, imageIndex, waterMark }) =>
-    JSON.stringify([sourceTaskId, imageIndex, waterMark]),
+    JSON.stringify([sourceTaskId, imageIndex, waterMark ?? '']),
   )
   if (new Set(pictures).size < pictures.length)
     throw badUserInput(imageIndices ? 'imageIndices' : 'inputs', 'Each picture may be named only once.')

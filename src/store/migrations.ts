@@ -8,6 +8,8 @@ interface MigrationDialect {
   readonly id: string
   /** Whether triggers count the tasks per status. With a single writer they block no other transaction. */
   readonly keepsCounts: boolean
+  /** Whether `analyze` collects statistics per column, from which the database plans its statements. */
+  readonly hasColumnStatistics: boolean
   /**
    * The schema of the tables; absent if the database has no schemas. Other programs in the same database may use
    * Kysely, too.
@@ -73,6 +75,15 @@ const QUEUE_TABLES: readonly string[] = [
   'create index "taskByOwnerChange" on task (owner, "updatedAt", id)',
 ]
 
+/**
+ * Statistics of an empty queue say that no task waits. PostgreSQL would then sort all waiting tasks for each claim, until it
+ * collects new ones. Without statistics it reads them in the order of the index.
+ */
+const NO_QUEUE_STATISTICS = [
+  'alter table task alter column "queueRank" set statistics 0',
+  'alter table task alter column "queueDueAt" set statistics 0',
+]
+
 const ADD = 'insert into "taskCount" values (new.status, 1) on conflict do update set count = count + 1;'
 const SUBTRACT = 'update "taskCount" set count = count - 1 where status = old.status;'
 /** Counts the tasks per status in a table, so that the time of a read does not depend on the number of tasks. */
@@ -85,7 +96,11 @@ const COUNTS = [
 ]
 
 /** Every schema change ever released, in order. A released migration is never edited: add the next one. */
-const toMigrations = ({ id, keepsCounts }: MigrationDialect): Record<string, Migration> => ({
+const toMigrations = ({
+  id,
+  keepsCounts,
+  hasColumnStatistics,
+}: MigrationDialect): Record<string, Migration> => ({
   '001-tables': {
     async up(db: Kysely<unknown>) {
       for (const statement of [...toTables(id), ...(keepsCounts ? COUNTS : [])])
@@ -99,7 +114,8 @@ const toMigrations = ({ id, keepsCounts }: MigrationDialect): Record<string, Mig
   },
   '003-queue': {
     async up(db: Kysely<unknown>) {
-      for (const statement of QUEUE_TABLES) await sql.raw(statement).execute(db)
+      for (const statement of [...QUEUE_TABLES, ...(hasColumnStatistics ? NO_QUEUE_STATISTICS : [])])
+        await sql.raw(statement).execute(db)
     },
   },
 })

@@ -131,7 +131,8 @@ async function migrateDatabase(url: string): Promise<void> {
 async function migrateLocked(db: Transaction<Database>): Promise<void> {
   await sql`select pg_advisory_xact_lock(${sql.lit(MIGRATION_LOCK)})`.execute(db)
   const { rows } = await sql<{ schema: string }>`select current_schema() as schema`.execute(db)
-  await migrate(db, { id: 'text collate "C"', keepsCounts: false, schema: rows[0]?.schema ?? 'public' })
+  const schema = rows[0]?.schema ?? 'public'
+  await migrate(db, { id: 'text collate "C"', keepsCounts: false, hasColumnStatistics: true, schema })
 }
 
 /** PostgreSQL's error codes for a missing schema, table, column or catalogue entry. */

@@ -18,7 +18,7 @@ export class SqlQueue implements QueueStore {
 
   async claimQueued(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]> {
     const { db, run } = this.#sql
-    if (this.#isCheckDue(now)) await this.#reviseSchedule(now)
+    await this.#checkSchedule(now)
     const claim = db
       .with('due', () => toQueueQuery(this.#sql, now, limit))
       .updateTable('task')
@@ -29,19 +29,26 @@ export class SqlQueue implements QueueStore {
     return (await run(claim)).rows.map(toTask).sort(byTurn)
   }
 
-  /** Makes tasks due that were scheduled before the clock was set back. No delay in the queue is as long as the tolerance. */
-  async #reviseSchedule(now: number): Promise<void> {
+  /**
+   * Makes tasks due that were scheduled before the clock was set back (no delay in the queue is as long as the tolerance), and
+   * removes those that a replica of a release without the queue has settled.
+   */
+  async #checkSchedule(now: number): Promise<void> {
+    if (!this.#isCheckDue(now)) return
     const { db, run } = this.#sql
     const late = db.updateTable('task').where('queueDueAt', '>', now + 2 * CLOCK_TOLERANCE_MS)
     await run(late.set({ queueDueAt: now }))
+    const left = db.updateTable('task').where('queueRank', 'is not', null).where('status', '<>', 'SUBMITTED')
+    await run(left.set({ queueRank: null, queueDueAt: null }))
   }
 
   readTurn(now: number): Promise<number | null> {
     return readTurn(this.#sql.db, this.#sql.run, now)
   }
 
-  async nextQueueDueAt(): Promise<number | null> {
+  async nextQueueDueAt(now: number): Promise<number | null> {
     const { db, run } = this.#sql
+    await this.#checkSchedule(now)
     const next = db.selectFrom('task').select('queueDueAt').where('queueDueAt', 'is not', null)
     return (await run(next.orderBy('queueDueAt').limit(1))).rows[0]?.queueDueAt ?? null
   }
@@ -92,7 +99,7 @@ export class SqlQueue implements QueueStore {
 }
 
 /** The tasks to claim: the first ones, in the order of an index, that are not leased or waiting for a later attempt. */
-export function toQueueQuery({ db, locksRows }: Sql, now: number, limit: number) {
+function toQueueQuery({ db, locksRows }: Sql, now: number, limit: number) {
   return db
     .selectFrom('task')
     .select('id')

@@ -89,11 +89,15 @@ async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
   const facts = { at, correlationId, policy }
   const found =
     toReport({ ...task, ...notFound }, answer, facts) ??
-    (isLast ? ({ kind: 'overdue', at, source: 'DEADLINE', correlationId } as const) : undefined)
+    (isLast ? toOverdue(task, at, correlationId) : undefined)
   const current = found === undefined ? task : await report(task.id, found)
   const proposedAt =
     task.upstreamTaskId === null ? task.deadlineAt : at + toInterval(task, at, policy, Math.random())
   return store.reschedule(task, { ...notFound, dueAt: toDueAt(current, proposedAt) })
+}
+
+function toOverdue({ deadlineAt }: UpscaleTask, at: number, correlationId: string): Report {
+  return { kind: 'overdue', at, source: 'DEADLINE', deadlineAt, correlationId }
 }
 
 /** Counts "unknown task" answers in a row. An answer about the task resets the count; no answer keeps it. */

@@ -21,7 +21,7 @@ type Dependencies = Pick<TaskDependencies, 'queueStore' | 'clock' | 'log'> & { r
 export class QueuePlaces {
   readonly #deps: Dependencies
   readonly #readQueue: () => Promise<Queue>
-  readonly #followers = new Map<string, Set<() => void>>()
+  readonly #followers = new Map<string, Follower>()
   /** The latest places that callers got. A place keeps its estimate until its position changes. */
   #known = new Map<string, QueuePlace>()
   #timer: Disposable | undefined
@@ -61,13 +61,14 @@ export class QueuePlaces {
   follow(id: string, changed: () => void): Disposable {
     // Wrapped, so that one function that follows twice counts twice.
     const wake = () => changed()
-    const wakes = this.#followers.get(id) ?? new Set()
-    this.#followers.set(id, wakes.add(wake))
+    const follower: Follower = this.#followers.get(id) ?? { wakes: new Set(), position: undefined }
+    follower.wakes.add(wake)
+    this.#followers.set(id, follower)
     this.#schedule()
     return {
       [Symbol.dispose]: () => {
-        wakes.delete(wake)
-        if (wakes.size === 0 && this.#followers.get(id) === wakes) this.#followers.delete(id)
+        follower.wakes.delete(wake)
+        if (follower.wakes.size === 0 && this.#followers.get(id) === follower) this.#followers.delete(id)
       },
     }
   }
@@ -88,13 +89,23 @@ export class QueuePlaces {
   }
 
   async #wakeChanged(): Promise<void> {
-    const before = this.#known
-    const queue = await this.#readQueue()
-    for (const [id, wakes] of this.#followers) {
-      const place = this.#toPlace(id, queue.positions.get(id) ?? null, queue)
-      if (place !== (before.get(id) ?? null)) for (const wake of wakes) wake()
+    const { positions } = await this.#readQueue()
+    for (const [id, follower] of this.#followers) {
+      const position = positions.get(id) ?? null
+      // Before the first change: the position that the caller got when it began to follow.
+      const before =
+        follower.position === undefined ? (this.#known.get(id)?.position ?? null) : follower.position
+      follower.position = position
+      if (position !== before) for (const wake of follower.wakes) wake()
     }
   }
+}
+
+/** Who is woken when the place of a task changes. */
+interface Follower {
+  readonly wakes: Set<() => void>
+  /** The position when they were woken last; null: none; undefined: they were not woken yet. */
+  position: number | null | undefined
 }
 
 interface Queue {

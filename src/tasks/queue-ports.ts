@@ -30,14 +30,14 @@ export interface QueueStore {
   claimQueued(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]>
   /** The rank of the first task that may be sent at this instant; null: none may. */
   readTurn(now: number): Promise<number | null>
-  /** When the next task may be sent; null: none waits. */
-  nextQueueDueAt(): Promise<number | null>
+  /** When the next task may be sent; null: none waits. Tolerates a clock that was set back, as `claimQueued` does. */
+  nextQueueDueAt(now: number): Promise<number | null>
   /** The ids of the first `limit` waiting tasks, first turn first. */
   listQueued(limit: number): Promise<string[]>
   /** The position of a task: 1 is sent next; null: it does not wait. */
   readPosition(id: string): Promise<number | null>
   /** How many tasks wait. */
   countQueued(): Promise<number>
-  /** The times of the `limit` tasks that have settled last and were sent. */
+  /** The times of those of the `limit` tasks that have settled last that were sent, the latest first. */
   readTimes(limit: number): Promise<TaskTimes[]>
 }

@@ -67,7 +67,7 @@ export function createTaskQueue(context: TaskContext): TaskQueue {
   const sendDue = async () => {
     let evenly: boolean | undefined
     while (!draining.aborted && sending < (health.isDoubtful ? 1 : MAX_SENDING) && !health.isPaused) {
-      const dueAt = await queueStore.nextQueueDueAt()
+      const dueAt = await queueStore.nextQueueDueAt(clock.now())
       if (dueAt === null || dueAt > clock.now()) return
       evenly ??= await isCrowded()
       const waitMs = await limits.takeAccount(evenly)

@@ -58,7 +58,12 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
     }
   /** The task leaves the queue and is never sent. */
   | { readonly kind: 'withdrawn'; readonly failure: Failure; readonly note: string }
-  | { readonly kind: 'overdue'; readonly correlationId: string }
+  | {
+      readonly kind: 'overdue'
+      /** The deadline that has passed. A task that has left the queue meanwhile has a later one. */
+      readonly deadlineAt: number
+      readonly correlationId: string
+    }
 )
 
 export type ReportOf<Kind extends Report['kind']> = Extract<Report, { kind: Kind }>

@@ -169,9 +169,12 @@ export function toExpiry(images: readonly UpscaledImage[]): number | null {
   return expiring.length === 0 ? null : Math.min(...expiring.map(({ expiresAt }) => expiresAt))
 }
 
-/** Whether the task waits in the queue: the paid request has not been sent. */
-export function isWaiting({ queueRank }: UpscaleTask): boolean {
-  return queueRank !== null
+/**
+ * Whether the task waits in the queue: the paid request has not been sent. A replica of a release without the queue leaves a
+ * settled task its rank.
+ */
+export function isWaiting({ queueRank, status }: UpscaleTask): boolean {
+  return queueRank !== null && status === 'SUBMITTED'
 }
 
 export function isSettled(task: UpscaleTask): boolean {

@@ -92,7 +92,7 @@ function apply(task: UpscaleTask, report: Report): UpscaleTask | undefined {
     case 'withdrawn':
       return withdraw(task, report)
     case 'overdue':
-      return isSettled(task) || task.images !== null || report.at < task.deadlineAt
+      return isSettled(task) || task.images !== null || task.deadlineAt > report.deadlineAt
         ? undefined
         : expire(task, report)
     default:

@@ -128,10 +128,10 @@ export class TaskWatch implements Watch, WatchControl {
 
   #followPlace(event: WatchEvent): void {
     const { id, withPlace } = this.#request
-    if (!withPlace) return
-    this.#place?.[Symbol.dispose]()
     // A task that is being sent may go back to the queue.
     const mayBeQueued = typeof event === 'object' && event.status === 'SUBMITTED'
+    if (!withPlace || mayBeQueued === (this.#place !== undefined)) return
+    this.#place?.[Symbol.dispose]()
     this.#place = mayBeQueued ? this.#deps.places.follow(id, () => this.repeat()) : undefined
   }
 

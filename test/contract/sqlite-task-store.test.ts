@@ -8,10 +8,12 @@ import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { toChangesQuery } from '../../src/store/task-changes.ts'
 import { toListQuery } from '../../src/store/tasks.ts'
 import type { Database } from '../../src/store/schema.ts'
+import { createSqlite } from '../../src/store/sqlite/dialect.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { newTask } from '../support/new-task.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 import { describeOutbox } from './outbox.ts'
+import { describeQueueStore, readQueueStatements } from './queue-store.ts'
 import { describeResultJobs } from './result-jobs.ts'
 import { describeTaskStore } from './task-store.ts'
 
@@ -24,6 +26,7 @@ const setUp = async () => {
 describeTaskStore('The SQLite store', setUp)
 describeResultJobs('The SQLite store', setUp)
 describeOutbox('The SQLite store', setUp)
+describeQueueStore('The SQLite store', setUp)
 
 test('nobody can write between a look for a claim and the insert that relies on it', async () => {
   await using dir = await openTempDir()
@@ -102,6 +105,28 @@ describe('with 300,000 tasks', () => {
       ])
     }
   })
+})
+
+test('the statements of the queue read an index of the waiting tasks, in its order', async () => {
+  await using dir = await openTempDir()
+  const file = `${dir.path}/tasks.db`
+  await using _stores = await openSqlite(file, createLocalHints())
+  const open = () => new DatabaseSync(file)
+  await using sqlite = createSqlite(open(), open(), { sync: () => Promise.resolve(), lockTimeoutMs: 5_000 })
+  const { claim, nextDue, list } = await readQueueStatements(sqlite)
+  using reader = open()
+  const planOf = ({ sql, parameters }: typeof claim) =>
+    reader
+      .prepare(`explain query plan ${sql}`)
+      .all(...(parameters as string[]))
+      .map(({ detail }) => String(detail))
+  expect(planOf(nextDue)).toEqual(['SEARCH task USING COVERING INDEX taskByQueueDue (queueDueAt>?)'])
+  expect(planOf(list)).toEqual(['SEARCH task USING COVERING INDEX taskByQueue (queueRank>?)'])
+  expect(planOf(claim)).toEqual([
+    'SEARCH task USING COVERING INDEX sqlite_autoindex_task_1 (id=?)',
+    'LIST SUBQUERY 2',
+    'SEARCH task USING COVERING INDEX taskByQueue (queueRank>?)',
+  ])
 })
 
 test.each([

@@ -77,6 +77,7 @@ const report: fc.Arbitrary<Report> = fc.oneof(
     kind: fc.constant('overdue' as const),
     at,
     source: fc.constant('DEADLINE' as const),
+    deadlineAt: fc.constantFrom(1_801_000, 1_800_999),
     correlationId: fc.constant('c'),
   }),
 )
@@ -208,7 +209,7 @@ describe('whatever becomes of hints and connections', () => {
           }
           await turn()
         }
-        await tell(id, { kind: 'overdue', at: 1, source: 'DEADLINE', correlationId: 'c' })
+        await tell(id, { kind: 'overdue', at: 1, source: 'DEADLINE', deadlineAt: 0, correlationId: 'c' })
         const inspection = { images: [], retryAt: null, note: 'not inspected in time' }
         await tell(id, { kind: 'inspected', at: 1, source: 'INSPECTION', ...inspection })
         clock.advance(POLICY.reassertMs)

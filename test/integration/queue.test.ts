@@ -115,6 +115,16 @@ describe('a submit with the queue', () => {
     expect(await core.store.read(lost.id)).toMatchObject({ status: 'SUBMITTED', queueRank: null })
   })
 
+  test('is sent in time although the clock was set back while it waited', async () => {
+    await using core = await openCore({}, { upstream: { limit: 1, perMs: 10_000 } })
+    core.upstream.onCreate = accept()
+    await core.submit(queued('a'))
+    const { id } = taskOf(await core.submit(queued('b')))
+    core.clock.step(-3_600_000)
+    await advance(core, 10_000)
+    expect(await core.store.read(id)).toMatchObject({ status: 'PROCESSING', sentAt: core.clock.now() })
+  })
+
   test('fails at its deadline with the reason for which it waited, and frees its key and picture', async () => {
     await using core = await openCore({ deadlineMs: 60_000 })
     core.upstream.onCreate = json(200, { code: 455, msg: 'maintenance' })

@@ -194,6 +194,10 @@ describe('upscaleImages', () => {
     ['inputs: []', 'inputs'],
     ['taskId: "grid", inputs: [{ taskId: "grid", imageIndex: 0 }]', 'inputs'],
     ['inputs: [{ taskId: "grid", imageIndex: 0 }, { taskId: "grid", imageIndex: 0 }]', 'inputs'],
+    [
+      'inputs: [{ taskId: "grid", imageIndex: 0 }, { taskId: "grid", imageIndex: 0, waterMark: "" }]',
+      'inputs',
+    ],
     ['inputs: [{ taskId: "grid", imageIndex: 0 }, { taskId: "grid", imageIndex: 5 }]', 'inputs.1.imageIndex'],
     ['taskId: "grid", imageIndices: [0], idempotencyKey: ""', 'idempotencyKey'],
     ['taskId: "grid", imageIndices: [0], callBackUrl: "http://127.0.0.1/"', 'callBackUrl'],

@@ -5,9 +5,10 @@ import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { toChangesQuery } from '../../src/store/task-changes.ts'
 import { toListQuery } from '../../src/store/tasks.ts'
 import type { Database } from '../../src/store/schema.ts'
-import type { Stores } from '../../src/store/sql.ts'
+import type { Sql, Stores } from '../../src/store/sql.ts'
 import { newTask } from '../support/new-task.ts'
 import { describeOutbox } from '../contract/outbox.ts'
+import { describeQueueStore, readQueueStatements } from '../contract/queue-store.ts'
 import { describeResultJobs } from '../contract/result-jobs.ts'
 import { describeTaskStore } from '../contract/task-store.ts'
 import { openPostgres } from '../../src/store/postgres.ts'
@@ -144,6 +145,67 @@ test('with 100,000 tasks a page of a list, or of changes, reads its own rows, wh
     await expectIndex('taskByOwnerChange', toChangesQuery(db, { owner: 'owner', since: 0, after, limit: 21 }))
 })
 
+/** Builds statements as the store does. */
+function openSql(url: string): Sql {
+  const pool = new pg.Pool({ connectionString: url })
+  const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
+  return {
+    db,
+    run: (statement) => db.executeQuery(statement.compile(db)),
+    transact: (work) =>
+      db.transaction().execute((trx) => work((statement) => trx.executeQuery(statement.compile(db)))),
+    locksRows: true,
+    isOneOf: (ids) => sql`id = any(${ids})`,
+    [Symbol.asyncDispose]: () => db.destroy(),
+  }
+}
+
+test('with 10,000 waiting tasks the statements of the queue read only the rows that they return', async () => {
+  await using schema = await setUp()
+  await using stores = await schema.open(createLocalHints())
+  await stores.store.insert(newTask({ id: 'one', status: 'SUCCEEDED' }), {})
+  const client = new pg.Client({ connectionString: schema.url })
+  await client.connect()
+  await using _client = { [Symbol.asyncDispose]: () => client.end() }
+  // The statistics are those of an empty queue: 10,000 of many tasks do not cause new ones.
+  await client.query('ALTER TABLE task SET (autovacuum_enabled = off)')
+  await multiply(schema.url, 'task', 70_000)
+  await client.query(`UPDATE task SET status = 'SUBMITTED', "queueRank" = 1 + random() * 10000, "queueDueAt" = 5
+    WHERE id IN (SELECT 'one-' || n FROM generate_series(1, 10000) n)`)
+
+  await using database = openSql(schema.url)
+  const statements = await readQueueStatements(database)
+  const planOf = async ({ sql, parameters }: typeof statements.claim) => {
+    const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: PlanStep }] }>(
+      `EXPLAIN (ANALYZE, FORMAT JSON) ${sql}`,
+      [...parameters],
+    )
+    return rows.flatMap((row) => toSteps(row['QUERY PLAN'][0].Plan))
+  }
+  const check = async () => {
+    for (const [statement, index, count] of [
+      [statements.claim, 'taskByQueue', 1],
+      [statements.nextDue, 'taskByQueueDue', 1],
+      [statements.list, 'taskByQueue', 100],
+    ] as const) {
+      const steps = await planOf(statement)
+      expect(steps.find((step) => step['Index Name'] === index)).toMatchObject({ 'Actual Rows': count })
+      expect(steps.map((step) => step['Node Type']).filter((type) => /Sort|Seq|Bitmap/.test(type))).toEqual(
+        [],
+      )
+      expect(steps.map((step) => step['Rows Removed by Filter'] ?? 0)).toEqual(steps.map(() => 0))
+    }
+  }
+  await check()
+  await client.query('ANALYZE task')
+  await check()
+})
+
+/** The steps of a plan. */
+function toSteps(step: PlanStep): PlanStep[] {
+  return [step, ...(step.Plans ?? []).flatMap(toSteps)]
+}
+
 test('many tasks are counted once for all who ask within a while', async () => {
   await using schema = await setUp()
   await using stores = await schema.open(createLocalHints())
@@ -161,3 +223,4 @@ test('many tasks are counted once for all who ask within a while', async () => {
 describeTaskStore('The PostgreSQL store', setUp)
 describeResultJobs('The PostgreSQL store', setUp)
 describeOutbox('The PostgreSQL store', setUp)
+describeQueueStore('The PostgreSQL store', setUp)

@@ -63,7 +63,7 @@ const REPORTS: Record<Report['kind'], Report> = freeze({
     note: 'refused',
   },
   withdrawn: { kind: 'withdrawn', at, source: 'OWNER', failure: FAILURE, note: 'canceled' },
-  overdue: { kind: 'overdue', at: DEADLINE, source: 'DEADLINE', correlationId: 'correlation-1' },
+  overdue: { kind: 'overdue', at, source: 'DEADLINE', deadlineAt: DEADLINE, correlationId: 'correlation-1' },
 })
 const KINDS = Object.keys(REPORTS) as Report['kind'][]
 const CELLS = TASK_STATUSES.flatMap((status) => KINDS.map((kind) => [status, kind] as const))
@@ -191,13 +191,9 @@ describe('what a report makes of a task', () => {
       failedBy: 'SILENCE',
       images: null,
       upstreamTaskId,
-      updatedAt: DEADLINE,
-      settledAt: DEADLINE,
+      updatedAt: NOW,
+      settledAt: NOW,
     })
-  })
-
-  test('SUBMITTED, overdue: nothing, if its deadline has moved since', () => {
-    expect(applyReport(taskIn('SUBMITTED', { deadlineAt: DEADLINE + 1 }), REPORTS.overdue)).toBeUndefined()
   })
 
   test('FAILED, succeeded: what was paid for is not thrown away', () => {
@@ -339,7 +335,7 @@ describe('in every cell of the table', () => {
     const task = taskIn(status)
     const next = applyReport(task, REPORTS[kind])
     const news = {
-      at: REPORTS[kind].at,
+      at: NOW,
       status: next?.status,
       source: REPORTS[kind].source,
       upstreamCode: kind === 'failed' ? 500 : (next?.failure?.upstreamCode ?? null),
@@ -486,3 +482,8 @@ function freeze<T extends object>(value: T): T {
     if (typeof each === 'object' && each !== null) freeze(each)
   return Object.freeze(value)
 }
+
+test('a task that was sent from the queue is not ended by the deadline that it had there', () => {
+  const sent = { ...taskIn('SUBMITTED'), deadlineAt: DEADLINE + 1 }
+  expect(applyReport(sent, REPORTS.overdue)).toBeUndefined()
+})

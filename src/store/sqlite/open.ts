@@ -48,7 +48,7 @@ export async function openSqlite(
   writer.exec('PRAGMA synchronous = NORMAL')
   for (const each of [writer, reader]) each.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
   const log = opened.use(await openLog(file, reader, lockTimeoutMs))
-  const dialect = { id: 'text', keepsCounts: true }
+  const dialect = { id: 'text', keepsCounts: true, hasColumnStatistics: false }
   await retryBusy(() => migrate(openMigrations(writer), dialect), lockTimeoutMs)
   await log.datasync()
   const sqlite: Sql = {

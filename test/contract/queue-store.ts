@@ -1,0 +1,238 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { createLocalHints } from '../../src/replicas/local-hints.ts'
+import { SqlQueue } from '../../src/store/queue.ts'
+import type { Sql, Stores } from '../../src/store/sql.ts'
+import { CLOCK_TOLERANCE_MS, type TaskHints } from '../../src/tasks/ports.ts'
+import type { QueueEntry } from '../../src/tasks/queue-ports.ts'
+import type { UpscaleTask } from '../../src/tasks/task.ts'
+import { newTask } from '../support/new-task.ts'
+
+const NOW = 10_000_000
+const LEASE_UNTIL = NOW + 10_000
+/** No delay in the queue is as long. */
+const LATE_MS = 2 * CLOCK_TOLERANCE_MS
+const LEFT = { queueRank: null, queueDueAt: null }
+
+const idsOf = (tasks: readonly UpscaleTask[]) => tasks.map(({ id }) => id)
+
+/** The statements that the queue runs as often as it sends a task. */
+export async function readQueueStatements(sql: Sql) {
+  const statements: { readonly sql: string; readonly parameters: readonly unknown[] }[] = []
+  const queue = new SqlQueue({
+    ...sql,
+    run(statement) {
+      statements.push(statement.compile(sql.db))
+      return sql.run(statement)
+    },
+  })
+  const taken = async (work: Promise<unknown>) => {
+    await work
+    const [last] = statements.splice(0).slice(-1)
+    if (last === undefined) throw new Error('No statement was run')
+    return last
+  }
+  return {
+    claim: await taken(queue.claimQueued(NOW, LEASE_UNTIL, 1)),
+    nextDue: await taken(queue.nextQueueDueAt(NOW)),
+    list: await taken(queue.listQueued(100)),
+  }
+}
+
+/** What every QueueStore must do; `setUp` opens a fresh database. */
+export function describeQueueStore(
+  name: string,
+  setUp: () => Promise<AsyncDisposable & { open(hints: TaskHints): Promise<Stores> }>,
+): void {
+  describe(`${name} is a QueueStore`, () => {
+    let database: Awaited<ReturnType<typeof setUp>>
+    let stores: Stores
+    /** Another process's view of the database. */
+    let other: Stores
+    beforeEach(async () => {
+      database = await setUp()
+      stores = await database.open(createLocalHints())
+      other = await database.open(createLocalHints())
+    })
+    afterEach(async () => {
+      for (const disposable of [other, stores, database]) await disposable[Symbol.asyncDispose]()
+    })
+
+    let count = 0
+    /** Queues a task; each is a millisecond younger than the one before. */
+    const insert = async (
+      changes: Partial<UpscaleTask> = {},
+      entry: Partial<QueueEntry<string>> = {},
+      { store } = stores,
+    ) => {
+      const task = newTask({ queueDueAt: NOW, createdAt: NOW + (count += 1), ...changes })
+      const queue = { limit: null, weight: 1, full: 'full', ...entry }
+      return { task, insertion: await store.insert(task, { force: true, queue }) }
+    }
+    /** Queues one task for each of these owners, in this order. */
+    const insertFor = async (...owners: readonly string[]) => {
+      const tasks: UpscaleTask[] = []
+      for (const owner of owners) tasks.push((await insert({ owner })).task)
+      return tasks
+    }
+    const read = async (task: UpscaleTask | undefined) => {
+      const found = await stores.store.read(task?.id ?? '')
+      if (found === undefined) throw new Error('There is no such task')
+      return found
+    }
+    /** Takes a task out of the queue, as its send does. */
+    const leave = async (waiting: UpscaleTask | undefined) => {
+      const task = await read(waiting)
+      expect(await stores.store.update(task, { ...task, ...LEFT, revision: task.revision + 1 })).toBe(
+        'updated',
+      )
+    }
+    const claim = (now = NOW, limit = 100, { queueStore } = stores) =>
+      queueStore.claimQueued(now, now + 10_000, limit)
+
+    describe('a claim', () => {
+      test('takes one task of each owner in turn, and those of one owner in order, up to its limit', async () => {
+        const [a1, a2, a3, b1, b2, c1] = await insertFor('a', 'a', 'a', 'b', 'b', 'c')
+        const order = [a1, a2, b1, c1, a3, b2].map((task) => task?.id)
+        expect(await stores.queueStore.listQueued(100)).toEqual(order)
+        expect(await stores.queueStore.listQueued(4)).toEqual(order.slice(0, 4))
+        const first = await claim(NOW, 4)
+        expect(idsOf(first)).toEqual(order.slice(0, 4))
+        expect(first[0]).toEqual({ ...a1, queueRank: 1, queueAhead: 0, queueDueAt: LEASE_UNTIL })
+        expect(idsOf(await claim())).toEqual(order.slice(4))
+        // A claimed task has not been sent: it still waits.
+        expect(await stores.queueStore.listQueued(100)).toEqual(order)
+      })
+
+      test('gives an owner with weight 3 three turns for one of the others', async () => {
+        for (let n = 0; n < 6; n += 1) await insert({ owner: 'heavy' }, { weight: 3 })
+        await insertFor('light', 'light')
+        const owners = (await claim()).map(({ owner }) => owner)
+        expect(owners.slice(0, 5).filter((owner) => owner === 'light')).toHaveLength(1)
+        expect(owners.filter((owner) => owner === 'light')).toHaveLength(2)
+      })
+
+      test('takes the older of two tasks with the same turn first', async () => {
+        const [first] = await insertFor('a')
+        await leave(first)
+        const [second] = await insertFor('b')
+        const task = await read(first)
+        const back = { ...task, queueRank: 1, queueDueAt: NOW, revision: task.revision + 1 }
+        await stores.store.update(task, back)
+        expect(idsOf(await claim())).toEqual([first?.id, second?.id])
+      })
+
+      test('takes no task before it is due, and no task that has left the queue', async () => {
+        const [left, waiting] = await insertFor('a', 'a')
+        const { task: later } = await insert({ queueDueAt: NOW + 1 })
+        await stores.store.insert(newTask({ createdAt: NOW }), {})
+        await leave(left)
+        expect(idsOf(await claim())).toEqual([waiting?.id])
+        expect(idsOf(await claim(NOW + 1))).toEqual([later.id])
+      })
+
+      test('leases its tasks: they are claimed again when the lease ends, and not before', async () => {
+        const [task] = await insertFor('a')
+        await claim()
+        expect(await claim(LEASE_UNTIL - 1, 100, other)).toEqual([])
+        expect(idsOf(await claim(LEASE_UNTIL, 100, other))).toEqual([task?.id])
+      })
+
+      test('does not conflict with a change that was decided before it', async () => {
+        const { task } = await insert()
+        const before = await read(task)
+        await claim()
+        expect(await stores.store.update(before, { ...before, ...LEFT, revision: 2 })).toBe('updated')
+      })
+
+      test('gives each of 120 tasks to one of 40 that claim at once', async () => {
+        for (let batch = 0; batch < 6; batch += 1)
+          await Promise.all(Array.from({ length: 20 }, (_, n) => insert({ owner: `owner ${n % 3}` })))
+        const claims = Array.from({ length: 40 }, (_, n) => claim(NOW, 4, n % 2 === 0 ? stores : other))
+        const claimed = idsOf((await Promise.all(claims)).flat())
+        expect(new Set(claimed).size).toBe(claimed.length)
+        // A claim skips the tasks that another one is about to take, so some may be left.
+        const left = idsOf(await claim(NOW, 1_000))
+        expect(new Set([...claimed, ...left]).size).toBe(120)
+        expect(claimed.length + left.length).toBe(120)
+      })
+
+      test('finds tasks that were queued before the clock was set back', async () => {
+        const { task } = await insert({ queueDueAt: NOW })
+        const back = NOW - LATE_MS - 1
+        // As late as a refusal can make it.
+        const { task: soon } = await insert({ queueDueAt: back + LATE_MS })
+        expect(await stores.queueStore.nextQueueDueAt(back)).toBe(back)
+        expect(idsOf(await claim(back))).toEqual([task.id])
+        expect(idsOf(await claim(back + LATE_MS - 1, 100, other))).toEqual([task.id])
+        expect(idsOf(await claim(back + LATE_MS, 100, other))).toEqual([soon.id])
+      })
+    })
+
+    describe('the turns of one owner', () => {
+      test('are one after another, however many of its tasks arrive at once', async () => {
+        await Promise.all(Array.from({ length: 50 }, (_, n) => insert({}, {}, n % 2 === 0 ? stores : other)))
+        const queued = await claim(NOW, 100)
+        expect(queued.map(({ queueRank }) => queueRank)).toEqual(queued.map((_, n) => n + 1))
+        expect(queued.map(({ queueAhead }) => queueAhead)).toEqual(queued.map((_, n) => n))
+      })
+
+      test('begin at the current turn when none of its tasks waits', async () => {
+        const [first] = await insertFor('a', 'a', 'a', 'a')
+        await leave(first)
+        const [late] = await insertFor('b')
+        expect((await read(late)).queueRank).toBe(3)
+        expect((await stores.queueStore.listQueued(100)).indexOf(late?.id ?? '')).toBe(2)
+      })
+    })
+
+    describe('the limit of one owner', () => {
+      test('is exact, however many of its tasks arrive at once, and others have their own', async () => {
+        const arrived = await Promise.all(
+          Array.from({ length: 60 }, (_, n) =>
+            insert({ owner: n < 50 ? 'a' : 'b' }, { limit: 20 }, n % 2 === 0 ? stores : other),
+          ),
+        )
+        const queued = arrived.filter(({ insertion }) => insertion.inserted)
+        expect(queued.filter(({ task }) => task.owner === 'a')).toHaveLength(20)
+        expect(queued.filter(({ task }) => task.owner === 'b')).toHaveLength(10)
+        const refused = arrived.filter(({ insertion }) => !insertion.inserted)
+        for (const { task, insertion } of refused) {
+          expect(insertion).toEqual({ inserted: false, refusal: 'full' })
+          expect(await stores.store.read(task.id)).toBeUndefined()
+        }
+      })
+
+      test('counts claimed tasks, and none that have left the queue', async () => {
+        const [first] = await insertFor('a', 'a')
+        await claim()
+        expect((await insert({ owner: 'a' }, { limit: 2 })).insertion.inserted).toBe(false)
+        await leave(first)
+        expect((await insert({ owner: 'a' }, { limit: 2 })).insertion.inserted).toBe(true)
+      })
+    })
+
+    test('the next task may be sent when the first lease or pause ends; never if none waits', async () => {
+      const { queueStore } = stores
+      expect(await queueStore.nextQueueDueAt(NOW)).toBeNull()
+      const [task] = await insertFor('a')
+      await insert({ queueDueAt: NOW + 20_000 })
+      expect(await queueStore.nextQueueDueAt(NOW)).toBe(NOW)
+      await claim()
+      expect(await queueStore.nextQueueDueAt(NOW)).toBe(LEASE_UNTIL)
+      await leave(task)
+      expect(await queueStore.nextQueueDueAt(NOW)).toBe(NOW + 20_000)
+    })
+
+    test('times are those of the tasks that settled last, without those that were never sent', async () => {
+      const settled = { status: 'SUCCEEDED', createdAt: 1, sentAt: 2, queueAhead: 7 } as const
+      for (const settledAt of [30, 10, 40, 20])
+        await stores.store.insert(newTask({ ...settled, settledAt }), {})
+      await stores.store.insert(newTask({ ...settled, status: 'PROCESSING' }), {})
+      const canceled = { ...settled, status: 'FAILED', failedBy: 'REFUSAL', sentAt: null } as const
+      await stores.store.insert(newTask({ ...canceled, settledAt: 35 }), {})
+      const times = await stores.queueStore.readTimes(4)
+      expect(times.map(({ settledAt }) => settledAt)).toEqual([40, 30, 20])
+      expect(times[0]).toEqual({ ...settled, failedBy: null, settledAt: 40 })
+    })
+  })
+}
