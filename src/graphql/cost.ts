@@ -125,14 +125,25 @@ class Measurement {
     if (!field) return 0
     const type = getNamedType(field.type)
     if (isIntrospectionType(type)) return 0
-    const cost = this.#costs.get(field) ?? toFieldCost(this.#schema, field)
-    this.#costs.set(field, cost)
+    const cost = this.#toCost(field)
     const size = this.#toSize(node, field, cost)
     const innerSizes = Object.fromEntries(cost.sizedFields.map((name) => [name, size ?? 1]))
     const inner = node.selectionSet ? this.ofSelections(node.selectionSet, type, innerSizes) : 0
     const times = isListType(getNullableType(field.type)) ? (sizes[field.name] ?? size ?? 1) : 1
-    // The store reads a page even if its edges are not selected.
-    return times * (cost.weight + Math.max(inner, ...Object.values(innerSizes)))
+    // The sized lists are made even if they are not selected.
+    const made = Object.entries(innerSizes).map(([name, length]) => length * this.#toItemWeight(type, name))
+    return times * (cost.weight + Math.max(inner, ...made))
+  }
+
+  #toCost(field: Field): FieldCost {
+    const cost = this.#costs.get(field) ?? toFieldCost(this.#schema, field)
+    this.#costs.set(field, cost)
+    return cost
+  }
+
+  #toItemWeight(type: GraphQLNamedType, name: string): number {
+    const field = isObjectType(type) ? type.getFields()[name] : undefined
+    return field ? this.#toCost(field).weight : 1
   }
 
   /** The length of a list, if the field itself determines it. */

@@ -2,7 +2,7 @@ import type { GraphQLResolveInfo } from 'graphql'
 import { Arg, Ctx, Directive, FieldResolver, ID, Info, Mutation, Resolver, Root } from 'type-graphql'
 import { requireOwner, type OperationContext } from './context.ts'
 import { requestError, taskNotFound, toProblemError } from './errors.ts'
-import { selectsField } from './report-failure.ts'
+import { selectsField, selectsUnderAnyAlias } from './report-failure.ts'
 import { toPayloadShape, toTaskShape } from './to-shape.ts'
 import {
   UpscaleImagePayloadType,
@@ -87,8 +87,9 @@ export class UpscaleImagesPayloadResolver {
     @Root() { payloads }: UpscaleImagesPayloadType,
     @Info() info: GraphQLResolveInfo,
   ): readonly UpscaleImagePayloadType[] {
+    const selects = (field: string) => selectsUnderAnyAlias(info, field)
     const isReported = ({ error }: UpscaleImagePayloadType) =>
-      selectsField(info, 'task') || (error === undefined && selectsField(info, 'problem'))
+      selects('task') || (error === undefined && selects('problem'))
     reportFirst(payloads.filter((payload) => !isReported(payload)))
     return payloads
   }

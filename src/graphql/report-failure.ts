@@ -31,14 +31,23 @@ export function reportOnPayload(problem: Problem, info: GraphQLResolveInfo): voi
   if (!selectsField(info, 'task') && !selectsField(info, 'problem')) throw toProblemError(problem)
 }
 
-/** Whether the operation selects this field of the value of a root field. */
+/** Whether the operation selects this field of the value, under this alias of the value. */
 export function selectsField(info: GraphQLResolveInfo, field: string): boolean {
+  return selects(collectSelection(info, info.fieldNodes), field)
+}
+
+/** Whether the operation selects this field of the value, under any alias of the value. */
+export function selectsUnderAnyAlias(info: GraphQLResolveInfo, field: string): boolean {
+  return [...collectSiblings(info).values()]
+    .filter((nodes) => isNamed(nodes, info.fieldName))
+    .some((nodes) => selects(collectSelection(info, nodes), field))
+}
+
+/** The selection set of the value of a field. */
+function collectSelection(info: GraphQLResolveInfo, nodes: readonly FieldNode[]): Selection {
   const type = getNamedType(info.returnType)
-  if (!isObjectType(type)) return false
-  return selects(
-    collectSubfields(info.schema, info.fragments, info.variableValues, type, info.fieldNodes),
-    field,
-  )
+  if (!isObjectType(type)) return new Map()
+  return collectSubfields(info.schema, info.fragments, info.variableValues, type, [...nodes])
 }
 
 /** The selection set that contains the field, with fragments, @skip and @include applied. */

@@ -69,7 +69,7 @@ const QUEUE_TABLES: readonly string[] = [
   'alter table task add column "queueAhead" integer',
   'alter table task add column "sentAt" bigint',
   'alter table task add column "estimatedDoneAt" bigint',
-  'create index "taskByQueue" on task ("queueRank", "createdAt", id, "queueDueAt") where "queueRank" is not null',
+  'create index "taskByQueue" on task ("queueRank", "createdAt", id, "queueDueAt", "deadlineAt") where "queueRank" is not null',
   'create index "taskByQueueOwner" on task (owner, "queueRank") where "queueRank" is not null',
   'create index "taskByQueueDue" on task ("queueDueAt") where "queueDueAt" is not null',
   'create index "taskByOwnerChange" on task (owner, "updatedAt", id)',

@@ -53,6 +53,12 @@ export class SqlQueue implements QueueStore {
     return (await run(next.orderBy('queueDueAt').limit(1))).rows[0]?.queueDueAt ?? null
   }
 
+  async hasMoreThan(count: number): Promise<boolean> {
+    const { db, run } = this.#sql
+    const waiting = db.selectFrom('task').select('queueRank').where('queueRank', 'is not', null)
+    return (await run(waiting.orderBy('queueRank').offset(count).limit(1))).rows.length > 0
+  }
+
   async listQueued(limit: number): Promise<string[]> {
     const { db, run } = this.#sql
     const waiting = db.selectFrom('task').select('id').where('queueRank', 'is not', null)
@@ -91,8 +97,15 @@ export class SqlQueue implements QueueStore {
       .select(['createdAt', 'sentAt', 'settledAt', 'status', 'failedBy', 'queueAhead'])
       .where('settledAt', 'is not', null)
       .orderBy('settledAt', 'desc')
+      .limit(10 * limit)
+    const ran = db
+      .selectFrom(latest.as('latest'))
+      .select(['createdAt', 'sentAt', 'settledAt', 'queueAhead'])
+      .where('sentAt', 'is not', null)
+      .where((where) => where.or([where('status', '=', 'SUCCEEDED'), where('failedBy', '=', 'UPSTREAM')]))
+      .orderBy('settledAt', 'desc')
       .limit(limit)
-    return (await run(latest)).rows.flatMap(({ sentAt, settledAt, ...times }) =>
+    return (await run(ran)).rows.flatMap(({ sentAt, settledAt, ...times }) =>
       sentAt === null || settledAt === null ? [] : [{ ...times, sentAt, settledAt }],
     )
   }
@@ -100,16 +113,20 @@ export class SqlQueue implements QueueStore {
 
 /** The tasks to claim: the first ones, in the order of an index, that are not leased or waiting for a later attempt. */
 function toQueueQuery({ db, locksRows }: Sql, now: number, limit: number) {
-  return db
-    .selectFrom('task')
-    .select('id')
-    .where('queueRank', 'is not', null)
-    .where('queueDueAt', '<=', now)
-    .orderBy('queueRank')
-    .orderBy('createdAt')
-    .orderBy('id')
-    .limit(limit)
-    .$if(locksRows, (query) => query.forUpdate().skipLocked())
+  return (
+    db
+      .selectFrom('task')
+      .select('id')
+      .where('queueRank', 'is not', null)
+      .where('queueDueAt', '<=', now)
+      // Others fail by the poll worker.
+      .where('deadlineAt', '>', now)
+      .orderBy('queueRank')
+      .orderBy('createdAt')
+      .orderBy('id')
+      .limit(limit)
+      .$if(locksRows, (query) => query.forUpdate().skipLocked())
+  )
 }
 
 async function readTurn(db: Sql['db'], run: Run, now: number): Promise<number | null> {

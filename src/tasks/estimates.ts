@@ -41,7 +41,6 @@ export function createEstimates({
 }
 
 function measure(times: readonly TaskTimes[]) {
-  const runs = times.filter(({ status, failedBy }) => status === 'SUCCEEDED' || failedBy === 'UPSTREAM')
   const waits = Map.groupBy(
     times.flatMap(({ queueAhead, createdAt, sentAt }) =>
       queueAhead === null ? [] : [{ queueAhead, perTurnMs: (sentAt - createdAt) / (queueAhead + 1) }],
@@ -52,7 +51,7 @@ function measure(times: readonly TaskTimes[]) {
     [...waits].map(([size, each]) => [size, toQuantile(each.map(({ perTurnMs }) => perTurnMs))]),
   )
   return {
-    runMs: toQuantile(runs.map(({ sentAt, settledAt }) => settledAt - sentAt)),
+    runMs: toQuantile(times.map(({ sentAt, settledAt }) => settledAt - sentAt)),
     toWaitMs(ahead: number): number | null {
       const perTurnMs = turns.get(toSizeClass(ahead)) ?? null
       return perTurnMs === null ? null : Math.round(perTurnMs * (ahead + 1))

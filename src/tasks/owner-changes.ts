@@ -4,7 +4,7 @@ import type { TaskStatus, UpscaleTask } from './task.ts'
 /** How many unsent states are kept. */
 const MAX_UNSENT = 500
 /** How many tasks are remembered with the version that was sent last. */
-const MAX_SEEN = 10_000
+const MAX_SEEN = 1_000
 
 /**
  * The changes of an owner's tasks that one stream has sent, and those that it has not. Keeps the newest unsent state of

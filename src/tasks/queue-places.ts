@@ -50,7 +50,7 @@ export class QueuePlaces {
       this.#known.delete(id)
       return null
     }
-    if (position === before?.position) return before
+    if (position === before?.position) return withoutPast(before, this.#deps.clock.now())
     const waitMs = toWaitMs(position - 1)
     const place = { position, estimatedStartAt: waitMs === null ? null : this.#deps.clock.now() + waitMs }
     this.#known.set(id, place)
@@ -99,6 +99,12 @@ export class QueuePlaces {
       if (position !== before) for (const wake of follower.wakes) wake()
     }
   }
+}
+
+/** An estimate that has passed is worth nothing. */
+function withoutPast(place: QueuePlace, now: number): QueuePlace {
+  const { position, estimatedStartAt: at } = place
+  return at !== null && at < now ? { position, estimatedStartAt: null } : place
 }
 
 /** Who is woken when the place of a task changes. */

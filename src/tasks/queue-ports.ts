@@ -12,7 +12,7 @@ export interface QueueEntry<Refusal> {
 }
 
 /** The times of a task that has settled. Instants are Unix milliseconds. */
-export type TaskTimes = Pick<UpscaleTask, 'createdAt' | 'status' | 'failedBy' | 'queueAhead'> & {
+export type TaskTimes = Pick<UpscaleTask, 'createdAt' | 'queueAhead'> & {
   readonly sentAt: number
   readonly settledAt: number
 }
@@ -32,12 +32,17 @@ export interface QueueStore {
   readTurn(now: number): Promise<number | null>
   /** When the next task may be sent; null: none waits. Tolerates a clock that was set back, as `claimQueued` does. */
   nextQueueDueAt(now: number): Promise<number | null>
+  /** Whether more than this many tasks wait. */
+  hasMoreThan(count: number): Promise<boolean>
   /** The ids of the first `limit` waiting tasks, first turn first. */
   listQueued(limit: number): Promise<string[]>
   /** The position of a task: 1 is sent next; null: it does not wait. */
   readPosition(id: string): Promise<number | null>
   /** How many tasks wait. */
   countQueued(): Promise<number>
-  /** The times of those of the `limit` tasks that have settled last that were sent, the latest first. */
+  /**
+   * The times of the `limit` tasks that have settled last, the latest first; without those that were refused or expired. Looks
+   * at ten times as many tasks at most.
+   */
   readTimes(limit: number): Promise<TaskTimes[]>
 }

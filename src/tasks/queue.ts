@@ -22,6 +22,11 @@ const TEMPORARY: readonly UpscaleErrorCode[] = [
   'UPSTREAM_MAINTENANCE',
   'UPSTREAM_UNREACHABLE',
 ]
+/**
+ * HTTP statuses of these codes that are sent again only by the caller: some proxies answer 503, and Cloudflare 522, after they
+ * have forwarded the request.
+ */
+const DOUBTFUL_STATUSES: readonly (number | null)[] = [503, 522]
 
 /** Sends the tasks of the queue. */
 export interface TaskQueue {
@@ -62,7 +67,7 @@ export function createTaskQueue(context: TaskContext): TaskQueue {
   /** Whether more tasks wait than the account's rate has room for now. */
   const isCrowded = async () => {
     const rate = await limits.upstream(clock.now())
-    return rate !== null && (await queueStore.listQueued(rate.remaining + 1)).length > rate.remaining
+    return rate !== null && (await queueStore.hasMoreThan(rate.remaining))
   }
   const sendDue = async () => {
     let evenly: boolean | undefined
@@ -193,6 +198,11 @@ async function toReturnRank({ queueStore, clock, log }: TaskContext, rank: numbe
 type Refused = Extract<SubmitAnswer, { kind: 'refused' }>
 
 function isTemporary(answer: SubmitAnswer): answer is Refused {
+  return isOutage(answer) && !DOUBTFUL_STATUSES.includes(answer.failure.upstreamCode)
+}
+
+/** Whether the upstream refuses all tasks at the moment. */
+function isOutage(answer: SubmitAnswer): answer is Refused {
   return answer.kind === 'refused' && TEMPORARY.includes(answer.failure.code)
 }
 
@@ -237,5 +247,5 @@ function createHealth({ clock, log }: TaskContext) {
 /** Null: the answer says nothing about other tasks. */
 function toPauseMs(answer: SubmitAnswer): number | null {
   if (answer.kind === 'unknown') return UNKNOWN_PAUSE_MS
-  return isTemporary(answer) ? toDelayMs(answer.failure, 1) : null
+  return isOutage(answer) ? toDelayMs(answer.failure, 1) : null
 }

@@ -183,6 +183,9 @@ function toInsertOptions(
   return { ...options, key: { claim, until: clock.now() + policy.idempotencyKeyLifetimeMs } }
 }
 
+/** Due by any clock. */
+const AT_ONCE = 0
+
 function createTask(
   { clock, secrets, policy }: TaskContext,
   { owner, sourceTaskId, imageIndex, queue, ...input }: SubmitInput,
@@ -214,7 +217,7 @@ function createTask(
     answerBy: queue ? null : now + policy.answerLeaseMs,
     // The store gives it a rank.
     queueRank: null,
-    queueDueAt: queue ? now : null,
+    queueDueAt: queue ? AT_ONCE : null,
     queueAttempts: 0,
     queueRefusal: null,
     queueAhead: null,

@@ -122,7 +122,7 @@ export function createTasks(deps: TaskDependencies): Tasks {
       return removed
     },
     pollDue: () => pollDue(context),
-    sendQueued: () => queue.sendDue().then(() => []),
+    sendQueued: () => context.track(queue.sendDue()).then(() => []),
     async drain() {
       draining.abort()
       while (running.size > 0) await Promise.all(running)

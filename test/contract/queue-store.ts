@@ -64,7 +64,8 @@ export function describeQueueStore(
       entry: Partial<QueueEntry<string>> = {},
       { store } = stores,
     ) => {
-      const task = newTask({ queueDueAt: NOW, createdAt: NOW + (count += 1), ...changes })
+      const times = { queueDueAt: NOW, createdAt: NOW + (count += 1), deadlineAt: 2 * NOW }
+      const task = newTask({ ...times, ...changes })
       const queue = { limit: null, weight: 1, full: 'full', ...entry }
       return { task, insertion: await store.insert(task, { force: true, queue }) }
     }
@@ -223,16 +224,34 @@ export function describeQueueStore(
       expect(await queueStore.nextQueueDueAt(NOW)).toBe(NOW + 20_000)
     })
 
-    test('times are those of the tasks that settled last, without those that were never sent', async () => {
+    test('a task past its deadline is not claimed', async () => {
+      await insert({ deadlineAt: NOW })
+      expect(await claim()).toEqual([])
+    })
+
+    test('positions, their number and the turn are those of the waiting tasks', async () => {
+      const { queueStore } = stores
+      expect([await queueStore.countQueued(), await queueStore.readTurn(NOW)]).toEqual([0, null])
+      const tasks = await insertFor('alice', 'alice', 'bob')
+      const [a1, a2, b1] = tasks.map(({ id }) => id)
+      expect(await queueStore.countQueued()).toBe(3)
+      expect(await Promise.all([a1, b1, a2].map((id = '') => queueStore.readPosition(id)))).toEqual([1, 3, 2])
+      expect(await queueStore.readPosition('unknown')).toBeNull()
+      expect([await queueStore.hasMoreThan(2), await queueStore.hasMoreThan(3)]).toEqual([true, false])
+      expect([await queueStore.readTurn(NOW - 1), await queueStore.readTurn(NOW)]).toEqual([null, 1])
+    })
+
+    test('times are those of the tasks that settled last, without those that were never sent or were refused', async () => {
       const settled = { status: 'SUCCEEDED', createdAt: 1, sentAt: 2, queueAhead: 7 } as const
       for (const settledAt of [30, 10, 40, 20])
         await stores.store.insert(newTask({ ...settled, settledAt }), {})
       await stores.store.insert(newTask({ ...settled, status: 'PROCESSING' }), {})
       const canceled = { ...settled, status: 'FAILED', failedBy: 'REFUSAL', sentAt: null } as const
       await stores.store.insert(newTask({ ...canceled, settledAt: 35 }), {})
-      const times = await stores.queueStore.readTimes(4)
+      await stores.store.insert(newTask({ ...canceled, sentAt: 2, settledAt: 36 }), {})
+      const times = await stores.queueStore.readTimes(3)
       expect(times.map(({ settledAt }) => settledAt)).toEqual([40, 30, 20])
-      expect(times[0]).toEqual({ ...settled, failedBy: null, settledAt: 40 })
+      expect(times[0]).toEqual({ createdAt: 1, sentAt: 2, queueAhead: 7, settledAt: 40 })
     })
   })
 }

@@ -65,6 +65,18 @@ describe('a submit with the queue', () => {
     expect(sentTo(core.upstream)).toEqual(['a'])
   })
 
+  test.each([503, 522])(
+    'is refused by HTTP %i without a code, which some proxies send too late',
+    async (status) => {
+      await using core = await openCore()
+      core.upstream.onCreate = text(status, 'no')
+      const { task, failure } = await core.submit(queued('a'))
+      expect([task, failure?.upstreamCode]).toEqual([null, status])
+      await advance(core, 300_000)
+      expect(sentTo(core.upstream)).toEqual(['a'])
+    },
+  )
+
   test("waits while the account's rate is used up, and is sent when it is free again", async () => {
     await using core = await openCore({}, TWO_IN_TEN_SECONDS)
     core.upstream.onCreate = accept()

@@ -183,6 +183,23 @@ describe('upscaleImages', () => {
     expect(scene.upstream.received).toHaveLength(6)
   })
 
+  test('loses no outcome if another alias of the results reports the failure', async () => {
+    await using scene = await openScene()
+    scene.upstream.onCreate = answerBySource({ poor: 402 })
+    const { data, errors } = await scene.gateway.run<{ upscaleImages: unknown }, never>(
+      'HTTP',
+      upscaleImages(
+        'taskId: "poor", imageIndices: [0]',
+        'a: results { problem { code } } b: results { replayed }',
+      ),
+    )
+    expect(errors).toBeUndefined()
+    expect(data?.upscaleImages).toEqual({
+      a: [{ problem: { code: 'INSUFFICIENT_CREDITS' } }],
+      b: [{ replayed: false }],
+    })
+  })
+
   test.each([
     ['taskId: "grid"', 'imageIndices'],
     ['taskId: "grid", imageIndices: []', 'imageIndices'],

@@ -170,7 +170,8 @@ test('with 10,000 waiting tasks the statements of the queue read only the rows t
   // The statistics are those of an empty queue: 10,000 of many tasks do not cause new ones.
   await client.query('ALTER TABLE task SET (autovacuum_enabled = off)')
   await multiply(schema.url, 'task', 70_000)
-  await client.query(`UPDATE task SET status = 'SUBMITTED', "queueRank" = 1 + random() * 10000, "queueDueAt" = 5
+  await client.query(`UPDATE task SET status = 'SUBMITTED', "queueRank" = 1 + random() * 10000, "queueDueAt" = 5,
+      "deadlineAt" = 9e15
     WHERE id IN (SELECT 'one-' || n FROM generate_series(1, 10000) n)`)
 
   await using database = openSql(schema.url)
