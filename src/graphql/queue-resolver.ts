@@ -64,7 +64,7 @@ export class QueueResolver {
   @FieldResolver(() => UpscaleQueuePlaceType, {
     nullable: true,
     description:
-      'The place in the queue; null unless the task waits there. A stream that selects it sends an event, at most one a second, when it changes; `version` stays the same then.',
+      'The place in the queue; null unless the task waits there. `taskUpdated` and `tasksUpdated` send an event when it changes, at most one a second, if they select it; `version` stays the same then.',
   })
   async queue(
     @Root() { id, isQueued }: UpscaleTaskType,

@@ -19,10 +19,14 @@ type Selection = ReadonlyMap<string, readonly FieldNode[]>
 /** For a field that a failure leaves null. Throws the failure unless `problem` or another alias of the field reports it. */
 export function reportOnField(problem: Problem | null, info: GraphQLResolveInfo): null {
   if (problem === null) return null
-  const siblings = collectSiblings(info)
-  // The first alias of the field reports.
-  const [reporter] = [...siblings].find(([, nodes]) => isNamed(nodes, info.fieldName)) ?? []
-  if (!selects(siblings, 'problem') && reporter === info.path.key) throw toProblemError(problem)
+  if (!selects(collectSiblings(info), 'problem')) throwOnce(toProblemError(problem), info)
+  return null
+}
+
+/** Throws, unless another alias of the field does: the first one. */
+export function throwOnce(error: Error, info: GraphQLResolveInfo): null {
+  const [reporter] = [...collectSiblings(info)].find(([, nodes]) => isNamed(nodes, info.fieldName)) ?? []
+  if (reporter === info.path.key) throw error
   return null
 }
 

@@ -20,7 +20,7 @@ import type { TaskStatus } from '../tasks/task.ts'
 import { requireOwner, type OperationContext } from './context.ts'
 import { UpscaleTaskStatus } from './enums.ts'
 import { badUserInput, requestError, taskNotFound, toProblemError } from './errors.ts'
-import { reportOnField, reportOnPayload } from './report-failure.ts'
+import { reportOnField, reportOnPayload, throwOnce } from './report-failure.ts'
 import { UpscaleErrorInfoType, UpscaleServiceType, type UpscaleRateType } from './service-types.ts'
 import {
   parseCursor,
@@ -196,7 +196,7 @@ export class UpscaleTaskResolver {
 export class UpscaleImagePayloadResolver {
   @FieldResolver()
   task(@Root() payload: UpscaleImagePayloadType, @Info() info: GraphQLResolveInfo): UpscaleTaskType | null {
-    if (payload.error !== undefined) throw payload.error
+    if (payload.error !== undefined) return throwOnce(payload.error, info)
     return payload.task ?? reportOnField(payload.problem, info)
   }
 

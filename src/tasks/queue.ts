@@ -73,7 +73,7 @@ export function createTaskQueue(context: TaskContext): TaskQueue {
     let evenly: boolean | undefined
     while (!draining.aborted && sending < (health.isDoubtful ? 1 : MAX_SENDING) && !health.isPaused) {
       const dueAt = await queueStore.nextQueueDueAt(clock.now())
-      if (dueAt === null || dueAt > clock.now()) return
+      if (dueAt === null || dueAt > clock.now()) break
       evenly ??= await isCrowded()
       const waitMs = await limits.takeAccount(evenly)
       if (waitMs !== null) {
@@ -82,9 +82,13 @@ export function createTaskQueue(context: TaskContext): TaskQueue {
       }
       const now = clock.now()
       const [claimed] = await queueStore.claimQueued(now, now + CLAIM_LEASE_MS, 1)
-      if (claimed === undefined) return limits.giveBackAccount()
+      if (claimed === undefined) {
+        await limits.giveBackAccount()
+        break
+      }
       await send(claimed)
     }
+    rateWait.end()
   }
   return {
     crowdedMs: rateWait.leftMs,
@@ -97,10 +101,10 @@ export function createTaskQueue(context: TaskContext): TaskQueue {
   }
 }
 
-/** The wait of the next task for the account's rate. Wakes the queue at its end. */
+/** The wait of the next task for the account's rate. Wakes the queue when it may be over. */
 function createRateWait({ clock, wakeQueue, draining }: TaskContext) {
   let timer: Disposable | undefined
-  let endsAt = -Infinity
+  let endsAt: number | null = null
   draining.addEventListener('abort', () => timer?.[Symbol.dispose]())
   return {
     begin(ms: number): void {
@@ -108,10 +112,10 @@ function createRateWait({ clock, wakeQueue, draining }: TaskContext) {
       timer = clock.after(ms, wakeQueue)
       endsAt = clock.elapsed() + ms
     },
-    leftMs(): number | null {
-      const ms = endsAt - clock.elapsed()
-      return ms > 0 ? Math.ceil(ms) : null
+    end(): void {
+      endsAt = null
     },
+    leftMs: () => (endsAt === null ? null : Math.max(1, Math.ceil(endsAt - clock.elapsed()))),
   }
 }
 

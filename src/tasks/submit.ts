@@ -11,8 +11,8 @@ import { wait, type createQueues } from './timing.ts'
 /** The dependencies of a submit. */
 export type SubmitContext = TaskContext & {
   readonly queue: TaskQueue
-  /** Inserts the queued tasks of one owner one after another, so that a burst holds one connection of the store. */
-  readonly insertInTurn: ReturnType<typeof createQueues>
+  /** Runs works of one owner one after another. */
+  readonly inTurn: ReturnType<typeof createQueues>
 }
 
 export interface SubmitInput extends Picture {
@@ -60,20 +60,42 @@ export async function submitTask(context: SubmitContext, input: SubmitInput): Pr
 }
 
 /**
- * Submits several upscales, each as `submitTask` does, and each whether the others fail or not. Inserts them one after another,
- * so that they are sent in this order. Does not reject.
+ * Submits several upscales, each as `submitTask` does. Inserts them one after another, so that they are sent in this order, until
+ * the store fails. Does not reject.
  */
 export async function submitTasks(
   context: SubmitContext,
   inputs: readonly SubmitInput[],
 ): Promise<PromiseSettledResult<Submission>[]> {
   const submissions: Promise<PromiseSettledResult<Submission>[]>[] = []
+  let isFailing = false
   for (const input of inputs) {
-    const begun = beginSubmit(context, input)
+    // After a failed insert the store is probably down: the others would each wait for its timeout.
+    const begun = isFailing
+      ? Promise.reject<FinishSubmit>(
+          new Error('Not stored: an earlier task of the request could not be stored'),
+        )
+      : beginSubmit(context, input)
     submissions.push(Promise.allSettled([begun.then((finish) => finish())]))
-    await begun.catch(() => undefined)
+    await begun.catch(() => (isFailing = true))
   }
   return (await Promise.all(submissions)).flat()
+}
+
+/** How long a queued submit waits for the inserts of its owner before it. */
+const MAX_INSERT_WAIT_MS = 3_000
+
+/**
+ * Inserts the queued tasks of one owner one after another, so that a burst holds one connection of the store. While the store
+ * hangs, those that wait are not inserted.
+ */
+function insertInTurn<T>(context: SubmitContext, owner: string, insert: () => Promise<T>): Promise<T> {
+  const { clock } = context
+  const startedAt = clock.elapsed()
+  return context.inTurn(owner, () => {
+    if (clock.elapsed() - startedAt < MAX_INSERT_WAIT_MS) return insert()
+    throw new Error('The inserts of earlier tasks take too long: the task is not stored')
+  })
 }
 
 /** Stores the task, or finds the existing one. */
@@ -84,7 +106,7 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
   const token = secrets.newToken()
   const task = createTask(context, input, { token, runMs: await context.estimates.runMs() })
   const insert = () => store.insert(task, toInsertOptions(context, input))
-  const insertion = await (input.queue ? context.insertInTurn(input.owner, insert) : insert()).catch(
+  const insertion = await (input.queue ? insertInTurn(context, input.owner, insert) : insert()).catch(
     (error: unknown) => {
       if (error instanceof UnconfirmedError)
         void context.track(settleUnconfirmedInsert(context, task, correlationId, startedAt))

@@ -90,7 +90,7 @@ export function createTasks(deps: TaskDependencies): Tasks {
   const receive = createCallbackReceiver(context)
   const queue = createTaskQueue(context)
   const places = new QueuePlaces(context)
-  const submitContext: SubmitContext = { ...context, queue, insertInTurn: createQueues() }
+  const submitContext: SubmitContext = { ...context, queue, inTurn: createQueues() }
   const watchDeps = { ...deps, places }
   const readCredits = shareCalls(clock, CREDITS_SHARED_FOR_MS, (_key, correlationId) =>
     upscaler.credits({ timeoutMs: policy.pollTimeoutMs, correlationId }),
