@@ -77,7 +77,11 @@ export async function submitTasks(
         )
       : beginSubmit(context, input)
     submissions.push(Promise.allSettled([begun.then((finish) => finish())]))
-    await begun.catch(() => (isFailing = true))
+    try {
+      await begun
+    } catch {
+      isFailing = true
+    }
   }
   return (await Promise.all(submissions)).flat()
 }
