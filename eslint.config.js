@@ -6,6 +6,9 @@ const fence = (files, forbidden, message) => ({
   rules: { 'no-restricted-imports': ['error', { patterns: [{ regex: forbidden, message }] }] },
 })
 
+const CORE =
+  'The core imports nothing outside src/tasks. State what you need as a port in tasks/ports.ts and let service.ts pass it in.'
+
 const DEFAULT_EXPORT = {
   selector: 'ExportDefaultDeclaration',
   message: 'Named exports only: one name, the same everywhere.',
@@ -82,11 +85,8 @@ export default tseslint.config(
       'no-restricted-syntax': ['error', DEFAULT_EXPORT, DYNAMIC_IMPORT],
     },
   },
-  fence(
-    ['src/tasks/**'],
-    '^(?!\\./)',
-    'The core imports nothing outside src/tasks. State what you need as a port in tasks/ports.ts and let service.ts pass it in.',
-  ),
+  fence(['src/tasks/*.ts'], '^(?!\\./)', CORE),
+  fence(['src/tasks/*/*.ts'], '^(?!\\.\\.?/)|^\\.\\./\\.\\./', CORE),
   fence(
     ['src/replicas/**', 'src/upstream/**', 'src/deliveries/**', 'src/results/**'],
     '^\\.\\./(?!tasks/|net/)',

@@ -6,7 +6,7 @@ import type { Delivery } from '../deliveries/outbox.ts'
 import type { Results } from '../results/results.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
-import type { WatchControl } from '../tasks/watch.ts'
+import type { WatchControl } from '../tasks/watch/watch.ts'
 import { requestError } from './errors.ts'
 
 /** The caller of an operation. */

@@ -1,5 +1,5 @@
 import type { GraphQLError } from 'graphql'
-import type { StreamEnd, WatchEnd } from '../tasks/watch-state.ts'
+import type { StreamEnd, WatchEnd } from '../tasks/watch/watch-state.ts'
 import { requestError, taskNotFound } from './errors.ts'
 
 /** The error of the event that ends a watch of one task. */

@@ -1,6 +1,6 @@
 import type { StreamTransport } from '../graphql/context.ts'
 import { requestError } from '../graphql/errors.ts'
-import type { WatchControl } from '../tasks/watch.ts'
+import type { WatchControl } from '../tasks/watch/watch.ts'
 import { ANONYMOUS, type Identity } from './authorize.ts'
 import { Counts, toOwnerKey, toTaskKey } from './counts.ts'
 

@@ -2,7 +2,7 @@ import { CloseCode } from 'graphql-ws'
 import type { Clock, Log } from '../tasks/ports.ts'
 import type { Caller, StreamTransport } from '../graphql/context.ts'
 import { requestError } from '../graphql/errors.ts'
-import type { WatchControl } from '../tasks/watch.ts'
+import type { WatchControl } from '../tasks/watch/watch.ts'
 import {
   ANONYMOUS,
   GUEST,

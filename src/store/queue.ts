@@ -1,4 +1,4 @@
-import type { QueueEntry, QueueStore, TaskTimes } from '../tasks/queue-ports.ts'
+import type { QueueEntry, QueueStore, TaskTimes } from '../tasks/queue/queue-ports.ts'
 import { CLOCK_TOLERANCE_MS } from '../tasks/ports.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 import { toTask } from './schema.ts'

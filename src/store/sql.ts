@@ -2,7 +2,7 @@ import { sql, type CompiledQuery, type Expression, type Kysely, type QueryResult
 import type { Outbox } from '../deliveries/outbox.ts'
 import type { CopyUses, ResultJobs } from '../results/jobs.ts'
 import type { TaskStore } from '../tasks/ports.ts'
-import type { QueueStore } from '../tasks/queue-ports.ts'
+import type { QueueStore } from '../tasks/queue/queue-ports.ts'
 import type { Database } from './schema.ts'
 
 /** Tasks, deliveries, and the work on results, in one database. */

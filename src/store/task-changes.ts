@@ -1,4 +1,4 @@
-import type { ChangeQuery } from '../tasks/task-change.ts'
+import type { ChangeQuery } from '../tasks/watch/task-change.ts'
 import type { Sql } from './sql.ts'
 
 /** A page of an owner's changed tasks. An index has the rows in this order. */

@@ -1,5 +1,5 @@
 import DataLoader from 'dataloader'
-import type { ChangeQuery, TaskChange } from '../tasks/task-change.ts'
+import type { ChangeQuery, TaskChange } from '../tasks/watch/task-change.ts'
 import {
   CLOCK_TOLERANCE_MS,
   UnconfirmedError,
@@ -9,7 +9,7 @@ import {
   type TaskStore,
   type UpdateOutcome,
 } from '../tasks/ports.ts'
-import { toOwnerTopic } from '../tasks/owner-topic.ts'
+import { toOwnerTopic } from '../tasks/watch/owner-topic.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 import { releaseCopies } from './copies.ts'
 import { insertTask } from './insert-task.ts'

@@ -1,4 +1,4 @@
-import type { Estimates } from './estimates.ts'
+import type { Estimates } from './queue/estimates.ts'
 import type { TaskDependencies } from './ports.ts'
 import type { Reporter } from './transitions.ts'
 

@@ -1,7 +1,7 @@
 /** The interfaces that the core needs implemented. Each method states its guarantee; test/contract tests it on every adapter. */
-import type { ChangeQuery, TaskChange } from './task-change.ts'
+import type { ChangeQuery, TaskChange } from './watch/task-change.ts'
 import type { FailureCause } from './failure.ts'
-import type { QueueEntry, QueueStore } from './queue-ports.ts'
+import type { QueueEntry, QueueStore } from './queue/queue-ports.ts'
 import type { PollBudget, RateLimits } from './rates.ts'
 import type { Picture, TaskStatus, UpscaleTask } from './task.ts'
 

@@ -1,7 +1,7 @@
 import { advance, fail, record, toDueAt } from './changes.ts'
 import { toFailure } from './failure.ts'
 import type { TaskDependencies } from './ports.ts'
-import { defer, markSending, withdraw } from './queue-transitions.ts'
+import { defer, markSending, withdraw } from './queue/queue-transitions.ts'
 import type { Report, ReportOf } from './report.ts'
 import {
   isSettled,

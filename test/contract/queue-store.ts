@@ -3,7 +3,7 @@ import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { SqlQueue } from '../../src/store/queue.ts'
 import type { Sql, Stores } from '../../src/store/sql.ts'
 import { CLOCK_TOLERANCE_MS, type TaskHints } from '../../src/tasks/ports.ts'
-import type { QueueEntry } from '../../src/tasks/queue-ports.ts'
+import type { QueueEntry } from '../../src/tasks/queue/queue-ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { newTask } from '../support/new-task.ts'
 

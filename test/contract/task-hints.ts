@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
-import { toOwnerTopic } from '../../src/tasks/owner-topic.ts'
+import { toOwnerTopic } from '../../src/tasks/watch/owner-topic.ts'
 import type { TaskHints } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { newTask } from '../support/new-task.ts'

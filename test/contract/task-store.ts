@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import type { Outbox } from '../../src/deliveries/outbox.ts'
-import { toOwnerTopic } from '../../src/tasks/owner-topic.ts'
+import { toOwnerTopic } from '../../src/tasks/watch/owner-topic.ts'
 import type { TaskHints, TaskStore } from '../../src/tasks/ports.ts'
 import type { PictureFacts, UpscaleTask } from '../../src/tasks/task.ts'
 import { newTask } from '../support/new-task.ts'

@@ -8,7 +8,7 @@ import { createOwnAccountLimit, createRateLimits } from '../../src/replicas/rate
 import type { Stores } from '../../src/store/sql.ts'
 import { systemSecrets } from '../../src/system.ts'
 import type { TaskStore } from '../../src/tasks/ports.ts'
-import type { QueueStore } from '../../src/tasks/queue-ports.ts'
+import type { QueueStore } from '../../src/tasks/queue/queue-ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { createTasks, type Tasks } from '../../src/tasks/tasks.ts'
 import { openUpscaler } from '../../src/upstream/upscaler.ts'

@@ -7,7 +7,7 @@ import {
   type WatchEvent,
   type WatchInput,
   type WatchRules,
-} from '../../src/tasks/watch-state.ts'
+} from '../../src/tasks/watch/watch-state.ts'
 import { newTask } from '../support/new-task.ts'
 
 const REASSERT_MS = 15_000

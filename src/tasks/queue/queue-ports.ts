@@ -1,5 +1,5 @@
 /** What the queue needs from the store. */
-import type { UpscaleTask } from './task.ts'
+import type { UpscaleTask } from '../task.ts'
 
 /** How a new task enters the queue. */
 export interface QueueEntry<Refusal> {

@@ -1,6 +1,6 @@
-import type { TaskDependencies } from './ports.ts'
+import type { TaskDependencies } from '../ports.ts'
 import type { Estimates } from './estimates.ts'
-import { shareCalls } from './timing.ts'
+import { shareCalls } from '../timing.ts'
 
 /** The place of a waiting task. */
 export interface QueuePlace {

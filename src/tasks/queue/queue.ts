@@ -1,11 +1,11 @@
-import type { TaskContext } from './context.ts'
-import { CATALOGUE, type FailureCause, type UpscaleErrorCode } from './failure.ts'
-import type { SubmitAnswer } from './ports.ts'
-import type { Report } from './report.ts'
-import { sendTask } from './send.ts'
-import { storeAnswer } from './submit-storage.ts'
-import type { UpscaleTask } from './task.ts'
-import { createQueue as createSequence } from './timing.ts'
+import type { TaskContext } from '../context.ts'
+import { CATALOGUE, type FailureCause, type UpscaleErrorCode } from '../failure.ts'
+import type { SubmitAnswer } from '../ports.ts'
+import type { Report } from '../report.ts'
+import { sendTask } from '../send.ts'
+import { storeAnswer } from '../submit-storage.ts'
+import type { UpscaleTask } from '../task.ts'
+import { createQueue as createSequence } from '../timing.ts'
 
 /** How long a claim lasts until the task is marked as being sent. */
 const CLAIM_LEASE_MS = 10_000

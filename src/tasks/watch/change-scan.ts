@@ -1,6 +1,6 @@
 import type { ChangeQuery, TaskChange } from './task-change.ts'
 import type { OwnerChanges } from './owner-changes.ts'
-import { CLOCK_TOLERANCE_MS, type Clock, type TaskStore } from './ports.ts'
+import { CLOCK_TOLERANCE_MS, type Clock, type TaskStore } from '../ports.ts'
 
 /** A commit takes time: a change may be dated this long before a scan that did not find it. */
 const OVERLAP_MS = 5_000

@@ -1,6 +1,6 @@
-import type { TaskDependencies } from './ports.ts'
-import type { QueuePlaces } from './queue-places.ts'
-import type { UpscaleTask } from './task.ts'
+import type { TaskDependencies } from '../ports.ts'
+import type { QueuePlaces } from '../queue/queue-places.ts'
+import type { UpscaleTask } from '../task.ts'
 import {
   decide,
   INITIAL_STATE,

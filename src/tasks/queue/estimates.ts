@@ -1,6 +1,6 @@
-import type { TaskDependencies } from './ports.ts'
+import type { TaskDependencies } from '../ports.ts'
 import type { TaskTimes } from './queue-ports.ts'
-import { shareCalls } from './timing.ts'
+import { shareCalls } from '../timing.ts'
 
 /** How many of the latest tasks are measured. */
 const SAMPLES = 500

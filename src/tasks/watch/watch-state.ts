@@ -1,4 +1,4 @@
-import { isSettled, type UpscaleTask } from './task.ts'
+import { isSettled, type UpscaleTask } from '../task.ts'
 
 /**
  * Why a watch ends before its task settles: the owner has no such task, the authorization has expired, or the service

@@ -1,10 +1,12 @@
+import { CLOCK_TOLERANCE_MS } from '../ports.ts'
 import type { TaskChange } from './task-change.ts'
-import type { TaskStatus, UpscaleTask } from './task.ts'
+import type { TaskStatus, UpscaleTask } from '../task.ts'
 
 /** How many unsent states are kept. */
 const MAX_UNSENT = 500
-/** How many tasks are remembered with the version that was sent last. */
-const MAX_SEEN = 1_000
+/** How many tasks are remembered with the version that was sent last, and how much older than the latest change. */
+const MAX_SEEN = 10_000
+const SEEN_FOR_MS = 2 * CLOCK_TOLERANCE_MS
 
 /**
  * The changes of an owner's tasks that one stream has sent, and those that it has not. Keeps the newest unsent state of
@@ -27,11 +29,11 @@ export class OwnerChanges {
   skip({ id, version, updatedAt }: TaskChange): void {
     this.#seen.delete(id)
     this.#seen.set(id, { id, version, updatedAt })
-    if (this.#seen.size <= MAX_SEEN) return
-    const [oldest] = this.#seen.values()
-    if (oldest === undefined) return
-    this.#seen.delete(oldest.id)
-    this.#forgottenUntil = Math.max(this.#forgottenUntil, oldest.updatedAt)
+    for (const oldest of this.#seen.values()) {
+      if (this.#seen.size <= MAX_SEEN && oldest.updatedAt >= updatedAt - SEEN_FOR_MS) return
+      this.#seen.delete(oldest.id)
+      this.#forgottenUntil = Math.max(this.#forgottenUntil, oldest.updatedAt)
+    }
   }
 
   /** Marks a task as not seen. */

@@ -1,8 +1,8 @@
 import { ChangeScan } from './change-scan.ts'
 import { OwnerChanges } from './owner-changes.ts'
 import { toOwnerTopic } from './owner-topic.ts'
-import type { TaskStore } from './ports.ts'
-import type { TaskStatus, UpscaleTask } from './task.ts'
+import type { TaskStore } from '../ports.ts'
+import type { TaskStatus, UpscaleTask } from '../task.ts'
 import type { StreamEnd } from './watch-state.ts'
 import type { WatchControl, WatchDependencies, WatchRequest } from './watch.ts'
 

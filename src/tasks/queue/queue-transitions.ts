@@ -1,7 +1,7 @@
 /** How a task enters and leaves the queue. Its version does not grow: clients see `queue` change, not the status. */
-import { fail, LEFT_QUEUE, record } from './changes.ts'
-import type { ReportOf } from './report.ts'
-import { isWaiting, type UpscaleTask } from './task.ts'
+import { fail, LEFT_QUEUE, record } from '../changes.ts'
+import type { ReportOf } from '../report.ts'
+import { isWaiting, type UpscaleTask } from '../task.ts'
 
 /** From here on the request may have been sent: if the process dies, it is never sent again. */
 export function markSending(task: UpscaleTask, report: ReportOf<'sending'>): UpscaleTask | undefined {

@@ -1,4 +1,4 @@
-import type { UpscaleTask } from './task.ts'
+import type { UpscaleTask } from '../task.ts'
 import type { StreamEnd, WatchEvent } from './watch-state.ts'
 import { TaskWatch, type WatchControl, type WatchDependencies, type WatchRequest } from './watch.ts'
 
