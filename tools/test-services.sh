@@ -27,6 +27,7 @@ if ! command -v pgbouncer >/dev/null; then
 fi
 tools/install-s3-server.sh
 npm run build --silent
-# Tests of pictures and of the file store use no database.
+# Tests of pictures and of the file store use no database; queue-kill.test.ts
+# always uses SQLite, and the simulation of queue-fairness.test.ts tests the order, not the database.
 npm run test:jest --silent -- test/services test/contract test/integration \
-  --testPathIgnorePatterns 'test/integration/(picture|renditions)' 'test/contract/file-store' "$@"
+  --testPathIgnorePatterns 'test/integration/(picture|renditions|queue-kill|queue-fairness)' 'test/contract/file-store' "$@"
