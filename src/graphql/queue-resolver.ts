@@ -95,7 +95,7 @@ export class UpscaleImagesPayloadResolver {
   }
 }
 
-/** Throws the failure of the first of these that has one: a list has no place for the others. */
+/** Throws the failure of the first of these that has one: the field can report only one. */
 function reportFirst(payloads: readonly UpscaleImagePayloadType[]): void {
   for (const { problem, error } of payloads) {
     if (error !== undefined) throw error

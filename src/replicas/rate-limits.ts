@@ -33,12 +33,12 @@ export function createRateLimits(
   const owners = policy.owner && createLimiter('owner', policy.owner)
   const account = policy.upstream && createAccountLimit(policy.upstream)
   // Each replica spreads its own submits.
-  const even = policy.upstream && new SlidingWindow(clock, toTenth(policy.upstream))
+  const evenWindow = policy.upstream && new SlidingWindow(clock, toTenth(policy.upstream))
   const takeAccount = async (evenly: boolean) => {
-    const waitMs = even?.take() ?? null
+    const waitMs = evenWindow?.take() ?? null
     if (evenly && waitMs !== null) return waitMs
     const refusedMs = (await account?.take()) ?? null
-    if (refusedMs !== null && waitMs === null) even?.giveBack()
+    if (refusedMs !== null && waitMs === null) evenWindow?.giveBack()
     return refusedMs
   }
   return {
@@ -56,7 +56,7 @@ export function createRateLimits(
     },
     takeAccount,
     async giveBackAccount() {
-      even?.giveBack()
+      evenWindow?.giveBack()
       await account?.giveBack()
     },
     upstream: async (now) => (await account?.budget(now)) ?? null,
@@ -90,7 +90,7 @@ export function createOwnAccountLimit(clock: Clock, rate: Rate): AccountLimit {
 
 /**
  * The account's limit for all replicas, in fixed windows: an interval across two windows can have up to twice the limit.
- * Then the upstream refuses some, and queued tasks among them wait.
+ * The upstream then refuses some submits; those of queued tasks are deferred.
  */
 export function createSharedAccountLimit(createLimiter: CreateLimiter, rate: Rate): AccountLimit {
   const limiter = createLimiter('upstream', rate)

@@ -4,7 +4,7 @@ import sharp from 'sharp'
 import { rgbaToThumbHash } from 'thumbhash'
 import type { Log } from '../tasks/ports.ts'
 import type { PictureFacts } from '../tasks/task.ts'
-import { createQueue } from '../tasks/timing.ts'
+import { createSequence } from '../tasks/timing.ts'
 import { UnusableError } from './unusable-error.ts'
 
 /** Decodes pictures. Rejects with UnusableError if a picture is damaged or too large. */
@@ -50,7 +50,7 @@ export function createDecoder(log: Log, limit?: MemoryLimit): Decoder {
   // Each picture is decoded once, so a cache only keeps memory. More threads decode no faster here, but each has buffers.
   sharp.cache(false)
   sharp.concurrency(1)
-  const queue = createQueue()
+  const inSequence = createSequence()
   let isEnding = false
   const end = (limit: MemoryLimit) => {
     isEnding = true
@@ -64,10 +64,10 @@ export function createDecoder(log: Log, limit?: MemoryLimit): Decoder {
     if (isEnding) return new Promise(() => undefined)
     return limitMemory(limit, work(), () => end(limit))
   }
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => queue(() => start(work))
+  const run = <T>(work: () => Promise<T>): Promise<T> => inSequence(() => start(work))
   return {
     measure: (path, options) =>
-      inTurn(async () => {
+      run(async () => {
         options.signal.throwIfAborted()
         try {
           return await measure(path, options)
@@ -77,7 +77,7 @@ export function createDecoder(log: Log, limit?: MemoryLimit): Decoder {
           throw new UnusableError('the picture is damaged or cut off', false)
         }
       }),
-    shrink: (path, to, width) => inTurn(() => shrink(path, to, width)),
+    shrink: (path, to, width) => run(() => shrink(path, to, width)),
   }
 }
 

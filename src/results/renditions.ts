@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
-import { createQueue } from '../tasks/timing.ts'
+import { createSequence } from '../tasks/timing.ts'
 import type { CopyStore } from './copy-store.ts'
 import { toCopyKey, toRenditionKey } from './copy-keys.ts'
 import type { Shrinker } from './picture-process.ts'
@@ -23,7 +23,7 @@ export interface Renditions {
 export function createRenditions(copies: CopyStore, shrinker: Shrinker, newFile: NewTempFile): Renditions {
   const running = new Map<string, Promise<Rendition | undefined>>()
   // One at a time: each has a whole picture on the disk.
-  const inTurn = createQueue()
+  const inSequence = createSequence()
   return {
     async ensure(sha256, width) {
       const key = toRenditionKey(sha256, width)
@@ -31,7 +31,7 @@ export function createRenditions(copies: CopyStore, shrinker: Shrinker, newFile:
       if (existing !== undefined) return existing
       const found = findStored(copies, key).then((stored) => {
         if (stored !== undefined) return stored
-        return inTurn(() => make({ copies, shrinker, newFile }, { sha256, width, key }))
+        return inSequence(() => make({ copies, shrinker, newFile }, { sha256, width, key }))
       })
       running.set(key, found)
       try {

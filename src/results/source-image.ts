@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { Clock, Log, Secrets, Upscaler } from '../tasks/ports.ts'
 import type { PollBudget } from '../tasks/rates.ts'
 import type { SourceImage, UpscaleTask } from '../tasks/task.ts'
-import { createQueue, shareCalls } from '../tasks/timing.ts'
+import { createSequence, shareCalls } from '../tasks/timing.ts'
 import type { ResultJobs } from './jobs.ts'
 import type { PictureSource } from './pictures.ts'
 
@@ -78,14 +78,14 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
  */
 function createPollQueue({ budget, signal }: SourceImageOptions): () => Promise<boolean> {
   let waiting = 0
-  const inTurn = createQueue()
+  const inSequence = createSequence()
   const take = async () => {
     while (!signal.aborted && (await budget.take(1, SPARED_POLLS)) === 0) await pause(RETRY_MS, signal)
   }
   return async () => {
     if (waiting >= MAX_WAITING || signal.aborted) return false
     waiting += 1
-    await inTurn(take).finally(() => (waiting -= 1))
+    await inSequence(take).finally(() => (waiting -= 1))
     return !signal.aborted
   }
 }

@@ -1,7 +1,7 @@
 import { UnconfirmedError, type IdempotencyKey, type InsertOptions, type Insertion } from '../tasks/ports.ts'
 import { isUncharged, type UpscaleTask } from '../tasks/task.ts'
 import { toNewDelivery } from './outbox.ts'
-import { toPlace } from './queue.ts'
+import { readNewRank } from './queue.ts'
 import { toRow, toTask } from './schema.ts'
 import { lockNames, type Run, type Sql } from './sql.ts'
 
@@ -33,11 +33,11 @@ export function insertTask<Refusal>(
       if (key) await nameTask(sql, run, key, existing.id)
       return { inserted: false, existing, by: 'picture' }
     }
-    const turn = queue && (await toPlace(sql, run, task, queue))
-    if (queue && turn === null) return { inserted: false, refusal: queue.full }
+    const rank = queue && (await readNewRank(sql, run, task, queue))
+    if (queue && rank === null) return { inserted: false, refusal: queue.full }
     const refusal = (await admit?.()) ?? null
     if (refusal !== null) return { inserted: false, refusal }
-    await run(db.insertInto('task').values(toRow({ ...task, ...turn })))
+    await run(db.insertInto('task').values(toRow({ ...task, ...rank })))
     if (key) await nameTask(sql, run, key, task.id)
     const place = { position: 0, now: task.createdAt, version: 0 }
     if (callBackUrl !== null)

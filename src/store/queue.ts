@@ -4,8 +4,8 @@ import type { UpscaleTask } from '../tasks/task.ts'
 import { toTask } from './schema.ts'
 import { createScheduleCheck, type Run, type Sql } from './sql.ts'
 
-/** The place of a new task in the queue. */
-type Place = Pick<UpscaleTask, 'queueRank' | 'queueAhead'>
+/** The rank of a new task, and how many tasks are ahead of it. */
+type NewRank = Pick<UpscaleTask, 'queueRank' | 'queueAhead'>
 
 /** The QueueStore in SQL: columns of the tasks. */
 export class SqlQueue implements QueueStore {
@@ -26,7 +26,7 @@ export class SqlQueue implements QueueStore {
       .where('id', 'in', (from) => from.selectFrom('due').select('due.id'))
       .returningAll()
     // The rows of a RETURNING clause have no order.
-    return (await run(claim)).rows.map(toTask).sort(byTurn)
+    return (await run(claim)).rows.map(toTask).sort(byRank)
   }
 
   /**
@@ -111,7 +111,7 @@ export class SqlQueue implements QueueStore {
   }
 }
 
-/** The tasks to claim: the first ones, in the order of an index, that are not leased or waiting for a later attempt. */
+/** The tasks to claim, in the order of an index: those of lowest rank that are neither leased nor deferred. */
 function toQueueQuery({ db, locksRows }: Sql, now: number, limit: number) {
   return (
     db
@@ -134,20 +134,20 @@ async function readTurn(db: Sql['db'], run: Run, now: number): Promise<number | 
   return (await run(due.select('queueRank').orderBy('queueRank').limit(1))).rows[0]?.queueRank ?? null
 }
 
-function byTurn(one: UpscaleTask, other: UpscaleTask): number {
+function byRank(one: UpscaleTask, other: UpscaleTask): number {
   return (one.queueRank ?? 0) - (other.queueRank ?? 0) || one.createdAt - other.createdAt
 }
 
 /**
- * Gives a new task its turn, in the transaction that inserts it and holds the lock on the owner's queue. Null: the owner's
- * part of the queue is full.
+ * Decides the rank of a new task, in the transaction that inserts it and holds the lock on the owner's part of the queue. Null:
+ * that part is full.
  */
-export async function toPlace(
+export async function readNewRank(
   { db }: Sql,
   run: Run,
   { owner, createdAt }: Pick<UpscaleTask, 'owner' | 'createdAt'>,
   { limit, weight }: Pick<QueueEntry<unknown>, 'limit' | 'weight'>,
-): Promise<Place | null> {
+): Promise<NewRank | null> {
   const waiting = db.selectFrom('task').where('queueRank', 'is not', null)
   const { rows: own } = await run(
     waiting
@@ -157,7 +157,7 @@ export async function toPlace(
   if (limit !== null && Number(own[0]?.count) >= limit) return null
   const { rows: first } = await run(waiting.select('queueRank').orderBy('queueRank').limit(1))
   const turn = (await readTurn(db, run, createdAt)) ?? first[0]?.queueRank ?? 0
-  // An owner without waiting tasks starts at the current turn: time without tasks earns no turns.
+  // An owner without waiting tasks starts at the current turn: it saves up no turns while it has no tasks.
   const queueRank = Math.max(turn, own[0]?.last ?? 0) + 1 / weight
   const { rows: ahead } = await run(
     waiting.where('queueRank', '<=', queueRank).select(({ fn }) => fn.countAll().as('count')),

@@ -18,9 +18,9 @@ export interface RateLimits {
   /** As `take`, by the owner's limit only: for requests that the upstream does not see. */
   takeOwn(owner: string): Promise<RateRefusal | null>
   /**
-   * Counts one submit by the account's limit only, and returns null; or counts none, and returns how long to wait, in
-   * milliseconds. `evenly`: takes no more than a tenth of the limit in a tenth of its window, so that a submit that comes
-   * later finds some of it left.
+   * Counts one submit by the account's limit only and returns null, or counts none and returns how long to wait, in
+   * milliseconds. `evenly`: counts at most a tenth of the limit in a tenth of its window, so that a later submit finds some of
+   * the limit left.
    */
   takeAccount(evenly: boolean): Promise<number | null>
   /** Returns a submit that was taken and not sent. */

@@ -40,23 +40,23 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
       readonly kind: 'sending'
       readonly callbackTokenHash: string
       readonly answerBy: number
-      /** From now on: a task that waited long has as long for its result as any other. */
+      /** A new deadline: a task that has waited for long has as much time for its result as any other. */
       readonly deadlineAt: number
       readonly estimatedDoneAt: number | null
     }
   | {
-      /** The upstream takes no task now: the task goes back to the queue. */
+      /** The upstream takes no task now: the task goes back into the queue. */
       readonly kind: 'deferred'
       /** The callback token of the send that was refused. */
       readonly callbackTokenHash: string
       readonly queueRank: number
       readonly queueDueAt: number
       readonly deadlineAt: number
-      /** Null: it was not sent at all. */
+      /** Null: the task was not sent. */
       readonly failure: Failure | null
       readonly note: string
     }
-  /** The task leaves the queue and is never sent. */
+  /** The task leaves the queue without being sent. */
   | { readonly kind: 'withdrawn'; readonly failure: Failure; readonly note: string }
   | {
       readonly kind: 'overdue'

@@ -10,7 +10,7 @@ interface SendOptions {
   readonly correlationId: string
   /** When the request began, on the monotonic clock. */
   readonly startedAt: number
-  /** Turns an answer into another report than `toAnswerReport` does; undefined: it does not. */
+  /** Returns another report of the answer than `toAnswerReport` does; undefined: that one. */
   readonly toOtherReport?: (answer: SubmitAnswer) => Promise<Report | undefined>
 }
 

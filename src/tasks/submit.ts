@@ -6,13 +6,13 @@ import type { TaskQueue } from './queue/queue.ts'
 import { sendTask } from './send.ts'
 import { settleUnconfirmedInsert } from './submit-storage.ts'
 import type { Picture, UpscaleTask } from './task.ts'
-import { wait, type createQueues } from './timing.ts'
+import { wait, type createSequences } from './timing.ts'
 
 /** The dependencies of a submit. */
 export type SubmitContext = TaskContext & {
-  readonly queue: TaskQueue
+  readonly taskQueue: TaskQueue
   /** Runs works of one owner one after another. */
-  readonly inTurn: ReturnType<typeof createQueues>
+  readonly inSequence: ReturnType<typeof createSequences>
 }
 
 export interface SubmitInput extends Picture {
@@ -26,7 +26,7 @@ export interface SubmitInput extends Picture {
   readonly callBackUrl: string | null
   /** Submits, and pays, even if the same picture is already running or done; a known idempotency key still returns its task. */
   readonly force: boolean
-  /** Waits in the queue while the upstream takes no tasks; otherwise the submit is refused then. */
+  /** Whether the task waits in the queue while the upstream takes no tasks; otherwise the submit is refused then. */
   readonly queue: boolean
   readonly correlationId: string
 }
@@ -73,7 +73,7 @@ export async function submitTasks(
     // After a failed insert the store is probably down: the others would each wait for its timeout.
     const begun = isFailing
       ? Promise.reject<FinishSubmit>(
-          new Error('Not stored: an earlier task of the request could not be stored'),
+          new Error('The task is not stored: an earlier task of the request could not be stored'),
         )
       : beginSubmit(context, input)
     submissions.push(Promise.allSettled([begun.then((finish) => finish())]))
@@ -86,19 +86,19 @@ export async function submitTasks(
   return (await Promise.all(submissions)).flat()
 }
 
-/** How long a queued submit waits for the inserts of its owner before it. */
+/** How long the insert of a queued task waits for earlier inserts of its owner. */
 const MAX_INSERT_WAIT_MS = 3_000
 
 /**
- * Inserts the queued tasks of one owner one after another, so that a burst holds one connection of the store. While the store
- * hangs, those that wait are not inserted.
+ * Inserts the queued tasks of one owner one after another, so that a burst holds one connection of the store. A task that waits
+ * for too long, because the store hangs, is not inserted.
  */
-function insertInTurn<T>(context: SubmitContext, owner: string, insert: () => Promise<T>): Promise<T> {
+function insertInSequence<T>(context: SubmitContext, owner: string, insert: () => Promise<T>): Promise<T> {
   const { clock } = context
   const startedAt = clock.elapsed()
-  return context.inTurn(owner, () => {
+  return context.inSequence(owner, () => {
     if (clock.elapsed() - startedAt < MAX_INSERT_WAIT_MS) return insert()
-    throw new Error('The inserts of earlier tasks take too long: the task is not stored')
+    throw new Error('The task is not stored: earlier inserts of its owner take too long')
   })
 }
 
@@ -110,7 +110,7 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
   const token = secrets.newToken()
   const task = createTask(context, input, { token, runMs: await context.estimates.runMs() })
   const insert = () => store.insert(task, toInsertOptions(context, input))
-  const insertion = await (input.queue ? insertInTurn(context, input.owner, insert) : insert()).catch(
+  const insertion = await (input.queue ? insertInSequence(context, input.owner, insert) : insert()).catch(
     (error: unknown) => {
       if (error instanceof UnconfirmedError)
         void context.track(settleUnconfirmedInsert(context, task, correlationId, startedAt))
@@ -130,7 +130,7 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
 
 /** Returns the answer if the queue sends the task now; otherwise the waiting task. */
 async function awaitFirstTurn(context: SubmitContext, task: UpscaleTask): Promise<Submission> {
-  await context.queue.sendDue().catch((error: unknown) => {
+  await context.taskQueue.sendDue().catch((error: unknown) => {
     context.log.warn(
       { err: error, taskId: task.id },
       'a round of the queue failed; the task waits for the next one',
@@ -182,11 +182,11 @@ async function awaitAnswer(context: TaskContext, task: UpscaleTask): Promise<Ups
   }
 }
 
-/** The owner's part of the queue is full: a place is free again after the next turns. */
+/** Retry after some tasks of the owner have left the queue. */
 const QUEUE_FULL: RateRefusal = { ...toFailure('RATE_LIMITED'), retryAfterMs: 10_000 }
 
 function toInsertOptions(
-  { clock, secrets, policy, limits, queue: taskQueue }: SubmitContext,
+  { clock, secrets, policy, limits, taskQueue }: SubmitContext,
   { owner, idempotencyKey, force, callBackUrl, queue }: SubmitInput,
 ): InsertOptions<RateRefusal> {
   const options = {
@@ -195,12 +195,12 @@ function toInsertOptions(
     queue: queue
       ? { limit: policy.queueLimit, weight: policy.ownerWeights.get(owner) ?? 1, full: QUEUE_FULL }
       : null,
-    // The queue takes from the account's limit when it sends the task. Other submits do not overtake it.
+    // The queue takes from the account's limit when it sends a task. A submit without the queue must not overtake it.
     admit: () => {
       if (queue) return limits.takeOwn(owner)
-      const waitMs = taskQueue.crowdedMs()
-      const refusal = { ...toFailure('UPSTREAM_RATE_LIMITED'), retryAfterMs: waitMs ?? 0 }
-      return waitMs === null ? limits.take(owner) : Promise.resolve(refusal)
+      const retryAfterMs = taskQueue.rateWaitMs()
+      if (retryAfterMs === null) return limits.take(owner)
+      return Promise.resolve({ ...toFailure('UPSTREAM_RATE_LIMITED'), retryAfterMs })
     },
     admitKey: () => limits.takeOwn(owner),
   }
@@ -209,7 +209,7 @@ function toInsertOptions(
   return { ...options, key: { claim, until: clock.now() + policy.idempotencyKeyLifetimeMs } }
 }
 
-/** Due by any clock. */
+/** Due by the clock of any replica. */
 const AT_ONCE = 0
 
 function createTask(
@@ -241,7 +241,7 @@ function createTask(
     resultDueAt: null,
     resultAttempts: 0,
     answerBy: queue ? null : now + policy.answerLeaseMs,
-    // The store gives it a rank.
+    // The store sets the rank.
     queueRank: null,
     queueDueAt: queue ? AT_ONCE : null,
     queueAttempts: 0,

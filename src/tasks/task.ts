@@ -60,8 +60,8 @@ export const TASK_EVENT_SOURCES = ['SUBMIT', 'CALLBACK', 'POLL', 'DEADLINE', 'IN
 export type TaskEventSource = (typeof TASK_EVENT_SOURCES)[number]
 
 /**
- * Why a task has failed. REFUSAL: the answer to the submit refused it, or it left the queue without being sent. UPSTREAM: the upstream reported the failure of an
- * accepted task; this is final. SILENCE: no result came; it may still succeed.
+ * Why a task has failed. REFUSAL: the answer to the submit refused it, or it left the queue without being sent. UPSTREAM: the
+ * upstream reported the failure of an accepted task; this is final. SILENCE: no result came; it may still succeed.
  */
 export type FailedBy = 'REFUSAL' | 'UPSTREAM' | 'SILENCE'
 
@@ -127,11 +127,11 @@ export interface UpscaleTask extends Picture {
    * the answer has arrived or is lost.
    */
   readonly answerBy: number | null
-  /** The turn in the queue: the lowest is sent first. Null: the task does not wait in the queue. */
+  /** Orders the queue: the lowest rank is sent first. Null: the task does not wait in the queue. */
   readonly queueRank: number | null
   /** When the queue may send the task, or the lease of the process that is about to send it ends; null: it does not wait. */
   readonly queueDueAt: number | null
-  /** How often the upstream has refused it for now, so that it went back to the queue. */
+  /** How often a temporary refusal has put it back into the queue. */
   readonly queueAttempts: number
   /** The latest of these refusals; null: none. */
   readonly queueRefusal: Failure | null
@@ -139,7 +139,7 @@ export interface UpscaleTask extends Picture {
   readonly queueAhead: number | null
   /** When the paid request was sent; null: not yet. */
   readonly sentAt: number | null
-  /** When nine in ten tasks like this one have settled, as estimated when it was sent; null: not estimated. */
+  /** By when nine in ten tasks settle, estimated when it was sent; null: not estimated. */
   readonly estimatedDoneAt: number | null
   readonly createdAt: number
   readonly updatedAt: number
@@ -170,8 +170,8 @@ export function toExpiry(images: readonly UpscaledImage[]): number | null {
 }
 
 /**
- * Whether the task waits in the queue: the paid request has not been sent. A replica of a release without the queue leaves a
- * settled task its rank.
+ * Whether the task waits in the queue: the paid request has not been sent. The rank alone does not tell, because a replica of a
+ * release without the queue keeps the rank of a task that it settles.
  */
 export function isWaiting({ queueRank, status }: UpscaleTask): boolean {
   return queueRank !== null && status === 'SUBMITTED'

@@ -9,7 +9,7 @@ import { QueuePlaces, type QueuePlace } from './queue/queue-places.ts'
 import { createTaskQueue } from './queue/queue.ts'
 import { submitTask, submitTasks, type Submission, type SubmitContext, type SubmitInput } from './submit.ts'
 import type { UpscaleTask } from './task.ts'
-import { createQueues, shareCalls } from './timing.ts'
+import { createSequences, shareCalls } from './timing.ts'
 import type { Report } from './report.ts'
 import { createReporter, UnknownTaskError } from './transitions.ts'
 import { watchGroup, type GroupRequest, type GroupWatch } from './watch/watch-group.ts'
@@ -88,9 +88,9 @@ export function createTasks(deps: TaskDependencies): Tasks {
     },
   }
   const receive = createCallbackReceiver(context)
-  const queue = createTaskQueue(context)
+  const taskQueue = createTaskQueue(context)
   const places = new QueuePlaces(context)
-  const submitContext: SubmitContext = { ...context, queue, inTurn: createQueues() }
+  const submitContext: SubmitContext = { ...context, taskQueue, inSequence: createSequences() }
   const watchDeps = { ...deps, places }
   const readCredits = shareCalls(clock, CREDITS_SHARED_FOR_MS, (_key, correlationId) =>
     upscaler.credits({ timeoutMs: policy.pollTimeoutMs, correlationId }),
@@ -122,7 +122,7 @@ export function createTasks(deps: TaskDependencies): Tasks {
       return removed
     },
     pollDue: () => pollDue(context),
-    sendQueued: () => context.track(queue.sendDue()).then(() => []),
+    sendQueued: () => context.track(taskQueue.sendDue()).then(() => []),
     async drain() {
       draining.abort()
       while (running.size > 0) await Promise.all(running)

@@ -40,7 +40,7 @@ export function shareCalls<T>(
 }
 
 /** Returns a function that runs one work at a time, in the order of the calls. */
-export function createQueue(): <T>(work: () => Promise<T>) => Promise<T> {
+export function createSequence(): <T>(work: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve()
   return (work) => {
     const result = last.then(work)
@@ -50,7 +50,7 @@ export function createQueue(): <T>(work: () => Promise<T>) => Promise<T> {
 }
 
 /** Returns a function that runs the works of one key one at a time, in the order of the calls. */
-export function createQueues(): <T>(key: string, work: () => Promise<T>) => Promise<T> {
+export function createSequences(): <T>(key: string, work: () => Promise<T>) => Promise<T> {
   const last = new Map<string, Promise<unknown>>()
   return (key, work) => {
     const result = (last.get(key) ?? Promise.resolve()).then(work)

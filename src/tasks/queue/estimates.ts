@@ -6,12 +6,12 @@ import { shareCalls } from '../timing.ts'
 const SAMPLES = 500
 /** With fewer tasks to measure there is no estimate. */
 const MIN_SAMPLES = 20
-/** The share of tasks that are to be done by the estimated time. */
+/** The share of tasks that meet their estimate. */
 const QUANTILE = 0.9
-/** How long measured times are used before they are read again. */
+/** For how long callers share one measurement. */
 const SHARED_FOR_MS = 10_000
 
-/** Estimates from the times of this gateway's own latest tasks; null: too few to tell. Milliseconds. */
+/** Estimates from the times of this gateway's latest tasks, in milliseconds; null: there are too few tasks to measure. */
 export interface Estimates {
   /** How long nine in ten tasks take from being sent until they settle. */
   runMs(): Promise<number | null>
@@ -59,7 +59,7 @@ function measure(times: readonly TaskTimes[]) {
   }
 }
 
-/** Short and long queues are measured apart, because rate limits let a short queue through at once. */
+/** Short and long queues have separate estimates, because a rate limit lets a short queue through at once. */
 function toSizeClass(ahead: number): number {
   return Math.floor(Math.log2(ahead + 1))
 }

@@ -6,13 +6,13 @@ import { shareCalls } from '../timing.ts'
 export interface QueuePlace {
   /** 1: it is sent next. */
   readonly position: number
-  /** By when nine in ten tasks are sent from such a position, in Unix milliseconds; null: not estimated. */
+  /** By when nine in ten tasks are sent from a similar position, in Unix milliseconds; null: not estimated. */
   readonly estimatedStartAt: number | null
 }
 
-/** How often the queue is read at most, and followers are woken. */
+/** The shortest interval in which the queue is read and followers are woken. */
 const READ_EVERY_MS = 1_000
-/** Changes of places beyond this are not followed. */
+/** Changes of positions beyond this one are not followed. */
 const MAX_PLACES = 10_000
 
 type Dependencies = Pick<TaskDependencies, 'queueStore' | 'clock' | 'log'> & { readonly estimates: Estimates }
@@ -39,7 +39,7 @@ export class QueuePlaces {
   /** The place of a task, at most a second old; null: it does not wait. */
   async find(id: string): Promise<QueuePlace | null> {
     const queue = await this.#readQueue()
-    // A task that was queued after this read has a place, too.
+    // A task that was queued after this read is not in it.
     const position = queue.positions.get(id) ?? (await this.#deps.queueStore.readPosition(id))
     return this.#toPlace(id, position, queue)
   }
@@ -57,7 +57,7 @@ export class QueuePlaces {
     return place
   }
 
-  /** Calls `changed`, at most once a second, when the place of a task has changed, until disposed. */
+  /** Calls `changed`, at most once a second, when the position of a task has changed, until disposed. */
   follow(id: string, changed: () => void): Disposable {
     // Wrapped, so that one function that follows twice counts twice.
     const wake = () => changed()
@@ -101,13 +101,13 @@ export class QueuePlaces {
   }
 }
 
-/** An estimate that has passed is worth nothing. */
+/** A task that is still waiting at its estimated start has no estimate any more. */
 function withoutPast(place: QueuePlace, now: number): QueuePlace {
   const { position, estimatedStartAt: at } = place
   return at !== null && at < now ? { position, estimatedStartAt: null } : place
 }
 
-/** Who is woken when the place of a task changes. */
+/** The callers that are woken when the position of a task changes. */
 interface Follower {
   readonly wakes: Set<() => void>
   /** The position when they were woken last; null: none; undefined: they were not woken yet. */

@@ -18,31 +18,32 @@ export type TaskTimes = Pick<UpscaleTask, 'createdAt' | 'queueAhead'> & {
 }
 
 /**
- * The waiting tasks, in the order of their ranks. A rank is given when a task is queued: one turn after the previous task of
- * its owner, or after the task whose turn it is (one that waits for a later attempt had its turn). So owners take turns, each in the order of its submits, and a claim
- * reads one entry of an index, however many tasks and owners wait.
+ * The waiting tasks, lowest rank first. A task gets its rank when it is queued: one turn after the last waiting task of its
+ * owner, or after the current turn if that is later. The current turn is the rank of the first task that may be sent now. So
+ * owners take turns, each in the order of its submits, and a claim reads one entry of an index, however many tasks and owners
+ * wait.
  */
 export interface QueueStore {
   /**
-   * Leases up to `limit` tasks that may be sent now, first turn first. Concurrent claims never get the same task. If the
+   * Leases up to `limit` tasks that may be sent now, lowest rank first. Concurrent claims never get the same task. If the
    * claimer dies, its tasks may be claimed again at `leaseUntil`. Tolerates a clock that was set back, as `claimDue` does.
    */
   claimQueued(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]>
-  /** The rank of the first task that may be sent at this instant; null: none may. */
+  /** The current turn; null: no task may be sent now. */
   readTurn(now: number): Promise<number | null>
   /** When the next task may be sent; null: none waits. Tolerates a clock that was set back, as `claimQueued` does. */
   nextQueueDueAt(now: number): Promise<number | null>
   /** Whether more than this many tasks wait. */
   hasMoreThan(count: number): Promise<boolean>
-  /** The ids of the first `limit` waiting tasks, first turn first. */
+  /** The ids of the first `limit` waiting tasks, lowest rank first. */
   listQueued(limit: number): Promise<string[]>
   /** The position of a task: 1 is sent next; null: it does not wait. */
   readPosition(id: string): Promise<number | null>
   /** How many tasks wait. */
   countQueued(): Promise<number>
   /**
-   * The times of the `limit` tasks that have settled last, the latest first; without those that were refused or expired. Looks
-   * at ten times as many tasks at most.
+   * The times of the last `limit` tasks that have succeeded, or that the upstream has failed, latest first. Considers only the
+   * last ten times as many settled tasks.
    */
   readTimes(limit: number): Promise<TaskTimes[]>
 }

@@ -3,7 +3,7 @@ import { fail, LEFT_QUEUE, record } from '../changes.ts'
 import type { ReportOf } from '../report.ts'
 import { isWaiting, type UpscaleTask } from '../task.ts'
 
-/** From here on the request may have been sent: if the process dies, it is never sent again. */
+/** After this commit the request may have been sent: if the process dies, the task is never sent again. */
 export function markSending(task: UpscaleTask, report: ReportOf<'sending'>): UpscaleTask | undefined {
   const { at, callbackTokenHash, answerBy, deadlineAt, estimatedDoneAt } = report
   if (!isWaiting(task) || at >= task.deadlineAt) return undefined
@@ -18,7 +18,7 @@ export function markSending(task: UpscaleTask, report: ReportOf<'sending'>): Ups
   })
 }
 
-/** The answer proves that nothing was charged, so the task waits for its next turn. */
+/** Puts the task back into the queue: the refusal proves that nothing was charged. */
 export function defer(task: UpscaleTask, report: ReportOf<'deferred'>): UpscaleTask | undefined {
   const { callbackTokenHash, queueRank, queueDueAt, deadlineAt, failure, note } = report
   const isAnswered = isWaiting(task) || task.callbackTokenHash !== callbackTokenHash

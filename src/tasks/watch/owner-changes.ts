@@ -47,7 +47,7 @@ export class OwnerChanges {
     return seen === undefined ? updatedAt > this.#forgottenUntil : version > seen.version
   }
 
-  /** Adds a state, unless a newer one is known. False: there is no place for another task. */
+  /** Adds a state, unless a newer one is known. False: there is no room for another task. */
   add(task: UpscaleTask): boolean {
     const { id, version, status } = task
     const known = this.#unsent.get(id) ?? this.#seen.get(id)

@@ -24,7 +24,7 @@ export type GroupWatch = AsyncIterableIterator<GroupEvent, undefined>
  * task has at most one unread event, which is replaced by a newer state when it is delivered.
  */
 export function watchGroup(deps: WatchDependencies, request: GroupRequest): GroupWatch {
-  return new WatchGroup(deps, request)
+  return new MergedWatches(deps, request)
 }
 
 interface Member {
@@ -38,7 +38,7 @@ interface Answer {
   readonly next: IteratorResult<WatchEvent, undefined> | { readonly error: unknown }
 }
 
-class WatchGroup implements GroupWatch, WatchControl {
+class MergedWatches implements GroupWatch, WatchControl {
   readonly #deps: WatchDependencies
   readonly #until: number | null
   #opened: Disposable | undefined

@@ -74,7 +74,7 @@ class TasksOfOwner implements OwnerWatch, WatchControl {
     return { done: true, value: undefined }
   }
 
-  /** Sends what has changed, although no hint came. */
+  /** Sends the changes whose hints were lost. */
   repeat(): void {
     this.#scan.requestFull()
     this.#wake?.()
@@ -99,7 +99,7 @@ class TasksOfOwner implements OwnerWatch, WatchControl {
         }
         const task = this.#changes.take()
         if (task !== undefined) yield task
-        else if (this.#scan.dueInMs() <= 0) await this.#readOn()
+        else if (this.#scan.dueInMs() <= 0) await this.#stepScan()
         else await this.#wait()
       }
     } finally {
@@ -109,11 +109,13 @@ class TasksOfOwner implements OwnerWatch, WatchControl {
 
   async #listen(): Promise<void> {
     if (this.#end === 'DONE') return
-    this.#listening = this.#deps.hints.listen(toOwnerTopic(this.#request.owner), (task) => this.#hear(task))
+    this.#listening = this.#deps.hints.listen(toOwnerTopic(this.#request.owner), (task) =>
+      this.#receive(task),
+    )
     await this.#listening
   }
 
-  #hear(task: UpscaleTask | undefined): void {
+  #receive(task: UpscaleTask | undefined): void {
     // Owners can share a topic.
     if (task !== undefined && task.owner !== this.#request.owner) return
     const isAdded = task !== undefined && this.#hasBegun && this.#changes.add(task)
@@ -133,7 +135,7 @@ class TasksOfOwner implements OwnerWatch, WatchControl {
     this.#hasBegun = true
   }
 
-  async #readOn(): Promise<void> {
+  async #stepScan(): Promise<void> {
     try {
       await this.#scan.step()
     } catch (error) {

@@ -1,0 +1,45 @@
+import type { TaskContext } from '../context.ts'
+import type { SubmitAnswer } from '../ports.ts'
+import type { UpscaleTask } from '../task.ts'
+import { isOutage, toDelayMs } from './refusals.ts'
+
+/** How long the queue pauses after answers that prove nothing. */
+const UNKNOWN_PAUSE_MS = 30_000
+
+/**
+ * Whether the upstream takes tasks. After temporary refusals or unknown answers of two tasks in a row the queue pauses, and then
+ * sends one task at a time until one has another answer. One task alone cannot stop the others.
+ */
+export function createHealth({ clock, log }: TaskContext) {
+  let failedId: string | undefined
+  let isDoubtful = false
+  let pausedUntil = -Infinity
+  return {
+    get isDoubtful() {
+      return isDoubtful
+    },
+    get isPaused() {
+      return clock.elapsed() < pausedUntil
+    },
+    note(task: UpscaleTask, answer: SubmitAnswer) {
+      const pauseMs = toPauseMs(answer)
+      if (pauseMs === null) {
+        failedId = undefined
+        isDoubtful = false
+        return
+      }
+      if (failedId !== undefined && failedId !== task.id) {
+        isDoubtful = true
+        pausedUntil = clock.elapsed() + pauseMs
+        log.warn({ answer, pauseMs }, 'the upstream takes no tasks: the queue pauses')
+      }
+      failedId = task.id
+    },
+  }
+}
+
+/** Null: the answer says nothing about other tasks. */
+function toPauseMs(answer: SubmitAnswer): number | null {
+  if (answer.kind === 'unknown') return UNKNOWN_PAUSE_MS
+  return isOutage(answer) ? toDelayMs(answer.failure, 1) : null
+}

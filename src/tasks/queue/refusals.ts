@@ -1,0 +1,35 @@
+import { CATALOGUE, type FailureCause, type UpscaleErrorCode } from '../failure.ts'
+import type { SubmitAnswer } from '../ports.ts'
+
+/** The shortest and the longest wait after a refusal, whatever its Retry-After. */
+const MIN_DELAY_MS = 1_000
+const MAX_DELAY_MS = 300_000
+/** Refusals of the upstream that concern all tasks. */
+const OUTAGES: readonly UpscaleErrorCode[] = [
+  'UPSTREAM_RATE_LIMITED',
+  'UPSTREAM_MAINTENANCE',
+  'UPSTREAM_UNREACHABLE',
+]
+/**
+ * HTTP statuses of these codes after which only the caller may send again: some proxies answer 503, and Cloudflare 522, after
+ * they have forwarded the request.
+ */
+const DOUBTFUL_STATUSES: readonly (number | null)[] = [503, 522]
+
+type Refused = Extract<SubmitAnswer, { kind: 'refused' }>
+
+/** Whether the upstream refuses all tasks at the moment. */
+export function isOutage(answer: SubmitAnswer): answer is Refused {
+  return answer.kind === 'refused' && OUTAGES.includes(answer.failure.code)
+}
+
+/** Whether the refusal defers the task: it proves that nothing was charged, and a later attempt may be accepted. */
+export function isTemporary(answer: SubmitAnswer): answer is Refused {
+  return isOutage(answer) && !DOUBTFUL_STATUSES.includes(answer.failure.upstreamCode)
+}
+
+/** Grows with each refusal of the task, so that a task that is always refused is rarely sent. */
+export function toDelayMs({ code, retryAfterMs }: FailureCause, refusals: number): number {
+  const once = Math.max(retryAfterMs ?? CATALOGUE[code].retryAfterMs ?? 0, MIN_DELAY_MS)
+  return Math.min(once * refusals, MAX_DELAY_MS)
+}
