@@ -138,12 +138,12 @@ export const schema = z.object({
   queueLimit: limit
     .prefault('100')
     .describe(
-      'The limit of tasks of one owner that wait in the queue. `0`: no limit. See [queue](docs/queue.md).',
+      'The limit of tasks of one owner that wait in the queue. `0`: no limit. A task that the upstream refuses for now goes back even into a full [queue](docs/queue.md).',
     ),
   ownerWeights: weights
     .default(new Map())
     .describe(
-      'Shares of owners in the queue, such as `alice=3,bob=0.5`: an owner with 3 has three turns for one turn of an owner with 1, which all others have.',
+      'Weights of owners in the queue, such as `alice=3,bob=0.5`: alice has three turns for one turn of an owner with 1. Default: 1.',
     ),
   ownerSocketLimit: limit
     .prefault('20')
@@ -152,7 +152,9 @@ export const schema = z.object({
     ),
   socketOperationLimit: limit
     .prefault('100')
-    .describe('The limit of operations on one socket, and of streams of one owner over HTTP. `0`: no limit.'),
+    .describe(
+      'The limit of operations on one socket, and of streams of one owner over HTTP. `0`: no limit. A stream of many tasks counts as one.',
+    ),
   guestSockets: onOff
     .prefault('off')
     .describe(
@@ -246,7 +248,7 @@ export const schema = z.object({
   sandboxRateLimit: rate
     .prefault('0')
     .describe(
-      "The limit of submits that the sandbox accepts, to simulate that of the upstream's account. `0`: no limit. Further submits are answered with HTTP 429 and `Retry-After`. Each process counts its own.",
+      "The limit of submits to the sandbox, to simulate that of the upstream's account. `0`: no limit. Further submits are answered with HTTP 429 and `Retry-After`. Each process counts its own.",
     ),
 })
 

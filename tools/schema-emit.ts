@@ -71,7 +71,7 @@ These are always GraphQL errors, never a \`problem\`. They have the same keys in
 | code | |
 |---|---|
 | \`BAD_USER_INPUT\` | An argument or variable is invalid; \`extensions.field\` names it. Long messages are cut; after 19 errors one last error reports that there are more. |
-| \`TASK_NOT_FOUND\` | \`taskUpdated\`, \`tasksUpdated\`: no task of yours has this id. |
+| \`TASK_NOT_FOUND\` | \`taskUpdated\`, \`tasksUpdated\`, and mutations of one task: no task of yours has this id. |
 | \`TASK_RUNNING\` | \`deleteUpscaleTask\`: the task has not settled yet. Delete it after that. |
 | \`TOO_LATE_TO_CANCEL\` | \`cancelUpscale\`: the task has been sent, so it is charged, or it has settled. |
 | \`GRAPHQL_PARSE_FAILED\`, \`GRAPHQL_VALIDATION_FAILED\`, \`OPERATION_RESOLUTION_FAILURE\` | The document is invalid, or exceeds a limit. |

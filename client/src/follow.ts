@@ -35,8 +35,8 @@ export class Progress {
   }
 
   /**
-   * Records a state. Returns whether the caller lacks it. The place in the queue and the estimates change without a new
-   * version; a re-assertion changes nothing. A router may send an older state, but a settled state counts even then.
+   * Records a state, and returns whether it is new to the caller. The place in the queue changes without a new version; a
+   * re-assertion changes nothing. A router may send an older state, but a settled state counts even then.
    */
   record(task: FollowedTask): boolean {
     const { version, status } = task

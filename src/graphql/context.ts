@@ -75,7 +75,7 @@ export interface OperationContext extends Caller {
   loadDeliveries(taskId: string): Promise<readonly Delivery[]>
 }
 
-/** What the `subscribe` function of a subscription gets. */
+/** The argument of the `subscribe` function of a subscription. */
 export interface SubscribeData<Args> {
   readonly args: Args
   readonly context: OperationContext

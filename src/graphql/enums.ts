@@ -16,7 +16,7 @@ registerEnumType(UpscaleTaskStatus, {
   valuesConfig: {
     SUBMITTED: {
       description:
-        'Stored. It waits in the queue (`queue` is not null), or whether the upscale service has accepted it is not known yet.',
+        'Stored. It waits in the queue (`queue` is not null), or it is not known yet whether the upscale service has accepted it.',
     },
     PROCESSING: { description: 'Accepted by the upscale service, which is working on it.' },
     SUCCEEDED: { description: 'Done: `images` has the result.' },
@@ -43,7 +43,7 @@ registerEnumType(UpscaleTaskEventSource, {
     POLL: { description: 'A poll of the upscale service by the gateway.' },
     DEADLINE: { description: 'The deadline passed.' },
     INSPECTION: { description: "The gateway's inspection of the result, or its copy." },
-    OWNER: { description: 'A mutation of the owner.' },
+    OWNER: { description: 'A mutation of the owner, such as `cancelUpscale`.' },
   },
 })
 

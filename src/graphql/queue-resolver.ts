@@ -21,7 +21,7 @@ export class QueueResolver {
   @Mutation(() => UpscaleImagesPayloadType, {
     nullable: true,
     description:
-      'Upscales several pictures: each as upscaleImage does, with its own outcome, and counted as one submit by every limit. Follow them with tasksUpdated.',
+      'Upscales up to 20 pictures. Each has its own outcome, as with `upscaleImage`, and counts as one submit in every limit. Follow the tasks with `tasksUpdated`.',
   })
   async upscaleImages(
     @Arg('input', () => UpscaleImagesInput, { description: 'What to upscale.' }) input: UpscaleImagesInput,
@@ -44,7 +44,7 @@ export class QueueResolver {
   @Mutation(() => UpscaleTaskType, {
     nullable: true,
     description:
-      'Takes your task out of the queue before it is sent: it fails with CANCELLED, and nothing is charged. Fails with TOO_LATE_TO_CANCEL once it has been sent, because it is charged then, and with TASK_NOT_FOUND if you have no such task.',
+      'Withdraws your task from the queue: the task fails with CANCELLED, and nothing is charged. Fails with TOO_LATE_TO_CANCEL if the task has been sent (it is charged) or has settled, and with TASK_NOT_FOUND if you have no such task.',
   })
   async cancelUpscale(
     @Arg('id', () => ID, { description: "The gateway's id of the task." }) id: string,
@@ -64,7 +64,7 @@ export class QueueResolver {
   @FieldResolver(() => UpscaleQueuePlaceType, {
     nullable: true,
     description:
-      'The place in the queue; null unless the task waits there. `taskUpdated` and `tasksUpdated` send an event when it changes, at most one a second, if they select it; `version` stays the same then.',
+      'The place in the queue; null unless the task waits there. A `taskUpdated` or `tasksUpdated` that selects it sends an event when the position changes: at most one a second, with the same `version`.',
   })
   async queue(
     @Root() { id, isQueued }: UpscaleTaskType,
@@ -81,7 +81,7 @@ export class QueueResolver {
 export class UpscaleImagesPayloadResolver {
   @Directive('@cost(weight: 10)')
   @FieldResolver(() => [UpscaleImagePayloadType], {
-    description: 'The outcomes, in the order of the request. Some may be refused, each for its own reason.',
+    description: 'The outcomes, in the order of the request. Each picture can be refused for its own reason.',
   })
   results(
     @Root() { payloads }: UpscaleImagesPayloadType,

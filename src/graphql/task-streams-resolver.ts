@@ -22,7 +22,7 @@ class TasksUpdatedArgs {
   @Field(() => [Int], {
     nullable: 'itemsAndList',
     description:
-      'For each id the last version that you have received, or null. If it is current, the first event of the task is omitted.',
+      'For each id, the last version that you have received, or null. If it is current, the first event of the task is omitted.',
   })
   afterVersions?: (number | null)[] | null
 }
@@ -31,7 +31,7 @@ class TasksUpdatedArgs {
 class TasksChangedArgs {
   @Field(() => UpscaleTaskStatus, {
     nullable: true,
-    description: 'Only tasks with this status, and changes to it.',
+    description: 'Only states with this status. No event is sent when a task leaves it.',
   })
   status?: TaskStatus | null
 }
@@ -44,7 +44,7 @@ export class TaskStreamsResolver {
     subscribe: ({ args, context, info }: SubscribeData<TasksUpdatedArgs>) =>
       watchGroup(args, context, selectsField(info, 'queue')),
     description:
-      'Follows several of your tasks, each like `taskUpdated`: every event is one full task. Completes when all have settled. An id that is unknown is reported once, by an event with an error, and does not end the others.',
+      'Follows several of your tasks in one stream, each as `taskUpdated` does. Every event is one full task. Completes when all have settled. An unknown id causes one event with the error TASK_NOT_FOUND; the stream continues with the other tasks.',
   })
   tasksUpdated(
     @Root() event: GroupEvent,
@@ -62,7 +62,7 @@ export class TaskStreamsResolver {
     subscribe: ({ args, context }: { args: TasksChangedArgs; context: OperationContext }) =>
       watchOwner(args, context),
     description:
-      'Follows all of your tasks, new ones included: sends the current ones first, the newest up to 100, then each newer state. Does not complete. Unchanged states are not sent again.',
+      'Follows all of your tasks, new ones included: sends the current states of the newest 100 first, then each newer state. Unchanged states are not sent again, and a change of only `queue` is no event. Does not complete.',
   })
   upscaleTasksChanged(
     @Root() event: OwnerEvent,

@@ -115,7 +115,7 @@ export class UpscaleTaskType {
   /** Not in the schema. */
   owner!: string
 
-  /** Not in the schema: whether it has a place in the queue. */
+  /** Not in the schema: whether it waits in the queue. */
   isQueued!: boolean
 
   @Field(() => ID, { description: "The gateway's id of the task." })
@@ -181,19 +181,19 @@ export class UpscaleTaskType {
 
   @Field(() => DateTime, {
     description:
-      'When the gateway polls for the last time and then stops waiting for a result; in the queue: when it stops waiting for its turn. It moves when a queued task is sent.',
+      'When the gateway polls for the last time and then stops waiting for a result. In the queue: when the task fails if it has not been sent; a new deadline begins when it is sent.',
   })
   deadlineAt!: Date
 
   @Field(() => DateTime, {
     nullable: true,
     description:
-      'While PROCESSING: when nine in ten tasks have settled, measured on the latest tasks of this gateway. Null otherwise, or with fewer than 20 tasks to measure.',
+      'While PROCESSING: by when nine in ten tasks settle, measured on the latest tasks of this gateway. Null otherwise, or with fewer than 20 tasks to measure.',
   })
   estimatedDoneAt!: Date | null
 }
 
-@PlainType('UpscaleQueuePlace', 'The place of a task in the queue, at most a second old.')
+@PlainType('UpscaleQueuePlace', 'The place of a waiting task in the queue, at most a second old.')
 export class UpscaleQueuePlaceType {
   @Field(() => Int, { description: 'The position: 1 is sent next.' })
   position!: number
@@ -201,14 +201,14 @@ export class UpscaleQueuePlaceType {
   @Field(() => DateTime, {
     nullable: true,
     description:
-      'By when nine in ten tasks are sent from such a position, measured on the latest tasks of this gateway. Null with fewer than 20 tasks to measure.',
+      'By when nine in ten tasks are sent from a similar position, measured on the latest tasks of this gateway. Null with fewer than 20 tasks to measure, or once it has passed.',
   })
   estimatedStartAt!: Date | null
 }
 
 @PlainType('UpscaleImagePayload', 'The outcome of a submit.')
 export class UpscaleImagePayloadType {
-  /** Not in the schema: the error of one of several submits, which has no outcome. */
+  /** Not in the schema: the error of a submit without an outcome, one of several. */
   error?: Error
 
   @Field(() => UpscaleTaskType, {
@@ -221,7 +221,7 @@ export class UpscaleImagePayloadType {
   @Directive('@cost(weight: 0)')
   @Field(() => UpscaleProblemType, {
     nullable: true,
-    description: 'Why it was refused; null if it was accepted.',
+    description: 'Why it was refused; null if it was not.',
   })
   problem!: UpscaleProblemType | null
 

@@ -6,7 +6,7 @@ import { isPublicHost } from './public-host.ts'
 import { Url } from './url.ts'
 
 export const QUEUE =
-  'While the upscale service takes no more tasks (rate limit, maintenance) or cannot be reached, the task waits in a queue, in SUBMITTED, and is sent until `deadlineAt`. Without it, the request is refused then.'
+  '`true`: while the upscale service takes no tasks (rate limit, maintenance) or cannot be reached, the task waits in the queue as SUBMITTED, until `deadlineAt` at most. `false`: it is refused then.'
 
 @InputType('UpscaleImageInput', {
   description: "What to upscale. The first four fields are named as in the upscale service's own REST API.",
@@ -68,7 +68,7 @@ function isPrintable(id: string): boolean {
 type Request = Omit<SubmitInput, 'correlationId'>
 
 /**
- * `path`: the place of the input in another one.
+ * `path`: prefixes the names of the fields in errors, such as `inputs.0.`.
  * @throws BAD_USER_INPUT that names the first invalid field.
  */
 export function parseUpscaleImageInput(

@@ -13,13 +13,16 @@ class UpscalePictureInput {
   @Field(() => Int, { description: "Which of the task's four pictures: 0–3." })
   imageIndex!: number
 
-  @Field(() => String, { nullable: true, description: 'A watermark in place of that of all pictures.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Replaces the watermark of the request for this picture; an empty text: no watermark.',
+  })
   waterMark?: string | null
 }
 
 @InputType('UpscaleImagesInput', {
   description:
-    'Which pictures to upscale: `taskId` with `imageIndices`, or `inputs`. The rest is for all of them.',
+    'Which pictures to upscale: `taskId` with `imageIndices`, or `inputs`. The other fields apply to all of them.',
 })
 export class UpscaleImagesInput {
   @Field(() => ID, {
@@ -30,17 +33,21 @@ export class UpscaleImagesInput {
 
   @Field(() => [Int], {
     nullable: true,
-    description: "Which of the task's four pictures: one to four different numbers, 0–3.",
+    description: "Which of the task's four pictures: 1 to 4 different numbers, 0–3.",
   })
   imageIndices?: number[] | null
 
   @Field(() => [UpscalePictureInput], {
     nullable: true,
-    description: 'Instead of `taskId` and `imageIndices`: one to twenty different pictures, of any tasks.',
+    description:
+      'Instead of `taskId` and `imageIndices`: 1 to 20 different pictures, of any generation tasks.',
   })
   inputs?: UpscalePictureInput[] | null
 
-  @Field(() => String, { nullable: true, description: 'A watermark to draw: at most 256 characters.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'A watermark to draw on each picture: at most 256 characters.',
+  })
   waterMark?: string | null
 
   @Field(() => Url, {
@@ -52,7 +59,7 @@ export class UpscaleImagesInput {
   @Field(() => String, {
     nullable: true,
     description:
-      'One key for the whole request: 1–128 characters of your choice. Each task has it together with its position in the list, so send the same list with the same key.',
+      'One key for the whole request: 1–128 characters of your choice. Each task has the key together with its position in the list: repeat a request with the same list in the same order.',
   })
   idempotencyKey?: string | null
 

@@ -108,7 +108,7 @@ export class UpscaleTaskResolver {
   @Mutation(() => UpscaleImagePayloadType, {
     nullable: true,
     description:
-      'Upscales one picture of a Midjourney generation. Returns when the upscale service has accepted the task; follow it with taskUpdated. Never pays twice for the same request.',
+      'Upscales one picture of a Midjourney generation. Returns when the upscale service has accepted the task, or, with `queue: true`, when the task waits in the queue. Follow it with `taskUpdated`. Never pays twice for the same request.',
   })
   async upscaleImage(
     @Arg('input', () => UpscaleImageInput, { description: 'What to upscale.' }) input: UpscaleImageInput,

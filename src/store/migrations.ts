@@ -76,8 +76,8 @@ const QUEUE_TABLES: readonly string[] = [
 ]
 
 /**
- * Statistics of an empty queue say that no task waits. PostgreSQL would then sort all waiting tasks for each claim, until it
- * collects new ones. Without statistics it reads them in the order of the index.
+ * With statistics of an empty queue, PostgreSQL sorts all waiting tasks for each claim until it collects new ones. Without
+ * statistics it reads them in the order of the index.
  */
 const NO_QUEUE_STATISTICS = [
   'alter table task alter column "queueRank" set statistics 0',

@@ -83,7 +83,7 @@ export type UpscaleImageInput = {
   idempotencyKey?: string | null | undefined;
   /** Which of the task's four pictures: 0–3. */
   imageIndex: number;
-  /** While the upscale service takes no more tasks (rate limit, maintenance) or cannot be reached, the task waits in a queue, in SUBMITTED, and is sent until `deadlineAt`. Without it, the request is refused then. */
+  /** `true`: while the upscale service takes no tasks (rate limit, maintenance) or cannot be reached, the task waits in the queue as SUBMITTED, until `deadlineAt` at most. `false`: it is refused then. */
   queue?: boolean | null | undefined;
   /** The id of the Midjourney generation task: 1–128 printable characters, without leading or trailing spaces and without invisible characters. */
   taskId: string;
@@ -91,23 +91,23 @@ export type UpscaleImageInput = {
   waterMark?: string | null | undefined;
 };
 
-/** Which pictures to upscale: `taskId` with `imageIndices`, or `inputs`. The rest is for all of them. */
+/** Which pictures to upscale: `taskId` with `imageIndices`, or `inputs`. The other fields apply to all of them. */
 export type UpscaleImagesInput = {
   /** The URL to which the final state of each task is delivered, as in `UpscaleImageInput`. */
   callBackUrl?: string | null | undefined;
   /** Submit and pay again, even if tasks for the same pictures are running or have succeeded. */
   force?: boolean | null | undefined;
-  /** One key for the whole request: 1–128 characters of your choice. Each task has it together with its position in the list, so send the same list with the same key. */
+  /** One key for the whole request: 1–128 characters of your choice. Each task has the key together with its position in the list: repeat a request with the same list in the same order. */
   idempotencyKey?: string | null | undefined;
-  /** Which of the task's four pictures: one to four different numbers, 0–3. */
+  /** Which of the task's four pictures: 1 to 4 different numbers, 0–3. */
   imageIndices?: Array<number> | null | undefined;
-  /** Instead of `taskId` and `imageIndices`: one to twenty different pictures, of any tasks. */
+  /** Instead of `taskId` and `imageIndices`: 1 to 20 different pictures, of any generation tasks. */
   inputs?: Array<UpscalePictureInput> | null | undefined;
-  /** While the upscale service takes no more tasks (rate limit, maintenance) or cannot be reached, the task waits in a queue, in SUBMITTED, and is sent until `deadlineAt`. Without it, the request is refused then. */
+  /** `true`: while the upscale service takes no tasks (rate limit, maintenance) or cannot be reached, the task waits in the queue as SUBMITTED, until `deadlineAt` at most. `false`: it is refused then. */
   queue?: boolean | null | undefined;
   /** The id of the Midjourney generation task whose pictures are upscaled. */
   taskId?: string | null | undefined;
-  /** A watermark to draw: at most 256 characters. */
+  /** A watermark to draw on each picture: at most 256 characters. */
   waterMark?: string | null | undefined;
 };
 
@@ -117,7 +117,7 @@ export type UpscalePictureInput = {
   imageIndex: number;
   /** The id of the Midjourney generation task, as in `UpscaleImageInput`. */
   taskId: string;
-  /** A watermark in place of that of all pictures. */
+  /** Replaces the watermark of the request for this picture; an empty text: no watermark. */
   waterMark?: string | null | undefined;
 };
 
@@ -136,7 +136,7 @@ export type UpscaleTaskEventSource =
   | 'DEADLINE'
   /** The gateway's inspection of the result, or its copy. */
   | 'INSPECTION'
-  /** A mutation of the owner. */
+  /** A mutation of the owner, such as `cancelUpscale`. */
   | 'OWNER'
   /** A poll of the upscale service by the gateway. */
   | 'POLL'
@@ -149,7 +149,7 @@ export type UpscaleTaskStatus =
   | 'FAILED'
   /** Accepted by the upscale service, which is working on it. */
   | 'PROCESSING'
-  /** Stored. It waits in the queue (`queue` is not null), or whether the upscale service has accepted it is not known yet. */
+  /** Stored. It waits in the queue (`queue` is not null), or it is not known yet whether the upscale service has accepted it. */
   | 'SUBMITTED'
   /** Done: `images` has the result. */
   | 'SUCCEEDED';
