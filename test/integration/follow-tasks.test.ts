@@ -168,7 +168,7 @@ describe('followTasks', () => {
     lost.resolve()
     expect(yielded).toEqual(['a2', 'b3', 'c1', 'c2', 'a3'])
     expect(errors).toEqual([['d', 'TASK_NOT_FOUND']])
-    expect(server.asked).toEqual([
+    expect(server.requests).toEqual([
       { ids: ['a', 'b', 'c', 'd'], afterVersions: [null, null, null, null] },
       { ids: ['a', 'c'], afterVersions: [2, 1] },
     ])
@@ -187,7 +187,7 @@ describe('followTasks', () => {
     const request = { ids: ['a', 'b', 'c', 'a'], afterVersions: [2, null, 5] }
     const states = await Array.fromAsync(followTasks(client, request))
     expect(states.map(({ id, version }) => `${id}${version}`)).toEqual(['a3', 'b2', 'b3'])
-    expect(server.asked).toEqual([
+    expect(server.requests).toEqual([
       { ids: ['a', 'b', 'c'], afterVersions: [2, null, 5] },
       { ids: ['b', 'c'], afterVersions: [null, null] },
       { ids: ['b', 'c'], afterVersions: [null, null] },

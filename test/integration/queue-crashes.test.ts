@@ -384,7 +384,7 @@ async function play(actions: readonly Action[], planned: readonly Fate[], togeth
   }
 }
 
-test('whoever crashes whenever: no task is sent twice, lost, or sent after its cancel, and each owner is served in order', async () => {
+test('after crashes at any point no task is sent twice, lost, or sent after its cancel, and tasks of one owner are claimed in order', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(action, { minLength: 4, maxLength: 30 }), fates, fc.boolean(), play),
     { numRuns: TEST_DATABASE_URL === undefined ? 100 : 40 },

@@ -207,7 +207,7 @@ describe('the order of the queue', () => {
     return sentTo(core.upstream).slice(1)
   }
 
-  test('is that of the submits, for one owner', async () => {
+  test('is that of the submits of one owner', async () => {
     expect(await orderOf(FLOOD)).toEqual(['a1', 'a2', 'a3', 'a4', 'a5'])
   })
 
@@ -248,7 +248,7 @@ describe('a turn', () => {
   }
   const withoutStuck = (core: Core) => sentTo(core.upstream).filter((source) => source !== 'stuck')
 
-  test('of a newcomer does not begin at a task that waits for a later attempt', async () => {
+  test('of an owner without waiting tasks does not begin at a deferred task', async () => {
     await using core = await openCore({}, { upstream: { limit: 1, perMs: 10_000 } })
     core.upstream.onCreate = refuseStuck()
     for (const source of ['stuck', 'a1', 'a2', 'a3', 'a4', 'a5', 'a6']) await core.submit(queued(source))
@@ -259,7 +259,7 @@ describe('a turn', () => {
     expect(withoutStuck(core).slice(3)).toEqual(['a4', 'a5', 'b1', 'a6', 'b2', 'b3'])
   })
 
-  test('of a task that was refused for now is the next one, however long the queue of its owner was', async () => {
+  test('of a deferred task is the next one, however many tasks of its owner wait', async () => {
     await using core = await openCore({}, { upstream: { limit: 1, perMs: 10_000 } })
     core.upstream.onCreate = accept()
     for (const source of ['a1', 'a2', 'a3', 'a4']) await core.submit(queued(source))
@@ -317,7 +317,7 @@ describe('an upstream that refuses tasks', () => {
     expect(sentTo(core.upstream).slice(3)).toEqual(['b', 'c', 'd'])
   })
 
-  test('gets one task at a time, too, while its answers prove nothing', async () => {
+  test('gets one task at a time while its answers prove nothing', async () => {
     await using core = await openCore()
     core.upstream.onCreate = (response) => response.destroy()
     for (const source of ['a', 'b', 'c', 'd']) await core.submit(queued(source))
@@ -328,7 +328,7 @@ describe('an upstream that refuses tasks', () => {
     expect(sentTo(core.upstream)).toEqual(['a', 'b', 'c'])
   })
 
-  test('is not asked again at once, even if its Retry-After is 0', async () => {
+  test('gets a refused task again after a second at the earliest, even if its Retry-After is 0', async () => {
     await using core = await openCore()
     core.upstream.onCreate = text(429, 'busy', { 'retry-after': '0' })
     await core.submit(queued('a'))
@@ -341,7 +341,7 @@ describe('an upstream that refuses tasks', () => {
     expect(sentTo(core.upstream)).toEqual(['a', 'a', 'a'])
   })
 
-  test('does not stop other tasks by one that it always refuses', async () => {
+  test('gets the other tasks while it always refuses one of them', async () => {
     await using core = await openCore()
     const others = accept()
     core.upstream.onCreate = (response, request) => {
@@ -361,7 +361,7 @@ describe('an upstream that refuses tasks', () => {
 })
 
 describe('a full queue', () => {
-  test('refuses one more task of its owner, and none of others', async () => {
+  test('refuses the next task of its owner, and none of other owners', async () => {
     await using core = await openCore({ queueLimit: 2 }, { upstream: { limit: 1, perMs: 10_000 } })
     for (const source of ['sent', 'a', 'b']) taskOf(await core.submit(queued(source)))
     const refused = await core.submit({ ...queued('c'), idempotencyKey: 'key' })
@@ -371,7 +371,7 @@ describe('a full queue', () => {
     taskOf(await core.submit({ ...queued('c'), idempotencyKey: 'key' }))
   })
 
-  test('takes exactly as many of the tasks that arrive at once', async () => {
+  test('has exactly as many tasks as its limit, however many arrive at once', async () => {
     await using core = await openCore({ queueLimit: 5 }, { upstream: { limit: 1, perMs: 10_000 } })
     await core.submit(queued('sent'))
     const submits = Array.from({ length: 20 }, (_, index) => core.submit(queued(`task ${index}`)))
@@ -382,7 +382,7 @@ describe('a full queue', () => {
   })
 })
 
-describe('a canceled task', () => {
+describe('a cancel', () => {
   async function openWaiting() {
     const core = await openCore({}, { upstream: { limit: 1, perMs: 10_000 } })
     core.upstream.onCreate = accept()
@@ -392,7 +392,7 @@ describe('a canceled task', () => {
     return { core, sent, waiting, request }
   }
 
-  test('is never sent, costs nothing, and leaves its key and picture free', async () => {
+  test('of a waiting task means that it is never sent, and that its key and picture are free', async () => {
     const { core, waiting, request } = await openWaiting()
     await using _core = core
     const canceled = await core.tasks.cancel('owner', waiting.id, 'correlation')
@@ -409,7 +409,7 @@ describe('a canceled task', () => {
     expect([again.id === waiting.id, again.status]).toEqual([false, 'PROCESSING'])
   })
 
-  test('cannot be one that has been sent, or one of another owner', async () => {
+  test('does not change a task that has been sent, or that of another owner', async () => {
     const { core, sent, waiting } = await openWaiting()
     await using _core = core
     expect(await core.tasks.cancel('owner', sent.id, 'correlation')).toEqual(sent)

@@ -1,7 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
-import type { TaskHints } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { watchGroup, type GroupEvent, type GroupRequest } from '../../src/tasks/watch/watch-group.ts'
 import type { WatchControl } from '../../src/tasks/watch/watch.ts'
@@ -9,6 +7,7 @@ import { ManualClock } from '../support/clock.ts'
 import { collect } from '../support/gateway.ts'
 import { newTask, NO_PLACES } from '../support/new-task.ts'
 import { POLICY } from '../support/policy.ts'
+import { createScriptedHints } from '../support/scripted-hints.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -16,22 +15,7 @@ import { waitFor } from '../support/wait-for.ts'
 async function openScene() {
   await using opened = new AsyncDisposableStack()
   const dir = opened.use(await openTempDir())
-  const local = createLocalHints()
-  let listeners = 0
-  let isBare = false
-  const hints: TaskHints = {
-    announce: (topic, state) => local.announce(topic, isBare ? undefined : state),
-    async listen(topic, wake) {
-      const listener = await local.listen(topic, wake)
-      listeners += 1
-      return {
-        [Symbol.dispose]() {
-          listeners -= 1
-          listener[Symbol.dispose]()
-        },
-      }
-    },
-  }
+  const { hints, listeners, deliver } = createScriptedHints()
   const { store } = opened.use(await openSqlite(`${dir.path}/t.db`, hints))
   let isAway = false
   let reads = 0
@@ -54,14 +38,13 @@ async function openScene() {
   const rest = opened.move()
   return {
     clock,
-    listeners: () => listeners,
+    listeners,
     reads: () => reads,
     closed: () => closed,
     control: () => control,
     /** Makes reads fail. */
     away: () => void (isAway = true),
-    /** From now on hints come without the state, as those of other replicas do. */
-    bareHints: () => void (isBare = true),
+    deliver,
     watch: (ids: readonly string[], versions: readonly number[] = [], request: Partial<GroupRequest> = {}) =>
       watchGroup(
         { store: counted, hints, clock, log, policy: POLICY, places: NO_PLACES },
@@ -165,7 +148,7 @@ describe('watching several tasks', () => {
     ['without it', true],
   ])('gives a slow reader the newest state of each task, in turn: hints come %s', async (_name, isBare) => {
     await using scene = await openScene()
-    if (isBare) scene.bareHints()
+    if (isBare) scene.deliver('bare')
     const group = scene.watch(['a', 'b', 'c'])
     const first = await next(group)
     // The first states of the others wait in the group meanwhile.

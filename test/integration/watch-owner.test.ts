@@ -1,7 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
-import { CLOCK_TOLERANCE_MS, type TaskHints } from '../../src/tasks/ports.ts'
+import { CLOCK_TOLERANCE_MS } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { watchOwner, type OwnerEvent, type OwnerRequest } from '../../src/tasks/watch/watch-owner.ts'
 import type { WatchControl } from '../../src/tasks/watch/watch.ts'
@@ -9,6 +8,7 @@ import { ManualClock } from '../support/clock.ts'
 import { collect } from '../support/gateway.ts'
 import { newTask } from '../support/new-task.ts'
 import { POLICY } from '../support/policy.ts'
+import { createScriptedHints } from '../support/scripted-hints.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -18,24 +18,7 @@ const AGO = 86_400_000
 async function openScene() {
   await using opened = new AsyncDisposableStack()
   const dir = opened.use(await openTempDir())
-  const local = createLocalHints()
-  let listeners = 0
-  let fate: 'whole' | 'bare' | 'lost' = 'whole'
-  const hints: TaskHints = {
-    announce(topic, state) {
-      if (fate !== 'lost') local.announce(topic, fate === 'whole' ? state : undefined)
-    },
-    async listen(topic, wake) {
-      const listener = await local.listen(topic, wake)
-      listeners += 1
-      return {
-        [Symbol.dispose]() {
-          listeners -= 1
-          listener[Symbol.dispose]()
-        },
-      }
-    },
-  }
+  const { hints, listeners, deliver } = createScriptedHints()
   const { store } = opened.use(await openSqlite(`${dir.path}/t.db`, hints))
   let isAway = false
   let scans = 0
@@ -61,15 +44,14 @@ async function openScene() {
   const rest = opened.move()
   return {
     clock,
-    listeners: () => listeners,
+    listeners,
     scans: () => scans,
     reads: () => reads,
     warnings: () => warnings,
     closed: () => closed,
     control: () => control,
     away: (is: boolean) => void (isAway = is),
-    /** What befalls hints from now on; bare ones come without the state, as those of other replicas do. */
-    hints: (next: typeof fate) => void (fate = next),
+    deliver,
     /** Resolves once a watch waits. */
     waiting: () => waitFor(() => clock.pending === 1),
     watch: (request: Partial<OwnerRequest> = {}) =>
@@ -195,7 +177,7 @@ describe('watching all tasks of an owner', () => {
   test('reads what has changed after a hint without a state, once for many hints', async () => {
     await using scene = await openScene()
     for (const id of ['a', 'b']) await scene.insert(id)
-    scene.hints('bare')
+    scene.deliver('bare')
     const watch = scene.watch()
     await take(watch, 2)
     const first = next(watch)
@@ -222,7 +204,7 @@ describe('watching all tasks of an owner', () => {
     for (const id of ['a', 'b']) await scene.insert(id, { updatedAt: scene.clock.now() - AGO })
     const watch = scene.watch()
     await take(watch, 2)
-    scene.hints('lost')
+    scene.deliver('lost')
     const third = next(watch)
     await scene.waiting()
     await scene.move('a', { updatedAt: scene.clock.now() + skew })
@@ -235,18 +217,18 @@ describe('watching all tasks of an owner', () => {
       scene.clock.advance(POLICY.reassertMs)
     }
     await scene.waiting()
-    scene.hints('whole')
+    scene.deliver('whole')
     await scene.move('b')
     expect(await fourth).toBe('b2')
     await watch.return?.()
   })
 
-  test('after its clock was set back it still finds changes', async () => {
+  test('finds changes after its clock was set back', async () => {
     await using scene = await openScene()
     await scene.insert('a')
     const watch = scene.watch()
     await next(watch)
-    scene.hints('lost')
+    scene.deliver('lost')
     const second = next(watch)
     await scene.waiting()
     scene.clock.step(-AGO)
@@ -281,12 +263,12 @@ describe('watching all tasks of an owner', () => {
     await watch.return?.()
   })
 
-  test('outlives a store that is away', async () => {
+  test('continues after the store has failed', async () => {
     await using scene = await openScene()
     await scene.insert('a')
     const watch = scene.watch()
     await next(watch)
-    scene.hints('bare')
+    scene.deliver('bare')
     const second = next(watch)
     await scene.waiting()
     scene.away(true)
@@ -324,12 +306,12 @@ describe('watching all tasks of an owner', () => {
     expect([await next(watch), scene.listeners(), scene.closed()]).toEqual([undefined, 0, 1])
   })
 
-  test('looks for changes on request, and ends when the service stops', async () => {
+  test('reads changes on request, and ends when the service stops', async () => {
     await using scene = await openScene()
     await scene.insert('a')
     const watch = scene.watch()
     await next(watch)
-    scene.hints('lost')
+    scene.deliver('lost')
     const second = next(watch)
     await scene.waiting()
     await scene.move('a')

@@ -1,7 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
-import type { TaskHints } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import type { WatchEvent } from '../../src/tasks/watch/watch-state.ts'
 import { watchTask, type WatchControl, type WatchRequest } from '../../src/tasks/watch/watch.ts'
@@ -9,6 +7,7 @@ import { ManualClock } from '../support/clock.ts'
 import { collect } from '../support/gateway.ts'
 import { newTask, NO_PLACES } from '../support/new-task.ts'
 import { POLICY } from '../support/policy.ts'
+import { createScriptedHints } from '../support/scripted-hints.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -18,27 +17,7 @@ const REASSERT_MS = POLICY.reassertMs
 async function openScene(changes: Partial<UpscaleTask> = {}) {
   await using opened = new AsyncDisposableStack()
   const dir = opened.use(await openTempDir())
-  const local = createLocalHints()
-  let listeners = 0
-  let fate: 'whole' | 'bare' | 'late' | 'lost' = 'whole'
-  const late: (() => void)[] = []
-  const hints: TaskHints = {
-    announce(taskId, state) {
-      if (fate === 'whole') local.announce(taskId, state)
-      if (fate === 'bare') local.announce(taskId)
-      if (fate === 'late') late.unshift(() => local.announce(taskId, state))
-    },
-    async listen(taskId, wake) {
-      const listener = await local.listen(taskId, wake)
-      listeners += 1
-      return {
-        [Symbol.dispose]() {
-          listeners -= 1
-          listener[Symbol.dispose]()
-        },
-      }
-    },
-  }
+  const { hints, listeners, deliver, release } = createScriptedHints()
   const { store } = opened.use(await openSqlite(`${dir.path}/t.db`, hints))
   let reads = 0
   let warnings = 0
@@ -60,13 +39,11 @@ async function openScene(changes: Partial<UpscaleTask> = {}) {
     warnings: () => warnings,
     /** Resolves once the watch has read the task so often, and waits. */
     waiting: (count = 1) => waitFor(() => reads === count && clock.pending > 0),
-    listeners: () => listeners,
+    listeners,
     /** Whether reads fail. */
     away: (is: boolean) => void (away = is),
-    /** What befalls hints from now on; bare ones come without the state, as those of other replicas do. */
-    hints: (next: typeof fate) => void (fate = next),
-    /** Lets the late hints come, the last one first. */
-    release: () => late.splice(0).forEach((announce) => announce()),
+    deliver,
+    release,
     watch: (
       afterVersion: number | null = null,
       owner: string | null = 'owner',
@@ -186,7 +163,7 @@ describe('watching a task', () => {
 
   test('a move that no hint told of is seen at the next re-assertion', async () => {
     await using scene = await openScene()
-    scene.hints('lost')
+    scene.deliver('lost')
     const watch = scene.watch()
     await watch.next()
     const next = watch.next()
@@ -228,7 +205,7 @@ describe('watching a task', () => {
     await using scene = await openScene()
     const watch = scene.watch()
     await watch.next()
-    scene.hints('late')
+    scene.deliver('late')
     for (let move = 0; move < 3; move += 1) await scene.move()
     const next = watch.next()
     await scene.waiting()
@@ -245,7 +222,7 @@ describe('watching a task', () => {
     const watch = scene.watch()
     await watch.next()
     await scene.move()
-    scene.hints('bare')
+    scene.deliver('bare')
     await scene.move()
     expect(version(await watch.next())).toBe(3)
     const end = watch.next()
@@ -256,7 +233,7 @@ describe('watching a task', () => {
 
   test('outlives a store that is away: it is read again after a second, and what came meanwhile is shown', async () => {
     await using scene = await openScene()
-    scene.hints('bare')
+    scene.deliver('bare')
     const watch = scene.watch()
     expect(version(await watch.next())).toBe(1)
     const next = watch.next()

@@ -48,5 +48,5 @@ export function newTask(changes: Partial<UpscaleTask> = {}): UpscaleTask {
   }
 }
 
-/** The queue of a watch whose task never waits in it. */
+/** The places of tasks that never wait in the queue. */
 export const NO_PLACES = { follow: () => ({ [Symbol.dispose]: () => undefined }) }

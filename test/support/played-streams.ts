@@ -25,7 +25,7 @@ type Played = PlayedEvent | Promise<void>
 export async function startPlayedStreams(streams: Played[][]) {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1', path: '/graphql' })
   await once(server, 'listening')
-  const asked: unknown[] = []
+  const requests: unknown[] = []
   async function* play(events: Played[]) {
     for (const event of events) {
       await new Promise(setImmediate)
@@ -37,7 +37,7 @@ export async function startPlayedStreams(streams: Played[][]) {
     {
       schema: SCHEMA,
       subscribe: ({ variableValues }: ExecutionArgs) => {
-        asked.push(variableValues)
+        requests.push(variableValues)
         return Promise.resolve(play(streams.shift() ?? [])) as never
       },
     },
@@ -46,7 +46,7 @@ export async function startPlayedStreams(streams: Played[][]) {
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     /** The variables of each subscription so far. */
-    asked,
+    requests,
     async [Symbol.asyncDispose]() {
       await served.dispose()
       server.close()

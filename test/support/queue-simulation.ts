@@ -1,4 +1,5 @@
 import { openCore } from './core.ts'
+import { createRandom } from './random.ts'
 import { json } from './scripted-upstream.ts'
 import { waitFor } from './wait-for.ts'
 
@@ -26,17 +27,6 @@ export interface Simulation {
   readonly mostInInterval: number
   readonly starts: readonly Estimate[]
   readonly ends: readonly Estimate[]
-}
-
-/** A random number generator that gives the same numbers for the same seed (mulberry32). */
-export function createRandom(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
 }
 
 /** About 20 s; one in ten takes more than 39 s (log-normal). */
@@ -86,7 +76,7 @@ export async function simulate(arrivals: readonly Arrival[], seed: number): Prom
       await tasks.receive(task, { upstreamTaskId: each.upstreamTaskId, outcome }, 'correlation')
     }
   }
-  /** Asks for the places of some waiting tasks, as their clients do. */
+  /** Reads the places of some waiting tasks, as their clients do. */
   const estimate = async () => {
     const waiting = await queueStore.listQueued(10_000)
     for (const id of waiting.filter(() => random() < 6 / waiting.length)) {

@@ -4,6 +4,7 @@ import { parseJson } from '../../src/upstream/json.ts'
 import { parseSubmitAnswer } from '../../src/upstream/submit-answer.ts'
 import { parseCallback, parsePollAnswer } from '../../src/upstream/wire.ts'
 import { parseRetryAfter } from '../../src/net/retry-after.ts'
+import { createRandom } from '../support/random.ts'
 
 /** The vendor's numbers: code of ours, wait in milliseconds. */
 const CODES = [
@@ -686,17 +687,6 @@ function expectInts(holder: object | undefined): void {
   const failure = holder && 'failure' in holder ? (holder.failure as Record<string, unknown>) : {}
   for (const value of [failure.upstreamCode, failure.retryAfterMs])
     if (typeof value === 'number') expect(Math.abs(value)).toBeLessThanOrEqual(MAX_INT)
-}
-
-/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
-function createRandom(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }
 
 /** JSON of any shape, mostly in the vendor's words, so that it gets past the first check. */
