@@ -16,8 +16,8 @@ export interface FollowManyRequest {
   /** Ends the generator at once, even while it waits. */
   readonly signal?: AbortSignal
   /**
-   * Receives the error of each task that cannot be followed, once. The other tasks go on. Absent: the first such error is
-   * thrown once the other tasks have settled.
+   * Receives the error of each task that cannot be followed, once; the stream continues with the others. Absent: the first such
+   * error is thrown when the other tasks have settled.
    */
   readonly onError?: (id: string, error: FollowError) => void
 }

@@ -130,7 +130,7 @@ class Measurement {
     const innerSizes = Object.fromEntries(cost.sizedFields.map((name) => [name, size ?? 1]))
     const inner = node.selectionSet ? this.ofSelections(node.selectionSet, type, innerSizes) : 0
     const times = isListType(getNullableType(field.type)) ? (sizes[field.name] ?? size ?? 1) : 1
-    // The sized lists are made even if they are not selected.
+    // The lists are computed even if they are not selected.
     const made = Object.entries(innerSizes).map(([name, length]) => length * this.#toItemWeight(type, name))
     return times * (cost.weight + Math.max(inner, ...made))
   }
@@ -162,7 +162,7 @@ class Measurement {
     if (slices.length > 0) return Math.max(0, ...slices)
     const inputs =
       sizedFields.length === 0 ? [] : field.args.map(({ name }) => this.#toArgument(node, field, name))
-    // A request for a list of things: each is one item. Routers, which cannot see that, assume the most.
+    // A mutation with a list in its input returns one item for each. Routers cannot measure that: they assume the size.
     return toLongestList(inputs) ?? assumedSize
   }
 

@@ -16,7 +16,7 @@ import { parseUpscaleImagesInput, UpscaleImagesInput } from './upscale-images-in
 /** Many submits in one request, and the queue. */
 @Resolver(() => UpscaleTaskType)
 export class QueueResolver {
-  // Its real cost is known from the lists in its input: see cost.ts.
+  // Routers assume the size; cost.ts measures the lists in the input.
   @Directive('@listSize(assumedSize: 20, sizedFields: ["results"], requireOneSlicingArgument: false)')
   @Mutation(() => UpscaleImagesPayloadType, {
     nullable: true,

@@ -52,7 +52,7 @@ export class TaskStreamsResolver {
     @Args(() => TasksUpdatedArgs) _args: TasksUpdatedArgs,
   ): UpscaleTaskType {
     if (typeof event === 'string') throw toStreamEndError(event)
-    // A router may end a stream after an error with a path, and this stream goes on.
+    // Some routers end a stream after an error with a path, but this stream continues.
     if ('unknownId' in event) throw withoutPath(taskNotFound(event.unknownId))
     return toTaskShape(event)
   }

@@ -60,7 +60,7 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
   | { readonly kind: 'withdrawn'; readonly failure: Failure; readonly note: string }
   | {
       readonly kind: 'overdue'
-      /** The deadline that has passed. A task that has left the queue meanwhile has a later one. */
+      /** The deadline that has passed. A task that has since left the queue has a later one. */
       readonly deadlineAt: number
       readonly correlationId: string
     }

@@ -180,8 +180,8 @@ export function describeTaskStore(
       })
     })
 
-    describe('the owner', () => {
-      test('is told of new tasks and new versions, and of nothing else', async () => {
+    describe('a hint about an owner', () => {
+      test('is announced for new tasks and new versions, and for nothing else', async () => {
         const task = await insert()
         const recorded = { ...task, revision: 2, polls: 1 }
         await store.update(task, recorded)
@@ -196,7 +196,7 @@ export function describeTaskStore(
         expect(hints.toOwner).toHaveLength(2)
       })
 
-      test('is told of a new task when it can be read', async () => {
+      test('is announced for a new task once it can be read', async () => {
         const task = newTask()
         const seen: Promise<UpscaleTask | undefined>[] = []
         hints.announce = () => void seen.push(store.read(task.id))

@@ -291,7 +291,7 @@ async function readAll(): Promise<UpscaleTask[]> {
 
 const isOpen = ({ status }: UpscaleTask) => status === 'SUBMITTED' || status === 'PROCESSING'
 
-/** From now on nobody crashes, the upstream accepts everything, and much time passes. */
+/** Without further crashes: the upstream accepts all tasks, and the clock moves until all have settled. */
 async function finish(world: World): Promise<UpscaleTask[]> {
   world.upcoming.length = 0
   for (const slot of [0, 1] as const) world.at(slot).life.dieAfter(Infinity)

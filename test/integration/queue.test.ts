@@ -346,17 +346,17 @@ describe('an upstream that refuses tasks', () => {
     const others = accept()
     core.upstream.onCreate = (response, request) => {
       const { taskId } = JSON.parse(request.body) as { taskId: string }
-      const answer = taskId === 'poison' ? BUSY : others
+      const answer = taskId === 'refused' ? BUSY : others
       answer(response, request)
     }
-    await core.submit(queued('poison'))
+    await core.submit(queued('refused'))
     for (let round = 0; round < 6; round += 1) {
       const { status } = taskOf(await core.submit(queued(`good ${round}`)))
       expect(status).toBe('PROCESSING')
       await advance(core, 10_000)
     }
     // After 10, 20 and 30 seconds: each refusal makes the next wait longer.
-    expect(sentTo(core.upstream).filter((source) => source === 'poison')).toHaveLength(4)
+    expect(sentTo(core.upstream).filter((source) => source === 'refused')).toHaveLength(4)
   })
 })
 
