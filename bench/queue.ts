@@ -68,8 +68,10 @@ function report(name: string, { waits, mostInInterval, starts, ends }: Simulatio
   show(`${name}: wait p50 of bob, carol, alice in s`, owners.map(toSeconds(0.5)).join(', '))
   show(`${name}: wait p95`, owners.map(toSeconds(0.95)).join(', '))
   show(`${name}: most requests in any ${LIMIT.perMs / 1_000} s`, String(mostInInterval))
-  show(`${name}: sent by estimatedStartAt`, `${(100 * toCoverage(starts)).toFixed(1)} % of ${starts.length}`)
-  show(`${name}: settled by estimatedDoneAt`, `${(100 * toCoverage(ends)).toFixed(1)} % of ${ends.length}`)
+  const toShare = (estimates: Simulation['ends']) =>
+    estimates.length === 0 ? '–' : `${(100 * toCoverage(estimates)).toFixed(1)} % of ${estimates.length}`
+  show(`${name}: sent by estimatedStartAt`, toShare(starts))
+  show(`${name}: settled by estimatedDoneAt`, toShare(ends))
 }
 
 await measureStatements()
