@@ -18,7 +18,11 @@ import { DatabaseInUseError } from './store/sqlite/locks.ts'
 import { openSqlite } from './store/sqlite/open.ts'
 import { StartError, toStartError } from './start-error.ts'
 import { createPollBudget, createSharedPollBudget } from './replicas/poll-budget.ts'
-import { createOwnAccountLimit, createSharedAccountLimit, type AccountLimit } from './replicas/rate-limits.ts'
+import {
+  createOwnAccountLimit,
+  createSharedAccountLimit,
+  type AccountLimit,
+} from './replicas/account-limit.ts'
 import type { Clock, Log, TaskHints } from './tasks/ports.ts'
 import type { PollBudget } from './tasks/rates.ts'
 
@@ -121,7 +125,7 @@ async function openShared(
     copyUses,
     hints,
     createLimiter,
-    createAccountLimit: (rate) => createSharedAccountLimit(createLimiter, rate),
+    createAccountLimit: (rate) => createSharedAccountLimit(createLimiter, clock, rate),
     budget: createSharedPollBudget(createLimiter, pollsPerSecond, clock),
     pool: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     [Symbol.asyncDispose]: () => rest.disposeAsync(),

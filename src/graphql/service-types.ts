@@ -25,15 +25,15 @@ export class UpscaleErrorInfoType {
 
 @PlainType('UpscaleRate', "The upscale service's rate limit for new tasks, over all callers.")
 export class UpscaleRateType {
-  @Field(() => Int, { description: 'The number of new tasks allowed in one window.' })
+  @Field(() => Int, { description: 'The number of new tasks allowed in any interval as long as the window.' })
   limit!: number
 
-  @Field(() => Int, { description: 'The number of new tasks left in this window.' })
+  @Field(() => Int, { description: 'The number of new tasks that are allowed now.' })
   remaining!: number
 
   @Field(() => DateTime, {
     nullable: true,
-    description: 'When the window ends; null if none has started.',
+    description: 'When the next of the tasks that are counted stops counting; null if none is counted.',
   })
   resetAt!: Date | null
 }

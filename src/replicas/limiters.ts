@@ -82,3 +82,16 @@ export function createPostgresLimiter(pool: Pool): CreateLimiter {
       tableCreated: true,
     })
 }
+
+/** Counts one and returns null, or returns how long to wait, in milliseconds. */
+export async function consume(limiter: RateLimiterAbstract | null, key: string): Promise<number | null> {
+  try {
+    await limiter?.consume(key)
+    return null
+  } catch (refusal) {
+    // Capped at one window: after the clock was set back, an in-memory window reports too long a wait.
+    if (refusal instanceof RateLimiterRes)
+      return Math.max(1, Math.min(refusal.msBeforeNext, limiter?.msDuration ?? 0))
+    throw refusal
+  }
+}

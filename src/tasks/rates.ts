@@ -4,7 +4,7 @@ import type { FailureCause } from './failure.ts'
 /** Why a submit is refused, and for how long. */
 export type RateRefusal = FailureCause & { readonly retryAfterMs: number }
 
-/** The remaining part of a rate limit. `resetAt` is null while nothing is used. */
+/** The remaining part of a rate limit. `resetAt`: when the next one that is counted stops counting; null: none is counted. */
 export interface RateBudget {
   readonly limit: number
   readonly remaining: number

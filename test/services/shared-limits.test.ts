@@ -2,9 +2,15 @@ import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import { UpscaleImageDocument } from '../generated/operations.ts'
 import { openPool } from '../../src/store/postgres-pool.ts'
-import { createPostgresLimiter, createRedisLimiter, type CreateLimiter } from '../../src/replicas/limiters.ts'
+import {
+  createPostgresLimiter,
+  createRedisLimiter,
+  type CreateLimiter,
+  type Rate,
+} from '../../src/replicas/limiters.ts'
 import { createSharedPollBudget } from '../../src/replicas/poll-budget.ts'
-import { createRateLimits, createSharedAccountLimit } from '../../src/replicas/rate-limits.ts'
+import { createSharedAccountLimit, type AccountLimit } from '../../src/replicas/account-limit.ts'
+import { createRateLimits } from '../../src/replicas/rate-limits.ts'
 import type { PollBudget } from '../../src/tasks/rates.ts'
 import { systemClock } from '../../src/system.ts'
 import { Redis } from 'ioredis'
@@ -45,26 +51,74 @@ describe.each(['PostgreSQL', 'Redis'])('over %s', (kind) => {
     expect(codes).toEqual([undefined, undefined, undefined, undefined, 'RATE_LIMITED', 'RATE_LIMITED'])
   })
 
+  /** The limiters of one replica. */
+  async function openLimiters(opened: AsyncDisposableStack, url: string): Promise<CreateLimiter> {
+    if (kind === 'Redis') {
+      const client = opened.adopt(new Redis(TEST_REDIS_URL ?? ''), (each) => each.disconnect())
+      // Until it is connected, a replica counts for itself.
+      await client.ping()
+      return createRedisLimiter(client)
+    }
+    return createPostgresLimiter(opened.adopt(openPool(url, silent, 2), (each) => each.end()))
+  }
+
   /** Two replicas' budgets over one store, with windows of this length. */
   async function openTwoBudgets(opened: AsyncDisposableStack, perMs: number): Promise<PollBudget[]> {
     const database = opened.use(await openTestDatabase())
     opened.use(await database.open(createLocalHints()))
     const name = randomUUID()
-    const openLimiters = async (): Promise<CreateLimiter> => {
-      if (kind === 'Redis') {
-        const client = opened.adopt(new Redis(TEST_REDIS_URL ?? ''), (each) => each.disconnect())
-        // Until it is connected, a replica counts for itself.
-        await client.ping()
-        return createRedisLimiter(client)
-      }
-      return createPostgresLimiter(opened.adopt(openPool(database.url, silent, 2), (each) => each.end()))
-    }
     const open = async () => {
-      const createLimiter = await openLimiters()
+      const createLimiter = await openLimiters(opened, database.url)
       return createSharedPollBudget((_, rate) => createLimiter(name, { ...rate, perMs }), 5, systemClock)
     }
     return [await open(), await open()]
   }
+
+  /** The account's limit as two replicas see it. */
+  async function openTwoAccountLimits(opened: AsyncDisposableStack, rate: Rate): Promise<AccountLimit[]> {
+    const database = opened.use(await openTestDatabase())
+    opened.use(await database.open(createLocalHints()))
+    const name = randomUUID()
+    const open = async () => {
+      const createLimiter = await openLimiters(opened, database.url)
+      return createSharedAccountLimit((_, each) => createLimiter(name, each), systemClock, rate)
+    }
+    return [await open(), await open()]
+  }
+
+  test('all replicas together take as much as the account allows, and no more in any interval', async () => {
+    await using opened = new AsyncDisposableStack()
+    const perMs = 1_000
+    const limits = await openTwoAccountLimits(opened, { limit: 5, perMs })
+    const takenAt: number[] = []
+    const run = async (limit: AccountLimit) => {
+      while (takenAt.length < 13) {
+        const waitMs = await limit.take()
+        if (waitMs === null) takenAt.push(systemClock.elapsed())
+        else await new Promise<void>((resolve) => void systemClock.after(waitMs, resolve))
+      }
+    }
+    await Promise.all([...limits, ...limits].map(run))
+    takenAt.sort((one, other) => one - other)
+    // A request is counted before its answer arrives: the times here may be late by that.
+    const toleranceMs = 50
+    for (const [index, at] of takenAt.entries()) {
+      const sixth = takenAt[index + 5]
+      if (sixth !== undefined) expect(sixth - at).toBeGreaterThan(perMs - toleranceMs)
+    }
+  })
+
+  test('a submit that was not sent is free for another one, and the budget counts those of all replicas', async () => {
+    await using opened = new AsyncDisposableStack()
+    const [one, two] = await openTwoAccountLimits(opened, { limit: 3, perMs: 600_000 })
+    const budget = async () => (await two?.budget(0))?.remaining
+    expect([await budget(), await one?.take(), await one?.take(), await budget()]).toEqual([3, null, null, 1])
+    await one?.giveBack()
+    expect(await budget()).toBe(2)
+    expect([await two?.take(), await two?.take()]).toEqual([null, null])
+    expect(await two?.take()).toBeGreaterThan(0)
+    expect(await one?.take()).toBeGreaterThan(0)
+  })
 
   test('the poll budget is one for all, and what is given back is another one’s', async () => {
     await using opened = new AsyncDisposableStack()
@@ -94,7 +148,7 @@ test('windows in PostgreSQL that were begun before the clock was set back begin 
     { owner: { limit: 2, perMs: 60_000 }, upstream: null },
     systemClock,
     create,
-    (rate) => createSharedAccountLimit(create, rate),
+    (rate) => createSharedAccountLimit(create, systemClock, rate),
   )
   const budget = createSharedPollBudget(create, 5, systemClock)
   const setBack = () => pool.query('update rate_limit set expire = expire + 3600000')

@@ -1,0 +1,106 @@
+import { RateLimiterRes, type RateLimiterAbstract } from 'rate-limiter-flexible'
+import type { Clock } from '../tasks/ports.ts'
+import type { RateBudget } from '../tasks/rates.ts'
+import { consume, type CreateLimiter, type Rate } from './limiters.ts'
+import { SlidingWindow } from './sliding-window.ts'
+
+/** The limit of the upstream's account, for all owners: at most `limit` submits in any interval of `perMs`. */
+export interface AccountLimit {
+  /** Counts one submit and returns null, or returns how long to wait, in milliseconds. */
+  take(): Promise<number | null>
+  /** Returns a submit that was taken and not sent. */
+  giveBack(): Promise<void>
+  budget(now: number): Promise<RateBudget>
+}
+
+/** The account's limit for one process. */
+export function createOwnAccountLimit(clock: Clock, rate: Rate): AccountLimit {
+  const window = new SlidingWindow(clock, rate)
+  return {
+    take: () => Promise.resolve(window.take()),
+    giveBack() {
+      window.giveBack()
+      return Promise.resolve()
+    },
+    budget(now) {
+      const remaining = window.free
+      const { resetMs } = window
+      return Promise.resolve({
+        limit: rate.limit,
+        remaining,
+        resetAt: resetMs === null ? null : now + resetMs,
+      })
+    },
+  }
+}
+
+/** A larger limit has this many slots, each for several submits. */
+const MAX_SLOTS = 100
+
+/** The account's limit for all replicas together. */
+export function createSharedAccountLimit(
+  createLimiter: CreateLimiter,
+  clock: Clock,
+  rate: Rate,
+): AccountLimit {
+  return new SlottedLimit(createLimiter, clock, rate)
+}
+
+/**
+ * The limiters of replicas have fixed windows: an interval across two windows could have twice the limit. Therefore each submit
+ * has a window of its own, a slot, which no other submit can use before its window has ended. With more than MAX_SLOTS submits, a
+ * slot counts several, and an interval can have up to twice the limit again.
+ */
+class SlottedLimit implements AccountLimit {
+  readonly #limiter: RateLimiterAbstract
+  readonly #clock: Clock
+  readonly #rate: Rate
+  readonly #slotSize: number
+  /** When each slot is free again, as far as this replica knows; on the monotonic clock. */
+  readonly #freeAt: number[]
+  /** The slots that this replica has taken, the latest last. */
+  #taken: number[] = []
+
+  constructor(createLimiter: CreateLimiter, clock: Clock, rate: Rate) {
+    this.#slotSize = Math.ceil(rate.limit / MAX_SLOTS)
+    const slots = Math.floor(rate.limit / this.#slotSize)
+    this.#limiter = createLimiter('upstream', { limit: this.#slotSize, perMs: rate.perMs })
+    this.#clock = clock
+    this.#rate = rate
+    this.#freeAt = Array<number>(slots).fill(-Infinity)
+  }
+
+  async take(): Promise<number | null> {
+    for (;;) {
+      const now = this.#clock.elapsed()
+      const free = [...this.#freeAt.keys()].filter((slot) => (this.#freeAt[slot] ?? 0) <= now)
+      // Any of them, so that replicas seldom try the same.
+      const slot = free[Math.floor(Math.random() * free.length)]
+      if (slot === undefined) return Math.max(1, Math.min(...this.#freeAt) - now)
+      const waitMs = await consume(this.#limiter, String(slot))
+      if (waitMs !== null) this.#freeAt[slot] = this.#clock.elapsed() + waitMs
+      else {
+        if (this.#slotSize === 1) this.#freeAt[slot] = now + this.#rate.perMs
+        this.#taken = [...this.#taken.slice(1 - MAX_SLOTS), slot]
+        return null
+      }
+    }
+  }
+
+  async giveBack(): Promise<void> {
+    const slot = this.#taken.pop()
+    if (slot === undefined) return
+    // A window that has begun would end too soon for the next submit.
+    await (this.#slotSize === 1 ? this.#limiter.delete(String(slot)) : this.#limiter.reward(String(slot)))
+    this.#freeAt[slot] = -Infinity
+  }
+
+  async budget(now: number): Promise<RateBudget> {
+    const used = await Promise.all(this.#freeAt.map((_, slot) => this.#limiter.get(String(slot))))
+    const counted = used.filter((each) => each instanceof RateLimiterRes && each.consumedPoints > 0)
+    const count = counted.reduce((sum, each) => sum + Math.min(each?.consumedPoints ?? 0, this.#slotSize), 0)
+    const resetMs = Math.min(...counted.map((each) => each?.msBeforeNext ?? Infinity))
+    const { limit } = this.#rate
+    return { limit, remaining: Math.max(0, limit - count), resetAt: count === 0 ? null : now + resetMs }
+  }
+}
