@@ -12,7 +12,8 @@ export function openS3Store(options: S3Options): CopyStore {
     async put(key, file, signal) {
       checkKey(key)
       if ((await readSize(client, key, signal)) === file.byteSize) return
-      const content = (await open(file.path)).createReadStream()
+      // It ends with its last byte, not with another read, so that the connection is free when the answer has arrived.
+      const content = (await open(file.path)).createReadStream({ end: file.byteSize - 1 })
       try {
         const body = { content, byteSize: file.byteSize, sha256: file.sha256 }
         await upload(client, key, { ...body, contentType: file.contentType }, signal)
