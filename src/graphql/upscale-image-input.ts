@@ -1,5 +1,6 @@
 import { Field, ID, InputType, Int } from 'type-graphql'
-import { TooManyCallbacksError, type SubmitInput } from '../tasks/submit.ts'
+import type { SubmitInput } from '../tasks/submit-input.ts'
+import { TooManyCallbacksError } from '../tasks/submit.ts'
 import type { CallbackPolicy } from './context.ts'
 import { badUserInput } from './errors.ts'
 import { isPublicHost } from './public-host.ts'

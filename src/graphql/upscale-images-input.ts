@@ -1,5 +1,5 @@
 import { Field, ID, InputType, Int } from 'type-graphql'
-import type { SubmitInput } from '../tasks/submit.ts'
+import type { SubmitInput } from '../tasks/submit-input.ts'
 import type { CallbackPolicy } from './context.ts'
 import { badUserInput } from './errors.ts'
 import { parseUpscaleImageInput, QUEUE } from './upscale-image-input.ts'

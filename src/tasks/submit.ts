@@ -1,11 +1,13 @@
 import type { TaskContext } from './context.ts'
+import { createTask } from './create-task.ts'
 import { toFailure, type Failure } from './failure.ts'
 import { UnconfirmedError, type InsertOptions } from './ports.ts'
 import type { RateRefusal } from './rates.ts'
 import type { TaskQueue } from './queue/queue.ts'
 import { sendTask } from './send.ts'
 import { settleUnconfirmedInsert } from './submit-storage.ts'
-import type { Picture, UpscaleTask } from './task.ts'
+import type { SubmitInput } from './submit-input.ts'
+import type { UpscaleTask } from './task.ts'
 import { wait, type createSequences } from './timing.ts'
 
 /** The dependencies of a submit. */
@@ -13,22 +15,6 @@ export type SubmitContext = TaskContext & {
   readonly taskQueue: TaskQueue
   /** Runs works of one owner one after another. */
   readonly inSequence: ReturnType<typeof createSequences>
-}
-
-export interface SubmitInput extends Picture {
-  readonly owner: string
-  /**
-   * Until the key expires, all requests of one owner with this key are one task. A request for several tasks gives each the
-   * key and its position.
-   */
-  readonly idempotencyKey: string | readonly [key: string, position: number] | null
-  /** The URL for the delivery; null: no delivery. */
-  readonly callBackUrl: string | null
-  /** Submits, and pays, even if the same picture is already running or done; a known idempotency key still returns its task. */
-  readonly force: boolean
-  /** Whether the task waits in the queue while the upstream takes no tasks; otherwise the submit is refused then. */
-  readonly queue: boolean
-  readonly correlationId: string
 }
 
 /**
@@ -207,59 +193,6 @@ function toInsertOptions(
   if (idempotencyKey === null) return options
   const claim = secrets.digest(JSON.stringify(['key', owner, ...[idempotencyKey].flat()]))
   return { ...options, key: { claim, until: clock.now() + policy.idempotencyKeyLifetimeMs } }
-}
-
-/** Due by the clock of any replica. */
-const AT_ONCE = 0
-
-function createTask(
-  { clock, secrets, policy }: TaskContext,
-  { owner, sourceTaskId, imageIndex, queue, ...input }: SubmitInput,
-  { token, runMs }: { readonly token: string; readonly runMs: number | null },
-): UpscaleTask {
-  const now = clock.now()
-  const deadlineAt = now + policy.deadlineMs
-  const waterMark = input.waterMark === '' ? null : input.waterMark
-  return {
-    id: secrets.newId(),
-    version: 1,
-    revision: 1,
-    owner,
-    status: 'SUBMITTED',
-    sourceTaskId,
-    imageIndex,
-    waterMark,
-    images: null,
-    sourceImage: null,
-    failure: null,
-    failedBy: null,
-    upstreamTaskId: null,
-    callbackTokenHash: secrets.digest(token),
-    // JSON, so that no separator can be forged, and a missing watermark is a value like any other.
-    pictureDigest: secrets.digest(JSON.stringify(['picture', owner, sourceTaskId, imageIndex, waterMark])),
-    imagesExpireAt: null,
-    resultDueAt: null,
-    resultAttempts: 0,
-    answerBy: queue ? null : now + policy.answerLeaseMs,
-    // The store sets the rank.
-    queueRank: null,
-    queueDueAt: queue ? AT_ONCE : null,
-    queueAttempts: 0,
-    queueRefusal: null,
-    queueAhead: null,
-    sentAt: queue ? null : now,
-    estimatedDoneAt: queue || runMs === null ? null : now + runMs,
-    notFoundCount: 0,
-    notFoundSince: null,
-    createdAt: now,
-    updatedAt: now,
-    settledAt: null,
-    deadlineAt,
-    // A task cannot be polled before it is accepted, but its deadline applies.
-    dueAt: deadlineAt,
-    polls: 0,
-    history: [{ at: now, status: 'SUBMITTED', source: 'SUBMIT', upstreamCode: null, note: 'submitted' }],
-  }
 }
 
 /** A refused task is never shown as a task, whether the submit is the first or a replay. */

@@ -5,7 +5,7 @@ import type { TaskHints } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { newTask } from '../support/new-task.ts'
 
-/** What every TaskHints must do. `open` gives hints that nobody else uses. */
+/** What every TaskHints must do. `open` gives hints that no other test uses. */
 export function describeTaskHints(
   name: string,
   open: () => Promise<AsyncDisposable & { readonly hints: TaskHints }>,

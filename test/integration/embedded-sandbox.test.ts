@@ -40,7 +40,7 @@ describe('the embedded sandbox', () => {
         const response = await fetch(`${gateway.url}/sandbox/${path}`, { headers: { authorization } })
         expect(await response.json()).toMatchObject({ code: 401 })
       }
-      // The gateway's own work goes on. sandbox-early would have been called back before its answer.
+      // The gateway still submits its own tasks. The callback of sandbox-early would arrive before the answer.
       expect(await settle(gateway, await submit(gateway, 'source'))).toMatchObject({ status: 'SUCCEEDED' })
       expect(other.received).toEqual([])
     },

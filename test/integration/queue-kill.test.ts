@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from '@jest/globals'
 import {
+  answerAtRandom,
   awaitTasks,
   callBackAt,
   expectSentOnce,
@@ -151,15 +152,10 @@ test.concurrent(
   'kill -9 at any moment, again and again: each queued task is sent once, or its outcome is unknown',
   async () => {
     await using scene = await openScene()
-    let onPost = () => undefined as void
-    scene.onPost = (post) => {
-      const isAccepted = Math.random() < 0.7
-      setTimeout(() => scene.answer(post, isAccepted), Math.random() * 50)
-      onPost()
-    }
+    const nextPost = answerAtRandom(scene)
     for (let round = 0; round < 4; round += 1) {
       await using service = await scene.start()
-      const sending = new Promise<void>((resolve) => (onPost = resolve))
+      const sending = nextPost()
       void submitQueued(service, ...Array.from({ length: 20 }, (_, n) => `source-${round}-${n}`))
       await sending
       await pause(Math.random() * 100)

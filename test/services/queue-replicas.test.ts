@@ -3,6 +3,7 @@ import { expect, test } from '@jest/globals'
 import pg from 'pg'
 import { openTestSchema } from '../support/postgres.ts'
 import {
+  answerAtRandom,
   awaitTasks,
   expectSentOnce,
   killProcess,
@@ -147,14 +148,9 @@ test.concurrent(
   'replicas that are killed at any moment, again and again: each queued task is sent once, or its outcome is unknown',
   async () => {
     await using scene = await openReplicas()
-    let onPost = () => undefined as void
-    scene.onPost = (post) => {
-      const isAccepted = Math.random() < 0.7
-      setTimeout(() => scene.answer(post, isAccepted), Math.random() * 50)
-      onPost()
-    }
+    const nextPost = answerAtRandom(scene)
     for (let round = 0; round < 3; round += 1) {
-      const sending = new Promise<void>((resolve) => (onPost = resolve))
+      const sending = nextPost()
       for (const [name, replica] of scene.replicas)
         void submitQueued(replica, ...Array.from({ length: 10 }, (_, n) => `source-${name}-${round}-${n}`))
       await sending

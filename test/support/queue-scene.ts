@@ -78,6 +78,20 @@ export async function openQueueScene(databaseUrl: string) {
 
 export type QueueScene = Awaited<ReturnType<typeof openQueueScene>>
 
+/**
+ * Accepts or refuses paid requests at random, after random times, so that a kill can hit any moment. The returned function
+ * resolves when the next request arrives.
+ */
+export function answerAtRandom(scene: Pick<QueueScene, 'onPost' | 'answer'>): () => Promise<void> {
+  let onPost = () => undefined as void
+  scene.onPost = (post) => {
+    const isAccepted = Math.random() < 0.7
+    setTimeout(() => scene.answer(post, isAccepted), Math.random() * 50)
+    onPost()
+  }
+  return () => new Promise((resolve) => (onPost = resolve))
+}
+
 /** Submits pictures of these source tasks to the queue. Resolves when the process has answered, or has died. */
 export async function submitQueued(service: QueueProcess, ...sources: readonly string[]): Promise<void> {
   const inputs = sources.map((source) => `{taskId: "${source}", imageIndex: 0}`).join()
