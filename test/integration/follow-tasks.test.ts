@@ -58,7 +58,9 @@ describe('followTasks', () => {
 
   test('yields the new place of a task in the queue, although its version stays the same', async () => {
     await using scene = await openScene()
-    scene.upstream.onCreate = json(200, { code: 429, msg: 'busy', data: null })
+    // Longer than this test moves the clock: a task that is being sent has no place and cannot be canceled.
+    const busy = { code: 429, msg: 'busy', data: null }
+    scene.upstream.onCreate = json(200, busy, { 'retry-after': '300' })
     const { data } = await scene.gateway.run<Submitted, never>(
       'HTTP',
       'mutation { upscaleImages(input: { taskId: "grid", imageIndices: [0, 1] }) { results { task { id } } } }',
@@ -73,13 +75,17 @@ describe('followTasks', () => {
     })()
     const cancel = (index: number) =>
       scene.gateway.run('HTTP', `mutation { cancelUpscale(id: "${ids[index]}") { status } }`)
+    const canceled = { data: { cancelUpscale: { status: 'FAILED' } } }
     await waitFor(() => seen.length === 2)
-    await cancel(0)
+    expect(await cancel(0)).toMatchObject(canceled)
+    await waitFor(() => seen.includes('0/2 FAILED -'))
+    // The queue is read once per second. 200 s is less than the Retry-After.
+    let steps = 200
     await waitFor(() => {
-      scene.clock.advance(100)
+      if (steps-- > 0) scene.clock.advance(1_000)
       return seen.length === 4
     })
-    await cancel(1)
+    expect(await cancel(1)).toMatchObject(canceled)
     await following
     expect(seen.slice(0, 2).sort()).toEqual(['0/1 SUBMITTED 1', '1/1 SUBMITTED 2'])
     expect(seen.slice(2)).toEqual(['0/2 FAILED -', '1/1 SUBMITTED 1', '1/2 FAILED -'])
