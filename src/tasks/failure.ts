@@ -2,8 +2,8 @@
  * Every way an upscale can fail. A new upstream code is one entry in CATALOGUE: parsing, the GraphQL error, `problem`
  * and the delivery read it; `npm run schema:emit` adds it to the schema and the documentation.
  *
- * Two lists name codes for another reason: TASK_FAILURES (upstream/wire.ts), the envelope codes of record-info that end a
- * task; NOT_RUN (upstream/submit-answer.ts), HTTP statuses that are a refusal without an envelope.
+ * Two lists name codes for another reason: TASK_FAILURES (upstream/kie-midjourney/wire.ts), the envelope codes of record-info that end a
+ * task; NOT_RUN (upstream/submit-rule.ts), HTTP statuses that are a refusal without an envelope.
  */
 
 interface CatalogueEntry {
@@ -138,6 +138,17 @@ const codeByUpstreamCode: ReadonlyMap<number, UpscaleErrorCode> = new Map(
 /** The failure of an upstream code. A code outside the catalogue becomes a protocol error, which keeps the code. */
 export function toUpstreamFailure(upstreamCode: number): FailureCause {
   return toFailure(codeByUpstreamCode.get(upstreamCode) ?? 'UPSTREAM_PROTOCOL_ERROR', upstreamCode)
+}
+
+/**
+ * Statuses of answers without a code of the upstream after which only the caller may send again: some proxies answer 503, and
+ * Cloudflare 522, after they have forwarded the request.
+ */
+const DOUBTFUL_STATUSES: readonly (number | null)[] = [503, 522]
+
+/** Whether a refusal is too weak a proof for the gateway to send the task again on its own. */
+export function isDoubtful({ upstreamCode }: FailureCause): boolean {
+  return DOUBTFUL_STATUSES.includes(upstreamCode)
 }
 
 /** A failure as clients see it: the same keys in `problem`, in the typed GraphQL error, and in a delivery. */

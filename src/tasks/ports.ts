@@ -1,9 +1,9 @@
 /** The interfaces that the core needs implemented. Each method states its guarantee; test/contract tests it on every adapter. */
 import type { ChangeQuery, TaskChange } from './watch/task-change.ts'
-import type { FailureCause } from './failure.ts'
+import type { Engines } from './engines/engine-ports.ts'
 import type { QueueEntry, QueueStore } from './queue/queue-ports.ts'
 import type { PollBudget, RateLimits } from './rates.ts'
-import type { Picture, TaskStatus, UpscaleTask } from './task.ts'
+import type { TaskStatus, UpscaleTask } from './task.ts'
 
 /**
  * How far the clocks of replicas may differ. A row that was written later than now plus this proves that a clock was
@@ -138,66 +138,6 @@ export interface TaskHints {
   listen(topic: string, wake: (state?: UpscaleTask) => void): Promise<Disposable>
 }
 
-export interface SubmitRequest extends Picture {
-  /** Where the upstream posts its callback; null: the task is only polled. */
-  readonly callBackUrl: string | null
-}
-
-/**
- * accepted: charged and running. refused: not accepted; no result will come. unknown: the request was sent and may have been
- * accepted and charged. `note` is a readable description of the answer; for unknown it continues "the answer was …".
- */
-export type SubmitAnswer =
-  | { readonly kind: 'accepted'; readonly upstreamTaskId: string }
-  | { readonly kind: 'refused'; readonly failure: FailureCause; readonly note: string }
-  | { readonly kind: 'unknown'; readonly note: string }
-
-export interface Result extends Dropped {
-  /** Absolute http(s) URLs, each once. */
-  readonly imageUrls: readonly string[]
-}
-
-interface Dropped {
-  /** How many other URLs were unusable or too many; missing if none. */
-  readonly dropped?: number
-}
-
-/**
- * The upstream's answer to a poll. failed: `recorded` is false if the failure code came without a record of the task.
- * pending: not finished. notFound: the upstream does not know the task (normal in the first minute). unavailable: the request
- * failed, which says nothing about the task.
- */
-export type PollAnswer =
-  | ({ readonly kind: 'succeeded' } & Result)
-  | { readonly kind: 'failed'; readonly failure: FailureCause; readonly recorded: boolean }
-  | ({ readonly kind: 'pending' } & Dropped)
-  | { readonly kind: 'notFound'; readonly upstreamCode: number }
-  | { readonly kind: 'unavailable' }
-
-/** The content of a callback. An inconclusive callback reports neither success nor failure, and causes a poll. */
-export interface Callback {
-  readonly upstreamTaskId: string
-  readonly outcome:
-    | ({ readonly kind: 'succeeded' } & Result)
-    | { readonly kind: 'failed'; readonly failure: FailureCause }
-    | ({ readonly kind: 'inconclusive' } & Dropped)
-}
-
-/** The upstream. Every outcome is a value: these methods do not throw. */
-export interface Upscaler {
-  /** Sends the paid request exactly once. */
-  submit(request: SubmitRequest, correlationId: string): Promise<SubmitAnswer>
-  /** Reads the state of an accepted task; free of charge. */
-  poll(upstreamTaskId: string, options: ReadOptions): Promise<PollAnswer>
-  /** The credits that the account has left; null if the upstream does not send them. */
-  credits(options: ReadOptions): Promise<number | null>
-}
-
-export interface ReadOptions {
-  readonly timeoutMs: number
-  readonly correlationId: string
-}
-
 export interface Clock {
   /** The wall clock, which can be set: Unix milliseconds. For instants that are stored, sent, or compared with other systems. */
   now(): number
@@ -269,7 +209,7 @@ export interface TaskDependencies {
   readonly store: TaskStore
   readonly queueStore: QueueStore
   readonly hints: TaskHints
-  readonly upscaler: Upscaler
+  readonly engines: Engines
   readonly clock: Clock
   readonly secrets: Secrets
   readonly limits: RateLimits

@@ -4,7 +4,7 @@ import got, { RequestError, type Got, type Request } from 'got'
 import type { Outbound } from '../net/outbound.ts'
 import { parseJson } from './json.ts'
 
-/** An envelope has a few hundred bytes. A longer answer than this is aborted. */
+/** An answer has a few hundred bytes. A longer answer than this is aborted. */
 const MAX_ANSWER_LENGTH = 1024 * 1024
 
 /** The part of an answer before the body. Status 0: nothing was received. */
@@ -34,10 +34,10 @@ export class UpstreamClient implements Disposable {
   /** No AbortSignal: each finished request would stay in its chain of listeners until a full garbage collection. */
   readonly #running = new Set<Request>()
 
-  constructor(apiKey: string) {
+  constructor(headers: Readonly<Record<string, string>>) {
     this.#got = got.extend({
       headers: {
-        authorization: `Bearer ${apiKey}`,
+        ...headers,
         'user-agent': 'upscale-gateway',
         accept: 'application/json',
       },

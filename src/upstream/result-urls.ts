@@ -1,4 +1,4 @@
-import type { Result } from '../tasks/ports.ts'
+import type { Result } from '../tasks/engines/engine-ports.ts'
 import { parseJson } from './json.ts'
 
 /** The maximum nesting of a result: text, object, list, item, and one level more. */

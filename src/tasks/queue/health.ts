@@ -1,5 +1,5 @@
 import type { TaskContext } from '../context.ts'
-import type { SubmitAnswer } from '../ports.ts'
+import type { SubmitAnswer } from '../engines/engine-ports.ts'
 import type { UpscaleTask } from '../task.ts'
 import { isOutage, toDelayMs } from './refusals.ts'
 

@@ -1,5 +1,5 @@
-import { CATALOGUE, type FailureCause, type UpscaleErrorCode } from '../failure.ts'
-import type { SubmitAnswer } from '../ports.ts'
+import { CATALOGUE, isDoubtful, type FailureCause, type UpscaleErrorCode } from '../failure.ts'
+import type { SubmitAnswer } from '../engines/engine-ports.ts'
 
 /** The shortest and the longest wait after a refusal, whatever its Retry-After. */
 const MIN_DELAY_MS = 1_000
@@ -10,12 +10,6 @@ const OUTAGES: readonly UpscaleErrorCode[] = [
   'UPSTREAM_MAINTENANCE',
   'UPSTREAM_UNREACHABLE',
 ]
-/**
- * HTTP statuses of these codes after which only the caller may send again: some proxies answer 503, and Cloudflare 522, after
- * they have forwarded the request.
- */
-const DOUBTFUL_STATUSES: readonly (number | null)[] = [503, 522]
-
 type Refused = Extract<SubmitAnswer, { kind: 'refused' }>
 
 /** Whether the upstream refuses all tasks at the moment. */
@@ -25,7 +19,7 @@ export function isOutage(answer: SubmitAnswer): answer is Refused {
 
 /** Whether the refusal defers the task: it proves that nothing was charged, and a later attempt may be accepted. */
 export function isTemporary(answer: SubmitAnswer): answer is Refused {
-  return isOutage(answer) && !DOUBTFUL_STATUSES.includes(answer.failure.upstreamCode)
+  return isOutage(answer) && !isDoubtful(answer.failure)
 }
 
 /** Grows with each refusal of the task, so that a task that is always refused is rarely sent. */

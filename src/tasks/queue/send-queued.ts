@@ -1,6 +1,6 @@
 /** Sends one claimed task of the queue: first the commit that it is being sent, then the request and its answer. */
 import type { TaskContext } from '../context.ts'
-import type { SubmitAnswer } from '../ports.ts'
+import type { SubmitAnswer } from '../engines/engine-ports.ts'
 import type { Report } from '../report.ts'
 import { sendTask } from '../send.ts'
 import { storeAnswer } from '../submit-storage.ts'

@@ -1,29 +1,12 @@
 /**
- * The upstream's wire format, parsed leniently: every known shape becomes one of our values, anything else a typed
+ * The wire format of kie.ai's Midjourney API, parsed leniently: every known shape becomes one of our values, anything else a typed
  * failure or no information. Nothing in this file throws.
  */
 import { z } from 'zod'
-import { toFailure, toUpstreamFailure } from '../tasks/failure.ts'
-import type { Callback, PollAnswer } from '../tasks/ports.ts'
-import { parseResult } from './result-urls.ts'
-
-/** An integer that fits GraphQL's Int, also as a string. */
-const integerLike = z.union([
-  z.int32(),
-  z
-    .string()
-    .regex(/^-?\d{1,9}$/)
-    .transform(Number),
-])
-
-/** An upstream task id: text without control characters or unpaired surrogates, or an exact integer. */
-export const upstreamId = z.union([
-  z
-    .string()
-    .max(256)
-    .regex(/^[^\p{Cc}\p{Cs}]+$/u),
-  z.int().transform(String),
-])
+import { toFailure, toUpstreamFailure } from '../../tasks/failure.ts'
+import type { Callback, PollAnswer } from '../../tasks/engines/engine-ports.ts'
+import { parseResult } from '../result-urls.ts'
+import { integerLike, upstreamId } from '../values.ts'
 
 /** The wrapper of every answer. A body without an integer-like `code` is not an envelope. */
 export const envelope = z.looseObject({ code: integerLike, data: z.unknown().optional() })

@@ -1,0 +1,22 @@
+import type { Dialect } from './dialect.ts'
+import { kieMidjourney } from './kie-midjourney/dialect.ts'
+
+/** What an operator can set for an engine. */
+export interface AdapterOptions {
+  /** kie-jobs: the model. */
+  readonly model: string | null
+  /** kie-jobs with a model that has one: the enlargement, 1, 2 or 4. */
+  readonly factor: number | null
+}
+
+export interface Adapter {
+  /** The vendor's address; null: it is self-hosted. */
+  readonly defaultUrl: string | null
+  /** @throws Error that names the invalid option. */
+  createDialect(options: AdapterOptions): Dialect
+}
+
+/** The adapters by the name that ENGINES uses. A new one is a folder with a Dialect and an entry here. */
+export const ADAPTERS = {
+  'kie-midjourney': { defaultUrl: 'https://api.kie.ai', createDialect: () => kieMidjourney },
+} as const satisfies Record<string, Adapter>

@@ -1,0 +1,252 @@
+import type { Connector, Outbound } from '../net/outbound.ts'
+import { parseRetryAfter } from '../net/retry-after.ts'
+import type {
+  Engine,
+  PollAnswer,
+  ReadOptions,
+  SubmitAnswer,
+  SubmitRequest,
+} from '../tasks/engines/engine-ports.ts'
+import { toFailure } from '../tasks/failure.ts'
+import type { Clock, Log } from '../tasks/ports.ts'
+import type { Dialect, WireAnswer } from './dialect.ts'
+import { UpstreamClient, type Outcome, type UpstreamRequest } from './http.ts'
+import { redact } from './redact.ts'
+import { keepAllowed } from './result-hosts.ts'
+import { markUnavailable } from './submit-rule.ts'
+
+export interface HttpEngineOptions extends Pick<Engine, 'name' | 'mode'> {
+  readonly dialect: Dialect
+  /**
+   * The base of the upstream's paths. Called for each request, because the URL of the embedded sandbox is known only
+   * once it listens.
+   */
+  readonly baseUrl: () => string
+  readonly apiKey: string
+  /** The hosts that results may have; empty: any. */
+  readonly resultHosts: readonly string[]
+  readonly connector: Connector
+  /** How long the paid request may take. */
+  readonly timeoutMs: number
+  readonly clock: Clock
+  readonly log: Log
+  /** Called after each request: the operation, the answer's code (or `unreachable`, `lost`), and the duration. */
+  readonly onAnswer?: (operation: Operation, outcome: string, ms: number) => void
+}
+
+type Operation = 'submit' | 'lookup' | 'credits' | 'source'
+
+/** How long a proxy may take to open a tunnel to the upstream, in milliseconds. */
+const MAX_TUNNEL_MS = 5_000
+/** How much of the upstream's message is logged. */
+const MAX_SAID_LENGTH = 500
+/** The maximum nesting of a message: `error.message`, and one level more. */
+const MAX_MESSAGE_DEPTH = 3
+
+/** The reasons why the picture's URL is not known, so that nothing is sent. */
+const SOURCE_FAILURES = {
+  notFound: ['UPSTREAM_NOT_FOUND', 'the source task has no such picture; nothing was sent'],
+  unavailable: ['UPSTREAM_UNREACHABLE', 'the source picture could not be found out; nothing was sent'],
+} as const
+
+/**
+ * Opens the engine of an upstream that is called over HTTP. Disposing aborts running requests; the answer of an aborted
+ * submit counts as lost.
+ */
+export function openHttpEngine(options: HttpEngineOptions): Engine & Disposable {
+  return new HttpEngine(options)
+}
+
+class HttpEngine implements Engine, Disposable {
+  readonly name: string
+  readonly mode: Engine['mode']
+  readonly signsCallbacks: boolean
+  readonly findUnsupported: Engine['findUnsupported']
+  readonly #options: HttpEngineOptions
+  readonly #client: UpstreamClient
+  readonly #reads: Outbound
+  /**
+   * The paid request never reuses an idle socket: after a reset of a reused socket, it is unknown whether the request
+   * arrived.
+   */
+  readonly #submits: Outbound
+  #disposed = false
+
+  constructor(options: HttpEngineOptions) {
+    const { name, mode, dialect, apiKey, connector, timeoutMs } = options
+    const tunnelTimeoutMs = Math.min(timeoutMs, MAX_TUNNEL_MS)
+    this.name = name
+    this.mode = mode
+    this.signsCallbacks = dialect.signsCallbacks
+    this.findUnsupported = dialect.findUnsupported
+    this.#options = options
+    this.#client = new UpstreamClient(dialect.toHeaders(apiKey))
+    this.#reads = connector.open({ keepAlive: true, tunnelTimeoutMs })
+    this.#submits = connector.open({ tunnelTimeoutMs })
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed = true
+    for (const each of [this.#client, this.#reads, this.#submits]) each[Symbol.dispose]()
+  }
+
+  async submit(request: SubmitRequest, correlationId: string): Promise<SubmitAnswer> {
+    const { dialect, timeoutMs, clock, log } = this.#options
+    const startedAt = clock.elapsed()
+    const source = dialect.needsSourceUrl ? await this.#findSourceUrl(request, correlationId) : null
+    if (typeof source === 'object' && source !== null) return source
+    const { path, body } = dialect.toSubmit({ ...request, sourceUrl: source })
+    const leftMs = Math.max(1, timeoutMs - (clock.elapsed() - startedAt))
+    const post = {
+      method: 'POST',
+      outbound: this.#submits,
+      body: JSON.stringify(body),
+      timeoutMs: leftMs,
+    } as const
+    const outcome = await this.#send('submit', correlationId, post, path)
+    const facts = { engine: this.name, correlationId, sourceTaskId: request.sourceTaskId }
+    if (outcome.kind === 'unreachable') {
+      log.warn({ ...facts, cause: outcome.cause }, 'the upstream could not be reached; nothing was sent')
+      const note = 'the upscale service could not be reached; nothing was sent'
+      return markUnavailable({ kind: 'refused', failure: toFailure('UPSTREAM_UNREACHABLE'), note }, 0)
+    }
+    const { status, retryAfter } = outcome.head
+    const retryAfterMs = parseRetryAfter(retryAfter, clock.now())
+    if (outcome.kind === 'lost') {
+      log.warn({ ...facts, status, cause: outcome.cause }, "the upstream's answer was lost")
+      // A status that proves that nothing ran needs no body.
+      const answer = dialect.parseSubmit({ status, body: undefined, retryAfterMs })
+      if (answer.kind === 'refused') return markUnavailable(answer, status)
+      const note = status === 0 ? 'lost: the connection failed or timed out' : `incomplete: HTTP ${status}`
+      return { kind: 'unknown', note }
+    }
+    const answer = dialect.parseSubmit({ status, body: outcome.body, retryAfterMs })
+    if (answer.kind === 'accepted') return this.#filterOutcome(answer, facts)
+    const said = this.#toSaid(outcome.body, request.callBackUrl)
+    log.warn({ ...facts, status, said, answer }, 'the upstream did not accept the task')
+    return markUnavailable(answer, status)
+  }
+
+  async poll(upstreamTaskId: string, { timeoutMs, correlationId }: ReadOptions): Promise<PollAnswer> {
+    const { dialect, log, resultHosts } = this.#options
+    const facts = { engine: this.name, correlationId, upstreamTaskId }
+    const wire = await this.#read('lookup', dialect.toPollPath(upstreamTaskId), { timeoutMs, correlationId })
+    if (wire === null) return { kind: 'unavailable' }
+    const answer = dialect.parsePoll(wire)
+    const allowed = answer.kind === 'succeeded' ? keepAllowed(answer, resultHosts) : answer
+    if ('dropped' in allowed) log.warn({ ...facts, dropped: allowed.dropped }, 'result URLs were dropped')
+    // Without a usable URL the result is not there yet.
+    return allowed.kind === 'succeeded' && allowed.imageUrls.length === 0 ? { kind: 'pending' } : allowed
+  }
+
+  async readSource(sourceTaskId: string, options: ReadOptions): Promise<readonly string[] | null> {
+    const { source } = this.#options.dialect
+    const wire = await this.#read('source', source.toPath(sourceTaskId), options)
+    return wire && source.parse(wire)
+  }
+
+  async credits(options: ReadOptions): Promise<number | null> {
+    const { credits } = this.#options.dialect
+    const wire = credits && (await this.#read('credits', credits.path, options))
+    return credits && wire && credits.parse(wire)
+  }
+
+  parseCallback: Engine['parseCallback'] = (body) => {
+    const { dialect, resultHosts } = this.#options
+    const callback = dialect.parseCallback(body)
+    if (callback?.outcome.kind !== 'succeeded') return callback
+    const outcome = keepAllowed(callback.outcome, resultHosts)
+    if (outcome.imageUrls.length > 0) return { ...callback, outcome }
+    const { dropped = 0 } = outcome
+    return { ...callback, outcome: { kind: 'inconclusive', dropped } }
+  }
+
+  /** A result of which no URL is allowed is looked for by polls, like any other result. */
+  #filterOutcome(answer: SubmitAnswer & { readonly kind: 'accepted' }, facts: object): SubmitAnswer {
+    const { outcome, ...accepted } = answer
+    if (outcome?.kind !== 'succeeded') return answer
+    const allowed = keepAllowed(outcome, this.#options.resultHosts)
+    if (allowed.dropped !== undefined)
+      this.#options.log.warn({ ...facts, dropped: allowed.dropped }, 'result URLs were dropped')
+    return allowed.imageUrls.length > 0 ? { ...accepted, outcome: allowed } : accepted
+  }
+
+  /** The URL of the picture, or the refusal of the submit. Reading it is free of charge. */
+  async #findSourceUrl(
+    { sourceTaskId, imageIndex }: SubmitRequest,
+    correlationId: string,
+  ): Promise<string | SubmitAnswer> {
+    const timeoutMs = Math.ceil(this.#options.timeoutMs / 2)
+    const { source } = this.#options.dialect
+    const wire = await this.#read('source', source.toPath(sourceTaskId), { timeoutMs, correlationId })
+    const url = wire && source.parse(wire)?.[imageIndex]
+    if (url) return url
+    const [code, note] = SOURCE_FAILURES[wire === null ? 'unavailable' : 'notFound']
+    return { kind: 'refused', failure: { ...toFailure(code), nothingCharged: true }, note }
+  }
+
+  /** Sends a request that is free of charge. Null: there is no answer. */
+  async #read(
+    operation: Operation,
+    path: string,
+    { timeoutMs, correlationId }: ReadOptions,
+  ): Promise<WireAnswer | null> {
+    const get = { method: 'GET', outbound: this.#reads, timeoutMs } as const
+    const outcome = await this.#send(operation, correlationId, get, path)
+    if (outcome.kind === 'answer')
+      return { status: outcome.head.status, body: outcome.body, retryAfterMs: null }
+    const facts = { engine: this.name, correlationId, operation, cause: outcome.cause }
+    this.#options.log.warn(facts, 'a read of the upstream got no answer')
+    return null
+  }
+
+  /** The port promises not to throw: a request that fails unexpectedly may have been sent, so its answer counts as lost. */
+  async #send(
+    operation: Operation,
+    correlationId: string,
+    request: UpstreamRequest,
+    path: string,
+  ): Promise<Outcome> {
+    // A stopping service could not store the answer to a paid request.
+    if (this.#disposed) return { kind: 'unreachable', cause: 'not sent: the service is stopping' }
+    const { baseUrl, log, onAnswer } = this.#options
+    const startedAt = performance.now()
+    try {
+      const outcome = await this.#client.send(baseUrl() + path, request)
+      onAnswer?.(operation, toLabel(outcome), performance.now() - startedAt)
+      return outcome
+    } catch (error) {
+      log.error({ err: error, correlationId }, 'an upstream request failed unexpectedly')
+      return { kind: 'lost', head: { status: 0, retryAfter: undefined }, cause: String(error) }
+    }
+  }
+
+  /** The upstream's message for the log. It may quote the request with our API key and the token in the callback URL. */
+  #toSaid(body: unknown, callBackUrl: string | null): string | undefined {
+    const token = callBackUrl?.split('/').at(-1)
+    const secrets = [this.#options.apiKey, callBackUrl ?? '', token ?? '']
+    const message = findMessage(body)
+    // Truncate last: a truncated secret would not be found.
+    return message && redact(message, secrets).slice(0, MAX_SAID_LENGTH)
+  }
+}
+
+/** The metric label of an outcome: the code of the body, of up to three digits, else the HTTP status, else `other`. */
+function toLabel(outcome: Outcome): string {
+  if (outcome.kind !== 'answer') return outcome.kind
+  const { head, body } = outcome
+  const code: unknown = typeof body === 'object' && body !== null && 'code' in body ? body.code : head.status
+  const label = typeof code === 'number' || typeof code === 'string' ? String(code) : ''
+  return /^\d{1,3}$/.test(label) ? label : 'other'
+}
+
+/** The upstream's message, under any of its known keys. */
+function findMessage(body: unknown, depth = 0): string | undefined {
+  if (typeof body !== 'object' || body === null || depth > MAX_MESSAGE_DEPTH) return undefined
+  for (const key of ['msg', 'message', 'description', 'raw_message', 'error'] as const) {
+    const value: unknown = Reflect.get(body, key)
+    if (typeof value === 'string') return value
+    if (typeof value === 'object' && value !== null) return findMessage(value, depth + 1)
+  }
+  return undefined
+}

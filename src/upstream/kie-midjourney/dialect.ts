@@ -1,0 +1,42 @@
+import { CATALOGUE, UPSCALE_ERROR_CODES } from '../../tasks/failure.ts'
+import type { Dialect, DialectCode, DialectSubmit, WireAnswer } from '../dialect.ts'
+import { parseSubmitAnswer } from './submit-answer.ts'
+import { parseCallback, parseCredits, parsePollAnswer } from './wire.ts'
+
+/** kie.ai's Midjourney upscale. Other vendors serve the same API. */
+export const kieMidjourney: Dialect = {
+  toHeaders: (apiKey) => ({ authorization: `Bearer ${apiKey}` }),
+  signsCallbacks: true,
+  needsSourceUrl: false,
+  findUnsupported: () => null,
+  toSubmit: (request) => ({ path: '/api/v1/mj/generateUpscale', body: toBody(request) }),
+  parseSubmit: ({ status, body, retryAfterMs }) => parseSubmitAnswer(status, body, retryAfterMs),
+  toPollPath: toRecordPath,
+  parsePoll: ({ body }) => parsePollAnswer(body),
+  source: { toPath: toRecordPath, parse: parseSource },
+  credits: { path: '/api/v1/chat/credit', parse: ({ body }) => parseCredits(body) },
+  parseCallback,
+  codes: UPSCALE_ERROR_CODES.flatMap((code): DialectCode[] => {
+    const { upstreamCode, description: meaning } = CATALOGUE[code]
+    return upstreamCode === null ? [] : [{ at: 'submit, poll, callback', upstreamCode, meaning, code }]
+  }),
+}
+
+function toBody({ sourceTaskId, imageIndex, waterMark, callBackUrl }: DialectSubmit) {
+  return {
+    taskId: sourceTaskId,
+    imageIndex,
+    ...(waterMark !== null && { waterMark }),
+    ...(callBackUrl !== null && { callBackUrl }),
+  }
+}
+
+export function toRecordPath(taskId: string): string {
+  return `/api/v1/mj/record-info?taskId=${encodeURIComponent(taskId)}`
+}
+
+/** The pictures of a generation. */
+export function parseSource({ body }: WireAnswer): readonly string[] | null {
+  const answer = parsePollAnswer(body)
+  return answer.kind === 'succeeded' ? answer.imageUrls : null
+}
