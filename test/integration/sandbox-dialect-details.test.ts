@@ -254,6 +254,23 @@ describe('a submit to LegNext', () => {
   })
 })
 
+test('a sandbox that starts again completes a task of midjourney-proxy, and announces no step twice', async () => {
+  await using dir = await openTempDir()
+  await using customer = await openVendorWorld()
+  const database = { kind: 'sqlite', file: `${dir.path}/test.db` } as const
+  const before = await openVendorWorld({ database })
+  const change = { content: 'sandbox-late-2 U1', notifyHook: `${customer.receiver.url}/hook` }
+  await post(before, midjourneyProxy, '/mj/submit/simple-change', change)
+  await customer.receiver.nth(1)
+  await before[Symbol.asyncDispose]()
+
+  await using after = await openVendorWorld({ database })
+  const count = customer.receiver.received('/hook').length
+  expect((await customer.receiver.nth(count + 1)).body).toMatchObject({ status: 'SUCCESS' })
+  await after.settled()
+  expect(customer.receiver.received('/hook')).toHaveLength(count + 1)
+})
+
 test('a task of an earlier version belongs to the dialect kie-midjourney', async () => {
   await using dir = await openTempDir()
   const file = `${dir.path}/test.db`
