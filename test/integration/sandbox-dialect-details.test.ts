@@ -263,9 +263,9 @@ test('a sandbox that starts again completes a task of midjourney-proxy, and anno
   await post(before, midjourneyProxy, '/mj/submit/simple-change', change)
   await customer.receiver.nth(1)
   await before[Symbol.asyncDispose]()
+  const count = customer.receiver.received('/hook').length
 
   await using after = await openVendorWorld({ database })
-  const count = customer.receiver.received('/hook').length
   expect((await customer.receiver.nth(count + 1)).body).toMatchObject({ status: 'SUCCESS' })
   await after.settled()
   expect(customer.receiver.received('/hook')).toHaveLength(count + 1)
