@@ -10,11 +10,14 @@ export const integerLike = z.union([
     .transform(Number),
 ])
 
-/** An upstream task id: text without control characters or unpaired surrogates, or an exact integer. */
+/**
+ * An upstream task id: text with a letter or digit, without control characters or unpaired surrogates; or an exact integer. An id
+ * of blanks would never equal that of a callback.
+ */
 export const upstreamId = z.union([
   z
     .string()
     .max(256)
-    .regex(/^[^\p{Cc}\p{Cs}]+$/u),
+    .regex(/^(?=.*[\p{L}\p{N}])[^\p{Cc}\p{Cs}]+$/u),
   z.int().transform(String),
 ])

@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { describe, expect, test } from '@jest/globals'
 import { parseJson } from '../../src/upstream/json.ts'
-import { parseSubmitAnswer } from '../../src/upstream/submit-answer.ts'
-import { parseCallback, parsePollAnswer } from '../../src/upstream/wire.ts'
+import { parseSubmitAnswer } from '../../src/upstream/kie-midjourney/submit-answer.ts'
+import { parseCallback, parsePollAnswer } from '../../src/upstream/kie-midjourney/wire.ts'
 import { parseRetryAfter } from '../../src/net/retry-after.ts'
 import { createRandom } from '../support/random.ts'
 
@@ -138,6 +138,8 @@ describe('the answer to a create request', () => {
     ['data is a list', { code: 200, data: [{ taskId: 'new-1' }] }],
     ['data is a text', { code: 200, data: 'new-1' }],
     ['the id is empty', { code: 200, data: { taskId: '' } }],
+    ['the id is blank', { code: 200, data: { taskId: ' \u3000' } }],
+    ['the id is invisible', { code: 200, data: { taskId: '\u200b' } }],
     ['the id holds a NUL', { code: 200, data: { taskId: 'up\u0000' } }],
     ['the id holds half a character', { code: 200, data: { taskId: 'up\ud800' } }],
     ['the id is null', { code: 200, data: { taskId: null } }],
@@ -626,6 +628,7 @@ describe('a callback', () => {
     ['nowhere, with data null', { data: null }],
     ['nowhere, without data', {}],
     ['empty', { data: { taskId: '' } }],
+    ['blank', { taskId: ' ', data: { taskId: ' ' } }],
     ['unprintable', { data: { taskId: 'up\n' } }],
     ['half a character', { data: { taskId: 'up\udfff' } }],
     ['null', { taskId: null, data: { taskId: null, task_id: null } }],
