@@ -18,3 +18,9 @@ export const upstreamId = z.union([
     .regex(/^[^\p{Cc}\p{Cs}]+$/u),
   z.int().transform(String),
 ])
+
+/** The credits that a task cost, if the upstream reports a number. */
+export function toConsumption(credits: unknown): { readonly creditsConsumed?: number } {
+  const isAmount = typeof credits === 'number' && Number.isFinite(credits) && credits >= 0
+  return isAmount ? { creditsConsumed: credits } : {}
+}
