@@ -1,13 +1,14 @@
 import { createHmac } from 'node:crypto'
 import got, { RequestError } from 'got'
+import type { Dialect, TaskState } from './dialect.ts'
+import { findDialect } from './dialects.ts'
 import type { KeptTasks, SandboxTask } from './kept-tasks.ts'
-import { toMessage } from './messages.ts'
 import { toScenario, type Scenario } from './scenario.ts'
 
 export interface CompletionOptions {
   /** How long an upscale takes, unless its source task id states a time. */
   readonly completeAfterMs?: number
-  /** Signs callbacks, as the upstream does for accounts with a key. */
+  /** Signs callbacks, as kie.ai does for accounts with a key. */
   readonly webhookKey?: string
   /** Callbacks go to URLs under this base only. Absent: to any URL. */
   readonly callbackBase?: () => string
@@ -26,8 +27,8 @@ export class Completions {
     this.#options = options
   }
 
-  toScenario(sourceTaskId: string): Scenario {
-    return toScenario(sourceTaskId, this.#options.completeAfterMs ?? 2_000)
+  toScenario(sourceTaskId: string, dialect: string): Scenario {
+    return toScenario(sourceTaskId, dialect, this.#options.completeAfterMs ?? 2_000)
   }
 
   /** Completes a task and resolves when its callbacks have been sent. Logs failures. */
@@ -35,31 +36,59 @@ export class Completions {
     if (this.#stopped) return
     const { log, callbackBase } = this.#options
     const facts = { upstreamTaskId: task.id }
+    const at = Date.now()
     try {
-      if (!(await this.#tasks.complete(task.id, Date.now()))) return
+      if (!(await this.#tasks.complete(task.id, at))) return
     } catch (err) {
-      log.warn({ ...facts, err }, 'sandbox: failed to store a completion; record-info reports it')
+      log.warn({ ...facts, err }, 'sandbox: failed to store a completion; a poll reports it')
       return
     }
     const { callBackUrl, taskId } = task.request
-    const { callbacks, completionCode } = this.toScenario(taskId)
+    const { callbacks, completionCode: code } = this.toScenario(taskId, task.dialect)
     if (callBackUrl === null) return
     if (!this.#isAllowed(callBackUrl)) {
       log.warn(facts, `sandbox: callback not sent: its URL is not under ${callbackBase?.() ?? ''}`)
       return
     }
     for (let n = 0; n < callbacks; n += 1)
-      await sendCallback(callBackUrl, task, completionCode, this.#options)
+      await this.#call(callBackUrl, task, { kind: 'completed', at, code })
   }
 
-  /** Completes a task after this many milliseconds. */
+  /** Completes a task after this many milliseconds. Its steps are announced before, if its dialect does so. */
   completeLater(task: SandboxTask, ms: number): void {
-    if (this.#stopped) return
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer)
-      void this.complete(task)
-    }, ms)
-    this.#timers.add(timer)
+    void this.#play(task, performance.now(), ms)
+  }
+
+  /** One request after the other, so that no callback overtakes an earlier one. */
+  async #play(task: SandboxTask, startedAt: number, ms: number): Promise<void> {
+    const { taskId, callBackUrl } = task.request
+    const dialect = findDialect(task.dialect)
+    const steps = dialect?.announcesSteps ? dialect.steps : 0
+    const { callbacks } = this.toScenario(taskId, task.dialect)
+    if (callBackUrl !== null && callbacks > 0 && this.#isAllowed(callBackUrl))
+      for (let step = 0; step < steps; step += 1) {
+        await this.#wait(startedAt + (ms * step) / steps - performance.now())
+        await this.#call(callBackUrl, task, { kind: 'running', step })
+      }
+    await this.#wait(startedAt + ms - performance.now())
+    await this.complete(task)
+  }
+
+  /** Never resolves once the sandbox has stopped. */
+  #wait(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#stopped) return
+      const timer = setTimeout(() => {
+        this.#timers.delete(timer)
+        resolve()
+      }, ms)
+      this.#timers.add(timer)
+    })
+  }
+
+  async #call(url: string, task: SandboxTask, state: TaskState): Promise<void> {
+    const dialect = findDialect(task.dialect)
+    if (dialect) await sendCallback(url, { task, state, dialect }, this.#options)
   }
 
   /** Resumes the tasks that were pending when the last process ended. */
@@ -84,19 +113,24 @@ export class Completions {
   }
 }
 
+interface Callback {
+  readonly task: SandboxTask
+  readonly state: TaskState
+  readonly dialect: Dialect
+}
+
 /** Posts a callback once; the upstream's retries after 1, 5 and 15 minutes are not simulated. */
 async function sendCallback(
   url: string,
-  { id, request, resultUrl }: SandboxTask,
-  code: number,
+  { task, state, dialect }: Callback,
   { webhookKey, log }: CompletionOptions,
 ): Promise<void> {
-  const resultUrls = code === 200 ? [resultUrl] : []
-  const data = { taskId: id, promptJson: JSON.stringify({ taskId: request.taskId }), resultUrls }
+  const { id } = task
+  const isSigned = webhookKey !== undefined && dialect.signsCallbacks
   try {
     const { statusCode } = await got.post(url, {
-      json: { code, msg: toMessage(code), data },
-      headers: webhookKey === undefined ? {} : sign(webhookKey, id, Date.now()),
+      json: dialect.toCallback(task, state),
+      headers: isSigned ? sign(webhookKey, id, Date.now()) : {},
       retry: { limit: 0 },
       followRedirect: false,
       throwHttpErrors: false,

@@ -21,7 +21,11 @@ export interface CreateRequest {
 /** A task as the sandbox stores it. Instants are Unix milliseconds. */
 export interface SandboxTask {
   readonly id: string
+  /** The name of the dialect that accepted it. */
+  readonly dialect: string
   readonly request: CreateRequest
+  /** What the dialect repeats in its records. */
+  readonly details: Readonly<Record<string, string>>
   readonly resultUrl: string
   readonly createdAt: number
   /** When the task completes, even if no process runs then. */
@@ -92,10 +96,14 @@ export async function openKeptTasks(database: SandboxDatabase, log: WarnLog): Pr
   }
 }
 
+/** What a row of an earlier version lacks. */
+const FIRST_DIALECT = { dialect: 'kie-midjourney', details: {} }
+
 /** `pg` returns bigint as a string. */
 function toTask({ id, task, dueAt, completedAt }: Row): SandboxTask {
-  const rest = JSON.parse(String(task)) as Pick<SandboxTask, 'request' | 'resultUrl' | 'createdAt'>
+  const rest = JSON.parse(String(task)) as Omit<SandboxTask, 'id' | 'dueAt' | 'completedAt'>
   return {
+    ...FIRST_DIALECT,
     ...rest,
     id: String(id),
     dueAt: Number(dueAt),

@@ -13,7 +13,9 @@ const FACTOR = 4
 export interface Pictures {
   /** One of the four pictures of a source task. */
   source(sourceTaskId: string, imageIndex: number): Promise<Buffer>
-  /** The same, four times as wide and high, with the watermark. */
+  /** The four pictures of a source task in one, two by two. */
+  grid(sourceTaskId: string): Promise<Buffer>
+  /** The same as `source`, four times as wide and high, with the watermark. */
   upscaled(sourceTaskId: string, imageIndex: number, waterMark: string | null): Promise<Buffer>
 }
 
@@ -30,6 +32,20 @@ export async function readPictures(folder: string | null): Promise<Pictures> {
   }
   return {
     source: (sourceTaskId, imageIndex) => open(sourceTaskId, imageIndex).png().toBuffer(),
+    async grid(sourceTaskId) {
+      const tiles = await Promise.all(
+        [0, 1, 2, 3].map(async (index) => ({
+          input: await open(sourceTaskId, index).png().toBuffer(),
+          left: (index % 2) * SOURCE_SIZE,
+          top: Math.floor(index / 2) * SOURCE_SIZE,
+        })),
+      )
+      const size = { width: 2 * SOURCE_SIZE, height: 2 * SOURCE_SIZE }
+      return sharp({ create: { ...size, channels: 3, background: 'black' } })
+        .composite(tiles)
+        .png()
+        .toBuffer()
+    },
     async upscaled(sourceTaskId, imageIndex, waterMark) {
       const source = await open(sourceTaskId, imageIndex).png().toBuffer()
       const { width, height } = await sharp(source).metadata()

@@ -7,8 +7,8 @@ type CreateAnswer =
   | { readonly kind: 'hang' }
   /** Accepted, but the connection is cut. */
   | { readonly kind: 'reset' }
-  /** Refused with this code: in the body of an HTTP 200, or as HTTP status and in the body. */
-  | { readonly kind: 'refuse'; readonly httpStatus: number; readonly code: number }
+  /** Refused with this kie.ai code, which the dialect translates. `httpStatus` null: the dialect chooses it. */
+  | { readonly kind: 'refuse'; readonly httpStatus: number | null; readonly code: number }
   /** A proxy answers: with an HTML page, or with an empty body. `accepted`: the task was accepted nevertheless. */
   | {
       readonly kind: 'proxy'
@@ -21,12 +21,14 @@ export interface Scenario {
   readonly create: CreateAnswer
   /** How many submits are refused with 429 before one is accepted. */
   readonly busy: number
-  /** The code of the callback and of record-info. */
+  /** The kie.ai code of the completion. */
   readonly completionCode: number
   readonly completeAfterMs: number
   readonly callbacks: number
   /** True: the callback is sent before the answer to the create request. */
   readonly early: boolean
+  /** What only some dialects play; for the others the submit is an ordinary one. */
+  readonly extra: 'existing' | 'queued' | 'instant' | null
 }
 
 const DEFAULT: Omit<Scenario, 'completeAfterMs'> = {
@@ -35,6 +37,7 @@ const DEFAULT: Omit<Scenario, 'completeAfterMs'> = {
   completionCode: 200,
   callbacks: 1,
   early: false,
+  extra: null,
 }
 
 /** Fixed source task ids. */
@@ -48,11 +51,14 @@ const NAMED: Record<string, Partial<Scenario>> = {
   'sandbox-empty': { create: { kind: 'proxy', httpStatus: 200, body: 'empty', accepted: true } },
   // As sandbox-html-502, but the task is not accepted, and no callback is sent.
   'sandbox-html': { create: { kind: 'proxy', httpStatus: 502, body: 'html', accepted: false } },
+  'sandbox-existing': { extra: 'existing' },
+  'sandbox-queued': { extra: 'queued' },
+  'sandbox-instant': { extra: 'instant', completeAfterMs: 0 },
 }
 
 /** Source task ids that end in a number, such as `sandbox-late-60`. */
 const NUMBERED: Record<string, (number: number) => Partial<Scenario>> = {
-  code: (code) => ({ create: toAnswer(200, code) }),
+  code: (code) => ({ create: toAnswer(null, code) }),
   http: (code) => ({ create: toAnswer(code, code) }),
   html: (httpStatus) => ({ create: toProxyAnswer(httpStatus, 'html') }),
   empty: (httpStatus) => ({ create: toProxyAnswer(httpStatus, 'empty') }),
@@ -61,7 +67,7 @@ const NUMBERED: Record<string, (number: number) => Partial<Scenario>> = {
   late: (seconds) => ({ completeAfterMs: seconds * 1_000 }),
 }
 
-function toAnswer(httpStatus: number, code: number): CreateAnswer {
+function toAnswer(httpStatus: number | null, code: number): CreateAnswer {
   return code === 200 ? { kind: 'accept' } : { kind: 'refuse', httpStatus, code }
 }
 
@@ -76,10 +82,12 @@ function toProxyAnswer(httpStatus: number, body: 'html' | 'empty'): CreateAnswer
 const WITH_NUMBER = new RegExp(`^sandbox-(${Object.keys(NUMBERED).join('|')})-(\\d{1,5})$`)
 
 /**
- * The scenario of a source task id: like a test card in a payment sandbox, the id selects the outcome. All other ids
- * succeed after `completeAfterMs`.
+ * The scenario of a source task id: like a test card in a payment sandbox, the id selects the outcome. In
+ * `sandbox-legnext-hang` it does so for the dialect `legnext` only. All other ids succeed after `completeAfterMs`.
  */
-export function toScenario(sourceTaskId: string, completeAfterMs: number): Scenario {
-  const [, kind = '', number = ''] = WITH_NUMBER.exec(sourceTaskId) ?? []
-  return { ...DEFAULT, completeAfterMs, ...NAMED[sourceTaskId], ...NUMBERED[kind]?.(Number(number)) }
+export function toScenario(sourceTaskId: string, dialect: string, completeAfterMs: number): Scenario {
+  const own = `sandbox-${dialect}-`
+  const id = sourceTaskId.startsWith(own) ? `sandbox-${sourceTaskId.slice(own.length)}` : sourceTaskId
+  const [, kind = '', number = ''] = WITH_NUMBER.exec(id) ?? []
+  return { ...DEFAULT, completeAfterMs, ...NAMED[id], ...NUMBERED[kind]?.(Number(number)) }
 }

@@ -784,8 +784,8 @@ describe('a sandbox that starts again', () => {
   test('remembers 10,000 tasks', async () => {
     await using tasks = await openKeptTasks({ kind: 'memory' }, silent)
     const request = { taskId: 'source', imageIndex: 0, waterMark: null, callBackUrl: null }
-    for (let n = 0; n <= 10_000; n += 1)
-      await tasks.add({ id: String(n), request, resultUrl: '', createdAt: n, dueAt: n })
+    const task = { dialect: 'kie-midjourney', details: {}, request, resultUrl: '' }
+    for (let n = 0; n <= 10_000; n += 1) await tasks.add({ ...task, id: String(n), createdAt: n, dueAt: n })
     expect(await tasks.find('0')).toBeUndefined()
     expect(await tasks.find('1')).toMatchObject({ id: '1', createdAt: 1, completedAt: null })
     expect(await tasks.find('10000')).toBeDefined()
