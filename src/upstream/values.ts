@@ -12,10 +12,8 @@ export const integerLike = z.union([
 
 /** An upstream task id: text without control characters or unpaired surrogates, or an exact integer. */
 export const upstreamId = z.union([
-  z
-    .string()
-    .max(256)
-    .regex(/^[^\p{Cc}\p{Cs}]+$/u),
+  // Not `max`: it compares `length` of objects too, and throws if that has no primitive value.
+  z.string().regex(/^[^\p{Cc}\p{Cs}]{1,256}$/u),
   z.int().transform(String),
 ])
 
