@@ -47,9 +47,9 @@ async function measureStatements(): Promise<void> {
     const heapMiB = process.memoryUsage().heapUsed / 2 ** 20
     show(
       `${size} waiting tasks: claim one`,
-      await time((index) => queueStore.claimQueued(NOW + index, NOW, 1)),
+      await time((index) => queueStore.claimQueued('kie-midjourney', NOW + index, NOW, 1)),
     )
-    show(`${size} waiting tasks: when the next is due`, await time(() => queueStore.nextQueueDueAt(NOW)))
+    show(`${size} waiting tasks: when the next is due`, await time(() => queueStore.nextQueueDueAt('kie-midjourney', NOW)))
     show(`${size} waiting tasks: queue one more`, await time(insert))
     show(`${size} waiting tasks: all places`, await time(() => queueStore.listQueued(10_000)))
     collect()

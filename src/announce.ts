@@ -3,13 +3,17 @@ import type { Settings } from './settings.ts'
 
 /** Logs the mode and the URL, and warns of settings that cause problems later. */
 export function announce(settings: Settings, url: string, publicUrl: string | null, log: Logger): void {
-  const { mode, upstreamUrl, upstreamTimeoutMs, taskDeadlineMs, auth, graphiql } = settings
-  if (mode === 'LIVE') log.info({ upstream: upstreamUrl }, 'LIVE mode: every new upscale costs credits')
-  else if (upstreamUrl === null)
+  const { mode, engines, engineFallback, upstreamTimeoutMs, taskDeadlineMs, auth, graphiql } = settings
+  const urls = new Set(engines.flatMap(({ url }) => (url === null ? [] : [url])))
+  const upstream = [...urls].join(' and ')
+  if (mode === 'LIVE') log.info({ upstream }, 'LIVE mode: every new upscale costs credits')
+  else if (urls.size === 0)
     log.warn(
       'SANDBOX mode: UPSTREAM_API_KEY is not set, so the built-in sandbox simulates upscales, which cost nothing',
     )
-  else log.warn(`SANDBOX mode: UPSTREAM_API_KEY is not set, and upscales go to ${upstreamUrl}`)
+  else log.warn(`SANDBOX mode: UPSTREAM_API_KEY is not set, and upscales go to ${upstream}`)
+  if (engineFallback && engines.length === 1)
+    log.warn('ENGINE_FALLBACK is on, but ENGINES has one engine: there is none to move on to')
   if (publicUrl === null)
     log.warn(
       'PUBLIC_URL is not set: the upstream cannot send callbacks, and results are found by polling only',

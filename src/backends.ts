@@ -33,7 +33,7 @@ const LIMITER_POOL_SIZE = 3
 export interface Backends extends Stores {
   readonly hints: TaskHints
   readonly createLimiter: CreateLimiter
-  readonly createAccountLimit: (rate: Rate) => AccountLimit
+  readonly createAccountLimit: (engine: string, rate: Rate) => AccountLimit
   readonly budget: PollBudget
   /** Connections to the database; undefined where there is no pool. */
   pool(): { readonly total: number; readonly idle: number; readonly waiting: number } | undefined
@@ -72,7 +72,7 @@ async function openAlone(
     ...stores,
     hints,
     createLimiter: createMemoryLimiter,
-    createAccountLimit: (rate) => createOwnAccountLimit(clock, rate),
+    createAccountLimit: (_engine, rate) => createOwnAccountLimit(clock, rate),
     budget: createPollBudget(clock, pollsPerSecond),
     pool: () => undefined,
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
@@ -125,7 +125,8 @@ async function openShared(
     copyUses,
     hints,
     createLimiter,
-    createAccountLimit: (rate) => createSharedAccountLimit(createLimiter, clock, rate),
+    createAccountLimit: (engine, rate) =>
+      createSharedAccountLimit(`upstream:${engine}`, createLimiter, clock, rate),
     budget: createSharedPollBudget(createLimiter, pollsPerSecond, clock),
     pool: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     [Symbol.asyncDispose]: () => rest.disposeAsync(),

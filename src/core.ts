@@ -3,7 +3,7 @@ import { createDeliveries, type Deliveries } from './deliveries/deliveries.ts'
 import { openDeliverySender } from './deliveries/sender.ts'
 import { createDeliverySigner } from './deliveries/signer.ts'
 import type { DeliverySigner } from './deliveries/outbox.ts'
-import { SANDBOX_PREFIX } from './embedded-sandbox.ts'
+import { openEngineParts } from './engine-parts.ts'
 import { toCallbackPath } from './http/callback.ts'
 import type { Metrics } from './metrics.ts'
 import type { Connector } from './net/outbound.ts'
@@ -15,8 +15,8 @@ import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import { systemSecrets } from './system.ts'
 import type { Clock, Log, TaskPolicy } from './tasks/ports.ts'
+import type { Engines } from './tasks/engines/engine-ports.ts'
 import { createTasks, type Tasks } from './tasks/tasks.ts'
-import { openUpscaler } from './upstream/upscaler.ts'
 import { createAlarm, type Alarm } from './worker.ts'
 
 const HOUR_MS = 3_600_000
@@ -27,6 +27,7 @@ const ANSWER_LEASE_MS = 6_000
 /** The operations on tasks and deliveries. Disposing aborts running requests. */
 export interface Core extends Disposable {
   readonly tasks: Tasks
+  readonly engines: Engines
   readonly deliveries: Deliveries
   readonly signer: DeliverySigner
   readonly queueAlarm: Alarm
@@ -40,11 +41,12 @@ interface CoreOptions {
   readonly backends: Backends
   readonly servers: Servers
   readonly metrics: Metrics
-  /** The key of the embedded sandbox, which is the upstream unless UPSTREAM_URL names another. */
+  /** The key of the embedded sandbox, which plays the engines without a URL. */
   readonly sandboxKey: string
   readonly links: ResultLinks
   /** Name servers to use instead of the system's. */
   readonly nameServers: readonly string[]
+  readonly circuitResetMs?: number | undefined
   readonly clock: Clock
   readonly log: Log & { info(sentence: string): void }
   /** Opens connections to one dependency. */
@@ -52,24 +54,14 @@ interface CoreOptions {
 }
 
 export function openCore(options: CoreOptions): Core {
-  const { settings, backends, servers, metrics, sandboxKey, links, clock, log, connect } = options
+  const { settings, backends, servers, metrics, links, clock, log } = options
   const { store, queueStore, outbox, hints, budget, createLimiter, createAccountLimit } = backends
-  const { upstreamUrl, upstreamApiKey } = settings
   const opened = new DisposableStack()
-  const upscaler = opened.use(
-    openUpscaler({
-      baseUrl: () => upstreamUrl ?? servers.url() + SANDBOX_PREFIX,
-      apiKey: upstreamUrl === null ? sandboxKey : (upstreamApiKey ?? 'sandbox'),
-      connector: connect(),
-      timeoutMs: settings.upstreamTimeoutMs,
-      clock,
-      log,
-      onAnswer: metrics.onUpstream,
-    }),
-  )
+  const engines = opened.use(openEngineParts(options))
   const signer = createDeliverySigner(toSigningSecrets(settings, log))
   const [queueAlarm, deliveryAlarm, resultAlarm] = [createAlarm(), createAlarm(), createAlarm()]
-  const rates = { upstream: settings.upstreamRateLimit, owner: settings.ownerRateLimit }
+  const accounts = settings.engines.map(({ name, rateLimit }) => [name, rateLimit] as const)
+  const rates = { engines: Object.fromEntries(accounts), owner: settings.ownerRateLimit }
   const limits = createRateLimits(rates, clock, createLimiter, createAccountLimit)
   const deliveries = createDeliveries({
     store,
@@ -88,7 +80,7 @@ export function openCore(options: CoreOptions): Core {
     store,
     queueStore,
     hints,
-    upscaler,
+    engines,
     clock,
     secrets: systemSecrets,
     limits,
@@ -104,9 +96,9 @@ export function openCore(options: CoreOptions): Core {
     },
   })
   opened.defer(() => tasks.abort())
-  const results = opened.use(openResultParts({ ...options, tasks, upscaler, alarm: resultAlarm }))
+  const results = opened.use(openResultParts({ ...options, tasks, engines, alarm: resultAlarm }))
   const alarms = { queueAlarm, deliveryAlarm, resultAlarm }
-  return { tasks, deliveries, results, signer, ...alarms, [Symbol.dispose]: () => opened.dispose() }
+  return { tasks, engines, deliveries, results, signer, ...alarms, [Symbol.dispose]: () => opened.dispose() }
 }
 
 function openSender({ settings, connect, clock }: CoreOptions) {
@@ -132,6 +124,7 @@ function toPolicy(settings: Settings): TaskPolicy {
     keepsCopies: settings.resultStore.kind !== 'off',
     queueLimit: settings.queueLimit,
     ownerWeights: settings.ownerWeights,
+    engineFallback: settings.engineFallback,
     retentionMs: taskRetentionDays === null ? null : taskRetentionDays * 24 * HOUR_MS,
   }
 }

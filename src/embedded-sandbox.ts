@@ -21,13 +21,13 @@ interface EmbeddedSandboxOptions {
   readonly completeAfterMs?: number | undefined
 }
 
-/** Adds the sandbox to the gateway's own server, unless UPSTREAM_URL names an upstream elsewhere. */
+/** Adds the sandbox to the gateway's own server, if it plays an engine. */
 export async function addEmbeddedSandbox(
   { settings, servers, clock, log }: EmbeddedSandboxParts,
   { apiKey, requestedBase, completeAfterMs }: EmbeddedSandboxOptions,
 ): Promise<Sandbox | undefined> {
   const { publicUrl, callbackPort } = settings
-  if (settings.upstreamUrl !== null) return undefined
+  if (settings.engines.every(({ url }) => url !== null)) return undefined
   // Loaded only here, because live mode does not need it.
   const { addSandbox } = await import('./sandbox/sandbox.ts')
   const [webhookKey] = settings.upstreamWebhookKeys

@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Log } from './tasks/ports.ts'
+import { CIRCUITS } from './upstream/breaker.ts'
 import { TASK_STATUSES, type TaskStatus } from './tasks/task.ts'
 
 /** Metrics in the Prometheus text format. No label holds a name, an id or a secret. */
@@ -7,7 +8,9 @@ export interface Metrics {
   /** A callback of the upstream was answered with this HTTP status. */
   onCallback(status: number): void
   /** A request to the upstream ended: with the code of its answer, `unreachable` or `lost`. */
-  onUpstream(operation: string, outcome: string, ms: number): void
+  onUpstream(engine: string, operation: string, outcome: string, ms: number): void
+  /** The circuit of an engine is now in this state. */
+  onCircuit(engine: string, circuit: string): void
   /** A hint of another replica arrived this many milliseconds after it was sent. */
   onHint(lagMs: number): void
   /** A token was refused, or a required one is missing. `reason` is one of a fixed set. */
@@ -61,9 +64,15 @@ export function createMetrics(log: Log): Metrics {
   )
   const upstream = new Histogram({
     name: 'upscale_upstream_seconds',
-    help: 'How long the upstream took, by operation and code (or unreachable, lost)',
-    labelNames: ['operation', 'code'],
+    help: 'How long the upstream took, by engine, operation and code (or unreachable, lost)',
+    labelNames: ['engine', 'operation', 'code'],
     buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    registers,
+  })
+  const circuits = new Gauge({
+    name: 'upscale_engine_circuit',
+    help: 'The circuit breaker of each engine: 1 for its state, 0 for the others',
+    labelNames: ['engine', 'state'],
     registers,
   })
   const hintLag = new Histogram({
@@ -74,7 +83,10 @@ export function createMetrics(log: Log): Metrics {
   })
   return {
     onCallback: (status) => callbacks.inc({ status }),
-    onUpstream: (operation, code, ms) => upstream.observe({ operation, code }, ms / 1_000),
+    onUpstream: (engine, operation, code, ms) => upstream.observe({ engine, operation, code }, ms / 1_000),
+    onCircuit(engine, current) {
+      for (const state of CIRCUITS) circuits.set({ engine, state }, state === current ? 1 : 0)
+    },
     onHint: (lagMs) => hintLag.observe(Math.max(0, lagMs) / 1_000),
     onAuthRefusal: (reason) => authRefusals.inc({ reason }),
     onResult: (outcome) => results.inc({ outcome }),

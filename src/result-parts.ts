@@ -13,7 +13,8 @@ import { openS3Store } from './results/s3-store.ts'
 import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import { systemSecrets } from './system.ts'
-import type { Clock, Log, Upscaler } from './tasks/ports.ts'
+import type { Engines } from './tasks/engines/engine-ports.ts'
+import type { Clock, Log } from './tasks/ports.ts'
 import type { Tasks } from './tasks/tasks.ts'
 import type { Alarm } from './worker.ts'
 
@@ -29,7 +30,7 @@ interface ResultParts {
   readonly servers: Servers
   readonly metrics: Metrics
   readonly tasks: Tasks
-  readonly upscaler: Upscaler
+  readonly engines: Engines
   readonly links: ResultLinks
   /** Name servers to use instead of the system's. */
   readonly nameServers: readonly string[]
@@ -42,7 +43,7 @@ interface ResultParts {
 
 /** Opens what inspects results, and makes and serves copies, as the settings say. */
 export function openResultParts(parts: ResultParts): Results {
-  const { settings, backends, servers, metrics, tasks, upscaler, links, nameServers, clock, log, alarm } =
+  const { settings, backends, servers, metrics, tasks, engines, links, nameServers, clock, log, alarm } =
     parts
   const opened = new DisposableStack()
   const { resultStore } = settings
@@ -69,7 +70,7 @@ export function openResultParts(parts: ResultParts): Results {
       copies,
       links,
       folder,
-      upscaler,
+      engines,
       budget: backends.budget,
       clock,
       secrets: systemSecrets,
@@ -105,19 +106,23 @@ function openCopyStore({ settings, connect, clock, log }: ResultParts): CopyStor
   return store
 }
 
-/** The hosts that results may come from besides public ones: that of the sandbox, and those of the setting. */
-function toAllowedHosts({ mode, upstreamUrl, resultAllowHosts }: Settings, servers: Servers): string[] {
-  if (mode === 'LIVE') return resultAllowHosts
-  const { hostname, port, protocol } = new URL(upstreamUrl ?? servers.url())
-  return [...resultAllowHosts, `${hostname}:${port || (protocol === 'https:' ? '443' : '80')}`]
+/** The hosts that results may come from besides public ones: that of the sandbox, and those of the settings. */
+function toAllowedHosts({ mode, engines, resultAllowHosts }: Settings, servers: Servers): string[] {
+  const allowed = [...resultAllowHosts, ...engines.flatMap(({ hosts }) => hosts)]
+  if (mode === 'LIVE') return allowed
+  const sandboxes = engines.map(({ url }) => {
+    const { hostname, port, protocol } = new URL(url ?? servers.url())
+    return `${hostname}:${port || (protocol === 'https:' ? '443' : '80')}`
+  })
+  return [...allowed, ...sandboxes]
 }
 
 /**
  * Maps URLs of the embedded sandbox to this server. They are made for callers: inside a container, they may not lead back to
  * the service.
  */
-function toFetchUrl({ upstreamUrl }: Settings, servers: Servers, url: string): string {
-  if (upstreamUrl !== null) return url
+function toFetchUrl({ engines }: Settings, servers: Servers, url: string): string {
+  if (engines.every((engine) => engine.url !== null)) return url
   const { pathname, search } = new URL(url)
   return pathname.startsWith(`${SANDBOX_PREFIX}/`) ? servers.url() + pathname + search : url
 }

@@ -23,7 +23,6 @@ import type { Settings } from './settings.ts'
 import { systemSecrets } from './system.ts'
 import type { Clock, Log } from './tasks/ports.ts'
 import { parseJson } from './upstream/json.ts'
-import { parseCallback } from './upstream/wire.ts'
 
 interface ServeOptions {
   readonly settings: Settings
@@ -68,7 +67,7 @@ export async function serve(options: ServeOptions): Promise<Transports> {
     signatures: keys.length > 0 ? { keys, windowMs: upstreamWebhookWindowS * 1_000 } : null,
     onAnswer: metrics.onCallback,
     parseJson,
-    parseCallback,
+    engines: core.engines,
   })
   return serveGraphql(options)
 }

@@ -37,6 +37,8 @@ export interface Overrides {
   readonly fast?: boolean
   /** The duration of an upscale of the embedded sandbox. */
   readonly sandboxCompleteAfterMs?: number
+  /** How long the circuit of an engine stays open. */
+  readonly circuitResetMs?: number
 }
 
 /** Builds the service from its parts, starts it, and resolves once it accepts requests. */
@@ -62,7 +64,7 @@ export async function startService(
   const requestedBase = observeRequestedBase(servers.app, settings)
   const links = createResultLinks(createResultBase(settings, servers, requestedBase))
   const parts = { settings, servers, metrics, links, nameServers, clock, log, connect, isDraining }
-  const core = opened.use(openCore({ ...parts, backends, sandboxKey }))
+  const core = opened.use(openCore({ ...parts, backends, sandboxKey, circuitResetMs: overrides.circuitResetMs }))
   const sandbox = await addEmbeddedSandbox(parts, {
     apiKey: sandboxKey,
     requestedBase,

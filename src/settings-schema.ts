@@ -1,5 +1,6 @@
 /** The schema of the settings: their names, types, defaults, checks and descriptions. */
 import { z } from 'zod'
+import { engineKeys, engineRates, engines } from './settings-engines.ts'
 import {
   baseUrl,
   baseUrls,
@@ -62,14 +63,34 @@ export const schema = z.object({
       .string()
       .regex(/^[\x21-\x7e]+$/, 'must be one word of printable ASCII: the key alone, without "Bearer"'),
   ).describe('The kie.ai key; without it the service runs in sandbox mode, which costs nothing.'),
+  engines: engines
+    .prefault('kie-midjourney')
+    .describe(
+      'The engines that upscale, separated by commas; the first is the default. `kie-midjourney`, `kie-jobs`, `midjourney-proxy`, `legnext`, each optionally as `NAME=ADAPTER:URL`: see [engines](docs/engines.md).',
+    ),
+  engineKeys: engineKeys
+    .default(new Map())
+    .describe(
+      'The keys of engines, such as `legnext=KEY`, separated by commas. Default for `kie-midjourney` and `kie-jobs`: `UPSTREAM_API_KEY`. In live mode each engine needs a key.',
+    ),
+  engineRateLimits: engineRates
+    .default(new Map())
+    .describe(
+      'Limits of new submits per engine, such as `legnext=20/10s`, separated by commas. Default: `UPSTREAM_RATE_LIMIT` for each engine.',
+    ),
+  engineFallback: onOff
+    .prefault('off')
+    .describe(
+      '`on`: a task moves on to the next engine that supports its input, when its engine is unavailable and nothing was charged.',
+    ),
   upstreamUrl: optional(baseUrl).describe(
-    `The base of the upstream. Default: \`${UPSTREAM}\`, and the built-in sandbox in sandbox mode.`,
+    `The base of the engines \`kie-midjourney\` and \`kie-jobs\` without a URL in \`ENGINES\`. Default: \`${UPSTREAM}\`, and the built-in sandbox in sandbox mode.`,
   ),
   upstreamTimeoutMs: duration.prefault('30000').describe('How long the paid request may take.'),
   upstreamRateLimit: rate
     .prefault('20/10s')
     .describe(
-      "The limit of new submits of all owners together: that of the upstream's account. `0`: no limit.",
+      "The limit of new submits of all owners together, per engine: that of the engine's account. `0`: no limit.",
     ),
   upstreamWebhookKeys: list
     .refine((keys) => keys.every((key) => key !== ''), 'must be keys separated by commas')

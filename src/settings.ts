@@ -1,6 +1,7 @@
 /** The settings of the service: what the schema parses, and the checks and defaults that depend on several settings. */
 import type { z } from 'zod'
 import { readEnvironment, type Environment } from './settings-environment.ts'
+import type { EngineSetting } from './settings-engines.ts'
 import { schema, toName, UPSTREAM } from './settings-schema.ts'
 import type { ResultStore } from './settings-values.ts'
 
@@ -29,14 +30,18 @@ export function parseSettings(environment: Environment): Settings {
     faults.push(`${toName(path.join('.'))}${message.startsWith('"') ? ':' : ''} ${message}`)
   faults.push(...findAuthFaults(values, isLive(environment)))
   if (parsed.success)
-    faults.push(...findContradictions(parsed.data), ...findStoreFaults(parsed.data, isLive(environment)))
+    faults.push(
+      ...findContradictions(parsed.data),
+      ...findStoreFaults(parsed.data, isLive(environment)),
+      ...findEngineFaults(parsed.data, isLive(environment)),
+    )
   if (!parsed.success || faults.length > 0) throw new SettingsError(faults)
   return resolve(parsed.data, isLive(environment))
 }
 
 /** LIVE: the real upstream, which is paid. SANDBOX: nothing is paid. */
 function isLive(environment: Environment): boolean {
-  return Boolean(environment.UPSTREAM_API_KEY)
+  return Boolean(environment.UPSTREAM_API_KEY) || Boolean(environment.ENGINE_KEYS)
 }
 
 function resolve({ databaseUrl: database, ...given }: Given, live: boolean) {
@@ -44,13 +49,66 @@ function resolve({ databaseUrl: database, ...given }: Given, live: boolean) {
     ...given,
     database,
     mode: live ? ('LIVE' as const) : ('SANDBOX' as const),
-    upstreamUrl: given.upstreamUrl ?? (live ? UPSTREAM : null),
+    engines: given.engines.map((engine) => resolveEngine(engine, given, live)),
     introspection: given.introspection ?? !live,
     graphiql: given.graphiql ?? !live,
     auth: toAuth(given, live),
     resultStore: toResultStore(given, live),
     proxies: { http: given.httpProxy, https: given.httpsProxy, noProxy: given.noProxy },
   }
+}
+
+/** The addresses of the vendors. A self-hosted upstream has none. */
+const VENDORS = {
+  'kie-midjourney': UPSTREAM,
+  'kie-jobs': UPSTREAM,
+  'midjourney-proxy': null,
+  legnext: 'https://api.legnext.ai',
+} as const
+
+type EngineSettings = Pick<
+  Given,
+  'engines' | 'engineKeys' | 'engineRateLimits' | 'upstreamApiKey' | 'upstreamUrl' | 'upstreamRateLimit'
+>
+
+/** The engines of kie.ai share its settings. */
+function isKie({ adapter }: EngineSetting): boolean {
+  return adapter === 'kie-midjourney' || adapter === 'kie-jobs'
+}
+
+function resolveEngine(engine: EngineSetting, given: EngineSettings, live: boolean) {
+  const { name, adapter } = engine
+  const { engineKeys, engineRateLimits, upstreamApiKey, upstreamRateLimit } = given
+  const rateLimit = engineRateLimits.get(name)
+  return {
+    ...engine,
+    /** Null: the built-in sandbox. */
+    url: engine.url ?? (isKie(engine) ? given.upstreamUrl : null) ?? (live ? VENDORS[adapter] : null),
+    /** Null: any key is accepted, in sandbox mode. */
+    key: engineKeys.get(name) ?? (isKie(engine) ? upstreamApiKey : null),
+    rateLimit: rateLimit === undefined ? upstreamRateLimit : rateLimit,
+  }
+}
+
+function findEngineFaults(given: EngineSettings, live: boolean): string[] {
+  const { engines, engineKeys, engineRateLimits } = given
+  const names = engines.map(({ name }) => name)
+  const unknown = (setting: string, keys: Iterable<string>) =>
+    [...keys]
+      .filter((name) => !names.includes(name))
+      .map((name) => `${setting} must name engines of ENGINES: ${name} is not one of ${names.join(', ')}`)
+  const incomplete = engines
+    .map((engine) => resolveEngine(engine, given, live))
+    .flatMap(({ name, adapter, key, url }) => {
+      if (!live) return []
+      if (key === null) return [`ENGINE_KEYS must have a key for ${name}, because other engines have one`]
+      return url === null ? [`ENGINES must have a URL for ${name}, such as ${adapter}:http://localhost:8080`] : []
+    })
+  return [
+    ...unknown('ENGINE_KEYS', engineKeys.keys()),
+    ...unknown('ENGINE_RATE_LIMITS', engineRateLimits.keys()),
+    ...incomplete,
+  ]
 }
 
 function toResultStore({ resultStore }: Pick<Given, 'resultStore'>, live: boolean): ResultStore {

@@ -9,7 +9,7 @@ import { z } from 'zod'
 import { ERROR_EXTENSION_KEYS } from '../src/graphql/errors.ts'
 import { createSchema, readSdl } from '../src/graphql/schema.ts'
 import { CATALOGUE, UPSCALE_ERROR_CODES } from '../src/tasks/failure.ts'
-import { callbackBody } from '../src/upstream/wire.ts'
+import { callbackBody } from '../src/upstream/kie-midjourney/wire.ts'
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 

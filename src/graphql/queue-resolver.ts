@@ -28,8 +28,8 @@ export class QueueResolver {
     @Ctx() context: OperationContext,
     @Info() info: GraphQLResolveInfo,
   ): Promise<UpscaleImagesPayloadType> {
-    const { tasks, callbackPolicy, correlationId } = context
-    const requests = parseUpscaleImagesInput(input, requireOwner(context), callbackPolicy)
+    const { tasks, correlationId } = context
+    const requests = parseUpscaleImagesInput(input, requireOwner(context), context)
     const submissions = await tasks.submitAll(requests.map((request) => ({ ...request, correlationId })))
     const payloads = submissions.map((submission) =>
       submission.status === 'fulfilled'
@@ -67,10 +67,10 @@ export class QueueResolver {
       'The place in the queue; null unless the task waits there. A `taskUpdated` or `tasksUpdated` that selects it sends an event when the position changes: at most one a second, with the same `version`.',
   })
   async queue(
-    @Root() { id, isQueued }: UpscaleTaskType,
+    @Root() { id, engine, isQueued }: UpscaleTaskType,
     @Ctx() { tasks }: OperationContext,
   ): Promise<UpscaleQueuePlaceType | null> {
-    const place = isQueued ? await tasks.findPlace(id) : null
+    const place = isQueued ? await tasks.findPlace({ id, engine }) : null
     if (place === null) return null
     const { position, estimatedStartAt: at } = place
     return { position, estimatedStartAt: at === null ? null : new Date(at) }

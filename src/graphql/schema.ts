@@ -16,12 +16,8 @@ import type { OperationContext } from './context.ts'
 import { badUserInput } from './errors.ts'
 import { maskUnexpected } from './mask.ts'
 import { QueueResolver, UpscaleImagesPayloadResolver } from './queue-resolver.ts'
-import {
-  resolveTaskReference,
-  UpscaleImagePayloadResolver,
-  UpscaleServiceResolver,
-  UpscaleTaskResolver,
-} from './upscale-resolver.ts'
+import { UpscaleEngineResolver, UpscaleServiceResolver } from './service-resolver.ts'
+import { resolveTaskReference, UpscaleImagePayloadResolver, UpscaleTaskResolver } from './upscale-resolver.ts'
 import { TaskStreamsResolver } from './task-streams-resolver.ts'
 import { TaskUpdatedResolver } from './task-updated-resolver.ts'
 
@@ -60,6 +56,7 @@ export async function createSchema(log: Log): Promise<GraphQLSchema> {
       TaskStreamsResolver,
       UpscaleImagePayloadResolver,
       UpscaleServiceResolver,
+      UpscaleEngineResolver,
     ],
     pubSub: NO_PUB_SUB,
     validate: false,

@@ -1,5 +1,6 @@
 /** The GraphQL object types of the gateway itself. */
 import { Field, Float, Int } from 'type-graphql'
+import type { Usage } from '../tasks/engines/usage.ts'
 import type { UpscaleErrorCode } from '../tasks/failure.ts'
 import { DateTime } from './date-time.ts'
 import { UpscaleErrorCodeEnum, UpscaleServiceMode } from './enums.ts'
@@ -38,6 +39,54 @@ export class UpscaleRateType {
   resetAt!: Date | null
 }
 
+@PlainType('UpscaleEngine', 'An account at an upscale service that this gateway uses.')
+export class UpscaleEngineType {
+  @Field(() => String, { description: 'The name, as in `UpscaleImageInput.engine` and `UpscaleTask.engine`.' })
+  name!: string
+
+  @Field(() => UpscaleServiceMode, {
+    description: 'Whether its upscales are real and cost credits, or are simulated.',
+  })
+  mode!: 'LIVE' | 'SANDBOX'
+
+  @Field(() => Boolean, {
+    description:
+      'False after repeated failures: its circuit breaker is open, and no task is sent to it for 30 seconds, if there is another engine.',
+  })
+  available!: boolean
+
+  @Field(() => Float, {
+    nullable: true,
+    description:
+      'The credits of the account, at most 30 seconds old, in the unit of this engine; null if it does not send them. For operators.',
+  })
+  credits!: number | null
+
+  @Field(() => UpscaleRateType, {
+    nullable: true,
+    description: 'The rate for new tasks; null if there is no limit.',
+  })
+  rate!: UpscaleRateType | null
+}
+
+@PlainType('UpscaleUsage', "The credits that one owner's tasks at one engine have cost on one day.")
+export class UpscaleUsageType implements Usage {
+  @Field(() => String, { description: 'The day in UTC, such as `2026-01-31`: when the tasks settled.' })
+  day!: string
+
+  @Field(() => String, { description: 'The owner of the tasks.' })
+  owner!: string
+
+  @Field(() => String, { description: 'The name of the engine.' })
+  engine!: string
+
+  @Field(() => Int, { description: 'How many tasks have cost credits.' })
+  tasks!: number
+
+  @Field(() => Float, { description: 'The credits, in the unit of the engine.' })
+  credits!: number
+}
+
 @PlainType('UpscaleService', 'The gateway itself.')
 export class UpscaleServiceType {
   @Field(() => UpscaleServiceMode, {
@@ -48,13 +97,13 @@ export class UpscaleServiceType {
   @Field(() => Float, {
     nullable: true,
     description:
-      "The account's credits, at most 30 seconds old; null if the upscale service does not send them. For operators.",
+      "The credits of the first engine's account, at most 30 seconds old; null if it does not send them. For operators.",
   })
   credits!: number | null
 
   @Field(() => UpscaleRateType, {
     nullable: true,
-    description: 'The rate for new tasks; null if there is no limit.',
+    description: 'The rate of the first engine for new tasks; null if there is no limit.',
   })
   rate!: UpscaleRateType | null
 }

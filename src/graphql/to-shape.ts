@@ -36,6 +36,8 @@ class TaskShape implements UpscaleTaskType {
   readonly status: TaskStatus
   readonly owner: string
   readonly isQueued: boolean
+  readonly engine: string
+  readonly creditsConsumed: number | null
   readonly imageIndex: number
   readonly waterMark: string | null
 
@@ -46,6 +48,8 @@ class TaskShape implements UpscaleTaskType {
     this.status = task.status
     this.owner = task.owner
     this.isQueued = isWaiting(task)
+    this.engine = task.engine
+    this.creditsConsumed = task.creditsConsumed
     this.imageIndex = task.imageIndex
     this.waterMark = task.waterMark
   }

@@ -1,5 +1,5 @@
 /** The GraphQL object types of tasks. to-shape.ts creates their values. Fields that are loaded with their parent cost nothing. */
-import { Directive, Field, ID, Int } from 'type-graphql'
+import { Directive, Field, Float, ID, Int } from 'type-graphql'
 import type { DeliveryState } from '../deliveries/outbox.ts'
 import type { ResultLinks } from '../results/links.ts'
 import type { Problem, UpscaleErrorCode } from '../tasks/failure.ts'
@@ -139,6 +139,15 @@ export class UpscaleTaskType {
   @Field(() => String, { nullable: true, description: 'The requested watermark.' })
   waterMark!: string | null
 
+  @Field(() => String, { description: 'The engine that the task was sent to last: a name of `upscaleService.engines`.' })
+  engine!: string
+
+  @Field(() => Float, {
+    nullable: true,
+    description: 'The credits that the task cost, in the unit of its engine; null if the engine does not report them.',
+  })
+  creditsConsumed!: number | null
+
   @Directive('@cost(weight: 0)')
   @Field(() => [UpscaledImageType], {
     nullable: true,
@@ -195,7 +204,7 @@ export class UpscaleTaskType {
 
 @PlainType('UpscaleQueuePlace', 'The place of a waiting task in the queue, at most a second old.')
 export class UpscaleQueuePlaceType {
-  @Field(() => Int, { description: 'The position: 1 is sent next.' })
+  @Field(() => Int, { description: 'The position among the tasks for the same engine: 1 is sent next.' })
   position!: number
 
   @Field(() => DateTime, {

@@ -1,6 +1,8 @@
 import { Field, ID, InputType, Int } from 'type-graphql'
+import type { InputFault } from '../tasks/engines/choice.ts'
 import type { SubmitInput } from '../tasks/submit-input.ts'
 import { TooManyCallbacksError } from '../tasks/submit.ts'
+import type { Tasks } from '../tasks/tasks.ts'
 import type { CallbackPolicy } from './context.ts'
 import { badUserInput } from './errors.ts'
 import { isPublicHost } from './public-host.ts'
@@ -8,6 +10,9 @@ import { Url } from './url.ts'
 
 export const QUEUE =
   '`true`: while the upscale service takes no tasks (rate limit, maintenance) or cannot be reached, the task waits in the queue as SUBMITTED, until `deadlineAt` at most. `false`: it is refused then.'
+
+export const ENGINE =
+  'The engine that upscales: a name of `upscaleService.engines`. Default: the gateway chooses, usually the first. A named engine makes a picture of its own: a task for the same picture at another engine is a new task.'
 
 @InputType('UpscaleImageInput', {
   description: "What to upscale. The first four fields are named as in the upscale service's own REST API.",
@@ -52,6 +57,12 @@ export class UpscaleImageInput {
     description: QUEUE,
   })
   queue?: boolean | null
+
+  @Field(() => String, {
+    nullable: true,
+    description: ENGINE,
+  })
+  engine?: string | null
 }
 
 const MAX_URL_LENGTH = 2_048
@@ -68,6 +79,11 @@ function isPrintable(id: string): boolean {
 
 type Request = Omit<SubmitInput, 'correlationId'>
 
+export interface InputContext {
+  readonly tasks: Pick<Tasks, 'findInputFault'>
+  readonly callbackPolicy: CallbackPolicy
+}
+
 /**
  * `path`: prefixes the names of the fields in errors, such as `inputs.0.`.
  * @throws BAD_USER_INPUT that names the first invalid field.
@@ -75,10 +91,10 @@ type Request = Omit<SubmitInput, 'correlationId'>
 export function parseUpscaleImageInput(
   input: UpscaleImageInput,
   owner: string,
-  callbackPolicy: CallbackPolicy,
+  { tasks, callbackPolicy }: InputContext,
   path = '',
 ): Request & { readonly idempotencyKey: string | null } {
-  const { taskId, imageIndex, waterMark, callBackUrl, idempotencyKey, force, queue } = input
+  const { taskId, imageIndex, waterMark, callBackUrl, idempotencyKey, force, queue, engine } = input
   if (!isPrintable(taskId))
     throw badUserInput(
       `${path}taskId`,
@@ -93,16 +109,24 @@ export function parseUpscaleImageInput(
   if (typeof idempotencyKey === 'string' && (idempotencyKey.length < 1 || idempotencyKey.length > 128))
     throw badUserInput('idempotencyKey', 'idempotencyKey must have 1 to 128 characters.')
   if (callBackUrl) checkCallBackUrl(callBackUrl, owner, callbackPolicy)
+  const picture = { sourceTaskId: taskId, imageIndex, waterMark: waterMark ?? null }
+  const fault = tasks.findInputFault({ ...picture, requestedEngine: engine ?? null })
+  if (fault !== null) throw toInputError(fault, path)
   return {
+    ...picture,
     owner,
-    sourceTaskId: taskId,
-    imageIndex,
-    waterMark: waterMark ?? null,
+    engine: engine ?? null,
     callBackUrl: callBackUrl?.href ?? null,
     idempotencyKey: idempotencyKey ?? null,
     force: force ?? false,
     queue: queue ?? false,
   }
+}
+
+function toInputError(fault: InputFault, path: string): Error {
+  if (fault.kind === 'unknown-engine')
+    return badUserInput('engine', `engine must be one of ${fault.names.join(', ')}.`)
+  return badUserInput(`${path}${fault.field}`, `The engine ${fault.engine} ${fault.reason}.`)
 }
 
 /** The error of a submit; BAD_USER_INPUT if the caller can remedy it. */

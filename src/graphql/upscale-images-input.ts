@@ -1,8 +1,7 @@
 import { Field, ID, InputType, Int } from 'type-graphql'
 import type { SubmitInput } from '../tasks/submit-input.ts'
-import type { CallbackPolicy } from './context.ts'
 import { badUserInput } from './errors.ts'
-import { parseUpscaleImageInput, QUEUE } from './upscale-image-input.ts'
+import { ENGINE, parseUpscaleImageInput, QUEUE, type InputContext } from './upscale-image-input.ts'
 import { Url } from './url.ts'
 
 @InputType('UpscalePictureInput', { description: 'One picture of `UpscaleImagesInput.inputs`.' })
@@ -72,6 +71,12 @@ export class UpscaleImagesInput {
 
   @Field(() => Boolean, { nullable: true, defaultValue: true, description: QUEUE })
   queue?: boolean | null
+
+  @Field(() => String, {
+    nullable: true,
+    description: ENGINE,
+  })
+  engine?: string | null
 }
 
 const MAX_INDICES = 4
@@ -81,11 +86,11 @@ const MAX_INPUTS = 20
 export function parseUpscaleImagesInput(
   { taskId, imageIndices, inputs, ...shared }: UpscaleImagesInput,
   owner: string,
-  callbackPolicy: CallbackPolicy,
+  context: InputContext,
 ): Omit<SubmitInput, 'correlationId'>[] {
   const requests = toPictures(taskId, imageIndices, inputs).map(({ path, ...picture }, position) => {
     const input = { ...shared, ...picture, waterMark: picture.waterMark ?? shared.waterMark ?? null }
-    const request = parseUpscaleImageInput(input, owner, callbackPolicy, path)
+    const request = parseUpscaleImageInput(input, owner, context, path)
     const { idempotencyKey: key } = request
     const queue = shared.queue ?? true
     return { ...request, queue, idempotencyKey: key === null ? null : ([key, position] as const) }

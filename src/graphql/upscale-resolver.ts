@@ -21,7 +21,7 @@ import { requireOwner, type OperationContext } from './context.ts'
 import { UpscaleTaskStatus } from './enums.ts'
 import { badUserInput, requestError, taskNotFound, toProblemError } from './errors.ts'
 import { reportOnField, reportOnPayload, throwOnce } from './report-failure.ts'
-import { UpscaleErrorInfoType, UpscaleServiceType, type UpscaleRateType } from './service-types.ts'
+import { UpscaleErrorInfoType } from './service-types.ts'
 import {
   parseCursor,
   toConnectionShape,
@@ -96,14 +96,6 @@ export class UpscaleTaskResolver {
     return toErrorInfoShapes()
   }
 
-  @Query(() => UpscaleServiceType, {
-    nullable: true,
-    description: 'The mode, rate limits and credits of this gateway.',
-  })
-  upscaleService(@Ctx() { mode }: OperationContext): Pick<UpscaleServiceType, 'mode'> {
-    return { mode }
-  }
-
   @Directive('@cost(weight: 10)')
   @Mutation(() => UpscaleImagePayloadType, {
     nullable: true,
@@ -115,8 +107,8 @@ export class UpscaleTaskResolver {
     @Ctx() context: OperationContext,
     @Info() info: GraphQLResolveInfo,
   ): Promise<UpscaleImagePayloadType> {
-    const { tasks, callbackPolicy, correlationId } = context
-    const request = parseUpscaleImageInput(input, requireOwner(context), callbackPolicy)
+    const { tasks, correlationId } = context
+    const request = parseUpscaleImageInput(input, requireOwner(context), context)
     const submission = await tasks.submit({ ...request, correlationId }).catch((error: unknown) => {
       throw toSubmitError(error)
     })
@@ -172,10 +164,10 @@ export class UpscaleTaskResolver {
 
   @FieldResolver()
   sourceImage(
-    @Root() { id, source, imageIndex, sourceImage }: UpscaleTaskType,
+    @Root() { id, engine, source, imageIndex, sourceImage }: UpscaleTaskType,
     @Ctx() { results }: OperationContext,
   ): UpscaleTaskType['sourceImage'] | Promise<UpscaleTaskType['sourceImage']> {
-    return sourceImage ?? results.loadSource({ id, sourceTaskId: source.id, imageIndex })
+    return sourceImage ?? results.loadSource({ id, engine, sourceTaskId: source.id, imageIndex })
   }
 
   @Directive('@listSize(assumedSize: 5)')
@@ -210,22 +202,6 @@ export class UpscaleImagePayloadResolver {
     @Ctx() { watchTokens }: OperationContext,
   ): Promise<string> | null {
     return task === null ? null : (watchTokens?.create(task.id) ?? null)
-  }
-}
-
-@Resolver(() => UpscaleServiceType)
-export class UpscaleServiceResolver {
-  @FieldResolver()
-  credits(@Ctx() { tasks, operator }: OperationContext): Promise<number | null> {
-    if (!operator)
-      throw requestError('FORBIDDEN', 'Only operators may read the credits (scope upscale:operate).')
-    return tasks.credits()
-  }
-
-  @FieldResolver()
-  async rate(@Ctx() { tasks }: OperationContext): Promise<UpscaleRateType | null> {
-    const rate = await tasks.rate()
-    return rate && { ...rate, resetAt: rate.resetAt === null ? null : new Date(rate.resetAt) }
   }
 }
 

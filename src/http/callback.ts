@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Callback, Clock, Log, Secrets } from '../tasks/ports.ts'
+import type { Callback, Engines } from '../tasks/engines/engine-ports.ts'
+import type { Clock, Log, Secrets } from '../tasks/ports.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import { sendError } from './http-errors.ts'
 import { verifySignature, type SignaturePolicy } from './signature.ts'
@@ -13,14 +14,13 @@ interface CallbackRoute {
   readonly secrets: Pick<Secrets, 'digest'>
   readonly clock: Clock
   readonly log: Log
-  /** Null: callbacks need no signature. */
+  /** For engines that sign their callbacks. Null: callbacks need no signature. */
   readonly signatures: SignaturePolicy | null
   /** Called with the status of each response. */
   onAnswer(status: number): void
   /** Undefined if the text is not JSON. */
   parseJson(text: string): unknown
-  /** Undefined if the body is not a callback. */
-  parseCallback(body: unknown): Callback | undefined
+  readonly engines: Pick<Engines, 'find'>
 }
 
 /** The path to which the upstream sends the callbacks of a task. */
@@ -74,19 +74,25 @@ export function addCallbackRoute(app: FastifyInstance, route: CallbackRoute): vo
 
 /** Authenticates a callback and passes it to the core. Undefined: it is accepted. */
 async function receive(route: CallbackRoute, request: CallbackRequest): Promise<Refusal | undefined> {
-  const { tasks, secrets, clock, signatures, parseCallback } = route
+  const { tasks, secrets, clock, signatures, engines, log } = route
   const { taskId, token } = request.params
   const task = await tasks.find(taskId)
   if (task === undefined) return [404, 'There is no such task.']
   if (!isEqual(secrets.digest(token), task.callbackTokenHash))
     return [403, 'The token is not valid for this task.']
-  const callback = parseCallback(request.body)
+  const engine = engines.find(task.engine)
+  if (engine === undefined) {
+    log.warn({ taskId, engine: task.engine }, 'a callback cannot be read: ENGINES does not name its engine')
+    return [503, 'The engine of this task is not configured: retry.']
+  }
+  const callback = engine.parseCallback(request.body)
   if (callback === undefined) return [400, 'The body is not a callback.']
   const { upstreamTaskId } = callback
-  const verdict = signatures && verifySignature(signatures, request.headers, upstreamTaskId, clock.now())
+  const policy = engine.signsCallbacks ? signatures : null
+  const verdict = policy && verifySignature(policy, request.headers, upstreamTaskId, clock.now())
   if (verdict === 'forged') return [401, 'The signature is missing or invalid.']
   // An old signature may have been replayed by anyone: such a callback only causes a poll.
-  const inconclusive = { upstreamTaskId, outcome: { kind: 'inconclusive' as const } }
+  const inconclusive: Callback = { upstreamTaskId, outcome: { kind: 'inconclusive' } }
   const result = await tasks.receive(task, verdict === 'stale' ? inconclusive : callback, request.id)
   switch (result) {
     case 'mismatch':

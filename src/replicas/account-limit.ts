@@ -4,7 +4,7 @@ import type { RateBudget } from '../tasks/rates.ts'
 import { consume, type CreateLimiter, type Rate } from './limiters.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
-/** The limit of the upstream's account, for all owners: at most `limit` submits in any interval of `perMs`. */
+/** The limit of an engine's account, for all owners: at most `limit` submits in any interval of `perMs`. */
 export interface AccountLimit {
   /** Counts one submit and returns null, or returns how long to wait, in milliseconds. */
   take(): Promise<number | null>
@@ -34,16 +34,21 @@ export function createOwnAccountLimit(clock: Clock, rate: Rate): AccountLimit {
   }
 }
 
+type CreateSlots = (slot: Rate) => RateLimiterAbstract
+
 /** A larger limit has this many slots, each for several submits. */
 const MAX_SLOTS = 100
 
 /** The account's limit for all replicas together. */
+/** `name`: limits of one name share their counts. */
 export function createSharedAccountLimit(
+  name: string,
   createLimiter: CreateLimiter,
   clock: Clock,
   rate: Rate,
 ): AccountLimit {
-  return new SlottedLimit(createLimiter, clock, rate)
+  const create: CreateSlots = (slot) => createLimiter(name, slot)
+  return new SlottedLimit(create, clock, rate)
 }
 
 /**
@@ -61,10 +66,10 @@ class SlottedLimit implements AccountLimit {
   /** The slots that this replica has taken, the latest last. */
   #taken: number[] = []
 
-  constructor(createLimiter: CreateLimiter, clock: Clock, rate: Rate) {
+  constructor(createSlots: CreateSlots, clock: Clock, rate: Rate) {
     this.#slotSize = Math.ceil(rate.limit / MAX_SLOTS)
     const slots = Math.floor(rate.limit / this.#slotSize)
-    this.#limiter = createLimiter('upstream', { limit: this.#slotSize, perMs: rate.perMs })
+    this.#limiter = createSlots({ limit: this.#slotSize, perMs: rate.perMs })
     this.#clock = clock
     this.#rate = rate
     this.#freeAt = Array<number>(slots).fill(-Infinity)

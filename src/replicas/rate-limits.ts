@@ -5,8 +5,8 @@ import { consume, type CreateLimiter, type Rate } from './limiters.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
 export interface RatePolicy {
-  /** New submits of all owners together: the upstream's limit per account; null: no limit. */
-  readonly upstream: Rate | null
+  /** New submits of all owners together, by engine: the limit of the engine's account. Missing or null: no limit. */
+  readonly engines: Readonly<Record<string, Rate | null>>
   /** New submits of one owner; null: no limit. */
   readonly owner: Rate | null
 }
@@ -16,24 +16,21 @@ export function createRateLimits(
   policy: RatePolicy,
   clock: Clock,
   createLimiter: CreateLimiter,
-  createAccountLimit: (rate: Rate) => AccountLimit,
+  createAccountLimit: (engine: string, rate: Rate) => AccountLimit,
 ): RateLimits {
   const owners = policy.owner && createLimiter('owner', policy.owner)
-  const account = policy.upstream && createAccountLimit(policy.upstream)
-  // Each replica spreads its own submits.
-  const evenWindow = policy.upstream && new SlidingWindow(clock, toTenth(policy.upstream))
-  const takeAccount = async (evenly: boolean) => {
-    const waitMs = evenWindow?.take() ?? null
-    if (evenly && waitMs !== null) return waitMs
-    const refusedMs = (await account?.take()) ?? null
-    if (refusedMs !== null && waitMs === null) evenWindow?.giveBack()
-    return refusedMs
-  }
+  const accounts = new Map(
+    Object.entries(policy.engines).flatMap(([engine, rate]) =>
+      rate === null ? [] : [[engine, createAccount(clock, rate, createAccountLimit(engine, rate))]],
+    ),
+  )
+  const takeAccount = async (engine: string, evenly: boolean) =>
+    (await accounts.get(engine)?.take(evenly)) ?? null
   return {
-    async take(owner) {
+    async take(owner, engine) {
       const own = await consume(owners, owner)
       if (own !== null) return refuse('RATE_LIMITED', own)
-      const shared = await takeAccount(false)
+      const shared = await takeAccount(engine, false)
       if (shared === null) return null
       await owners?.reward(owner)
       return refuse('UPSTREAM_RATE_LIMITED', shared)
@@ -43,11 +40,28 @@ export function createRateLimits(
       return own === null ? null : refuse('RATE_LIMITED', own)
     },
     takeAccount,
-    async giveBackAccount() {
-      evenWindow?.giveBack()
-      await account?.giveBack()
+    giveBackAccount: async (engine) => accounts.get(engine)?.giveBack(),
+    account: async (engine, now) => (await accounts.get(engine)?.budget(now)) ?? null,
+  }
+}
+
+/** The limit of an account, of which a replica can take its submits evenly. */
+function createAccount(clock: Clock, rate: Rate, account: AccountLimit) {
+  // Each replica spreads its own submits.
+  const evenWindow = new SlidingWindow(clock, toTenth(rate))
+  return {
+    async take(evenly: boolean) {
+      const waitMs = evenWindow.take()
+      if (evenly && waitMs !== null) return waitMs
+      const refusedMs = await account.take()
+      if (refusedMs !== null && waitMs === null) evenWindow.giveBack()
+      return refusedMs
     },
-    upstream: async (now) => (await account?.budget(now)) ?? null,
+    async giveBack() {
+      evenWindow.giveBack()
+      await account.giveBack()
+    },
+    budget: (now: number) => account.budget(now),
   }
 }
 

@@ -1,4 +1,5 @@
-import type { Clock, Log, Secrets, Upscaler } from '../tasks/ports.ts'
+import type { Engines } from '../tasks/engines/engine-ports.ts'
+import type { Clock, Log, Secrets } from '../tasks/ports.ts'
 import type { PollBudget } from '../tasks/rates.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import type { CopyStore } from './copy-store.ts'
@@ -36,7 +37,7 @@ interface ResultsOptions {
   readonly links: ResultLinks
   /** A folder for temporary files. */
   readonly folder: string
-  readonly upscaler: Pick<Upscaler, 'poll'>
+  readonly engines: Pick<Engines, 'find'>
   readonly budget: Pick<PollBudget, 'take'>
   readonly clock: Clock
   readonly secrets: Pick<Secrets, 'newId'>

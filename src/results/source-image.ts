@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
-import type { Clock, Log, Secrets, Upscaler } from '../tasks/ports.ts'
+import type { Engines } from '../tasks/engines/engine-ports.ts'
+import type { Clock, Log, Secrets } from '../tasks/ports.ts'
 import type { PollBudget } from '../tasks/rates.ts'
 import type { SourceImage, UpscaleTask } from '../tasks/task.ts'
 import { createSequence, shareCalls } from '../tasks/timing.ts'
@@ -7,7 +8,7 @@ import type { ResultJobs } from './jobs.ts'
 import type { PictureSource } from './pictures.ts'
 
 interface SourceImageOptions {
-  readonly upscaler: Pick<Upscaler, 'poll'>
+  readonly engines: Pick<Engines, 'find'>
   readonly budget: Pick<PollBudget, 'take'>
   readonly pictures: PictureSource
   readonly jobs: Pick<ResultJobs, 'saveSource'>
@@ -23,8 +24,10 @@ interface SourceImageOptions {
  * longer than a second and continues in the background. Does not reject.
  */
 export type LoadSourceImage = (
-  task: Pick<UpscaleTask, 'id' | 'sourceTaskId' | 'imageIndex'>,
+  task: SourceOf & Pick<UpscaleTask, 'id'>,
 ) => Promise<SourceImage | null>
+
+type SourceOf = Pick<UpscaleTask, 'engine' | 'sourceTaskId' | 'imageIndex'>
 
 /** How long an outcome is shared, in milliseconds, so that an unknown source task is not polled at each request. */
 const SHARED_FOR_MS = 60_000
@@ -46,12 +49,12 @@ export function createSourceImageLoader(options: SourceImageOptions): LoadSource
   const { jobs, clock, secrets, log, signal } = options
   const takePoll = createPollQueue(options)
   const find = shareCalls(clock, SHARED_FOR_MS, (key, correlationId) => {
-    const [sourceTaskId, imageIndex] = JSON.parse(key) as [string, number]
-    return findSourceImage({ ...options, takePoll }, sourceTaskId, imageIndex, correlationId)
+    const [engine, sourceTaskId, imageIndex] = JSON.parse(key) as [string, string, number]
+    return findSourceImage({ ...options, takePoll }, { engine, sourceTaskId, imageIndex }, correlationId)
   })
-  const load: LoadSourceImage = async ({ id, sourceTaskId, imageIndex }) => {
+  const load: LoadSourceImage = async ({ id, engine, sourceTaskId, imageIndex }) => {
     try {
-      const image = await find(JSON.stringify([sourceTaskId, imageIndex]), secrets.newId())
+      const image = await find(JSON.stringify([engine, sourceTaskId, imageIndex]), secrets.newId())
       if (image !== null) await jobs.saveSource(id, image)
       return image
     } catch (error) {
@@ -91,15 +94,15 @@ function createPollQueue({ budget, signal }: SourceImageOptions): () => Promise<
 }
 
 async function findSourceImage(
-  { upscaler, takePoll, pictures, log, signal }: Finder,
-  sourceTaskId: string,
-  imageIndex: number,
+  { engines, takePoll, pictures, log, signal }: Finder,
+  { engine, sourceTaskId, imageIndex }: SourceOf,
   correlationId: string,
 ): Promise<SourceImage | null> {
   if (!(await takePoll())) return null
-  const answer = await upscaler.poll(sourceTaskId, { timeoutMs: POLL_TIMEOUT_MS, correlationId })
-  if (answer.kind !== 'succeeded' || answer.imageUrls.length !== IMAGES_OF_GENERATION) return null
-  const url = answer.imageUrls[imageIndex]
+  const read = { timeoutMs: POLL_TIMEOUT_MS, correlationId }
+  const urls = await engines.find(engine)?.readSource(sourceTaskId, read)
+  if (urls?.length !== IMAGES_OF_GENERATION) return null
+  const url = urls[imageIndex]
   if (url === undefined) return null
   const found = await pictures.download(url, signal)
   if (found.kind === 'unusable') {

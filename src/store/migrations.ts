@@ -75,6 +75,20 @@ const QUEUE_TABLES: readonly string[] = [
   'create index "taskByOwnerChange" on task (owner, "updatedAt", id)',
 ]
 
+/** Several engines. The default is for tasks of a release that has one engine, also while its replicas still run. */
+const ENGINE_TABLES: readonly string[] = [
+  `alter table task add column engine text not null default 'kie-midjourney'`,
+  'alter table task add column "requestedEngine" text',
+  'alter table task add column "creditsConsumed" double precision',
+  'drop index "taskByQueue"',
+  'create index "taskByEngineQueue" on task (engine, "queueRank", "createdAt", id, "queueDueAt", "deadlineAt") where "queueRank" is not null',
+  'drop index "taskByQueueDue"',
+  'create index "taskByEngineQueueDue" on task (engine, "queueDueAt") where "queueDueAt" is not null',
+  `create table usage (
+    day text not null, owner text not null, engine text not null, tasks integer not null, credits double precision not null,
+    primary key (day, owner, engine))`,
+]
+
 /**
  * With statistics of an empty queue, PostgreSQL sorts all waiting tasks for each claim until it collects new ones. Without
  * statistics it reads them in the order of the index.
@@ -116,6 +130,11 @@ const toMigrations = ({
     async up(db: Kysely<unknown>) {
       for (const statement of [...QUEUE_TABLES, ...(hasColumnStatistics ? NO_QUEUE_STATISTICS : [])])
         await sql.raw(statement).execute(db)
+    },
+  },
+  '004-engines': {
+    async up(db: Kysely<unknown>) {
+      for (const statement of ENGINE_TABLES) await sql.raw(statement).execute(db)
     },
   },
 })

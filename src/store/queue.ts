@@ -16,11 +16,11 @@ export class SqlQueue implements QueueStore {
     this.#sql = sql
   }
 
-  async claimQueued(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]> {
+  async claimQueued(engine: string, now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]> {
     const { db, run } = this.#sql
     await this.#checkSchedule(now)
     const claim = db
-      .with('due', () => toQueueQuery(this.#sql, now, limit))
+      .with('due', () => toQueueQuery(this.#sql, engine, now, limit))
       .updateTable('task')
       .set({ queueDueAt: leaseUntil })
       .where('id', 'in', (from) => from.selectFrom('due').select('due.id'))
@@ -42,35 +42,39 @@ export class SqlQueue implements QueueStore {
     await run(left.set({ queueRank: null, queueDueAt: null }))
   }
 
-  readTurn(now: number): Promise<number | null> {
-    return readTurn(this.#sql.db, this.#sql.run, now)
+  readTurn(engine: string, now: number): Promise<number | null> {
+    return readTurn(this.#sql.db, this.#sql.run, engine, now)
   }
 
-  async nextQueueDueAt(now: number): Promise<number | null> {
+  async nextQueueDueAt(engine: string, now: number): Promise<number | null> {
     const { db, run } = this.#sql
     await this.#checkSchedule(now)
-    const next = db.selectFrom('task').select('queueDueAt').where('queueDueAt', 'is not', null)
+    const waiting = db.selectFrom('task').select('queueDueAt').where('queueDueAt', 'is not', null)
+    const next = waiting.where('engine', '=', engine)
     return (await run(next.orderBy('queueDueAt').limit(1))).rows[0]?.queueDueAt ?? null
   }
 
-  async hasMoreThan(count: number): Promise<boolean> {
+  async hasMoreThan(engine: string, count: number): Promise<boolean> {
     const { db, run } = this.#sql
     const waiting = db.selectFrom('task').select('queueRank').where('queueRank', 'is not', null)
-    return (await run(waiting.orderBy('queueRank').offset(count).limit(1))).rows.length > 0
+    const others = waiting.where('engine', '=', engine).orderBy('queueRank').offset(count)
+    return (await run(others.limit(1))).rows.length > 0
   }
 
-  async listQueued(limit: number): Promise<string[]> {
+  async listQueued(limit: number): Promise<Pick<UpscaleTask, 'id' | 'engine'>[]> {
     const { db, run } = this.#sql
-    const waiting = db.selectFrom('task').select('id').where('queueRank', 'is not', null)
-    const inOrder = waiting.orderBy('queueRank').orderBy('createdAt').orderBy('id').limit(limit)
-    return (await run(inOrder)).rows.map(({ id }) => id)
+    const waiting = db.selectFrom('task').select(['id', 'engine']).where('queueRank', 'is not', null)
+    const byEngine = waiting.orderBy('engine').orderBy('queueRank').orderBy('createdAt').orderBy('id')
+    return (await run(byEngine.limit(limit))).rows
   }
 
   async readPosition(id: string): Promise<number | null> {
     const { db, run } = this.#sql
     const upTo = db
       .selectFrom('task')
-      .innerJoin('task as other', (join) => join.on('other.queueRank', 'is not', null))
+      .innerJoin('task as other', (join) =>
+        join.onRef('other.engine', '=', 'task.engine').on('other.queueRank', 'is not', null),
+      )
       .where('task.id', '=', id)
       .where('task.queueRank', 'is not', null)
       .where(({ eb, refTuple }) =>
@@ -90,17 +94,18 @@ export class SqlQueue implements QueueStore {
     return Number((await run(waiting.select(({ fn }) => fn.countAll().as('count')))).rows[0]?.count)
   }
 
-  async readTimes(limit: number): Promise<TaskTimes[]> {
+  async readTimes(engine: string, limit: number): Promise<TaskTimes[]> {
     const { db, run } = this.#sql
     const latest = db
       .selectFrom('task')
-      .select(['createdAt', 'sentAt', 'settledAt', 'status', 'failedBy', 'queueAhead'])
+      .select(['engine', 'createdAt', 'sentAt', 'settledAt', 'status', 'failedBy', 'queueAhead'])
       .where('settledAt', 'is not', null)
       .orderBy('settledAt', 'desc')
       .limit(10 * limit)
     const ran = db
       .selectFrom(latest.as('latest'))
       .select(['createdAt', 'sentAt', 'settledAt', 'queueAhead'])
+      .where('engine', '=', engine)
       .where('sentAt', 'is not', null)
       .where((where) => where.or([where('status', '=', 'SUCCEEDED'), where('failedBy', '=', 'UPSTREAM')]))
       .orderBy('settledAt', 'desc')
@@ -112,11 +117,12 @@ export class SqlQueue implements QueueStore {
 }
 
 /** The tasks to claim, in the order of an index: those of lowest rank that are neither leased nor deferred. */
-function toQueueQuery({ db, locksRows }: Sql, now: number, limit: number) {
+function toQueueQuery({ db, locksRows }: Sql, engine: string, now: number, limit: number) {
   return (
     db
       .selectFrom('task')
       .select('id')
+      .where('engine', '=', engine)
       .where('queueRank', 'is not', null)
       .where('queueDueAt', '<=', now)
       // Others fail by the poll worker.
@@ -129,8 +135,9 @@ function toQueueQuery({ db, locksRows }: Sql, now: number, limit: number) {
   )
 }
 
-async function readTurn(db: Sql['db'], run: Run, now: number): Promise<number | null> {
-  const due = db.selectFrom('task').where('queueRank', 'is not', null).where('queueDueAt', '<=', now)
+async function readTurn(db: Sql['db'], run: Run, engine: string, now: number): Promise<number | null> {
+  const waiting = db.selectFrom('task').where('engine', '=', engine).where('queueRank', 'is not', null)
+  const due = waiting.where('queueDueAt', '<=', now)
   return (await run(due.select('queueRank').orderBy('queueRank').limit(1))).rows[0]?.queueRank ?? null
 }
 
@@ -145,20 +152,23 @@ function byRank(one: UpscaleTask, other: UpscaleTask): number {
 export async function readNewRank(
   { db }: Sql,
   run: Run,
-  { owner, createdAt }: Pick<UpscaleTask, 'owner' | 'createdAt'>,
+  { owner, engine, createdAt }: Pick<UpscaleTask, 'owner' | 'engine' | 'createdAt'>,
   { limit, weight }: Pick<QueueEntry<unknown>, 'limit' | 'weight'>,
 ): Promise<NewRank | null> {
-  const waiting = db.selectFrom('task').where('queueRank', 'is not', null)
+  const all = db.selectFrom('task').where('queueRank', 'is not', null)
   const { rows: own } = await run(
-    waiting
+    all
       .where('owner', '=', owner)
-      .select(({ fn }) => [fn.countAll().as('count'), fn.max('queueRank').as('last')]),
+      .groupBy('engine')
+      .select(({ fn }) => ['engine', fn.countAll().as('count'), fn.max('queueRank').as('last')]),
   )
-  if (limit !== null && Number(own[0]?.count) >= limit) return null
+  if (limit !== null && own.reduce((sum, { count }) => sum + Number(count), 0) >= limit) return null
+  const last = own.find((each) => each.engine === engine)?.last ?? 0
+  const waiting = all.where('engine', '=', engine)
   const { rows: first } = await run(waiting.select('queueRank').orderBy('queueRank').limit(1))
-  const turn = (await readTurn(db, run, createdAt)) ?? first[0]?.queueRank ?? 0
+  const turn = (await readTurn(db, run, engine, createdAt)) ?? first[0]?.queueRank ?? 0
   // An owner without waiting tasks starts at the current turn: it saves up no turns while it has no tasks.
-  const queueRank = Math.max(turn, own[0]?.last ?? 0) + 1 / weight
+  const queueRank = Math.max(turn, last) + 1 / weight
   const { rows: ahead } = await run(
     waiting.where('queueRank', '<=', queueRank).select(({ fn }) => fn.countAll().as('count')),
   )

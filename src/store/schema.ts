@@ -10,12 +10,25 @@ export interface Database {
   delivery: DeliveryRow
   /** A stored copy. UNUSED: no task uses it, so its files are deleted; `leasedUntil`: the lease of the process that does it. */
   copy: { sha256: string; state: 'USED' | 'UNUSED'; leasedUntil: number | null }
+  /** The credits that an owner's tasks have cost on a day, by engine. It outlives the tasks. */
+  usage: UsageRow
   /** Which tasks use a copy. Committed before the file is stored, so that no file is leaked. */
   copyUse: { taskId: string; sha256: string }
   /** How many tasks have a status; on SQLite only, written by triggers. */
   taskCount: { status: TaskStatus; count: number }
   /** Counts of rate-limiter-flexible (on PostgreSQL), which fixes these names; and the row of the write probe. */
   rate_limit: { key: string; points: number; expire: number | null }
+}
+
+export interface UsageRow {
+  /** In UTC: `2026-01-31`. */
+  day: string
+  owner: string
+  engine: string
+  /** How many tasks have cost credits. */
+  tasks: number
+  /** In the unit of the engine. */
+  credits: number
 }
 
 /** A task; arrays and objects are JSON text. */

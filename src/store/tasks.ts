@@ -18,6 +18,7 @@ import { toChanges, toTask } from './schema.ts'
 import { createScheduleCheck, type Run, type Sql } from './sql.ts'
 import { toChangesQuery } from './task-changes.ts'
 import type { TaskCounts } from './task-counts.ts'
+import { addUsage, readUsage } from './usage.ts'
 import { createWriteProbe } from './write-probe.ts'
 
 /** How many ids one query reads. */
@@ -72,6 +73,7 @@ export class SqlTaskStore implements TaskStore {
     const written = this.#sql.transact(async (run): Promise<UpdateOutcome> => {
       const { numAffectedRows } = await run(update)
       if (numAffectedRows === 0n) return 'conflict'
+      await addUsage(this.#sql, run, previous, next)
       const due = next.version > version && (await queueDeliveries(run, next))
       return due ? 'deliveriesDue' : 'updated'
     })
@@ -89,6 +91,8 @@ export class SqlTaskStore implements TaskStore {
     const { db, run } = this.#sql
     return (await run(toListQuery(db, query))).rows.map(toTask)
   }
+
+  readUsage: TaskStore['readUsage'] = (fromDay, owner) => readUsage(this.#sql, fromDay, owner)
 
   async listChanges(query: ChangeQuery): Promise<TaskChange[]> {
     const { db, run } = this.#sql

@@ -1,6 +1,8 @@
 import type { TaskContext } from './context.ts'
-import type { Callback, PollAnswer, TaskPolicy } from './ports.ts'
-import { toResultReport } from './result.ts'
+import type { Callback, PollAnswer } from './engines/engine-ports.ts'
+import { pollTask } from './engines/poll-task.ts'
+import type { TaskPolicy } from './ports.ts'
+import { toOutcomeReport } from './result.ts'
 import { namesOtherUpstreamTask, type UpscaleTask } from './task.ts'
 import { shareCalls } from './timing.ts'
 import type { Report } from './report.ts'
@@ -16,8 +18,8 @@ const POLL_SHARED_FOR_MS = 5_000
 /** An inconclusive callback makes the task due for a poll after this time. More callbacks do not cause more polls. */
 const POLL_SOON_MS = 5_000
 
-type Outcome = Callback['outcome']
-type PollOnce = (upstreamTaskId: string, correlationId: string) => Promise<PollAnswer>
+type Reported = Callback['outcome']
+type PollOnce = (key: string, correlationId: string) => Promise<PollAnswer>
 
 /**
  * Creates the handler of callbacks that arrive at a task's secret URL. It resolves once the new state is committed. It polls
@@ -26,9 +28,10 @@ type PollOnce = (upstreamTaskId: string, correlationId: string) => Promise<PollA
  */
 export function createCallbackReceiver(context: TaskContext) {
   const { clock, log, policy, report, store } = context
-  const poll = shareCalls(clock, POLL_SHARED_FOR_MS, (id, correlationId) =>
-    pollInTime(context, id, correlationId),
-  )
+  const poll = shareCalls(clock, POLL_SHARED_FOR_MS, (key, correlationId) => {
+    const [engine = '', upstreamTaskId = ''] = JSON.parse(key) as string[]
+    return pollInTime(context, { engine, upstreamTaskId }, correlationId)
+  })
   return async (task: UpscaleTask, callback: Callback, correlationId: string): Promise<CallbackResult> => {
     const { upstreamTaskId, outcome: claimed } = callback
     if (namesOtherUpstreamTask(task, upstreamTaskId)) return 'mismatch'
@@ -37,8 +40,8 @@ export function createCallbackReceiver(context: TaskContext) {
       const { dropped } = claimed
       log.warn({ taskId: task.id, correlationId, dropped }, 'result URLs were dropped')
     }
-    const needsPoll = claimed.kind !== 'succeeded' || policy.confirmCallbacks
-    const outcome = needsPoll ? await confirm(poll, callback, correlationId) : claimed
+    const needsPoll = claimed.kind !== 'pending' && (claimed.kind !== 'succeeded' || policy.confirmCallbacks)
+    const outcome = needsPoll ? await confirm(poll, task.engine, callback, correlationId) : claimed
     const at = clock.now()
     // The source is POLL if the callback was inconclusive and record-info had the result.
     const isPolled = claimed.kind === 'inconclusive' && outcome.kind !== 'inconclusive'
@@ -54,8 +57,9 @@ export function createCallbackReceiver(context: TaskContext) {
 }
 
 /** Whether a callback with this outcome can change the task. */
-function canChange({ images, failedBy, settledAt, upstreamTaskId }: UpscaleTask, { kind }: Outcome): boolean {
+function canChange({ images, failedBy, settledAt, upstreamTaskId }: UpscaleTask, { kind }: Reported): boolean {
   if (images !== null) return false
+  if (kind === 'pending') return upstreamTaskId === null
   if (kind === 'failed') return failedBy !== 'UPSTREAM'
   return kind === 'succeeded' || settledAt === null || upstreamTaskId === null
 }
@@ -66,41 +70,42 @@ function canChange({ images, failedBy, settledAt, upstreamTaskId }: UpscaleTask,
  */
 async function confirm(
   poll: PollOnce,
+  engine: string,
   { upstreamTaskId, outcome }: Callback,
   correlationId: string,
-): Promise<Outcome> {
-  const answer = await poll(upstreamTaskId, correlationId)
+): Promise<Reported> {
+  const answer = await poll(JSON.stringify([engine, upstreamTaskId]), correlationId)
   if (answer.kind === 'succeeded' || (answer.kind === 'failed' && answer.recorded)) return answer
   return outcome.kind === 'failed' ? outcome : { kind: 'inconclusive' }
 }
 
 /** Polls within the time that a callback may wait; `unavailable` if the poll budget does not allow it in time. */
 async function pollInTime(
-  { upscaler, policy, clock, budget }: TaskContext,
-  upstreamTaskId: string,
+  context: TaskContext,
+  task: { readonly engine: string; readonly upstreamTaskId: string },
   correlationId: string,
 ): Promise<PollAnswer> {
+  const { policy, clock, budget } = context
   const until = clock.elapsed() + policy.confirmTimeoutMs
   if (!(await budget.wait(policy.confirmTimeoutMs))) return { kind: 'unavailable' }
   const timeoutMs = Math.max(1, until - clock.elapsed())
-  return upscaler.poll(upstreamTaskId, { timeoutMs, correlationId })
+  return pollTask(context, task, { timeoutMs, correlationId })
 }
 
 function toReport(
-  outcome: Outcome,
+  outcome: Reported,
   facts: { readonly at: number; readonly source: 'POLL' | 'CALLBACK'; readonly upstreamTaskId: string },
   correlationId: string,
   policy: TaskPolicy,
 ): Report {
   switch (outcome.kind) {
     case 'succeeded':
-      return toResultReport(outcome.imageUrls, facts, policy)
-    case 'failed': {
-      const failure = { ...outcome.failure, correlationId }
-      return { ...facts, kind: 'failed', failure, failedBy: 'UPSTREAM', note: 'the upscale failed' }
-    }
+    case 'failed':
+      return toOutcomeReport(outcome, facts, correlationId, policy)
+    // Any callback proves that the upstream has accepted the task.
+    case 'pending':
+      return { ...facts, kind: 'accepted', pollAt: facts.at + policy.pollIntervalMs }
     case 'inconclusive':
-      // Any callback proves that the upstream has accepted the task.
       return { ...facts, kind: 'accepted', pollAt: facts.at }
     default:
       return outcome satisfies never

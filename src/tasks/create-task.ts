@@ -5,15 +5,25 @@ import type { UpscaleTask } from './task.ts'
 /** Due by the clock of any replica. */
 const AT_ONCE = 0
 
-/** A new task of a submit, as it is stored before the paid request. `runMs`: how long it is expected to run; null: not known. */
+interface NewTaskFacts {
+  readonly engine: string
+  readonly token: string
+  /** How long it is expected to run; null: not known. */
+  readonly runMs: number | null
+}
+
+/** A new task of a submit, as it is stored before the paid request. */
 export function createTask(
-  { clock, secrets, policy }: TaskContext,
+  { clock, secrets, policy, engines }: TaskContext,
   { owner, sourceTaskId, imageIndex, queue, ...input }: SubmitInput,
-  { token, runMs }: { readonly token: string; readonly runMs: number | null },
+  { engine, token, runMs }: NewTaskFacts,
 ): UpscaleTask {
   const now = clock.now()
   const deadlineAt = now + policy.deadlineMs
   const waterMark = input.waterMark === '' ? null : input.waterMark
+  const picture = ['picture', owner, sourceTaskId, imageIndex, waterMark]
+  // Another engine makes another picture. The default engine makes the same, whether it is named or not.
+  const isDefault = input.engine === null || input.engine === engines.all[0]?.name
   return {
     id: secrets.newId(),
     version: 1,
@@ -27,10 +37,13 @@ export function createTask(
     sourceImage: null,
     failure: null,
     failedBy: null,
+    engine,
+    requestedEngine: input.engine,
+    creditsConsumed: null,
     upstreamTaskId: null,
     callbackTokenHash: secrets.digest(token),
     // JSON, so that no separator can be forged, and a missing watermark is a value like any other.
-    pictureDigest: secrets.digest(JSON.stringify(['picture', owner, sourceTaskId, imageIndex, waterMark])),
+    pictureDigest: secrets.digest(JSON.stringify([...picture, ...(isDefault ? [] : [input.engine])])),
     imagesExpireAt: null,
     resultDueAt: null,
     resultAttempts: 0,

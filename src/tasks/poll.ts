@@ -1,7 +1,9 @@
 import type { TaskContext } from './context.ts'
 import { toFailure } from './failure.ts'
-import type { PollAnswer, TaskPolicy } from './ports.ts'
-import { toResultReport } from './result.ts'
+import type { PollAnswer } from './engines/engine-ports.ts'
+import { pollTask } from './engines/poll-task.ts'
+import type { TaskPolicy } from './ports.ts'
+import { toOutcomeReport } from './result.ts'
 import { isSettled, type UpscaleTask } from './task.ts'
 import { LATE_POLL_EVERY_MS, toDueAt } from './changes.ts'
 import type { Report } from './report.ts'
@@ -70,14 +72,15 @@ async function claim({ store, clock, policy, budget }: TaskContext): Promise<Ups
  * settles. So no task is polled for ever.
  */
 async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
-  const { store, clock, secrets, policy, upscaler, report, log, aborting } = context
+  const { store, clock, secrets, policy, report, log, aborting } = context
+  const { engine, upstreamTaskId } = task
   const correlationId = secrets.newId()
   const isLast = !isSettled(task) && clock.now() >= task.deadlineAt
   const timeoutMs = isLast ? Math.min(LAST_POLL_TIMEOUT_MS, policy.pollTimeoutMs) : policy.pollTimeoutMs
   const answer: PollAnswer =
-    task.upstreamTaskId === null
+    upstreamTaskId === null
       ? { kind: 'unavailable' }
-      : await upscaler.poll(task.upstreamTaskId, { timeoutMs, correlationId }).catch((error: unknown) => {
+      : await pollTask(context, { engine, upstreamTaskId }, { timeoutMs, correlationId }).catch((error: unknown) => {
           // A poll that fails unexpectedly must not keep a task from its deadline.
           log.error({ err: error, taskId: task.id, correlationId }, 'a poll failed unexpectedly')
           return { kind: 'unavailable' }
@@ -126,12 +129,11 @@ function toReport(
   const facts = { at, source: 'POLL', upstreamTaskId } as const
   switch (answer.kind) {
     case 'succeeded':
-      return toResultReport(answer.imageUrls, facts, policy)
+      return toOutcomeReport(answer, facts, correlationId, policy)
     case 'failed': {
-      const failure = { ...answer.failure, correlationId }
+      const failed = toOutcomeReport(answer, facts, correlationId, policy)
       // A code without a record may be a fault of the upstream's poll endpoint: a late success still counts.
-      const failedBy = answer.recorded ? 'UPSTREAM' : 'SILENCE'
-      return { ...facts, kind: 'failed', failure, failedBy, note: 'the upscale failed' }
+      return failed.kind === 'failed' && !answer.recorded ? { ...failed, failedBy: 'SILENCE' } : failed
     }
     case 'notFound': {
       const notFoundMs = at - (notFoundSince ?? at)

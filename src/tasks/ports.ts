@@ -1,6 +1,7 @@
 /** The interfaces that the core needs implemented. Each method states its guarantee; test/contract tests it on every adapter. */
 import type { ChangeQuery, TaskChange } from './watch/task-change.ts'
 import type { Engines } from './engines/engine-ports.ts'
+import type { Usage } from './engines/usage.ts'
 import type { QueueEntry, QueueStore } from './queue/queue-ports.ts'
 import type { PollBudget, RateLimits } from './rates.ts'
 import type { TaskStatus, UpscaleTask } from './task.ts'
@@ -85,6 +86,11 @@ export interface TaskStore {
   remove(owner: string, id: string): Promise<boolean | undefined>
   /** Deletes up to `limit` idempotency keys that are free again; returns how many. */
   removeExpiredKeys(now: number, limit: number): Promise<number>
+  /**
+   * What the tasks have cost since this day, newest day first, then by owner and engine; `owner` null: of all owners. An update
+   * that sets a task's credits adds them in the same transaction, to the day of its report.
+   */
+  readUsage(fromDay: string, owner: string | null): Promise<Usage[]>
   /** The number of tasks by status: exact, or at most 15 s old where counting is slow. */
   countByStatus(): Promise<Partial<Record<TaskStatus, number>>>
   /** Resolves if the store answers, accepts writes and has the schema that this version needs; rejects otherwise. */
@@ -192,6 +198,8 @@ export interface TaskPolicy {
   readonly queueLimit: number | null
   /** Turns in the queue by owner; 1 for all others. */
   readonly ownerWeights: ReadonlyMap<string, number>
+  /** Whether a task moves on to the next engine when its engine is unavailable. */
+  readonly engineFallback: boolean
 }
 
 /** The part of deliveries to callers' servers that the core needs. */

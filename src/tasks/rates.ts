@@ -11,22 +11,22 @@ export interface RateBudget {
   readonly resetAt: number | null
 }
 
-/** The rate limits of submits, per owner and for the upstream's account. */
+/** The rate limits of submits, per owner and for the account of each engine. */
 export interface RateLimits {
   /** Counts one new submit, or returns why it is refused; a refused submit is not counted. */
-  take(owner: string): Promise<RateRefusal | null>
-  /** As `take`, by the owner's limit only: for requests that the upstream does not see. */
+  take(owner: string, engine: string): Promise<RateRefusal | null>
+  /** As `take`, by the owner's limit only: for requests that no engine sees. */
   takeOwn(owner: string): Promise<RateRefusal | null>
   /**
    * Counts one submit by the account's limit only and returns null, or counts none and returns how long to wait, in
    * milliseconds. `evenly`: counts at most a tenth of the limit in a tenth of its window, so that a later submit finds some of
    * the limit left.
    */
-  takeAccount(evenly: boolean): Promise<number | null>
+  takeAccount(engine: string, evenly: boolean): Promise<number | null>
   /** Returns a submit that was taken and not sent. */
-  giveBackAccount(): Promise<void>
-  /** The account's limit; null: no limit. */
-  upstream(now: number): Promise<RateBudget | null>
+  giveBackAccount(engine: string): Promise<void>
+  /** The limit of the engine's account; null: no limit. */
+  account(engine: string, now: number): Promise<RateBudget | null>
 }
 
 /** Limits the polls per second of all tasks and replicas. */

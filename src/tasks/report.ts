@@ -18,6 +18,8 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
       readonly images: readonly UpscaledImage[]
       /** The deadline of the inspection, which delays SUCCEEDED; null: the result is not inspected. */
       readonly inspectBy: number | null
+      /** Missing: not reported. */
+      readonly creditsConsumed?: number
     }
   | {
       /** An attempt to inspect and copy the images has ended, or its inspection has reached its deadline. */
@@ -34,6 +36,8 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
       /** UPSTREAM: the upstream reported the failure of this task, which is final. SILENCE: a late success still counts. */
       readonly failedBy: 'UPSTREAM' | 'SILENCE'
       readonly note: string
+      /** Missing: not reported. */
+      readonly creditsConsumed?: number
     }
   | {
       /** The task leaves the queue to be sent now, once, with a new callback token. */
@@ -45,8 +49,10 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
       readonly estimatedDoneAt: number | null
     }
   | {
-      /** The upstream takes no task now: the task goes back into the queue. */
+      /** The engine takes no task now: the task goes back into the queue. */
       readonly kind: 'deferred'
+      /** The engine that it waits for now. */
+      readonly engine: string
       /** The callback token of the send that was refused. */
       readonly callbackTokenHash: string
       readonly queueRank: number

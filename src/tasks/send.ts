@@ -1,38 +1,156 @@
+/** Sends a task to its engine, stores the answer, and moves on to the next engine if its engine is unavailable. */
 import type { TaskContext } from './context.ts'
-import type { SubmitAnswer } from './ports.ts'
-import type { Report } from './report.ts'
+import { chooseEngine, toNextEngines } from './engines/choice.ts'
+import type { SubmitAnswer } from './engines/engine-ports.ts'
+import { beginSending, CLAIM_LEASE_MS, type Sending } from './queue/begin-sending.ts'
+import { isTemporary, toDelayMs } from './queue/refusals.ts'
+import type { Report, ReportOf } from './report.ts'
+import { toOutcomeReport } from './result.ts'
 import { holdLease, storeAnswer } from './submit-storage.ts'
-import type { UpscaleTask } from './task.ts'
+import { isWaiting, wantsQueue, type UpscaleTask } from './task.ts'
 
 interface SendOptions {
-  /** The secret in the callback URL, whose hash the task has. */
-  readonly token: string
   readonly correlationId: string
-  /** When the request began, on the monotonic clock. */
-  readonly startedAt: number
-  /** Returns another report of the answer than `toAnswerReport` does; undefined: that one. */
-  readonly toOtherReport?: (answer: SubmitAnswer) => Promise<Report | undefined>
+  /** Called with each answer that does not move the task on, and with the task that was sent. */
+  readonly onAnswer?: (task: UpscaleTask, answer: SubmitAnswer) => void
 }
 
 /**
  * Sends the paid request of a task and stores the answer. The caller has committed before that the task is being sent, so
- * that no crash can send it twice.
+ * that no crash can send it twice. Between two engines the task waits in the queue: if the process dies, another one continues.
  */
 export async function sendTask(
   context: TaskContext,
-  task: UpscaleTask,
-  { token, correlationId, startedAt, toOtherReport }: SendOptions,
+  first: Sending,
+  options: SendOptions,
 ): Promise<UpscaleTask> {
-  const { upscaler, clock, policy, log } = context
+  const { correlationId, onAnswer } = options
+  let sending = first
+  for (;;) {
+    const { task, startedAt } = sending
+    const answer = await submitToEngine(context, sending, correlationId)
+    const move = await toMove(context, sending, answer, correlationId)
+    if (move === undefined) {
+      onAnswer?.(task, answer)
+      return storeFinalAnswer(context, sending, answer, correlationId)
+    }
+    const moved = await storeAnswer(context, task, move, startedAt)
+    const continues = isWaiting(moved) && moved.engine === move.engine && !wantsQueue(moved)
+    const next = continues ? await beginSending(context, moved) : undefined
+    if (next === undefined) {
+      if (!wantsQueue(moved)) await context.limits.giveBackAccount(move.engine)
+      context.wakeQueue()
+      return moved
+    }
+    // The task would go back to where it came from.
+    sending = { ...next, queued: sending.queued }
+  }
+}
+
+async function submitToEngine(
+  context: TaskContext,
+  { task, token }: Sending,
+  correlationId: string,
+): Promise<SubmitAnswer> {
+  const { engines, log } = context
   const { sourceTaskId, imageIndex, waterMark } = task
   const request = { sourceTaskId, imageIndex, waterMark, callBackUrl: context.callbackUrl(task.id, token) }
-  const answer = await holdLease(context, task.id, () => upscaler.submit(request, correlationId))
+  const engine = engines.find(task.engine)
+  if (engine === undefined) throw new Error(`ENGINES does not name ${task.engine}`)
+  const answer = await holdLease(context, task.id, () => engine.submit(request, correlationId))
   // If the store fails now, only this line links the payment to the task.
-  log.info({ taskId: task.id, correlationId, answer }, 'the upstream has answered')
+  log.info({ taskId: task.id, engine: engine.name, correlationId, answer }, 'the upstream has answered')
+  return answer
+}
+
+/**
+ * The report that moves a refused task on to the next engine; undefined: it stays. A task that wants the queue waits for its turn
+ * there. Any other is sent at once, so an engine without a free submit is passed over.
+ */
+async function toMove(
+  context: TaskContext,
+  sending: Sending,
+  answer: SubmitAnswer,
+  correlationId: string,
+): Promise<ReportOf<'deferred'> | undefined> {
+  const { task } = sending
+  if (answer.kind !== 'refused') return undefined
+  for (const { name } of toNextEngines(context, task, answer)) {
+    const isFree = wantsQueue(task) || (await context.limits.takeAccount(name, false)) === null
+    if (!isFree) continue
+    const delayMs = wantsQueue(task) ? 0 : CLAIM_LEASE_MS
+    const note = `${task.engine}: ${answer.note}; it is sent to ${name} instead`
+    const failure = { ...answer.failure, correlationId }
+    return toDeferred(context, sending, { engine: name, delayMs, failure, note })
+  }
+  return undefined
+}
+
+async function storeFinalAnswer(
+  context: TaskContext,
+  sending: Sending,
+  answer: SubmitAnswer,
+  correlationId: string,
+): Promise<UpscaleTask> {
+  const { clock, policy } = context
+  const { task, startedAt } = sending
   const report =
-    (await toOtherReport?.(answer)) ??
-    toAnswerReport(answer, clock.now(), policy.pollIntervalMs, correlationId)
-  return storeAnswer(context, task, report, startedAt)
+    isTemporary(answer) && wantsQueue(task)
+      ? await toRetry(context, sending, answer, correlationId)
+      : toAnswerReport(answer, clock.now(), policy.pollIntervalMs, correlationId)
+  const stored = await storeAnswer(context, task, report, startedAt)
+  if (answer.kind !== 'accepted' || answer.outcome === undefined) return stored
+  const facts = { at: clock.now(), source: 'SUBMIT', upstreamTaskId: answer.upstreamTaskId } as const
+  return storeAnswer(context, task, toOutcomeReport(answer.outcome, facts, correlationId, policy), startedAt)
+}
+
+/** Puts a task back into the queue, where it waits until it is sent again. With ENGINE_FALLBACK it begins with the first engine. */
+function toRetry(
+  context: TaskContext,
+  sending: Sending,
+  { failure, note }: SubmitAnswer & { readonly kind: 'refused' },
+  correlationId: string,
+): Promise<Report> {
+  const { task } = sending
+  const chosen = chooseEngine(context, task)
+  return toDeferred(context, sending, {
+    engine: context.policy.engineFallback && !('kind' in chosen) ? chosen.name : task.engine,
+    delayMs: toDelayMs(failure, task.queueAttempts + 1),
+    failure: { ...failure, correlationId },
+    note: `${note}; it is sent again later`,
+  })
+}
+
+async function toDeferred(
+  context: TaskContext,
+  { task, queued }: Sending,
+  { delayMs, ...rest }: Pick<ReportOf<'deferred'>, 'engine' | 'failure' | 'note'> & { readonly delayMs: number },
+): Promise<ReportOf<'deferred'>> {
+  const at = context.clock.now()
+  return {
+    kind: 'deferred',
+    at,
+    source: 'SUBMIT',
+    callbackTokenHash: task.callbackTokenHash,
+    deadlineAt: queued?.deadlineAt ?? task.deadlineAt,
+    queueRank: await readReturnRank(context, rest.engine, queued?.queueRank ?? 0),
+    queueDueAt: at + delayMs,
+    ...rest,
+  }
+}
+
+/** A deferred task has had its turn: it does not go back behind the current turn. */
+async function readReturnRank(
+  { queueStore, clock, log }: TaskContext,
+  engine: string,
+  rank: number,
+): Promise<number> {
+  try {
+    return Math.min(rank, (await queueStore.readTurn(engine, clock.now())) ?? rank)
+  } catch (error) {
+    log.warn({ err: error }, 'failed to read the turn of the queue: a deferred task keeps its rank')
+    return rank
+  }
 }
 
 function toAnswerReport(
@@ -44,9 +162,9 @@ function toAnswerReport(
   const facts = { at, source: 'SUBMIT' } as const
   switch (answer.kind) {
     case 'accepted':
-      return { ...facts, ...answer, pollAt: at + pollAfterMs }
+      return { ...facts, kind: 'accepted', upstreamTaskId: answer.upstreamTaskId, pollAt: at + pollAfterMs }
     case 'refused':
-      return { ...facts, ...answer, failure: { ...answer.failure, correlationId } }
+      return { ...facts, kind: 'refused', note: answer.note, failure: { ...answer.failure, correlationId } }
     case 'unknown':
       return { ...facts, kind: 'unanswered', note: answer.note }
     default:

@@ -3,6 +3,8 @@ import type { Picture } from './task.ts'
 /** What a caller submits. */
 export interface SubmitInput extends Picture {
   readonly owner: string
+  /** The engine by its name in ENGINES; null: the gateway chooses. */
+  readonly engine: string | null
   /**
    * Until the key expires, all requests of one owner with this key are one task. A request for several tasks gives each the
    * key and its position.

@@ -1,5 +1,6 @@
 import type { TaskContext } from './context.ts'
 import { createTask } from './create-task.ts'
+import { chooseEngine, type InputFault } from './engines/choice.ts'
 import { toFailure, type Failure } from './failure.ts'
 import { UnconfirmedError, type InsertOptions } from './ports.ts'
 import type { RateRefusal } from './rates.ts'
@@ -7,7 +8,7 @@ import type { TaskQueue } from './queue/queue.ts'
 import { sendTask } from './send.ts'
 import { settleUnconfirmedInsert } from './submit-storage.ts'
 import type { SubmitInput } from './submit-input.ts'
-import type { UpscaleTask } from './task.ts'
+import { isWaiting, wantsQueue, type UpscaleTask } from './task.ts'
 import { wait, type createSequences } from './timing.ts'
 
 /** The dependencies of a submit. */
@@ -31,6 +32,17 @@ export class TooManyCallbacksError extends Error {
   override name = 'TooManyCallbacksError'
 }
 
+/** Thrown by a submit whose input no engine takes: `fault` says why. Callers check it before by `Tasks.findInputFault`. */
+export class UnsupportedInputError extends Error {
+  override name = 'UnsupportedInputError'
+  readonly fault: InputFault
+
+  constructor(fault: InputFault) {
+    super('The engine does not support this input')
+    this.fault = fault
+  }
+}
+
 /** The rest of a submit after its insert. */
 type FinishSubmit = () => Promise<Submission>
 
@@ -38,7 +50,7 @@ type FinishSubmit = () => Promise<Submission>
  * Submits an upscale and pays for it at most once. The row is committed before the upstream is called, so that a crash at any
  * point leaves a task that a callback or the deadline settles. A task whose answer was lost stays SUBMITTED and is never sent
  * again.
- * @throws TooManyCallbacksError
+ * @throws TooManyCallbacksError, UnsupportedInputError
  */
 export async function submitTask(context: SubmitContext, input: SubmitInput): Promise<Submission> {
   const finish = await beginSubmit(context, input)
@@ -94,8 +106,11 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
   const { correlationId } = input
   const startedAt = clock.elapsed()
   const token = secrets.newToken()
-  const task = createTask(context, input, { token, runMs: await context.estimates.runMs() })
-  const insert = () => store.insert(task, toInsertOptions(context, input))
+  const chosen = chooseEngine(context, { ...input, requestedEngine: input.engine })
+  if ('kind' in chosen) throw new UnsupportedInputError(chosen)
+  const { name: engine } = chosen
+  const task = createTask(context, input, { engine, token, runMs: await context.estimates.runMs(engine) })
+  const insert = () => store.insert(task, toInsertOptions(context, input, engine))
   const insertion = await (input.queue ? insertInSequence(context, input.owner, insert) : insert()).catch(
     (error: unknown) => {
       if (error instanceof UnconfirmedError)
@@ -111,7 +126,8 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
       : () => replay(context, existing, input.callBackUrl)
   }
   if (input.queue) return () => awaitFirstTurn(context, task)
-  return async () => toSubmission(await sendTask(context, task, { token, correlationId, startedAt }), false)
+  const sending = { task, token, startedAt, queued: null }
+  return async () => toSubmission(await sendTask(context, sending, { correlationId }), false)
 }
 
 /** Returns the answer if the queue sends the task now; otherwise the waiting task. */
@@ -154,8 +170,10 @@ async function awaitAnswer(context: TaskContext, task: UpscaleTask): Promise<Ups
   const { store, hints, clock, policy, draining } = context
   // A limit on the monotonic clock as well: if the wall clock is set back, the lease lapses too late.
   const giveUpAt = clock.elapsed() + policy.submitTimeoutMs + policy.answerLeaseMs
-  const toLeaseMs = ({ status, answerBy }: UpscaleTask) =>
-    status === 'SUBMITTED' && answerBy !== null && clock.elapsed() < giveUpAt ? answerBy - clock.now() : 0
+  const toLeaseMs = (current: UpscaleTask) => {
+    const leasedUntil = toLeaseEnd(current)
+    return leasedUntil !== null && clock.elapsed() < giveUpAt ? leasedUntil - clock.now() : 0
+  }
   if (toLeaseMs(task) <= 0) return task
   let changed = Promise.withResolvers<void>()
   using _listener = await hints.listen(task.id, () => changed.resolve())
@@ -168,12 +186,19 @@ async function awaitAnswer(context: TaskContext, task: UpscaleTask): Promise<Ups
   }
 }
 
+/** When the lease of the process ends that sends the task; null: it is not being sent. Between two engines it is claimed. */
+function toLeaseEnd(task: UpscaleTask): number | null {
+  if (isWaiting(task)) return wantsQueue(task) ? null : task.queueDueAt
+  return task.status === 'SUBMITTED' ? task.answerBy : null
+}
+
 /** Retry after some tasks of the owner have left the queue. */
 const QUEUE_FULL: RateRefusal = { ...toFailure('RATE_LIMITED'), retryAfterMs: 10_000 }
 
 function toInsertOptions(
   { clock, secrets, policy, limits, taskQueue }: SubmitContext,
   { owner, idempotencyKey, force, callBackUrl, queue }: SubmitInput,
+  engine: string,
 ): InsertOptions<RateRefusal> {
   const options = {
     force,
@@ -184,8 +209,8 @@ function toInsertOptions(
     // The queue takes from the account's limit when it sends a task. A submit without the queue must not overtake it.
     admit: () => {
       if (queue) return limits.takeOwn(owner)
-      const retryAfterMs = taskQueue.rateWaitMs()
-      if (retryAfterMs === null) return limits.take(owner)
+      const retryAfterMs = taskQueue.rateWaitMs(engine)
+      if (retryAfterMs === null) return limits.take(owner, engine)
       return Promise.resolve({ ...toFailure('UPSTREAM_RATE_LIMITED'), retryAfterMs })
     },
     admitKey: () => limits.takeOwn(owner),

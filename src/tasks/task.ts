@@ -111,6 +111,12 @@ export interface UpscaleTask extends Picture {
   readonly failure: Failure | null
   /** Null unless FAILED. */
   readonly failedBy: FailedBy | null
+  /** The engine that the task is sent to, by its name in ENGINES. */
+  readonly engine: string
+  /** The engine that the caller has named; null: the gateway chooses. */
+  readonly requestedEngine: string | null
+  /** The credits that the task cost, in the unit of its engine; null: not reported (yet). */
+  readonly creditsConsumed: number | null
   readonly upstreamTaskId: string | null
   /** Hash of the secret in the callback URL; the secret itself is not kept. */
   readonly callbackTokenHash: string
@@ -175,6 +181,11 @@ export function toExpiry(images: readonly UpscaledImage[]): number | null {
  */
 export function isWaiting({ queueRank, status }: UpscaleTask): boolean {
   return queueRank !== null && status === 'SUBMITTED'
+}
+
+/** Whether the caller lets the task wait in the queue, until its engine takes it. */
+export function wantsQueue({ queueAhead }: UpscaleTask): boolean {
+  return queueAhead !== null
 }
 
 export function isSettled(task: UpscaleTask): boolean {

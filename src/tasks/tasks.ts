@@ -1,9 +1,12 @@
 import { createCallbackReceiver, type CallbackResult } from './callback.ts'
+import { chooseEngine, type EngineRequest, type InputFault } from './engines/choice.ts'
+import type { Callback, Engines } from './engines/engine-ports.ts'
+import { DAY_MS, toDay, type Usage } from './engines/usage.ts'
 import { cancelTask } from './queue/cancel.ts'
 import type { TaskContext } from './context.ts'
 import { createEstimates } from './queue/estimates.ts'
 import { pollDue } from './poll.ts'
-import type { Callback, TaskDependencies, TaskListQuery } from './ports.ts'
+import type { TaskDependencies, TaskListQuery } from './ports.ts'
 import type { RateBudget } from './rates.ts'
 import { QueuePlaces, type QueuePlace } from './queue/queue-places.ts'
 import { createTaskQueue } from './queue/queue.ts'
@@ -28,16 +31,22 @@ export interface Tasks {
    * unchanged if it has been sent or has settled; undefined: the owner has no such task.
    */
   cancel(owner: string, id: string, correlationId: string): Promise<UpscaleTask | undefined>
+  /** Why no engine takes this picture; null: one does. */
+  findInputFault(request: EngineRequest): InputFault | null
   /** The place of a task in the queue; null: it does not wait. */
-  findPlace(id: string): Promise<QueuePlace | null>
+  findPlace(task: Pick<UpscaleTask, 'id' | 'engine'>): Promise<QueuePlace | null>
   /** Any owner's task, for the callback handler; undefined when unknown. */
   find(id: string): Promise<UpscaleTask | undefined>
   /** An owner's tasks among these ids, by one query. Omits unknown ids and tasks of other owners. */
   getMany(owner: string, ids: readonly string[]): Promise<UpscaleTask[]>
-  /** The upstream account's rate limit; null: no limit. */
-  rate(): Promise<RateBudget | null>
-  /** The account's credits, requested at most every 30 s; null when the upstream does not send them. */
-  credits(): Promise<number | null>
+  /** The engines of ENGINES, in order. */
+  readonly engines: Engines
+  /** The rate limit of an engine's account; null: no limit. */
+  rate(engine: string): Promise<RateBudget | null>
+  /** The credits of an engine's account, requested at most every 30 s; null when the engine does not send them. */
+  credits(engine: string): Promise<number | null>
+  /** What the tasks of the last `days` days have cost, newest day first. `owner` null: of all owners. */
+  usage(days: number, owner: string | null): Promise<Usage[]>
   /** An owner's tasks, newest first. */
   list(query: TaskListQuery): Promise<UpscaleTask[]>
   /** Follows a task until it settles, or the watch must end. */
@@ -68,11 +77,11 @@ export interface Tasks {
 /** What an attempt to inspect and copy the images of a task has found. */
 export type Inspection = Pick<Extract<Report, { kind: 'inspected' }>, 'images' | 'retryAt' | 'note'>
 
-/** How long the credits are shared, in milliseconds: there is one account, and its requests are limited. */
+/** How long the credits are shared, in milliseconds: the requests of an account are limited. */
 const CREDITS_SHARED_FOR_MS = 30_000
 
 export function createTasks(deps: TaskDependencies): Tasks {
-  const { store, limits, clock, upscaler, secrets, policy } = deps
+  const { store, limits, clock, engines, secrets, policy } = deps
   const draining = new AbortController()
   const aborting = new AbortController()
   const running = new Set<Promise<unknown>>()
@@ -93,18 +102,24 @@ export function createTasks(deps: TaskDependencies): Tasks {
   const places = new QueuePlaces(context)
   const submitContext: SubmitContext = { ...context, taskQueue, inSequence: createSequences() }
   const watchDeps = { ...deps, places }
-  const readCredits = shareCalls(clock, CREDITS_SHARED_FOR_MS, (_key, correlationId) =>
-    upscaler.credits({ timeoutMs: policy.pollTimeoutMs, correlationId }),
+  const readCredits = shareCalls(clock, CREDITS_SHARED_FOR_MS, async (engine, correlationId) =>
+    (await engines.find(engine)?.credits({ timeoutMs: policy.pollTimeoutMs, correlationId })) ?? null,
   )
   return {
     submit: (input) => context.track(submitTask(submitContext, input)),
     submitAll: (inputs) => context.track(submitTasks(submitContext, inputs)),
     cancel: (...args) => context.track(cancelTask(context, ...args)),
-    findPlace: (id) => places.find(id),
+    findInputFault(request) {
+      const chosen = chooseEngine(context, request)
+      return 'kind' in chosen ? chosen : null
+    },
+    findPlace: (task) => places.find(task),
     find: (id) => store.read(id),
     getMany: async (owner, ids) => (await store.readMany(ids)).filter((task) => task.owner === owner),
-    rate: () => limits.upstream(clock.now()),
-    credits: () => readCredits('credits', secrets.newId()),
+    engines,
+    rate: (engine) => limits.account(engine, clock.now()),
+    credits: (engine) => readCredits(engine, secrets.newId()),
+    usage: (days, owner) => store.readUsage(toDay(clock.now() - (days - 1) * DAY_MS), owner),
     list: (query) => store.list(query),
     watch: (request) => watchTask(watchDeps, request),
     watchGroup: (request) => watchGroup(watchDeps, request),

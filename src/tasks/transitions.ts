@@ -121,11 +121,12 @@ function accept(task: UpscaleTask, report: ReportOf<'accepted'>): UpscaleTask | 
 
 /** Adds the result, which settles the task unless it is inspected first. */
 function addResult(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTask {
-  const { at, images, upstreamTaskId, inspectBy } = report
+  const { at, images, upstreamTaskId, inspectBy, creditsConsumed = task.creditsConsumed } = report
   const found = {
     images,
     imagesExpireAt: toExpiry(images),
     upstreamTaskId: task.upstreamTaskId ?? upstreamTaskId,
+    creditsConsumed,
     resultDueAt: at,
   }
   if (inspectBy === null) {
@@ -173,11 +174,11 @@ function succeed(task: UpscaleTask, report: Report, detail = ''): UpscaleTask {
 }
 
 function failAccepted(task: UpscaleTask, report: ReportOf<'failed'>): UpscaleTask | undefined {
-  const { failedBy, note, upstreamTaskId } = report
-  if (!isSettled(task)) return fail(task, report, failedBy, report)
+  const { failedBy, note, upstreamTaskId, creditsConsumed = task.creditsConsumed } = report
+  if (!isSettled(task)) return { ...fail(task, report, failedBy, report), creditsConsumed }
   // The task keeps its first failure. The report only rules out a late success.
   if (failedBy !== 'UPSTREAM' || task.failedBy === null || task.failedBy === 'UPSTREAM') return undefined
-  return record(task, report, note, { upstreamTaskId, failedBy, dueAt: null })
+  return record(task, report, note, { upstreamTaskId, failedBy, creditsConsumed, dueAt: null })
 }
 
 function expire(task: UpscaleTask, report: ReportOf<'overdue'>): UpscaleTask {

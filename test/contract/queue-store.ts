@@ -7,13 +7,14 @@ import type { QueueEntry } from '../../src/tasks/queue/queue-ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { newTask } from '../support/new-task.ts'
 
+const ENGINE = 'kie-midjourney'
 const NOW = 10_000_000
 const LEASE_UNTIL = NOW + 10_000
 /** No delay in the queue is as long. */
 const LATE_MS = 2 * CLOCK_TOLERANCE_MS
 const LEFT = { queueRank: null, queueDueAt: null }
 
-const idsOf = (tasks: readonly UpscaleTask[]) => tasks.map(({ id }) => id)
+const idsOf = (tasks: readonly Pick<UpscaleTask, 'id'>[]) => tasks.map(({ id }) => id)
 
 /** The statements that the queue runs as often as it sends a task. */
 export async function readQueueStatements(sql: Sql) {
@@ -32,8 +33,8 @@ export async function readQueueStatements(sql: Sql) {
     return last
   }
   return {
-    claim: await taken(queue.claimQueued(NOW, LEASE_UNTIL, 1)),
-    nextDue: await taken(queue.nextQueueDueAt(NOW)),
+    claim: await taken(queue.claimQueued(ENGINE, NOW, LEASE_UNTIL, 1)),
+    nextDue: await taken(queue.nextQueueDueAt(ENGINE, NOW)),
     list: await taken(queue.listQueued(100)),
   }
 }
@@ -88,20 +89,20 @@ export function describeQueueStore(
       )
     }
     const claim = (now = NOW, limit = 100, { queueStore } = stores) =>
-      queueStore.claimQueued(now, now + 10_000, limit)
+      queueStore.claimQueued(ENGINE, now, now + 10_000, limit)
 
     describe('a claim', () => {
       test('takes one task of each owner in turn, and those of one owner in order, up to its limit', async () => {
         const [a1, a2, a3, b1, b2, c1] = await insertFor('a', 'a', 'a', 'b', 'b', 'c')
         const order = [a1, a2, b1, c1, a3, b2].map((task) => task?.id)
-        expect(await stores.queueStore.listQueued(100)).toEqual(order)
-        expect(await stores.queueStore.listQueued(4)).toEqual(order.slice(0, 4))
+        expect(idsOf(await stores.queueStore.listQueued(100))).toEqual(order)
+        expect(idsOf(await stores.queueStore.listQueued(4))).toEqual(order.slice(0, 4))
         const first = await claim(NOW, 4)
         expect(idsOf(first)).toEqual(order.slice(0, 4))
         expect(first[0]).toEqual({ ...a1, queueRank: 1, queueAhead: 0, queueDueAt: LEASE_UNTIL })
         expect(idsOf(await claim())).toEqual(order.slice(4))
         // A claimed task has not been sent: it still waits.
-        expect(await stores.queueStore.listQueued(100)).toEqual(order)
+        expect(idsOf(await stores.queueStore.listQueued(100))).toEqual(order)
       })
 
       test('gives an owner with weight 3 three turns for one of the others', async () => {
@@ -162,7 +163,7 @@ export function describeQueueStore(
         const back = NOW - LATE_MS - 1
         // As late as a refusal can make it.
         const { task: soon } = await insert({ queueDueAt: back + LATE_MS })
-        expect(await stores.queueStore.nextQueueDueAt(back)).toBe(back)
+        expect(await stores.queueStore.nextQueueDueAt(ENGINE, back)).toBe(back)
         expect(idsOf(await claim(back))).toEqual([task.id])
         expect(idsOf(await claim(back + LATE_MS - 1, 100, other))).toEqual([task.id])
         expect(idsOf(await claim(back + LATE_MS, 100, other))).toEqual([soon.id])
@@ -182,7 +183,7 @@ export function describeQueueStore(
         await leave(first)
         const [late] = await insertFor('b')
         expect((await read(late)).queueRank).toBe(3)
-        expect((await stores.queueStore.listQueued(100)).indexOf(late?.id ?? '')).toBe(2)
+        expect(idsOf(await stores.queueStore.listQueued(100)).indexOf(late?.id ?? '')).toBe(2)
       })
     })
 
@@ -214,14 +215,14 @@ export function describeQueueStore(
 
     test('the next task may be sent when the first lease or pause ends; never if none waits', async () => {
       const { queueStore } = stores
-      expect(await queueStore.nextQueueDueAt(NOW)).toBeNull()
+      expect(await queueStore.nextQueueDueAt(ENGINE, NOW)).toBeNull()
       const [task] = await insertFor('a')
       await insert({ queueDueAt: NOW + 20_000 })
-      expect(await queueStore.nextQueueDueAt(NOW)).toBe(NOW)
+      expect(await queueStore.nextQueueDueAt(ENGINE, NOW)).toBe(NOW)
       await claim()
-      expect(await queueStore.nextQueueDueAt(NOW)).toBe(LEASE_UNTIL)
+      expect(await queueStore.nextQueueDueAt(ENGINE, NOW)).toBe(LEASE_UNTIL)
       await leave(task)
-      expect(await queueStore.nextQueueDueAt(NOW)).toBe(NOW + 20_000)
+      expect(await queueStore.nextQueueDueAt(ENGINE, NOW)).toBe(NOW + 20_000)
     })
 
     test('a task past its deadline is not claimed', async () => {
@@ -231,14 +232,14 @@ export function describeQueueStore(
 
     test('positions, their number and the turn are those of the waiting tasks', async () => {
       const { queueStore } = stores
-      expect([await queueStore.countQueued(), await queueStore.readTurn(NOW)]).toEqual([0, null])
+      expect([await queueStore.countQueued(), await queueStore.readTurn(ENGINE, NOW)]).toEqual([0, null])
       const tasks = await insertFor('alice', 'alice', 'bob')
       const [a1, a2, b1] = tasks.map(({ id }) => id)
       expect(await queueStore.countQueued()).toBe(3)
       expect(await Promise.all([a1, b1, a2].map((id = '') => queueStore.readPosition(id)))).toEqual([1, 3, 2])
       expect(await queueStore.readPosition('unknown')).toBeNull()
-      expect([await queueStore.hasMoreThan(2), await queueStore.hasMoreThan(3)]).toEqual([true, false])
-      expect([await queueStore.readTurn(NOW - 1), await queueStore.readTurn(NOW)]).toEqual([null, 1])
+      expect([await queueStore.hasMoreThan(ENGINE, 2), await queueStore.hasMoreThan(ENGINE, 3)]).toEqual([true, false])
+      expect([await queueStore.readTurn(ENGINE, NOW - 1), await queueStore.readTurn(ENGINE, NOW)]).toEqual([null, 1])
     })
 
     test('times are those of the tasks that settled last, without those that were never sent or were refused', async () => {
@@ -249,7 +250,7 @@ export function describeQueueStore(
       const canceled = { ...settled, status: 'FAILED', failedBy: 'REFUSAL', sentAt: null } as const
       await stores.store.insert(newTask({ ...canceled, settledAt: 35 }), {})
       await stores.store.insert(newTask({ ...canceled, sentAt: 2, settledAt: 36 }), {})
-      const times = await stores.queueStore.readTimes(3)
+      const times = await stores.queueStore.readTimes(ENGINE, 3)
       expect(times.map(({ settledAt }) => settledAt)).toEqual([40, 30, 20])
       expect(times[0]).toEqual({ createdAt: 1, sentAt: 2, queueAhead: 7, settledAt: 40 })
     })

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { openConnector } from '../../src/net/outbound.ts'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
 import { createPollBudget } from '../../src/replicas/poll-budget.ts'
@@ -12,7 +11,8 @@ import type { TaskStore } from '../../src/tasks/ports.ts'
 import type { QueueStore } from '../../src/tasks/queue/queue-ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { createTasks, type Tasks } from '../../src/tasks/tasks.ts'
-import { openUpscaler } from '../../src/upstream/upscaler.ts'
+import { openKieMidjourney } from '../support/engines.ts'
+import { openEngines } from '../../src/upstream/engines.ts'
 import { ManualClock } from '../support/clock.ts'
 import { createLife, type Life } from '../support/crash.ts'
 import { openTestDatabase, type TestDatabase } from '../support/database.ts'
@@ -113,10 +113,10 @@ function openWorld(planned: readonly Fate[]) {
   const processes: { readonly life: Life; readonly tasks: Tasks; readonly dispose: () => void }[] = []
   const current: [number, number] = [0, 0]
   const limits = createRateLimits(
-    { upstream: { limit: 2, perMs: 10_000 }, owner: null },
+    { engines: { 'kie-midjourney': { limit: 2, perMs: 10_000 } }, owner: null },
     clock,
     createMemoryLimiter,
-    (rate) => createOwnAccountLimit(clock, rate),
+    (_engine, rate) => createOwnAccountLimit(clock, rate),
   )
   upstream.onCreate = (response, request) => {
     const { callBackUrl } = JSON.parse(request.body) as { callBackUrl: string }
@@ -171,20 +171,14 @@ function openWorld(planned: readonly Fate[]) {
     if (own === undefined) throw new Error('There is no store')
     const life = createLife()
     const index = processes.length
-    const upscaler = openUpscaler({
-      baseUrl: () => upstream.url,
-      apiKey: 'key',
-      timeoutMs: 5_000,
-      connector: openConnector(),
-      clock,
-      log: silent,
-    })
+    const engine = openKieMidjourney({ url: upstream.url, timeoutMs: 5_000, clock, log: silent })
+    const engines = openEngines([life.wrap(engine)], { onCircuit: () => undefined })
     const { store, queueStore } = observe(own)
     const tasks = createTasks({
       store: life.wrap(store),
       queueStore: life.wrap(queueStore),
       hints,
-      upscaler: life.wrap(upscaler),
+      engines,
       clock,
       secrets: systemSecrets,
       limits,
@@ -196,7 +190,7 @@ function openWorld(planned: readonly Fate[]) {
       policy: { ...POLICY, queueLimit: LIMIT },
       callbackUrl: (id, token) => `http://gateway.example.com/${index}/${id}/${token}`,
     })
-    processes.push({ life, tasks, dispose: () => upscaler[Symbol.dispose]() })
+    processes.push({ life, tasks, dispose: () => engines[Symbol.dispose]() })
     current[slot] = index
   }
   start(0)
@@ -269,7 +263,7 @@ const ignore = (work: Promise<unknown>) => void work.catch(() => undefined)
 
 function submit({ at }: World, { at: slot, owner, source, key, queue, force }: Action & { do: 'submit' }) {
   const picture = { sourceTaskId: source, imageIndex: 0, waterMark: null }
-  const rest = { idempotencyKey: key, callBackUrl: null, force, queue, correlationId: 'c' }
+  const rest = { engine: null, idempotencyKey: key, callBackUrl: null, force, queue, correlationId: 'c' }
   return at(slot).tasks.submit({ owner, ...picture, ...rest })
 }
 

@@ -84,7 +84,7 @@ describe('a submit with the queue', () => {
     await core.submit(queued('b'))
     const waiting = taskOf(await core.submit(queued('c')))
     expect(waiting).toMatchObject({ status: 'SUBMITTED', version: 1, answerBy: null, sentAt: null })
-    expect(await core.tasks.findPlace(waiting.id)).toEqual({ position: 1, estimatedStartAt: null })
+    expect(await core.tasks.findPlace(waiting)).toEqual({ position: 1, estimatedStartAt: null })
     await advance(core, 9_999)
     expect(sentTo(core.upstream)).toEqual(['a', 'b'])
     await advance(core, 1)

@@ -81,7 +81,7 @@ describe.each(['PostgreSQL', 'Redis'])('over %s', (kind) => {
     const name = randomUUID()
     const open = async () => {
       const createLimiter = await openLimiters(opened, database.url)
-      return createSharedAccountLimit((_, each) => createLimiter(name, each), systemClock, rate)
+      return createSharedAccountLimit(name, createLimiter, systemClock, rate)
     }
     return [await open(), await open()]
   }
@@ -145,14 +145,14 @@ test('windows in PostgreSQL that were begun before the clock was set back begin 
   const create = createPostgresLimiter(pool)
   const limiter = create('owner', { limit: 2, perMs: 60_000 })
   const limits = createRateLimits(
-    { owner: { limit: 2, perMs: 60_000 }, upstream: null },
+    { owner: { limit: 2, perMs: 60_000 }, engines: {} },
     systemClock,
     create,
-    (rate) => createSharedAccountLimit(create, systemClock, rate),
+    (engine, rate) => createSharedAccountLimit(engine, create, systemClock, rate),
   )
   const budget = createSharedPollBudget(create, 5, systemClock)
   const setBack = () => pool.query('update rate_limit set expire = expire + 3600000')
-  const take = async () => (await limits.take('alice'))?.code
+  const take = async () => (await limits.take('alice', 'kie-midjourney'))?.code
   expect([await take(), await take(), await take()]).toEqual([undefined, undefined, 'RATE_LIMITED'])
   expect(await budget.take(5)).toBe(5)
   await setBack()

@@ -2,17 +2,17 @@ import { createDeliveries } from '../../src/deliveries/deliveries.ts'
 import { openDeliverySender } from '../../src/deliveries/sender.ts'
 import { createDeliverySigner } from '../../src/deliveries/signer.ts'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
-import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
+import { createMemoryLimiter, type Rate } from '../../src/replicas/limiters.ts'
 import { openConnector } from '../../src/net/outbound.ts'
 import { createOwnAccountLimit } from '../../src/replicas/account-limit.ts'
-import { createRateLimits, type RatePolicy } from '../../src/replicas/rate-limits.ts'
+import { createRateLimits } from '../../src/replicas/rate-limits.ts'
 import { systemSecrets } from '../../src/system.ts'
 import type { Stores } from '../../src/store/sql.ts'
 import type { TaskHints, TaskPolicy } from '../../src/tasks/ports.ts'
 import { createPollBudget } from '../../src/replicas/poll-budget.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
 import type { SubmitInput } from '../../src/tasks/submit-input.ts'
-import { openUpscaler } from '../../src/upstream/upscaler.ts'
+import { openKieMidjourneyAlone } from './engines.ts'
 import { ManualClock } from './clock.ts'
 import { POLICY } from './policy.ts'
 import { startScriptedUpstream } from './scripted-upstream.ts'
@@ -32,7 +32,7 @@ export interface CoreOptions {
 /** The core on a real store and a real upstream over HTTP, with a clock that the test moves. */
 export async function openCore(
   policy: Partial<TaskPolicy> = {},
-  rates: Partial<RatePolicy> = {},
+  rates: { readonly upstream?: Rate | null; readonly owner?: Rate | null } = {},
   { deliveryTimeoutMs = 20_000, deliverForMs = 86_400_000, open }: CoreOptions = {},
 ) {
   await using opened = new AsyncDisposableStack()
@@ -43,16 +43,7 @@ export async function openCore(
     await (open ? open(database, hints) : database.open(hints)),
   )
   const clock = new ManualClock()
-  const upscaler = opened.use(
-    openUpscaler({
-      baseUrl: () => upstream.url,
-      apiKey: 'key',
-      timeoutMs: 2_000,
-      connector: openConnector(),
-      clock,
-      log: silent,
-    }),
-  )
+  const engines = opened.use(openKieMidjourneyAlone({ url: upstream.url, clock, log: silent }))
   const allowedHosts = ['127.0.0.1', 'localhost']
   const sender = opened.use(
     openDeliverySender({
@@ -63,10 +54,10 @@ export async function openCore(
     }),
   )
   const limits = createRateLimits(
-    { upstream: null, owner: null, ...rates },
+    { engines: { 'kie-midjourney': rates.upstream ?? null }, owner: rates.owner ?? null },
     clock,
     createMemoryLimiter,
-    (rate) => createOwnAccountLimit(clock, rate),
+    (_engine, rate) => createOwnAccountLimit(clock, rate),
   )
   const deliveries = createDeliveries({
     store,
@@ -84,7 +75,7 @@ export async function openCore(
     store,
     queueStore,
     hints,
-    upscaler,
+    engines,
     clock,
     secrets: systemSecrets,
     limits,
@@ -107,6 +98,7 @@ export async function openCore(
     submit: (changes: Partial<SubmitInput> = {}) =>
       tasks.submit({
         owner: 'owner',
+        engine: null,
         sourceTaskId: 'source',
         imageIndex: 0,
         waterMark: null,

@@ -18,4 +18,5 @@ export const POLICY: TaskPolicy = {
   keepsCopies: false,
   queueLimit: 100,
   ownerWeights: new Map(),
+  engineFallback: false,
 }

@@ -79,8 +79,9 @@ export async function simulate(arrivals: readonly Arrival[], seed: number): Prom
   /** Reads the places of some waiting tasks, as their clients do. */
   const estimate = async () => {
     const waiting = await queueStore.listQueued(10_000)
-    for (const id of waiting.filter(() => random() < 6 / waiting.length)) {
-      const estimatedAt = (await tasks.findPlace(id))?.estimatedStartAt ?? null
+    for (const task of waiting.filter(() => random() < 6 / waiting.length)) {
+      const { id } = task
+      const estimatedAt = (await tasks.findPlace(task))?.estimatedStartAt ?? null
       if (estimatedAt !== null) starts.push({ id, estimatedAt })
     }
   }

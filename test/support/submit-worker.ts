@@ -1,28 +1,20 @@
 /** Opens a store in a process of its own and submits the same request many times at once: see two-processes.test.ts. */
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
-import { openConnector } from '../../src/net/outbound.ts'
 import { createOwnAccountLimit } from '../../src/replicas/account-limit.ts'
 import { createRateLimits } from '../../src/replicas/rate-limits.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { systemClock, systemSecrets } from '../../src/system.ts'
 import { createPollBudget } from '../../src/replicas/poll-budget.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
-import { openUpscaler } from '../../src/upstream/upscaler.ts'
+import { openKieMidjourneyAlone } from './engines.ts'
 import { POLICY } from './policy.ts'
 
 const [file = '', url = '', times = ''] = process.argv.slice(2)
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
 const hints = createLocalHints()
 await using stores = await openSqlite(file, hints)
-using upscaler = openUpscaler({
-  baseUrl: () => url,
-  apiKey: 'key',
-  connector: openConnector(),
-  timeoutMs: 10_000,
-  clock: systemClock,
-  log,
-})
+using engines = openKieMidjourneyAlone({ url, timeoutMs: 10_000, clock: systemClock, log })
 const tasks = createTasks({
   store: stores.store,
   queueStore: stores.queueStore,
@@ -30,10 +22,10 @@ const tasks = createTasks({
   wakeQueue: () => undefined,
   wakeResults: () => undefined,
   hints,
-  upscaler,
+  engines,
   clock: systemClock,
   secrets: systemSecrets,
-  limits: createRateLimits({ upstream: null, owner: null }, systemClock, createMemoryLimiter, (rate) =>
+  limits: createRateLimits({ engines: {}, owner: null }, systemClock, createMemoryLimiter, (_engine, rate) =>
     createOwnAccountLimit(systemClock, rate),
   ),
   budget: createPollBudget(systemClock, POLICY.pollsPerSecond),
@@ -43,6 +35,7 @@ const tasks = createTasks({
 })
 const request = {
   owner: 'owner',
+  engine: null,
   sourceTaskId: 'source',
   imageIndex: 0,
   waterMark: null,

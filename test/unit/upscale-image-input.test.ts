@@ -11,7 +11,9 @@ const POLICY = {
   canSign: (owner: string) => owner === 'signed',
   allowedHosts: ['hooks.internal', '10.9.8.7'],
 }
-const parse = (input: Input, owner = 'signed') => parseUpscaleImageInput(input, owner, POLICY)
+/** The engine supports every input. */
+const CONTEXT = { callbackPolicy: POLICY, tasks: { findInputFault: () => null } }
+const parse = (input: Input, owner = 'signed') => parseUpscaleImageInput(input, owner, CONTEXT)
 
 const INPUT: Input = { taskId: 'source-1', imageIndex: 0 }
 

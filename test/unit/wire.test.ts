@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { describe, expect, test } from '@jest/globals'
 import { parseJson } from '../../src/upstream/json.ts'
-import { parseSubmitAnswer } from '../../src/upstream/submit-answer.ts'
-import { parseCallback, parsePollAnswer } from '../../src/upstream/wire.ts'
+import { parseSubmitAnswer } from '../../src/upstream/kie-midjourney/submit-answer.ts'
+import { parseCallback, parsePollAnswer } from '../../src/upstream/kie-midjourney/wire.ts'
 import { parseRetryAfter } from '../../src/net/retry-after.ts'
 import { createRandom } from '../support/random.ts'
 

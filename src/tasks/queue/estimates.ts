@@ -11,12 +11,12 @@ const QUANTILE = 0.9
 /** For how long callers share one measurement. */
 const SHARED_FOR_MS = 10_000
 
-/** Estimates from the times of this gateway's latest tasks, in milliseconds; null: there are too few tasks to measure. */
+/** Estimates from the times of this gateway's latest tasks of an engine, in milliseconds; null: there are too few tasks to measure. */
 export interface Estimates {
   /** How long nine in ten tasks take from being sent until they settle. */
-  runMs(): Promise<number | null>
-  /** Returns how long nine in ten tasks wait in the queue with this many tasks ahead. */
-  readWaits(): Promise<(ahead: number) => number | null>
+  runMs(engine: string): Promise<number | null>
+  /** Returns how long nine in ten tasks wait for the engine with this many tasks ahead. */
+  readWaits(engine: string): Promise<(ahead: number) => number | null>
 }
 
 /** Never rejects: a task is not refused because its duration cannot be estimated. */
@@ -25,18 +25,17 @@ export function createEstimates({
   clock,
   log,
 }: Pick<TaskDependencies, 'queueStore' | 'clock' | 'log'>): Estimates {
-  const share = shareCalls(clock, SHARED_FOR_MS, async () =>
+  const share = shareCalls(clock, SHARED_FOR_MS, async (engine) =>
     measure(
-      await queueStore.readTimes(SAMPLES).catch((error: unknown) => {
+      await queueStore.readTimes(engine, SAMPLES).catch((error: unknown) => {
         log.warn({ err: error }, 'failed to read the times of the latest tasks: nothing is estimated')
         return []
       }),
     ),
   )
-  const read = () => share('times', '')
   return {
-    runMs: async () => (await read()).runMs,
-    readWaits: async () => (await read()).toWaitMs,
+    runMs: async (engine) => (await share(engine, '')).runMs,
+    readWaits: async (engine) => (await share(engine, '')).toWaitMs,
   }
 }
 

@@ -6,11 +6,13 @@ import { isOutage, toDelayMs } from './refusals.ts'
 /** How long the queue pauses after answers that prove nothing. */
 const UNKNOWN_PAUSE_MS = 30_000
 
+export type Health = ReturnType<typeof createHealth>
+
 /**
- * Whether the upstream takes tasks. After temporary refusals or unknown answers of two tasks in a row the queue pauses, and then
+ * Whether an engine takes tasks. After temporary refusals or unknown answers of two tasks in a row its lane pauses, and then
  * sends one task at a time until one has another answer. One task alone cannot stop the others.
  */
-export function createHealth({ clock, log }: TaskContext) {
+export function createHealth({ clock, log }: TaskContext, engine: string) {
   let failedId: string | undefined
   let isDoubtful = false
   let pausedUntil = -Infinity
@@ -31,7 +33,7 @@ export function createHealth({ clock, log }: TaskContext) {
       if (failedId !== undefined && failedId !== task.id) {
         isDoubtful = true
         pausedUntil = clock.elapsed() + pauseMs
-        log.warn({ answer, pauseMs }, 'the upstream takes no tasks: the queue pauses')
+        log.warn({ engine, answer, pauseMs }, 'the upstream takes no tasks: the queue pauses')
       }
       failedId = task.id
     },

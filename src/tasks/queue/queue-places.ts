@@ -1,10 +1,11 @@
 import type { TaskDependencies } from '../ports.ts'
+import type { UpscaleTask } from '../task.ts'
 import type { Estimates } from './estimates.ts'
 import { shareCalls } from '../timing.ts'
 
 /** The place of a waiting task. */
 export interface QueuePlace {
-  /** 1: it is sent next. */
+  /** 1: it is the next that its engine gets. */
   readonly position: number
   /** By when nine in ten tasks are sent from a similar position, in Unix milliseconds; null: not estimated. */
   readonly estimatedStartAt: number | null
@@ -37,21 +38,21 @@ export class QueuePlaces {
   }
 
   /** The place of a task, at most a second old; null: it does not wait. */
-  async find(id: string): Promise<QueuePlace | null> {
+  async find({ id, engine }: Pick<UpscaleTask, 'id' | 'engine'>): Promise<QueuePlace | null> {
     const queue = await this.#readQueue()
     // A task that was queued after this read is not in it.
     const position = queue.positions.get(id) ?? (await this.#deps.queueStore.readPosition(id))
-    return this.#toPlace(id, position, queue)
+    const waitMs = position === null ? null : (queue.waits.get(engine)?.(position - 1) ?? null)
+    return this.#toPlace(id, position, waitMs)
   }
 
-  #toPlace(id: string, position: number | null, { toWaitMs }: Queue): QueuePlace | null {
+  #toPlace(id: string, position: number | null, waitMs: number | null): QueuePlace | null {
     const before = this.#known.get(id)
     if (position === null) {
       this.#known.delete(id)
       return null
     }
     if (position === before?.position) return withoutPast(before, this.#deps.clock.now())
-    const waitMs = toWaitMs(position - 1)
     const place = { position, estimatedStartAt: waitMs === null ? null : this.#deps.clock.now() + waitMs }
     this.#known.set(id, place)
     return place
@@ -117,11 +118,13 @@ interface Follower {
 interface Queue {
   /** By id: 1 is sent next. */
   readonly positions: ReadonlyMap<string, number>
-  readonly toWaitMs: (ahead: number) => number | null
+  /** By engine: how long nine in ten tasks wait with this many tasks ahead. */
+  readonly waits: ReadonlyMap<string, (ahead: number) => number | null>
 }
 
 async function readQueue({ queueStore, estimates }: Dependencies): Promise<Queue> {
-  const ids = await queueStore.listQueued(MAX_PLACES)
-  const positions = new Map(ids.map((id, index) => [id, index + 1]))
-  return { positions, toWaitMs: await estimates.readWaits() }
+  const queued = Map.groupBy(await queueStore.listQueued(MAX_PLACES), ({ engine }) => engine)
+  const positions = new Map([...queued.values()].flatMap((lane) => lane.map(({ id }, index) => [id, index + 1])))
+  const readWaits = async (engine: string) => [engine, await estimates.readWaits(engine)] as const
+  return { positions, waits: new Map(await Promise.all([...queued.keys()].map(readWaits))) }
 }

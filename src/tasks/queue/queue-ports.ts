@@ -18,8 +18,9 @@ export type TaskTimes = Pick<UpscaleTask, 'createdAt' | 'queueAhead'> & {
 }
 
 /**
- * The waiting tasks, lowest rank first. A task gets its rank when it is queued: one turn after the last waiting task of its
- * owner, or after the current turn if that is later. The current turn is the rank of the first task that may be sent now. So
+ * The waiting tasks of each engine, lowest rank first. A task gets its rank when it is queued: one turn after the last waiting task of its
+ * owner for the same engine, or after the current turn if that is later. The current turn is the rank of the first task of the
+ * engine that may be sent now. So
  * owners take turns, each in the order of its submits, and a claim reads one entry of an index, however many tasks and owners
  * wait.
  */
@@ -28,22 +29,22 @@ export interface QueueStore {
    * Leases up to `limit` tasks that may be sent now, lowest rank first. Concurrent claims never get the same task. If the
    * claimer dies, its tasks may be claimed again at `leaseUntil`. Tolerates a clock that was set back, as `claimDue` does.
    */
-  claimQueued(now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]>
+  claimQueued(engine: string, now: number, leaseUntil: number, limit: number): Promise<UpscaleTask[]>
   /** The current turn; null: no task may be sent now. */
-  readTurn(now: number): Promise<number | null>
+  readTurn(engine: string, now: number): Promise<number | null>
   /** When the next task may be sent; null: none waits. Tolerates a clock that was set back, as `claimQueued` does. */
-  nextQueueDueAt(now: number): Promise<number | null>
+  nextQueueDueAt(engine: string, now: number): Promise<number | null>
   /** Whether more than this many tasks wait. */
-  hasMoreThan(count: number): Promise<boolean>
-  /** The ids of the first `limit` waiting tasks, lowest rank first. */
-  listQueued(limit: number): Promise<string[]>
-  /** The position of a task: 1 is sent next; null: it does not wait. */
+  hasMoreThan(engine: string, count: number): Promise<boolean>
+  /** Up to `limit` waiting tasks, by engine, lowest rank first. */
+  listQueued(limit: number): Promise<Pick<UpscaleTask, 'id' | 'engine'>[]>
+  /** The position of a task among those of its engine: 1 is sent next; null: it does not wait. */
   readPosition(id: string): Promise<number | null>
   /** How many tasks wait. */
   countQueued(): Promise<number>
   /**
-   * The times of the last `limit` tasks that have succeeded, or that the upstream has failed, latest first. Considers only the
-   * last ten times as many settled tasks.
+   * The times of the last `limit` tasks of an engine that have succeeded, or that the upstream has failed, latest first. Considers only the
+   * last ten times as many settled tasks of all engines.
    */
-  readTimes(limit: number): Promise<TaskTimes[]>
+  readTimes(engine: string, limit: number): Promise<TaskTimes[]>
 }

@@ -1,0 +1,51 @@
+import { SANDBOX_PREFIX } from './embedded-sandbox.ts'
+import type { Metrics } from './metrics.ts'
+import type { Connector } from './net/outbound.ts'
+import type { Servers } from './servers.ts'
+import type { Settings } from './settings.ts'
+import type { Engines } from './tasks/engines/engine-ports.ts'
+import type { Clock, Log } from './tasks/ports.ts'
+import { ADAPTERS } from './upstream/adapters.ts'
+import { openEngines } from './upstream/engines.ts'
+import { openHttpEngine } from './upstream/http-engine.ts'
+
+interface EngineParts {
+  readonly settings: Settings
+  readonly servers: Servers
+  readonly metrics: Metrics
+  /** The key of the embedded sandbox. */
+  readonly sandboxKey: string
+  readonly clock: Clock
+  readonly log: Log
+  /** How long the circuit of an engine stays open, in milliseconds; absent: as long as in production. */
+  readonly circuitResetMs?: number | undefined
+  /** Opens connections to one dependency. */
+  connect(): Connector
+}
+
+/** Opens the engines of ENGINES. An engine without a URL is played by the embedded sandbox. */
+export function openEngineParts(parts: EngineParts): Engines & Disposable {
+  const { settings, servers, metrics, sandboxKey, clock, log, circuitResetMs, connect } = parts
+  const engines = settings.engines.map(({ name, adapter, url, key, model, factor, hosts }) =>
+    openHttpEngine({
+      name,
+      mode: settings.mode,
+      dialect: ADAPTERS[adapter].createDialect({ model, factor }),
+      baseUrl: () => url ?? servers.url() + SANDBOX_PREFIX,
+      apiKey: url === null ? sandboxKey : (key ?? 'sandbox'),
+      resultHosts: hosts,
+      connector: connect(),
+      timeoutMs: settings.upstreamTimeoutMs,
+      clock,
+      log,
+      onAnswer: (operation, outcome, ms) => metrics.onUpstream(name, operation, outcome, ms),
+    }),
+  )
+  return openEngines(engines, {
+    resetMs: circuitResetMs,
+    onCircuit(engine, circuit) {
+      metrics.onCircuit(engine, circuit)
+      if (circuit === 'open') log.warn({ engine }, 'an engine has failed repeatedly: its circuit is open')
+    },
+  })
+}

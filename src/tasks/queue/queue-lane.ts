@@ -1,0 +1,123 @@
+import type { TaskContext } from '../context.ts'
+import type { SubmitAnswer } from '../engines/engine-ports.ts'
+import { sendTask } from '../send.ts'
+import type { UpscaleTask } from '../task.ts'
+import { createSequence } from '../timing.ts'
+import { createHealth, type Health } from './health.ts'
+import { beginSending, CLAIM_LEASE_MS, type Sending } from './begin-sending.ts'
+
+/** How many tasks one process sends to an engine at once. */
+const MAX_SENDING = 32
+
+/**
+ * The part of the queue that waits for one engine. A task leaves it in a commit of its own before it is sent, so a crash never
+ * sends it twice: the task then ends like any submit without an answer.
+ */
+export class QueueLane {
+  readonly #context: TaskContext
+  readonly #engine: string
+  readonly #health: Health
+  readonly #rateWait: ReturnType<typeof createRateWait>
+  readonly #inSequence = createSequence()
+  #sendingCount = 0
+  #nextRound: Promise<void> | undefined
+
+  constructor(context: TaskContext, engine: string) {
+    this.#context = context
+    this.#engine = engine
+    this.#health = createHealth(context, engine)
+    this.#rateWait = createRateWait(context)
+  }
+
+  rateWaitMs(): number | null {
+    return this.#rateWait.leftMs()
+  }
+
+  /** Calls that wait for a running round share the next one. */
+  sendDue(): Promise<void> {
+    return (this.#nextRound ??= this.#inSequence(() => {
+      this.#nextRound = undefined
+      return this.#runRound()
+    }))
+  }
+
+  async #runRound(): Promise<void> {
+    const { queueStore, clock, limits } = this.#context
+    let evenly: boolean | undefined
+    while (this.#maySend()) {
+      const dueAt = await queueStore.nextQueueDueAt(this.#engine, clock.now())
+      if (dueAt === null || dueAt > clock.now()) break
+      evenly ??= await this.#hasBacklog()
+      const waitMs = await limits.takeAccount(this.#engine, evenly)
+      if (waitMs !== null) {
+        this.#rateWait.begin(waitMs)
+        return
+      }
+      const now = clock.now()
+      const [claimed] = await queueStore.claimQueued(this.#engine, now, now + CLAIM_LEASE_MS, 1)
+      if (claimed === undefined) {
+        await limits.giveBackAccount(this.#engine)
+        break
+      }
+      await this.#send(claimed)
+    }
+    this.#rateWait.end()
+  }
+
+  #maySend(): boolean {
+    const { isPaused, isDoubtful } = this.#health
+    const isStopping = this.#context.draining.aborted
+    return !isStopping && !isPaused && this.#sendingCount < (isDoubtful ? 1 : MAX_SENDING)
+  }
+
+  /** Whether more tasks wait than the account's rate has room for now. */
+  async #hasBacklog(): Promise<boolean> {
+    const { limits, clock, queueStore } = this.#context
+    const rate = await limits.account(this.#engine, clock.now())
+    return rate !== null && (await queueStore.hasMoreThan(this.#engine, rate.remaining))
+  }
+
+  async #send(claimed: UpscaleTask): Promise<void> {
+    const { limits, track, wakeQueue } = this.#context
+    const sending = await beginSending(this.#context, claimed)
+    if (sending === undefined) return limits.giveBackAccount(this.#engine)
+    this.#sendingCount += 1
+    void track(this.#finishSending(sending)).finally(() => {
+      this.#sendingCount -= 1
+      wakeQueue()
+    })
+  }
+
+  /** Does not reject. */
+  async #finishSending(sending: Sending): Promise<void> {
+    const { secrets, log } = this.#context
+    const correlationId = secrets.newId()
+    const onAnswer = (task: UpscaleTask, answer: SubmitAnswer) => {
+      if (task.engine === this.#engine) this.#health.note(task, answer)
+    }
+    try {
+      await sendTask(this.#context, sending, { correlationId, onAnswer })
+    } catch (error) {
+      const facts = { err: error, taskId: sending.task.id, correlationId }
+      log.error(facts, 'the answer to a queued submit is not stored yet')
+    }
+  }
+}
+
+/** The wait of the next task for the account's rate. Wakes the queue when it may be over. */
+function createRateWait({ clock, wakeQueue, draining }: TaskContext) {
+  let timer: Disposable | undefined
+  let endsAt: number | null = null
+  draining.addEventListener('abort', () => timer?.[Symbol.dispose]())
+  return {
+    begin(ms: number): void {
+      timer?.[Symbol.dispose]()
+      timer = clock.after(ms, wakeQueue)
+      endsAt = clock.elapsed() + ms
+    },
+    end(): void {
+      endsAt = null
+    },
+    leftMs: () => (endsAt === null ? null : Math.max(1, Math.ceil(endsAt - clock.elapsed()))),
+  }
+}

@@ -1,0 +1,91 @@
+import CircuitBreaker from 'opossum'
+import type { SubmitAnswer } from '../tasks/engines/engine-ports.ts'
+import { toFailure } from '../tasks/failure.ts'
+
+export const CIRCUITS = ['closed', 'open', 'half-open'] as const
+/** closed: all submits pass. open: none does. half-open: one passes, and its answer closes or opens the circuit. */
+export type Circuit = (typeof CIRCUITS)[number]
+
+export interface BreakerOptions {
+  /** How long the circuit stays open before one submit tries again, in milliseconds. */
+  readonly resetMs?: number
+  /** False: the circuit is only measured, and every submit passes. */
+  readonly blocks: boolean
+  readonly onChange: (circuit: Circuit) => void
+}
+
+const RESET_MS = 30_000
+/** The circuit opens if at least this many submits have ended in the last minute … */
+const MIN_SUBMITS = 5
+/** … and more than this share of them failed, in percent. */
+const MAX_FAILED_PERCENT = 50
+const MEASURED_FOR_MS = 60_000
+
+/** Carries an answer that counts as a failure through the library, which counts rejections. */
+class FailedAnswer extends Error {
+  readonly answer: SubmitAnswer
+
+  constructor(answer: SubmitAnswer) {
+    super('The engine has failed')
+    this.answer = answer
+  }
+}
+
+/** A circuit breaker around the submits of one engine. It counts failures of the engine, not refusals of a request. */
+export class Breaker implements Disposable {
+  readonly #circuit: CircuitBreaker<[() => Promise<SubmitAnswer>], SubmitAnswer>
+  readonly #blocks: boolean
+
+  constructor({ resetMs = RESET_MS, blocks, onChange }: BreakerOptions) {
+    this.#blocks = blocks
+    this.#circuit = new CircuitBreaker(runSubmit, {
+      timeout: false,
+      resetTimeout: resetMs,
+      volumeThreshold: MIN_SUBMITS,
+      errorThresholdPercentage: MAX_FAILED_PERCENT,
+      rollingCountTimeout: MEASURED_FOR_MS,
+    })
+    const change = () => onChange(this.state)
+    this.#circuit.on('open', change).on('halfOpen', change).on('close', change)
+  }
+
+  get state(): Circuit {
+    if (this.#circuit.opened) return 'open'
+    return this.#circuit.halfOpen ? 'half-open' : 'closed'
+  }
+
+  /** Runs a submit, or refuses it without sending it. */
+  async run(submit: () => Promise<SubmitAnswer>): Promise<SubmitAnswer> {
+    try {
+      return await this.#circuit.fire(submit)
+    } catch (error) {
+      if (error instanceof FailedAnswer) return error.answer
+      if (!isBlocked(error)) throw error
+      return this.#blocks ? BLOCKED : submit()
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#circuit.shutdown()
+  }
+}
+
+const BLOCKED: SubmitAnswer = {
+  kind: 'refused',
+  failure: { ...toFailure('UPSTREAM_UNREACHABLE'), nothingCharged: true },
+  note: 'the upscale service has failed repeatedly; nothing was sent',
+  engineUnavailable: true,
+}
+
+async function runSubmit(submit: () => Promise<SubmitAnswer>): Promise<SubmitAnswer> {
+  const answer = await submit()
+  const isFailure = answer.kind === 'unknown' || (answer.kind === 'refused' && answer.engineUnavailable)
+  if (isFailure) throw new FailedAnswer(answer)
+  return answer
+}
+
+/** The library rejects with these codes what it does not run. */
+function isBlocked(error: unknown): boolean {
+  const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined
+  return code === 'EOPENBREAKER' || code === 'ESHUTDOWN'
+}
