@@ -53,7 +53,7 @@ const STATUSES = [0, 200, 201, 204, 302, 400, 401, 404, 422, 429, 500, 502, 503,
 function createJson(random: () => number, depth = 0): unknown {
   const pick = <Item>(items: readonly Item[]) => items[Math.floor(random() * items.length)]
   const size = Math.floor(random() * 5)
-  const kind = depth > 4 ? 0 : random()
+  const kind = depth > 3 ? 0 : random()
   if (kind < 0.4) return pick(SCALARS)
   if (kind < 0.5) return Array.from({ length: size }, () => createJson(random, depth + 1))
   if (kind < 0.55) return JSON.stringify(createJson(random, depth + 1))
@@ -77,8 +77,8 @@ describe.each(DIALECTS)('%s parses', (_name, dialect) => {
 
   test('any JSON, with any status', () => {
     const random = createRandom(20)
-    for (let n = 0; n < 4_000; n += 1) {
-      const body = parseJson(JSON.stringify(createJson(random)) )
+    for (let n = 0; n < 1_500; n += 1) {
+      const body = parseJson(JSON.stringify(createJson(random)))
       const status = STATUSES[n % STATUSES.length] ?? 0
       parseAll({ status, body, retryAfterMs: null })
     }
