@@ -33,8 +33,9 @@ export function parseSettings(environment: Environment): Settings {
     faults.push(
       ...findContradictions(parsed.data),
       ...findStoreFaults(parsed.data, isLive(environment)),
-      ...findEngineFaults(parsed.data, isLive(environment)),
     )
+  // A missing key may be a damaged one, which is reported already.
+  if (parsed.success && faults.length === 0) faults.push(...findEngineFaults(parsed.data, isLive(environment)))
   if (!parsed.success || faults.length > 0) throw new SettingsError(faults)
   return resolve(parsed.data, isLive(environment))
 }

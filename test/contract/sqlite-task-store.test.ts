@@ -120,12 +120,12 @@ test('the statements of the queue read an index of the waiting tasks, in its ord
       .prepare(`explain query plan ${sql}`)
       .all(...(parameters as string[]))
       .map(({ detail }) => String(detail))
-  expect(planOf(nextDue)).toEqual(['SEARCH task USING COVERING INDEX taskByQueueDue (queueDueAt>?)'])
-  expect(planOf(list)).toEqual(['SEARCH task USING COVERING INDEX taskByQueue (queueRank>?)'])
+  expect(planOf(nextDue)).toEqual(['SEARCH task USING COVERING INDEX taskByEngineQueueDue (engine=? AND queueDueAt>?)'])
+  expect(planOf(list)).toEqual(['SCAN task USING COVERING INDEX taskByEngineQueue'])
   expect(planOf(claim)).toEqual([
     'SEARCH task USING COVERING INDEX sqlite_autoindex_task_1 (id=?)',
     'LIST SUBQUERY 2',
-    'SEARCH task USING COVERING INDEX taskByQueue (queueRank>?)',
+    'SEARCH task USING COVERING INDEX taskByEngineQueue (engine=? AND queueRank>?)',
   ])
 })
 

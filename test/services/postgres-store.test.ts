@@ -185,9 +185,9 @@ test('with 10,000 waiting tasks the statements of the queue read only the rows t
   }
   const check = async () => {
     for (const [statement, index, count] of [
-      [statements.claim, 'taskByQueue', 1],
-      [statements.nextDue, 'taskByQueueDue', 1],
-      [statements.list, 'taskByQueue', 100],
+      [statements.claim, 'taskByEngineQueue', 1],
+      [statements.nextDue, 'taskByEngineQueueDue', 1],
+      [statements.list, 'taskByEngineQueue', 100],
     ] as const) {
       const steps = await planOf(statement)
       expect(steps.find((step) => step['Index Name'] === index)).toMatchObject({ 'Actual Rows': count })

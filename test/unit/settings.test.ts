@@ -51,7 +51,7 @@ describe('settings', () => {
       host: '127.0.0.1',
       mode: 'LIVE',
       upstreamApiKey: 'key-1',
-      upstreamUrl: 'https://api.kie.ai',
+      engines: [{ name: 'kie-midjourney', url: 'https://api.kie.ai', key: 'key-1' }],
       upstreamTimeoutMs: 30_000,
       publicUrl: null,
       introspection: false,

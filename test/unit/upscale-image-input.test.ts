@@ -34,6 +34,7 @@ describe('an input of upscaleImage', () => {
   test('with nothing but the required fields has no watermark, no key, no force and no queue', () => {
     expect(parse(INPUT)).toEqual({
       owner: 'signed',
+      engine: null,
       sourceTaskId: 'source-1',
       imageIndex: 0,
       waterMark: null,
@@ -53,6 +54,7 @@ describe('an input of upscaleImage', () => {
     const facts = { imageIndex: 3, waterMark: ' © Ann ', idempotencyKey: ' a key ', force: true, queue: true }
     expect(parse({ taskId: 'mj_task_1', ...facts })).toEqual({
       owner: 'signed',
+      engine: null,
       callBackUrl: null,
       sourceTaskId: 'mj_task_1',
       ...facts,
