@@ -88,9 +88,14 @@ export default tseslint.config(
   fence(['src/tasks/*.ts'], '^(?!\\./)', CORE),
   fence(['src/tasks/*/*.ts'], '^(?!\\.\\.?/)|^\\.\\./\\.\\./', CORE),
   fence(
-    ['src/replicas/**', 'src/upstream/**', 'src/deliveries/**', 'src/results/**'],
+    ['src/replicas/**', 'src/upstream/*.ts', 'src/deliveries/**', 'src/results/**'],
     '^\\.\\./(?!tasks/|net/)',
     'An adapter imports the core and src/net only. Let service.ts pass in the rest.',
+  ),
+  fence(
+    ['src/upstream/*/*.ts'],
+    '^\\.\\./\\.\\./(?!tasks/)',
+    'A dialect is pure: it imports the core and src/upstream only.',
   ),
   fence(
     ['src/store/*'],

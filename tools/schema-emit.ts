@@ -9,6 +9,8 @@ import { z } from 'zod'
 import { ERROR_EXTENSION_KEYS } from '../src/graphql/errors.ts'
 import { createSchema, readSdl } from '../src/graphql/schema.ts'
 import { CATALOGUE, UPSCALE_ERROR_CODES } from '../src/tasks/failure.ts'
+import { ADAPTERS } from '../src/upstream/adapters.ts'
+import type { DialectCode } from '../src/upstream/dialect.ts'
 import { callbackBody } from '../src/upstream/kie-midjourney/wire.ts'
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
@@ -27,9 +29,29 @@ const row = (code: (typeof UPSCALE_ERROR_CODES)[number]): string => {
   return `| ${cells.join(' | ')} |`
 }
 
+/** A section per table of codes, with the names of the adapters that share it. */
+function toCodeSections(): string {
+  const namesByCodes = new Map<readonly DialectCode[], string[]>()
+  for (const [name, { createDialect }] of Object.entries(ADAPTERS)) {
+    const { codes } = createDialect({ model: null, factor: null })
+    namesByCodes.set(codes, [...(namesByCodes.get(codes) ?? []), name])
+  }
+  const sections = [...namesByCodes].map(([codes, names]) => {
+    const heading = names.map((name) => `\`${name}\``).join(', ')
+    return `### ${heading}\n\n| upstream | at | code | retryable | |\n|---|---|---|---|---|\n${codes.map(toCodeRow).join('\n')}`
+  })
+  return sections.join('\n\n')
+}
+
+function toCodeRow({ upstreamCode, at, code, meaning }: DialectCode): string {
+  const [ours, retryable] =
+    code === null ? ['not a failure', ''] : [`\`${code}\``, CATALOGUE[code].retryable ? 'yes' : 'no']
+  return `| ${upstreamCode} | ${at} | ${ours} | ${retryable} | ${meaning} |`
+}
+
 const errorsPage = `# Error codes
 
-<!-- Generated from the catalogue in src/tasks/failure.ts by \`npm run schema:emit\`. -->
+<!-- Generated from the catalogue in src/tasks/failure.ts and the tables in src/upstream by \`npm run schema:emit\`. -->
 
 ## Failures of a task
 
@@ -42,8 +64,8 @@ idempotency key can be used again, because nothing can have been charged.
 |---|---|---|---|---|---|
 ${UPSCALE_ERROR_CODES.map(row).join('\n')}
 
-200 is success. A number outside this table is \`UPSTREAM_PROTOCOL_ERROR\`, with the raw number in \`upstreamCode\`. After
-an answer without an envelope \`upstreamCode\` is the HTTP status. It is null if the gateway detects the failure itself:
+*Upstream* is the number of kie.ai; the numbers of the other engines are below. 200 is success. A number outside this
+table is \`UPSTREAM_PROTOCOL_ERROR\`, with the raw number in \`upstreamCode\`. After an answer without an envelope \`upstreamCode\` is the HTTP status. It is null if the gateway detects the failure itself:
 the codes without an *upstream* number, and \`UPSTREAM_NOT_FOUND\` of an accepted task for which record-info answers 422.
 An accepted task that ends as \`UPSTREAM_NOT_FOUND\` was charged; a late result still counts.
 
@@ -63,6 +85,16 @@ describes the answer.
 | no envelope, HTTP 401, 402, 404 | \`UPSTREAM_UNAUTHORIZED\`, \`INSUFFICIENT_CREDITS\`, \`UPSTREAM_NOT_FOUND\`; the key is freed |
 | no envelope, HTTP 403, 405, 411, 413, 414, 415, 417, 421, 426, 431 | \`UPSTREAM_PROTOCOL_ERROR\`; the key is freed |
 | anything else: HTTP 500, 502, 504, 520, 524 without an envelope, HTTP 200 without a task id, a lost answer | unknown |
+
+An envelope is a body with a code of the engine: with \`code\` (kie.ai, LegNext, and midjourney-proxy
+unless the HTTP status is 5xx), or with \`error.code\` (LegNext). A job id of LegNext counts as accepted, even if the job has failed.
+
+## Codes by engine
+
+A number that is not listed is \`UPSTREAM_PROTOCOL_ERROR\`, with the number in \`upstreamCode\`. A failure without a number is
+\`GENERATION_FAILED\`, with null.
+
+${toCodeSections()}
 
 ## Faults of the request
 

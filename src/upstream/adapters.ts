@@ -1,5 +1,8 @@
 import type { Dialect } from './dialect.ts'
+import { createKieJobs } from './kie-jobs/dialect.ts'
 import { kieMidjourney } from './kie-midjourney/dialect.ts'
+import { legnext } from './legnext/dialect.ts'
+import { midjourneyProxy } from './midjourney-proxy/dialect.ts'
 
 /** What an operator can set for an engine. */
 export interface AdapterOptions {
@@ -18,5 +21,16 @@ export interface Adapter {
 
 /** The adapters by the name that ENGINES uses. A new one is a folder with a Dialect and an entry here. */
 export const ADAPTERS = {
-  'kie-midjourney': { defaultUrl: 'https://api.kie.ai', createDialect: () => kieMidjourney },
+  'kie-midjourney': { defaultUrl: 'https://api.kie.ai', createDialect: withoutOptions(kieMidjourney) },
+  'kie-jobs': { defaultUrl: 'https://api.kie.ai', createDialect: createKieJobs },
+  'midjourney-proxy': { defaultUrl: null, createDialect: withoutOptions(midjourneyProxy) },
+  legnext: { defaultUrl: 'https://api.legnext.ai', createDialect: withoutOptions(legnext) },
 } as const satisfies Record<string, Adapter>
+
+function withoutOptions(dialect: Dialect): Adapter['createDialect'] {
+  return ({ model, factor }) => {
+    if (model !== null) throw new Error('model: this adapter has none; omit it')
+    if (factor !== null) throw new Error('factor: this adapter has none; omit it')
+    return dialect
+  }
+}

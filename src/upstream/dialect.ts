@@ -12,7 +12,7 @@ import type { Picture } from '../tasks/task.ts'
 /** An answer over HTTP. */
 export interface WireAnswer {
   readonly status: number
-  /** The parsed JSON; undefined if there is none, or if the answer is incomplete. */
+  /** The parsed JSON; null if the body is empty, undefined if it is not JSON or incomplete. */
   readonly body: unknown
   /** From Retry-After; null: absent. */
   readonly retryAfterMs: number | null

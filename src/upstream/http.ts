@@ -14,6 +14,7 @@ interface Head {
 }
 
 export type Outcome =
+  /** `body`: the parsed JSON; null if it is empty, undefined if it is not JSON. */
   | { readonly kind: 'answer'; readonly head: Head; readonly body: unknown }
   /** No connection was established, so nothing was sent. */
   | { readonly kind: 'unreachable'; readonly cause: string }
@@ -63,7 +64,7 @@ export class UpstreamClient implements Disposable {
     const isConnected = observeConnection(request)
     try {
       const text = await readText(request)
-      return { kind: 'answer', head: toHead(request), body: parseJson(text) }
+      return { kind: 'answer', head: toHead(request), body: text === '' ? null : parseJson(text) }
     } catch (error) {
       // A got error holds the whole request with the API key: only its code and message are logged.
       const cause = error instanceof RequestError ? `${error.code}: ${error.message}` : String(error)

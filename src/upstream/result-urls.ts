@@ -20,7 +20,7 @@ export function parseResult(result: unknown): Result {
 
 /** The URLs of a result in any known shape: object, JSON text, list, or one URL. */
 function collectUrls(result: unknown, depth: number): string[] {
-  if (depth > MAX_DEPTH) return []
+  if (depth > MAX_DEPTH || result === '') return []
   if (typeof result === 'string') {
     const parsed = parseJson(result)
     return parsed === undefined ? [result] : collectUrls(parsed, depth + 1)

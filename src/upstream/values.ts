@@ -15,9 +15,13 @@ export const integerLike = z.union([
  * of blanks would never equal that of a callback.
  */
 export const upstreamId = z.union([
-  z
-    .string()
-    .max(256)
-    .regex(/^(?=.*[\p{L}\p{N}])[^\p{Cc}\p{Cs}]+$/u),
+  // Not `max`: it compares `length` of objects too, and throws if that has no primitive value.
+  z.string().regex(/^(?=.*[\p{L}\p{N}])[^\p{Cc}\p{Cs}]{1,256}$/u),
   z.int().transform(String),
 ])
+
+/** The credits that a task cost, if the upstream reports a number. */
+export function toConsumption(credits: unknown): { readonly creditsConsumed?: number } {
+  const isAmount = typeof credits === 'number' && Number.isFinite(credits) && credits >= 0
+  return isAmount ? { creditsConsumed: credits } : {}
+}

@@ -57,6 +57,17 @@ const TASK_FAILURES = [408, 500, 501, 505]
 
 /** Parses the answer of record-info. An answer that says nothing about the task is `unavailable`. */
 export function parsePollAnswer(body: unknown): PollAnswer {
+  return parseRecordAnswer(body, (data) => {
+    const record = recordInfo.safeParse(data)
+    return record.success ? parseRecord(record.data) : undefined
+  })
+}
+
+/** Parses an envelope with a record of a task. `parseRecord` returns undefined if there is no record. */
+export function parseRecordAnswer(
+  body: unknown,
+  parseRecord: (data: unknown) => PollAnswer | undefined,
+): PollAnswer {
   const answer = envelope.safeParse(body)
   if (!answer.success) return { kind: 'unavailable' }
   const { code, data } = answer.data
@@ -64,12 +75,11 @@ export function parsePollAnswer(body: unknown): PollAnswer {
     return { kind: 'notFound', upstreamCode: code }
   const isFailure = TASK_FAILURES.includes(code)
   if (code !== 200 && !isFailure) return { kind: 'unavailable' }
-  const record = recordInfo.safeParse(data)
-  const found: PollAnswer = record.success ? parseRecord(record.data) : { kind: 'unavailable' }
-  const isOpen = found.kind === 'pending' || found.kind === 'unavailable'
+  const record = parseRecord(data)
+  const isOpen = record === undefined || record.kind === 'pending'
   return isFailure && isOpen
-    ? { kind: 'failed', failure: toUpstreamFailure(code), recorded: record.success }
-    : found
+    ? { kind: 'failed', failure: toUpstreamFailure(code), recorded: record !== undefined }
+    : (record ?? { kind: 'unavailable' })
 }
 
 /** The state of the task in a record. */
@@ -103,12 +113,25 @@ export function parseCredits(body: unknown): number | null {
 export function parseCallback(body: unknown): Callback | undefined {
   const callback = callbackBody.safeParse(body)
   if (!callback.success) return undefined
-  const { code, taskId, data } = callback.data
-  const ids = new Set([taskId, data?.taskId, data?.task_id].filter((id) => typeof id === 'string'))
-  const [upstreamTaskId] = ids
-  if (upstreamTaskId === undefined || ids.size > 1) return undefined
+  const { code, data } = callback.data
+  const upstreamTaskId = findTaskId(callback.data)
+  if (upstreamTaskId === undefined) return undefined
   if (code !== 200) return { upstreamTaskId, outcome: { kind: 'failed', failure: toUpstreamFailure(code) } }
   const { imageUrls, ...dropped } = parseResult([data?.resultUrls, data?.info?.resultUrls])
   if (imageUrls.length === 0) return { upstreamTaskId, outcome: { kind: 'inconclusive', ...dropped } }
   return { upstreamTaskId, outcome: { kind: 'succeeded', imageUrls, ...dropped } }
+}
+
+interface TaskIds {
+  readonly taskId?: string | null | undefined
+  readonly data?:
+    | { readonly taskId?: string | null | undefined; readonly task_id?: string | null | undefined }
+    | null
+    | undefined
+}
+
+/** The task id of a callback; undefined if there is none, or if several disagree. */
+export function findTaskId({ taskId, data }: TaskIds): string | undefined {
+  const ids = new Set([taskId, data?.taskId, data?.task_id].filter((id) => typeof id === 'string'))
+  return ids.size === 1 ? [...ids][0] : undefined
 }

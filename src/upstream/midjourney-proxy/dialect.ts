@@ -1,0 +1,35 @@
+import type { Dialect, DialectSubmit } from '../dialect.ts'
+import { findWaterMark } from '../unsupported.ts'
+import { CODES } from './codes.ts'
+import { parseCallback, parsePollAnswer, parseSource, parseSubmitAnswer } from './wire.ts'
+
+/** The self-hosted midjourney-proxy family. Its images count from 1. */
+export const midjourneyProxy: Dialect = {
+  toHeaders: (apiKey) => ({ 'mj-api-secret': apiKey }),
+  signsCallbacks: false,
+  needsSourceUrl: false,
+  findUnsupported: (picture) =>
+    /\s/u.test(picture.sourceTaskId)
+      ? { field: 'taskId', reason: 'this engine takes no task id with whitespace' }
+      : findWaterMark(picture),
+  toSubmit: (request) => ({ path: '/mj/submit/simple-change', body: toBody(request) }),
+  parseSubmit: parseSubmitAnswer,
+  toPollPath: toTaskPath,
+  parsePoll: parsePollAnswer,
+  source: { toPath: toTaskPath, parse: parseSource },
+  credits: null,
+  parseCallback,
+  codes: CODES,
+}
+
+/** The upstream splits `content` at whitespace. */
+function toBody({ sourceTaskId, imageIndex, callBackUrl }: DialectSubmit) {
+  return {
+    content: `${sourceTaskId} U${imageIndex + 1}`,
+    ...(callBackUrl !== null && { notifyHook: callBackUrl }),
+  }
+}
+
+function toTaskPath(taskId: string): string {
+  return `/mj/task/${encodeURIComponent(taskId)}/fetch`
+}
