@@ -64,7 +64,9 @@ export async function startService(
   const requestedBase = observeRequestedBase(servers.app, settings)
   const links = createResultLinks(createResultBase(settings, servers, requestedBase))
   const parts = { settings, servers, metrics, links, nameServers, clock, log, connect, isDraining }
-  const core = opened.use(openCore({ ...parts, backends, sandboxKey, circuitResetMs: overrides.circuitResetMs }))
+  const core = opened.use(
+    openCore({ ...parts, backends, sandboxKey, circuitResetMs: overrides.circuitResetMs }),
+  )
   const sandbox = await addEmbeddedSandbox(parts, {
     apiKey: sandboxKey,
     requestedBase,

@@ -42,7 +42,8 @@ function parseEngine(item: string): EngineSetting | { readonly fault: string } {
   const adapter = ADAPTER_NAMES.find((each) => each === adapterName)
   if (adapter === undefined) return { fault: `${FORM}; an ADAPTER is one of ${ADAPTER_NAMES.join(', ')}` }
   const url = address === undefined ? null : baseUrl.safeParse(address)
-  if (url !== null && !url.success) return { fault: `${FORM}; a URL is http(s) without user info or fragment` }
+  if (url !== null && !url.success)
+    return { fault: `${FORM}; a URL is http(s) without user info or fragment` }
   const options = parseOptions(adapter, new URLSearchParams(query))
   return 'fault' in options
     ? options
@@ -51,7 +52,10 @@ function parseEngine(item: string): EngineSetting | { readonly fault: string } {
 
 type EngineOptions = Pick<EngineSetting, 'model' | 'factor' | 'hosts'>
 
-function parseOptions(adapter: AdapterName, query: URLSearchParams): EngineOptions | { readonly fault: string } {
+function parseOptions(
+  adapter: AdapterName,
+  query: URLSearchParams,
+): EngineOptions | { readonly fault: string } {
   const known = adapter === 'kie-jobs' ? ['model', 'factor', 'hosts'] : ['hosts']
   const names = [...query.keys()]
   if (names.some((name) => !known.includes(name)) || new Set(names).size < names.length)
@@ -62,7 +66,9 @@ function parseOptions(adapter: AdapterName, query: URLSearchParams): EngineOptio
   const factor = query.has('factor') ? Number(query.get('factor')) : null
   if (factor !== null && !FACTORS.includes(factor)) return { fault: 'must have a factor of 1, 2 or 4' }
   // In a query, a plus sign is a space.
-  const allowed = query.has('hosts') ? hosts.safeParse(query.get('hosts')?.trim().replaceAll(/\s+/g, ',')) : null
+  const allowed = query.has('hosts')
+    ? hosts.safeParse(query.get('hosts')?.trim().replaceAll(/\s+/g, ','))
+    : null
   if (allowed !== null && !allowed.success)
     return { fault: 'must have hosts that are host names or addresses without a port, joined by +' }
   return { model, factor, hosts: allowed?.data.filter((host) => host !== undefined) ?? [] }
@@ -93,6 +99,8 @@ export const engineRates = list.transform((items, context): ReadonlyMap<string, 
   const entries = toEntries(items)?.map(([name, value]) => [name, rate.safeParse(value)] as const)
   if (entries?.every(([, parsed]) => parsed.success))
     return new Map(entries.map(([name, parsed]) => [name, parsed.data ?? null]))
-  context.addIssue('must be NAME=COUNT/SECONDSs, such as legnext=20/10s, separated by commas, each engine once')
+  context.addIssue(
+    'must be NAME=COUNT/SECONDSs, such as legnext=20/10s, separated by commas, each engine once',
+  )
   return z.NEVER
 })

@@ -30,12 +30,10 @@ export function parseSettings(environment: Environment): Settings {
     faults.push(`${toName(path.join('.'))}${message.startsWith('"') ? ':' : ''} ${message}`)
   faults.push(...findAuthFaults(values, isLive(environment)))
   if (parsed.success)
-    faults.push(
-      ...findContradictions(parsed.data),
-      ...findStoreFaults(parsed.data, isLive(environment)),
-    )
+    faults.push(...findContradictions(parsed.data), ...findStoreFaults(parsed.data, isLive(environment)))
   // A missing key may be a damaged one, which is reported already.
-  if (parsed.success && faults.length === 0) faults.push(...findEngineFaults(parsed.data, isLive(environment)))
+  if (parsed.success && faults.length === 0)
+    faults.push(...findEngineFaults(parsed.data, isLive(environment)))
   if (!parsed.success || faults.length > 0) throw new SettingsError(faults)
   return resolve(parsed.data, isLive(environment))
 }
@@ -103,7 +101,9 @@ function findEngineFaults(given: EngineSettings, live: boolean): string[] {
     .flatMap(({ name, adapter, key, url }) => {
       if (!live) return []
       if (key === null) return [`ENGINE_KEYS must have a key for ${name}, because other engines have one`]
-      return url === null ? [`ENGINES must have a URL for ${name}, such as ${adapter}:http://localhost:8080`] : []
+      return url === null
+        ? [`ENGINES must have a URL for ${name}, such as ${adapter}:http://localhost:8080`]
+        : []
     })
   return [
     ...unknown('ENGINE_KEYS', engineKeys.keys()),

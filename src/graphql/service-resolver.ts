@@ -2,7 +2,12 @@ import { Arg, Ctx, Directive, FieldResolver, Int, Query, Resolver, Root } from '
 import type { Engine } from '../tasks/engines/engine-ports.ts'
 import { requireOwner, type OperationContext } from './context.ts'
 import { badUserInput, requestError } from './errors.ts'
-import { UpscaleEngineType, UpscaleServiceType, UpscaleUsageType, type UpscaleRateType } from './service-types.ts'
+import {
+  UpscaleEngineType,
+  UpscaleServiceType,
+  UpscaleUsageType,
+  type UpscaleRateType,
+} from './service-types.ts'
 
 const MAX_DAYS = 366
 const DEFAULT_DAYS = 7

@@ -41,7 +41,9 @@ export class UpscaleRateType {
 
 @PlainType('UpscaleEngine', 'An account at an upscale service that this gateway uses.')
 export class UpscaleEngineType {
-  @Field(() => String, { description: 'The name, as in `UpscaleImageInput.engine` and `UpscaleTask.engine`.' })
+  @Field(() => String, {
+    description: 'The name, as in `UpscaleImageInput.engine` and `UpscaleTask.engine`.',
+  })
   name!: string
 
   @Field(() => UpscaleServiceMode, {

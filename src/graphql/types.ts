@@ -139,12 +139,15 @@ export class UpscaleTaskType {
   @Field(() => String, { nullable: true, description: 'The requested watermark.' })
   waterMark!: string | null
 
-  @Field(() => String, { description: 'The engine that the task was sent to last: a name of `upscaleService.engines`.' })
+  @Field(() => String, {
+    description: 'The engine that the task was sent to last: a name of `upscaleService.engines`.',
+  })
   engine!: string
 
   @Field(() => Float, {
     nullable: true,
-    description: 'The credits that the task cost, in the unit of its engine; null if the engine does not report them.',
+    description:
+      'The credits that the task cost, in the unit of its engine; null if the engine does not report them.',
   })
   creditsConsumed!: number | null
 

@@ -23,9 +23,7 @@ interface SourceImageOptions {
  * Loads the source image of a task, and stores it with the task. Null: the upstream does not report it, or loading takes
  * longer than a second and continues in the background. Does not reject.
  */
-export type LoadSourceImage = (
-  task: SourceOf & Pick<UpscaleTask, 'id'>,
-) => Promise<SourceImage | null>
+export type LoadSourceImage = (task: SourceOf & Pick<UpscaleTask, 'id'>) => Promise<SourceImage | null>
 
 type SourceOf = Pick<UpscaleTask, 'engine' | 'sourceTaskId' | 'imageIndex'>
 

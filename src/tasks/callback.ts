@@ -57,7 +57,10 @@ export function createCallbackReceiver(context: TaskContext) {
 }
 
 /** Whether a callback with this outcome can change the task. */
-function canChange({ images, failedBy, settledAt, upstreamTaskId }: UpscaleTask, { kind }: Reported): boolean {
+function canChange(
+  { images, failedBy, settledAt, upstreamTaskId }: UpscaleTask,
+  { kind }: Reported,
+): boolean {
   if (images !== null) return false
   if (kind === 'pending') return upstreamTaskId === null
   if (kind === 'failed') return failedBy !== 'UPSTREAM'

@@ -80,11 +80,13 @@ async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
   const answer: PollAnswer =
     upstreamTaskId === null
       ? { kind: 'unavailable' }
-      : await pollTask(context, { engine, upstreamTaskId }, { timeoutMs, correlationId }).catch((error: unknown) => {
-          // A poll that fails unexpectedly must not keep a task from its deadline.
-          log.error({ err: error, taskId: task.id, correlationId }, 'a poll failed unexpectedly')
-          return { kind: 'unavailable' }
-        })
+      : await pollTask(context, { engine, upstreamTaskId }, { timeoutMs, correlationId }).catch(
+          (error: unknown) => {
+            // A poll that fails unexpectedly must not keep a task from its deadline.
+            log.error({ err: error, taskId: task.id, correlationId }, 'a poll failed unexpectedly')
+            return { kind: 'unavailable' }
+          },
+        )
   const at = clock.now()
   // The service is stopping and aborted the poll: another replica may poll at once.
   if (answer.kind === 'unavailable' && aborting.aborted) return store.reschedule(task, { ...task, dueAt: at })

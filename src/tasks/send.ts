@@ -124,7 +124,10 @@ function toRetry(
 async function toDeferred(
   context: TaskContext,
   { task, queued }: Sending,
-  { delayMs, ...rest }: Pick<ReportOf<'deferred'>, 'engine' | 'failure' | 'note'> & { readonly delayMs: number },
+  {
+    delayMs,
+    ...rest
+  }: Pick<ReportOf<'deferred'>, 'engine' | 'failure' | 'note'> & { readonly delayMs: number },
 ): Promise<ReportOf<'deferred'>> {
   const at = context.clock.now()
   return {

@@ -60,7 +60,6 @@ const UNAVAILABLE: readonly UpscaleErrorCode[] = [
 export function markUnavailable(answer: SubmitAnswer, httpStatus: number): SubmitAnswer {
   if (answer.kind !== 'refused' || isDoubtful(answer.failure)) return answer
   const { code } = answer.failure
-  const isUnavailable =
-    UNAVAILABLE.includes(code) || (code === 'UPSTREAM_NOT_FOUND' && httpStatus === 404)
+  const isUnavailable = UNAVAILABLE.includes(code) || (code === 'UPSTREAM_NOT_FOUND' && httpStatus === 404)
   return isUnavailable ? { ...answer, engineUnavailable: true } : answer
 }

@@ -151,7 +151,10 @@ test.concurrent(
       (response, request) => {
         onPost()
         setTimeout(() => {
-          if (Math.random() >= share) { DISABLED(response, request); return; }
+          if (Math.random() >= share) {
+            DISABLED(response, request)
+            return
+          }
           accepted.push(toTaskId(request))
           accept(response, request)
         }, Math.random() * 30)

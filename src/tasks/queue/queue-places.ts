@@ -124,7 +124,9 @@ interface Queue {
 
 async function readQueue({ queueStore, estimates }: Dependencies): Promise<Queue> {
   const queued = Map.groupBy(await queueStore.listQueued(MAX_PLACES), ({ engine }) => engine)
-  const positions = new Map([...queued.values()].flatMap((lane) => lane.map(({ id }, index) => [id, index + 1])))
+  const positions = new Map(
+    [...queued.values()].flatMap((lane) => lane.map(({ id }, index) => [id, index + 1])),
+  )
   const readWaits = async (engine: string) => [engine, await estimates.readWaits(engine)] as const
   return { positions, waits: new Map(await Promise.all([...queued.keys()].map(readWaits))) }
 }
