@@ -12,7 +12,7 @@ export interface AdapterOptions {
   readonly factor: number | null
 }
 
-export interface Adapter {
+interface Adapter {
   /** The vendor's address; null: it is self-hosted. */
   readonly defaultUrl: string | null
   /** @throws Error that names the invalid option. */

@@ -31,12 +31,12 @@ function toBody({ sourceTaskId, imageIndex, waterMark, callBackUrl }: DialectSub
   }
 }
 
-export function toRecordPath(taskId: string): string {
+function toRecordPath(taskId: string): string {
   return `/api/v1/mj/record-info?taskId=${encodeURIComponent(taskId)}`
 }
 
 /** The pictures of a generation. */
-export function parseSource({ body }: WireAnswer): readonly string[] | null {
+function parseSource({ body }: WireAnswer): readonly string[] | null {
   const answer = parsePollAnswer(body)
   return answer.kind === 'succeeded' ? answer.imageUrls : null
 }
