@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import type { FastifyInstance, FastifyRequest, onRequestHookHandler } from 'fastify'
@@ -19,6 +20,12 @@ export function checkRequests(app: FastifyInstance, access: AccessPolicy): void 
     const fault = findEncodingFault(request)
     if (fault === undefined) next()
     else void sendError(reply, 415, fault)
+  })
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
+    // Invalid bytes would all become U+FFFD, and different texts equal.
+    if (isUtf8(body)) void parseJson(request, body.toString(), done)
+    else done(Object.assign(new Error('The body is not valid UTF-8.'), { statusCode: 400 }))
   })
 }
 
@@ -56,8 +63,9 @@ const CHARSET_PARAMETERS = /;\s*charset\*?\s*=\s*(?:"([^"]*)"|([^;\s]*))/gi
 function findEncodingFault({ method, headers }: FastifyRequest): string | undefined {
   if (method === 'GET' || method === 'HEAD') return undefined
   const { 'content-encoding': encoding = '', 'content-type': type = '' } = headers
-  if (!/^(identity)?$/i.test(encoding.trim()))
-    return 'Compressed bodies are not supported: send the body without Content-Encoding.'
+  const { 'transfer-encoding': transfer = 'chunked' } = headers
+  if (!/^(identity)?$/i.test(encoding.trim()) || !/^chunked$/i.test(transfer.trim()))
+    return 'Compressed bodies are not supported: send the body without Content-Encoding, and no Transfer-Encoding but chunked.'
   // All are checked, because parsers differ in which of two `charset` parameters they use.
   for (const [, quoted, token = ''] of type.matchAll(CHARSET_PARAMETERS))
     if (!CHARSETS.includes((quoted ?? token).toLowerCase()))

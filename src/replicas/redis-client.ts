@@ -1,5 +1,7 @@
 import { Redis } from 'ioredis'
 import { LRUCache } from 'lru-cache'
+import type { ResolverOptions } from '../net/lookup.ts'
+import { createConnector } from './redis-connector.ts'
 import { explainRedisError } from './redis-errors.ts'
 
 const PING_EVERY_MS = 2_000
@@ -16,6 +18,8 @@ interface RedisClientOptions {
   readonly autoResubscribe?: boolean
   readonly enableOfflineQueue?: boolean
   readonly commandTimeout?: number
+  /** How host names are resolved. */
+  readonly names?: ResolverOptions
 }
 
 /** A client of Redis (or Valkey) that reports every fault once a minute, and reconnects if the server does not answer. */
@@ -25,8 +29,13 @@ class MonitoredRedis extends Redis implements Disposable {
   readonly #pinging: NodeJS.Timeout
   #isUnanswered = false
 
-  constructor(url: string, options: RedisClientOptions, onFault: (reason: string) => void) {
+  constructor(
+    url: string,
+    { names = {}, ...options }: RedisClientOptions,
+    onFault: (reason: string) => void,
+  ) {
     super(url, {
+      Connector: createConnector(url, names),
       lazyConnect: true,
       connectTimeout: ANSWER_TIMEOUT_MS,
       // Without this timeout, ioredis waits for an answer for ever.

@@ -78,10 +78,13 @@ export class Completions {
   #wait(ms: number): Promise<void> {
     return new Promise((resolve) => {
       if (this.#stopped) return
-      const timer = setTimeout(() => {
-        this.#timers.delete(timer)
-        resolve()
-      }, ms)
+      const timer = setTimeout(
+        () => {
+          this.#timers.delete(timer)
+          resolve()
+        },
+        Math.max(0, Math.ceil(ms)),
+      )
       this.#timers.add(timer)
     })
   }
@@ -97,7 +100,7 @@ export class Completions {
       const { callBackUrl } = task.request
       // Another replica's task: that replica completes it. If the replica has died, the task completes at `dueAt`.
       if (callBackUrl !== null && !this.#isAllowed(callBackUrl)) continue
-      this.completeLater(task, Math.max(0, task.dueAt - Date.now()))
+      void this.#wait(task.dueAt - Date.now()).then(() => this.complete(task))
     }
   }
 

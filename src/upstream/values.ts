@@ -10,10 +10,13 @@ export const integerLike = z.union([
     .transform(Number),
 ])
 
-/** An upstream task id: text without control characters or unpaired surrogates, or an exact integer. */
+/**
+ * An upstream task id: text with a letter or digit, without control characters or unpaired surrogates; or an exact integer. An id
+ * of blanks would never equal that of a callback.
+ */
 export const upstreamId = z.union([
   // Not `max`: it compares `length` of objects too, and throws if that has no primitive value.
-  z.string().regex(/^[^\p{Cc}\p{Cs}]{1,256}$/u),
+  z.string().regex(/^(?=.*[\p{L}\p{N}])[^\p{Cc}\p{Cs}]{1,256}$/u),
   z.int().transform(String),
 ])
 

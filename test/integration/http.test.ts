@@ -230,6 +230,28 @@ describe('the HTTP edge', () => {
     },
   )
 
+  test('a body in a transfer coding other than chunked is answered 415', async () => {
+    const head =
+      'POST /graphql HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n'
+    const body = JSON.stringify(TYPED)
+    const chunks = `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`
+    const send = (coding: string) => raw(gateway.url, `${head}Transfer-Encoding: ${coding}\r\n\r\n${chunks}`)
+    expect(await send('gzip, chunked')).toMatch(/^HTTP\/1\.1 415 /)
+    expect(await send('Chunked')).toMatch(/^HTTP\/1\.1 200 /)
+  })
+
+  test.each(['\xe9', '\xff\xfe', '\xc0\xaf', '\xed\xa0\x80', '\xf0\x9f\x8c'])(
+    'a body with the bytes %j, which are not UTF-8, is answered 400',
+    async (bytes) => {
+      for (const path of ['/graphql', '/graphql/stream']) {
+        const headers = { ...JSON_TYPE, accept: '*/*, text/event-stream' }
+        const body = Buffer.from(`{"query":"{ __typename }","operationName":"${bytes}"}`, 'latin1')
+        const answer = await request(path, { method: 'POST', headers, body })
+        expect(answer).toMatchObject({ status: 400, text: expect.stringContaining('not valid UTF-8') })
+      }
+    },
+  )
+
   test('a callback is read as JSON whatever its headers say of the body', async () => {
     const headers = { 'content-type': 'text/plain; charset=utf-16', 'content-encoding': 'gzip' }
     const answer = await request('/callbacks/upscale/x/y', { method: 'POST', headers, body: '{}' })

@@ -1,7 +1,6 @@
 import { createHash, createHmac } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
-import { createServer, request as httpRequest, type IncomingHttpHeaders } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import sharp from 'sharp'
@@ -9,6 +8,7 @@ import { openKeptTasks } from '../../src/sandbox/kept-tasks.ts'
 import type { SandboxOptions } from '../../src/sandbox/sandbox.ts'
 import { startSandbox } from '../../src/sandbox/standalone.ts'
 import { parseSettings } from '../../src/settings.ts'
+import { startCallbackReceiver, type CallbackReceiver } from '../support/callback-receiver.ts'
 import { startScriptedUpstream, text } from '../support/scripted-upstream.ts'
 import { StartError } from '../../src/start-error.ts'
 import { openTempDir } from '../support/temp-dir.ts'
@@ -22,11 +22,7 @@ interface Envelope<Data> {
   readonly data: Data
 }
 
-interface Callback {
-  readonly path: string
-  readonly headers: IncomingHttpHeaders
-  readonly body: Envelope<{ taskId: string; promptJson: string; resultUrls: string[] }>
-}
+type Body = Envelope<{ taskId: string; promptJson: string; resultUrls: string[] }>
 
 interface TaskRecord {
   readonly taskId: string
@@ -39,66 +35,6 @@ interface TaskRecord {
   readonly errorMessage: string | null
 }
 
-/** Takes callbacks as a customer of the vendor would, and keeps them. */
-interface Receiver extends AsyncDisposable {
-  readonly url: string
-  /** What has come for a path so far. */
-  received(path: string): Callback[]
-  /** How many callbacks have come, for whatever path. */
-  all(): number
-  /** The n-th callback for a path, from 1, as soon as it is there. */
-  nth(n: number, path?: string): Promise<Callback>
-  /** From now on callbacks are answered only when the returned function has been called. */
-  hold(): () => void
-}
-
-async function startReceiver(): Promise<Receiver> {
-  const callbacks: Callback[] = []
-  const waiting = new Set<() => void>()
-  let gate = Promise.resolve()
-  const server = createServer((incoming, response) => {
-    const chunks: Buffer[] = []
-    incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
-    incoming.on('end', () => {
-      const { url: path = '', headers } = incoming
-      callbacks.push({
-        path,
-        headers,
-        body: JSON.parse(Buffer.concat(chunks).toString()) as Callback['body'],
-      })
-      for (const look of waiting) look()
-      void gate.then(() => response.end())
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const received = (path: string) => callbacks.filter((callback) => callback.path === path)
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    received,
-    all: () => callbacks.length,
-    nth: (n, path = '/hook') =>
-      new Promise((resolve) => {
-        const look = () => {
-          const callback = received(path)[n - 1]
-          if (callback === undefined) return
-          waiting.delete(look)
-          resolve(callback)
-        }
-        waiting.add(look)
-        look()
-      }),
-    hold() {
-      const { promise, resolve } = Promise.withResolvers<void>()
-      gate = promise
-      return resolve
-    },
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections()
-      await new Promise((resolve) => server.close(resolve))
-    },
-  }
-}
-
 interface Answer {
   readonly status: number
   readonly type: string
@@ -108,7 +44,7 @@ interface Answer {
 /** The sandbox on a free port, a receiver of its callbacks, and what one asks of the vendor. */
 interface World extends AsyncDisposable {
   readonly url: string
-  readonly receiver: Receiver
+  readonly receiver: CallbackReceiver<Body>
   /** Resolves with the facts of the first warning. */
   readonly warned: Promise<object>
   /** Stops the sandbox, and not the receiver. */
@@ -141,7 +77,7 @@ function openWorld(settings: Settings = {}): Promise<World> {
 
 async function openWorldAsIs({ images, ...options }: Settings): Promise<World> {
   await using opened = new AsyncDisposableStack()
-  const receiver = opened.use(await startReceiver())
+  const receiver = opened.use(await startCallbackReceiver<Body>())
   const { promise: warned, resolve: warn } = Promise.withResolvers<object>()
   const log = { info: () => undefined, warn: (facts: object) => warn(facts) }
   const address = { host: '127.0.0.1', port: 0, sandboxImages: images ?? null }
@@ -724,7 +660,12 @@ describe('the end of the sandbox', () => {
 })
 
 describe('a sandbox that starts again', () => {
-  const start = async (dir: string, receiver: Receiver, port = 0, options: Partial<SandboxOptions> = {}) => {
+  const start = async (
+    dir: string,
+    receiver: CallbackReceiver<Body>,
+    port = 0,
+    options: Partial<SandboxOptions> = {},
+  ) => {
     const address = { host: '127.0.0.1', port, sandboxImages: null }
     const database = { kind: 'sqlite' as const, file: `${dir}/data/test.db` }
     const sandbox = await startSandbox({ ...address, database }, silent, options)
@@ -749,7 +690,7 @@ describe('a sandbox that starts again', () => {
 
   test('completes and calls back what was pending, once, and still knows what was done', async () => {
     await using dir = await openTempDir()
-    await using receiver = await startReceiver()
+    await using receiver = await startCallbackReceiver<Body>()
     const before = await start(dir.path, receiver, 0, { completeAfterMs: 10 })
     const done = await before.accepted('source-1')
     await receiver.nth(1)
@@ -773,7 +714,7 @@ describe('a sandbox that starts again', () => {
 
   test('shows what has become due meanwhile, although nothing was called back', async () => {
     await using dir = await openTempDir()
-    await using receiver = await startReceiver()
+    await using receiver = await startCallbackReceiver<Body>()
     const before = await start(dir.path, receiver)
     const id = await before.accepted('sandbox-late-0')
     await before[Symbol.asyncDispose]()
@@ -815,7 +756,7 @@ describe('a sandbox of one gateway', () => {
     ['the base as user info', (url: string) => url.replace('http://', 'http://127.0.0.1@')],
     ['no URL', () => 'hook'],
   ])('calls back under its base only: %s', async (_name, change) => {
-    await using receiver = await startReceiver()
+    await using receiver = await startCallbackReceiver<Body>()
     await using world = await openWorld({ callbackBase: () => `${receiver.url}/hook/` })
     const id = await world.accepted('source-1', { callBackUrl: change(`${receiver.url}/hook/1`) })
     expect(await world.warned).toEqual({ upstreamTaskId: id })
@@ -826,7 +767,7 @@ describe('a sandbox of one gateway', () => {
   })
 
   test.each([301, 302, 307, 308])('follows no redirect of a callback (%i)', async (status) => {
-    await using receiver = await startReceiver()
+    await using receiver = await startCallbackReceiver<Body>()
     await using redirecting = await startScriptedUpstream()
     redirecting.onCreate = text(status, '', { location: `${receiver.url}/hook` })
     await using world = await openWorld()
@@ -838,7 +779,7 @@ describe('a sandbox of one gateway', () => {
 
 describe('the URLs of pictures', () => {
   test('name the host that the gateway has asked, also on all addresses', async () => {
-    await using receiver = await startReceiver()
+    await using receiver = await startCallbackReceiver<Body>()
     await using sandbox = await startSandbox({ host: '0.0.0.0', port: 0, sandboxImages: null }, silent, {
       completeAfterMs: 0,
     })
