@@ -2,8 +2,8 @@
 import { z } from 'zod'
 import { baseUrl, hosts, list, rate } from './settings-values.ts'
 
-export const ADAPTER_NAMES = ['kie-midjourney', 'kie-jobs', 'midjourney-proxy', 'legnext'] as const
-export type AdapterName = (typeof ADAPTER_NAMES)[number]
+const ADAPTER_NAMES = ['kie-midjourney', 'kie-jobs', 'midjourney-proxy', 'legnext'] as const
+type AdapterName = (typeof ADAPTER_NAMES)[number]
 
 /** The models of kie-jobs. */
 const MODELS = ['topaz/image-upscale', 'recraft/crisp-upscale'] as const

@@ -126,7 +126,8 @@ export function parseUpscaleImageInput(
 function toInputError(fault: InputFault, path: string): Error {
   if (fault.kind === 'unknown-engine')
     return badUserInput('engine', `engine must be one of ${fault.names.join(', ')}.`)
-  return badUserInput(`${path}${fault.field}`, `The engine ${fault.engine} ${fault.reason}.`)
+  const { field, engine, reason } = fault
+  return badUserInput(`${path}${field}`, `The engine ${engine} does not support this ${field}: ${reason}.`)
 }
 
 /** The error of a submit; BAD_USER_INPUT if the caller can remedy it. */

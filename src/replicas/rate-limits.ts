@@ -4,7 +4,7 @@ import type { AccountLimit } from './account-limit.ts'
 import { consume, type CreateLimiter, type Rate } from './limiters.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
-export interface RatePolicy {
+interface RatePolicy {
   /** New submits of all owners together, by engine: the limit of the engine's account. Missing or null: no limit. */
   readonly engines: Readonly<Record<string, Rate | null>>
   /** New submits of one owner; null: no limit. */

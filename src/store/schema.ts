@@ -20,7 +20,7 @@ export interface Database {
   rate_limit: { key: string; points: number; expire: number | null }
 }
 
-export interface UsageRow {
+interface UsageRow {
   /** In UTC: `2026-01-31`. */
   day: string
   owner: string

@@ -1,6 +1,6 @@
 import type { TaskContext } from './context.ts'
 import { createTask } from './create-task.ts'
-import { chooseEngine, type InputFault } from './engines/choice.ts'
+import { chooseEngine } from './engines/choice.ts'
 import { toFailure, type Failure } from './failure.ts'
 import { UnconfirmedError, type InsertOptions } from './ports.ts'
 import type { RateRefusal } from './rates.ts'
@@ -32,17 +32,6 @@ export class TooManyCallbacksError extends Error {
   override name = 'TooManyCallbacksError'
 }
 
-/** Thrown by a submit whose input no engine takes: `fault` says why. Callers check it before by `Tasks.findInputFault`. */
-export class UnsupportedInputError extends Error {
-  override name = 'UnsupportedInputError'
-  readonly fault: InputFault
-
-  constructor(fault: InputFault) {
-    super('The engine does not support this input')
-    this.fault = fault
-  }
-}
-
 /** The rest of a submit after its insert. */
 type FinishSubmit = () => Promise<Submission>
 
@@ -50,7 +39,7 @@ type FinishSubmit = () => Promise<Submission>
  * Submits an upscale and pays for it at most once. The row is committed before the upstream is called, so that a crash at any
  * point leaves a task that a callback or the deadline settles. A task whose answer was lost stays SUBMITTED and is never sent
  * again.
- * @throws TooManyCallbacksError, UnsupportedInputError
+ * @throws TooManyCallbacksError
  */
 export async function submitTask(context: SubmitContext, input: SubmitInput): Promise<Submission> {
   const finish = await beginSubmit(context, input)
@@ -107,7 +96,7 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
   const startedAt = clock.elapsed()
   const token = secrets.newToken()
   const chosen = chooseEngine(context, { ...input, requestedEngine: input.engine })
-  if ('kind' in chosen) throw new UnsupportedInputError(chosen)
+  if ('kind' in chosen) throw new Error('No engine takes this input: check it by findInputFault first')
   const { name: engine } = chosen
   const task = createTask(context, input, { engine, token, runMs: await context.estimates.runMs(engine) })
   const insert = () => store.insert(task, toInsertOptions(context, input, engine))

@@ -1,19 +1,17 @@
 import { createCallbackReceiver, type CallbackResult } from './callback.ts'
-import { chooseEngine, type EngineRequest, type InputFault } from './engines/choice.ts'
-import type { Callback, Engines } from './engines/engine-ports.ts'
-import { DAY_MS, toDay, type Usage } from './engines/usage.ts'
+import { createEngineOperations, type EngineOperations } from './engines/engine-operations.ts'
+import type { Callback } from './engines/engine-ports.ts'
 import { cancelTask } from './queue/cancel.ts'
 import type { TaskContext } from './context.ts'
 import { createEstimates } from './queue/estimates.ts'
 import { pollDue } from './poll.ts'
 import type { TaskDependencies, TaskListQuery } from './ports.ts'
-import type { RateBudget } from './rates.ts'
 import { QueuePlaces, type QueuePlace } from './queue/queue-places.ts'
 import { createTaskQueue } from './queue/queue.ts'
 import type { SubmitInput } from './submit-input.ts'
 import { submitTask, submitTasks, type Submission, type SubmitContext } from './submit.ts'
 import type { UpscaleTask } from './task.ts'
-import { createSequences, shareCalls } from './timing.ts'
+import { createSequences } from './timing.ts'
 import type { Report } from './report.ts'
 import { createReporter, UnknownTaskError } from './transitions.ts'
 import { watchGroup, type GroupRequest, type GroupWatch } from './watch/watch-group.ts'
@@ -21,7 +19,7 @@ import { watchOwner, type OwnerRequest, type OwnerWatch } from './watch/watch-ow
 import { watchTask, type Watch, type WatchRequest } from './watch/watch.ts'
 
 /** The operations of the core: the only way for GraphQL, the callback handler and the poll worker to use tasks. */
-export interface Tasks {
+export interface Tasks extends EngineOperations {
   /** Submits an upscale, or returns the existing task of the request. */
   submit(input: SubmitInput): Promise<Submission>
   /** Submits several upscales in this order, each whether the others fail or not. Does not reject. */
@@ -31,22 +29,12 @@ export interface Tasks {
    * unchanged if it has been sent or has settled; undefined: the owner has no such task.
    */
   cancel(owner: string, id: string, correlationId: string): Promise<UpscaleTask | undefined>
-  /** Why no engine takes this picture; null: one does. */
-  findInputFault(request: EngineRequest): InputFault | null
   /** The place of a task in the queue; null: it does not wait. */
   findPlace(task: Pick<UpscaleTask, 'id' | 'engine'>): Promise<QueuePlace | null>
   /** Any owner's task, for the callback handler; undefined when unknown. */
   find(id: string): Promise<UpscaleTask | undefined>
   /** An owner's tasks among these ids, by one query. Omits unknown ids and tasks of other owners. */
   getMany(owner: string, ids: readonly string[]): Promise<UpscaleTask[]>
-  /** The engines of ENGINES, in order. */
-  readonly engines: Engines
-  /** The rate limit of an engine's account; null: no limit. */
-  rate(engine: string): Promise<RateBudget | null>
-  /** The credits of an engine's account, requested at most every 30 s; null when the engine does not send them. */
-  credits(engine: string): Promise<number | null>
-  /** What the tasks of the last `days` days have cost, newest day first. `owner` null: of all owners. */
-  usage(days: number, owner: string | null): Promise<Usage[]>
   /** An owner's tasks, newest first. */
   list(query: TaskListQuery): Promise<UpscaleTask[]>
   /** Follows a task until it settles, or the watch must end. */
@@ -77,9 +65,6 @@ export interface Tasks {
 /** What an attempt to inspect and copy the images of a task has found. */
 export type Inspection = Pick<Extract<Report, { kind: 'inspected' }>, 'images' | 'retryAt' | 'note'>
 
-/** How long the credits are shared, in milliseconds: the requests of an account are limited. */
-const CREDITS_SHARED_FOR_MS = 30_000
-
 export function createTasks(deps: TaskDependencies): Tasks {
   const { store, limits, clock, engines, secrets, policy } = deps
   const draining = new AbortController()
@@ -102,24 +87,14 @@ export function createTasks(deps: TaskDependencies): Tasks {
   const places = new QueuePlaces(context)
   const submitContext: SubmitContext = { ...context, taskQueue, inSequence: createSequences() }
   const watchDeps = { ...deps, places }
-  const readCredits = shareCalls(clock, CREDITS_SHARED_FOR_MS, async (engine, correlationId) =>
-    (await engines.find(engine)?.credits({ timeoutMs: policy.pollTimeoutMs, correlationId })) ?? null,
-  )
   return {
+    ...createEngineOperations(context),
     submit: (input) => context.track(submitTask(submitContext, input)),
     submitAll: (inputs) => context.track(submitTasks(submitContext, inputs)),
     cancel: (...args) => context.track(cancelTask(context, ...args)),
-    findInputFault(request) {
-      const chosen = chooseEngine(context, request)
-      return 'kind' in chosen ? chosen : null
-    },
     findPlace: (task) => places.find(task),
     find: (id) => store.read(id),
     getMany: async (owner, ids) => (await store.readMany(ids)).filter((task) => task.owner === owner),
-    engines,
-    rate: (engine) => limits.account(engine, clock.now()),
-    credits: (engine) => readCredits(engine, secrets.newId()),
-    usage: (days, owner) => store.readUsage(toDay(clock.now() - (days - 1) * DAY_MS), owner),
     list: (query) => store.list(query),
     watch: (request) => watchTask(watchDeps, request),
     watchGroup: (request) => watchGroup(watchDeps, request),

@@ -6,7 +6,7 @@ export const CIRCUITS = ['closed', 'open', 'half-open'] as const
 /** closed: all submits pass. open: none does. half-open: one passes, and its answer closes or opens the circuit. */
 export type Circuit = (typeof CIRCUITS)[number]
 
-export interface BreakerOptions {
+interface BreakerOptions {
   /** How long the circuit stays open before one submit tries again, in milliseconds. */
   readonly resetMs?: number
   /** False: the circuit is only measured, and every submit passes. */

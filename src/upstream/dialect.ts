@@ -18,7 +18,7 @@ export interface WireAnswer {
   readonly retryAfterMs: number | null
 }
 
-export interface WireRequest {
+interface WireRequest {
   /** The path with its query, after the base of the upstream. */
   readonly path: string
   /** The JSON to post. */

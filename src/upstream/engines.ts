@@ -1,7 +1,7 @@
 import type { Engine, Engines } from '../tasks/engines/engine-ports.ts'
 import { Breaker, type Circuit } from './breaker.ts'
 
-export interface EnginesOptions {
+interface EnginesOptions {
   /** How long the circuit of an engine stays open, in milliseconds. */
   readonly resetMs?: number | undefined
   /** Called when the circuit of an engine changes. */

@@ -15,7 +15,7 @@ import { redact } from './redact.ts'
 import { keepAllowed } from './result-hosts.ts'
 import { markUnavailable } from './submit-rule.ts'
 
-export interface HttpEngineOptions extends Pick<Engine, 'name' | 'mode'> {
+interface HttpEngineOptions extends Pick<Engine, 'name' | 'mode'> {
   readonly dialect: Dialect
   /**
    * The base of the upstream's paths. Called for each request, because the URL of the embedded sandbox is known only

@@ -4,5 +4,5 @@ import type { Picture } from '../tasks/task.ts'
 /** Refuses a watermark, for an upstream that has no parameter for it. An empty one is none. */
 export function findWaterMark({ waterMark }: Picture): UnsupportedField | null {
   if (waterMark === null || waterMark === '') return null
-  return { field: 'waterMark', reason: 'this engine cannot add a watermark; omit it' }
+  return { field: 'waterMark', reason: 'it cannot add a watermark, so omit it' }
 }

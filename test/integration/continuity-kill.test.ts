@@ -151,7 +151,7 @@ test.concurrent(
       (response, request) => {
         onPost()
         setTimeout(() => {
-          if (Math.random() >= share) return DISABLED(response, request)
+          if (Math.random() >= share) { DISABLED(response, request); return; }
           accepted.push(toTaskId(request))
           accept(response, request)
         }, Math.random() * 30)

@@ -69,7 +69,7 @@ export interface Callback {
 /** A field of the input that an engine does not support. */
 export interface UnsupportedField {
   readonly field: 'taskId' | 'imageIndex' | 'waterMark'
-  /** Readable: what the engine requires instead. */
+  /** Readable, as the end of a sentence: what the engine requires instead. */
   readonly reason: string
 }
 

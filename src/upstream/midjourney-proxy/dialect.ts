@@ -10,7 +10,7 @@ export const midjourneyProxy: Dialect = {
   needsSourceUrl: false,
   findUnsupported: (picture) =>
     /\s/u.test(picture.sourceTaskId)
-      ? { field: 'taskId', reason: 'this engine takes no task id with whitespace' }
+      ? { field: 'taskId', reason: 'it takes no task id with whitespace' }
       : findWaterMark(picture),
   toSubmit: (request) => ({ path: '/mj/submit/simple-change', body: toBody(request) }),
   parseSubmit: parseSubmitAnswer,
