@@ -33,6 +33,8 @@ export interface EngineFacts {
   readonly reportsCredits: boolean
   /** A source task whose second submit is answered with its result; null: there is none. */
   readonly terminalSource: string | null
+  /** The refusal of a wrong key; null: the key is first used to read the source task. */
+  readonly wrongKey: Expected | null
   readonly unsupported: readonly (readonly [Partial<Picture>, UnsupportedField['field']])[]
 }
 
@@ -160,6 +162,24 @@ export function describeEngine(name: string, facts: EngineFacts): void {
         failure: { code, upstreamCode: status, nothingCharged: true },
       })
     })
+
+    const { wrongKey } = facts
+    if (wrongKey !== null)
+      test('refuses with a wrong key', async () => {
+        const [code, upstreamCode] = wrongKey
+        expect(await submit('sandbox-lost', scene.open({ apiKey: 'wrong' }))).toMatchObject({
+          kind: 'refused',
+          failure: { code, upstreamCode },
+        })
+      })
+    else
+      test('sends nothing if the source task has no such picture', async () => {
+        expect(await submit(UNKNOWN_ID)).toMatchObject({
+          kind: 'refused',
+          failure: { code: 'UPSTREAM_NOT_FOUND', upstreamCode: null, nothingCharged: true },
+        })
+        expect(scene.answers).toEqual(['source 422'])
+      })
 
     test('reports an upstream that cannot be reached', async () => {
       const port = await findPort()

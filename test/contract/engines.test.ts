@@ -18,12 +18,14 @@ const KIE: Omit<EngineFacts, 'adapter'> = {
   creditsConsumed: null,
   reportsCredits: true,
   terminalSource: null,
+  wrongKey: ['UPSTREAM_UNAUTHORIZED', 401],
   unsupported: [],
 }
 const KIE_JOBS: EngineFacts = {
   ...KIE,
   adapter: 'kie-jobs',
   creditsConsumed: 10,
+  wrongKey: null,
   unsupported: [[{ waterMark: 'mark' }, 'waterMark']],
 }
 
@@ -50,6 +52,7 @@ describeEngine('midjourney-proxy', {
   creditsConsumed: null,
   reportsCredits: false,
   terminalSource: 'sandbox-existing',
+  wrongKey: ['UPSTREAM_UNAUTHORIZED', 401],
   unsupported: [
     [{ sourceTaskId: 'two words' }, 'taskId'],
     [{ sourceTaskId: 'two\u00a0words', waterMark: 'mark' }, 'taskId'],
@@ -76,5 +79,6 @@ describeEngine('legnext', {
   creditsConsumed: 20,
   reportsCredits: true,
   terminalSource: 'sandbox-instant',
+  wrongKey: ['UPSTREAM_UNAUTHORIZED', 401],
   unsupported: [[{ waterMark: 'mark' }, 'waterMark']],
 })

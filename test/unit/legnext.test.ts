@@ -45,9 +45,7 @@ describe('a job of LegNext', () => {
   test('calls back with its record', () => {
     const called = (outcome: object) => ({ upstreamTaskId: 'a', outcome })
     expect(dialect.parseCallback(job({ status: 'processing' }))).toEqual(called({ kind: 'pending' }))
-    expect(dialect.parseCallback(job({ status: 'completed' }))).toEqual(
-      called({ kind: 'inconclusive' }),
-    )
+    expect(dialect.parseCallback(job({ status: 'completed' }))).toEqual(called({ kind: 'inconclusive' }))
     const output = { image_url: URL_A, image_urls: null }
     const succeeded = { kind: 'succeeded', imageUrls: [URL_A], creditsConsumed: 80 }
     expect(dialect.parseCallback(job({ status: 'completed', output, meta: usage(80) }))).toEqual(
