@@ -48,7 +48,7 @@ export async function startService(
   overrides: Overrides = {},
 ): Promise<Service> {
   await using opened = new AsyncDisposableStack()
-  const { clock = systemClock, nameServers = [], hints, limits } = overrides
+  const { clock = systemClock, nameServers = [], hints, limits, circuitResetMs } = overrides
   let draining = false
   const isDraining = () => draining
   const metrics = createMetrics(log)
@@ -64,9 +64,7 @@ export async function startService(
   const requestedBase = observeRequestedBase(servers.app, settings)
   const links = createResultLinks(createResultBase(settings, servers, requestedBase))
   const parts = { settings, servers, metrics, links, nameServers, clock, log, connect, isDraining }
-  const core = opened.use(
-    openCore({ ...parts, backends, sandboxKey, circuitResetMs: overrides.circuitResetMs }),
-  )
+  const core = opened.use(openCore({ ...parts, backends, sandboxKey, circuitResetMs }))
   const sandbox = await addEmbeddedSandbox(parts, {
     apiKey: sandboxKey,
     requestedBase,

@@ -65,6 +65,8 @@ function parseOptions(
     return { fault: `must have a model of ${MODELS.join(' or ')}` }
   const factor = query.has('factor') ? Number(query.get('factor')) : null
   if (factor !== null && !FACTORS.includes(factor)) return { fault: 'must have a factor of 1, 2 or 4' }
+  if (factor !== null && model === 'recraft/crisp-upscale')
+    return { fault: `must have no factor: ${model} has none` }
   // In a query, a plus sign is a space.
   const allowed = query.has('hosts')
     ? hosts.safeParse(query.get('hosts')?.trim().replaceAll(/\s+/g, ','))

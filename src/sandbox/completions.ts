@@ -70,7 +70,7 @@ export class Completions {
         await this.#wait(startedAt + (ms * step) / steps - performance.now())
         await this.#call(callBackUrl, task, { kind: 'running', step })
       }
-    await this.#wait(startedAt + ms - performance.now())
+    await this.#wait(Math.max(0, startedAt + ms - performance.now()))
     await this.complete(task)
   }
 

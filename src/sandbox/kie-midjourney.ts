@@ -10,8 +10,8 @@ const CREATE_REQUEST = z.object({
   callBackUrl: z.string().nullable().catch(null),
 })
 
-/** Forms of kie.ai's generation ids, and ids of scenarios. kie-jobs asks for their pictures before its first submit. */
-const GENERATION = /^(sandbox-.+|mj_task_.+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/i
+/** Any id that does not look like one of the sandbox's own tasks. kie-jobs asks for its pictures before its first submit. */
+const GENERATION = /^(?![0-9a-f]{32}$)./i
 
 /** kie.ai's Midjourney endpoints. A refusal is a code in the body of an HTTP 200. */
 export const kieMidjourney: Dialect = {

@@ -66,7 +66,7 @@ export interface Tasks extends EngineOperations {
 export type Inspection = Pick<Extract<Report, { kind: 'inspected' }>, 'images' | 'retryAt' | 'note'>
 
 export function createTasks(deps: TaskDependencies): Tasks {
-  const { store, limits, clock, engines, secrets, policy } = deps
+  const { store, clock } = deps
   const draining = new AbortController()
   const aborting = new AbortController()
   const running = new Set<Promise<unknown>>()

@@ -13,18 +13,16 @@ export interface AdapterOptions {
 }
 
 interface Adapter {
-  /** The vendor's address; null: it is self-hosted. */
-  readonly defaultUrl: string | null
   /** @throws Error that names the invalid option. */
   createDialect(options: AdapterOptions): Dialect
 }
 
 /** The adapters by the name that ENGINES uses. A new one is a folder with a Dialect and an entry here. */
 export const ADAPTERS = {
-  'kie-midjourney': { defaultUrl: 'https://api.kie.ai', createDialect: withoutOptions(kieMidjourney) },
-  'kie-jobs': { defaultUrl: 'https://api.kie.ai', createDialect: createKieJobs },
-  'midjourney-proxy': { defaultUrl: null, createDialect: withoutOptions(midjourneyProxy) },
-  legnext: { defaultUrl: 'https://api.legnext.ai', createDialect: withoutOptions(legnext) },
+  'kie-midjourney': { createDialect: withoutOptions(kieMidjourney) },
+  'kie-jobs': { createDialect: createKieJobs },
+  'midjourney-proxy': { createDialect: withoutOptions(midjourneyProxy) },
+  legnext: { createDialect: withoutOptions(legnext) },
 } as const satisfies Record<string, Adapter>
 
 function withoutOptions(dialect: Dialect): Adapter['createDialect'] {

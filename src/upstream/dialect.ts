@@ -40,6 +40,8 @@ export interface Dialect {
   toSubmit(request: DialectSubmit): WireRequest
   /** By the rule of submit-rule.ts: a refusal needs evidence. */
   parseSubmit(answer: WireAnswer): SubmitAnswer
+  /** Whether a refusal with UPSTREAM_NOT_FOUND says that the endpoint does not exist, and not the source task. */
+  isEndpointMissing(answer: WireAnswer): boolean
   toPollPath(upstreamTaskId: string): string
   parsePoll(answer: WireAnswer): PollAnswer
   readonly source: {

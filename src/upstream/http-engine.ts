@@ -7,7 +7,7 @@ import type {
   SubmitAnswer,
   SubmitRequest,
 } from '../tasks/engines/engine-ports.ts'
-import { toFailure } from '../tasks/failure.ts'
+import { toFailure, type FailureCause } from '../tasks/failure.ts'
 import type { Clock, Log } from '../tasks/ports.ts'
 import type { Dialect, WireAnswer } from './dialect.ts'
 import { UpstreamClient, type Outcome, type UpstreamRequest } from './http.ts'
@@ -43,11 +43,28 @@ const MAX_SAID_LENGTH = 500
 /** The maximum nesting of a message: `error.message`, and one level more. */
 const MAX_MESSAGE_DEPTH = 3
 
-/** The reasons why the picture's URL is not known, so that nothing is sent. */
-const SOURCE_FAILURES = {
-  notFound: ['UPSTREAM_NOT_FOUND', 'the source task has no such picture; nothing was sent'],
-  unavailable: ['UPSTREAM_UNREACHABLE', 'the source picture could not be found out; nothing was sent'],
-} as const
+const UNREACHABLE: SubmitAnswer = {
+  kind: 'refused',
+  failure: toFailure('UPSTREAM_UNREACHABLE'),
+  note: 'the upscale service could not be reached; nothing was sent',
+  engineUnavailable: true,
+}
+
+/** The URL of the picture was not found out, so the paid request was not sent. */
+const NO_ANSWER_ABOUT_SOURCE: SubmitAnswer = {
+  ...UNREACHABLE,
+  note: 'the upscale service did not answer about the source task; nothing was sent',
+}
+const NO_SOURCE: SubmitAnswer = {
+  kind: 'refused',
+  failure: { ...toFailure('UPSTREAM_NOT_FOUND'), nothingCharged: true },
+  note: 'the source task has no such picture; nothing was sent',
+}
+
+/** Codes with which kie.ai says that it does not know a task. */
+function isAboutSource({ upstreamCode }: FailureCause): boolean {
+  return upstreamCode === 404 || upstreamCode === 422
+}
 
 /**
  * Opens the engine of an upstream that is called over HTTP. Disposing aborts running requests; the answer of an aborted
@@ -91,40 +108,42 @@ class HttpEngine implements Engine, Disposable {
   }
 
   async submit(request: SubmitRequest, correlationId: string): Promise<SubmitAnswer> {
-    const { dialect, timeoutMs, clock, log } = this.#options
+    const { dialect, timeoutMs, clock } = this.#options
     const startedAt = clock.elapsed()
     const source = dialect.needsSourceUrl ? await this.#findSourceUrl(request, correlationId) : null
     if (typeof source === 'object' && source !== null) return source
     const { path, body } = dialect.toSubmit({ ...request, sourceUrl: source })
-    const leftMs = Math.max(1, timeoutMs - (clock.elapsed() - startedAt))
-    const post = {
+    const outcome = await this.#send('submit', correlationId, path, {
       method: 'POST',
       outbound: this.#submits,
       body: JSON.stringify(body),
-      timeoutMs: leftMs,
-    } as const
-    const outcome = await this.#send('submit', correlationId, post, path)
+      timeoutMs: Math.max(1, timeoutMs - (clock.elapsed() - startedAt)),
+    })
+    return this.#toSubmitAnswer(request, correlationId, outcome)
+  }
+
+  #toSubmitAnswer(request: SubmitRequest, correlationId: string, outcome: Outcome): SubmitAnswer {
+    const { dialect, clock, log } = this.#options
     const facts = { engine: this.name, correlationId, sourceTaskId: request.sourceTaskId }
     if (outcome.kind === 'unreachable') {
       log.warn({ ...facts, cause: outcome.cause }, 'the upstream could not be reached; nothing was sent')
-      const note = 'the upscale service could not be reached; nothing was sent'
-      return markUnavailable({ kind: 'refused', failure: toFailure('UPSTREAM_UNREACHABLE'), note }, 0)
+      return UNREACHABLE
     }
     const { status, retryAfter } = outcome.head
+    const isLost = outcome.kind === 'lost'
     const retryAfterMs = parseRetryAfter(retryAfter, clock.now())
-    if (outcome.kind === 'lost') {
-      log.warn({ ...facts, status, cause: outcome.cause }, "the upstream's answer was lost")
-      // A status that proves that nothing ran needs no body.
-      const answer = dialect.parseSubmit({ status, body: undefined, retryAfterMs })
-      if (answer.kind === 'refused') return markUnavailable(answer, status)
+    // A status that proves that nothing ran needs no body.
+    const wire = { status, body: isLost ? undefined : outcome.body, retryAfterMs }
+    const answer = dialect.parseSubmit(wire)
+    if (isLost) log.warn({ ...facts, status, cause: outcome.cause }, "the upstream's answer was lost")
+    if (isLost && answer.kind !== 'refused') {
       const note = status === 0 ? 'lost: the connection failed or timed out' : `incomplete: HTTP ${status}`
       return { kind: 'unknown', note }
     }
-    const answer = dialect.parseSubmit({ status, body: outcome.body, retryAfterMs })
     if (answer.kind === 'accepted') return this.#filterOutcome(answer, facts)
-    const said = this.#toSaid(outcome.body, request.callBackUrl)
-    log.warn({ ...facts, status, said, answer }, 'the upstream did not accept the task')
-    return markUnavailable(answer, status)
+    const said = this.#toSaid(wire.body, request.callBackUrl)
+    if (!isLost) log.warn({ ...facts, status, said, answer }, 'the upstream did not accept the task')
+    return markUnavailable(answer, dialect.isEndpointMissing(wire))
   }
 
   async poll(upstreamTaskId: string, { timeoutMs, correlationId }: ReadOptions): Promise<PollAnswer> {
@@ -176,13 +195,18 @@ class HttpEngine implements Engine, Disposable {
     { sourceTaskId, imageIndex }: SubmitRequest,
     correlationId: string,
   ): Promise<string | SubmitAnswer> {
-    const timeoutMs = Math.ceil(this.#options.timeoutMs / 2)
-    const { source } = this.#options.dialect
-    const wire = await this.#read('source', source.toPath(sourceTaskId), { timeoutMs, correlationId })
-    const url = wire && source.parse(wire)?.[imageIndex]
-    if (url) return url
-    const [code, note] = SOURCE_FAILURES[wire === null ? 'unavailable' : 'notFound']
-    return { kind: 'refused', failure: { ...toFailure(code), nothingCharged: true }, note }
+    const { dialect, timeoutMs } = this.#options
+    const options = { timeoutMs: Math.ceil(timeoutMs / 2), correlationId }
+    const wire = await this.#read('source', dialect.source.toPath(sourceTaskId), options)
+    if (wire === null) return NO_ANSWER_ABOUT_SOURCE
+    const url = dialect.source.parse(wire)?.[imageIndex]
+    if (url !== undefined) return url
+    // The account may be refused as a whole, such as for a wrong key.
+    const answer = dialect.parseSubmit(wire)
+    const isMissing = dialect.isEndpointMissing(wire)
+    if (answer.kind !== 'refused' || (isAboutSource(answer.failure) && !isMissing)) return NO_SOURCE
+    const refused = { ...answer, failure: { ...answer.failure, nothingCharged: true as const } }
+    return markUnavailable(refused, isMissing)
   }
 
   /** Sends a request that is free of charge. Null: there is no answer. */
@@ -192,7 +216,7 @@ class HttpEngine implements Engine, Disposable {
     { timeoutMs, correlationId }: ReadOptions,
   ): Promise<WireAnswer | null> {
     const get = { method: 'GET', outbound: this.#reads, timeoutMs } as const
-    const outcome = await this.#send(operation, correlationId, get, path)
+    const outcome = await this.#send(operation, correlationId, path, get)
     if (outcome.kind === 'answer')
       return { status: outcome.head.status, body: outcome.body, retryAfterMs: null }
     const facts = { engine: this.name, correlationId, operation, cause: outcome.cause }
@@ -204,8 +228,8 @@ class HttpEngine implements Engine, Disposable {
   async #send(
     operation: Operation,
     correlationId: string,
-    request: UpstreamRequest,
     path: string,
+    request: UpstreamRequest,
   ): Promise<Outcome> {
     // A stopping service could not store the answer to a paid request.
     if (this.#disposed) return { kind: 'unreachable', cause: 'not sent: the service is stopping' }

@@ -53,13 +53,10 @@ const UNAVAILABLE: readonly UpscaleErrorCode[] = [
   'UPSTREAM_UNREACHABLE',
 ]
 
-/**
- * Adds `engineUnavailable` to a refusal that concerns every task. HTTP 404 means that the endpoint does not exist; a code 404 in
- * an answer with another status may be about the source task.
- */
-export function markUnavailable(answer: SubmitAnswer, httpStatus: number): SubmitAnswer {
+/** Adds `engineUnavailable` to a refusal that concerns every task. */
+export function markUnavailable(answer: SubmitAnswer, isEndpointMissing: boolean): SubmitAnswer {
   if (answer.kind !== 'refused' || isDoubtful(answer.failure)) return answer
   const { code } = answer.failure
-  const isUnavailable = UNAVAILABLE.includes(code) || (code === 'UPSTREAM_NOT_FOUND' && httpStatus === 404)
+  const isUnavailable = UNAVAILABLE.includes(code) || (code === 'UPSTREAM_NOT_FOUND' && isEndpointMissing)
   return isUnavailable ? { ...answer, engineUnavailable: true } : answer
 }

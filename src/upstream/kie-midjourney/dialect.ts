@@ -11,6 +11,8 @@ export const kieMidjourney: Dialect = {
   findUnsupported: () => null,
   toSubmit: (request) => ({ path: '/api/v1/mj/generateUpscale', body: toBody(request) }),
   parseSubmit: ({ status, body, retryAfterMs }) => parseSubmitAnswer(status, body, retryAfterMs),
+  // A code 404 in an HTTP 200 may be about the source task.
+  isEndpointMissing: ({ status }) => status === 404,
   toPollPath: toRecordPath,
   parsePoll: ({ body }) => parsePollAnswer(body),
   source: { toPath: toRecordPath, parse: parseSource },

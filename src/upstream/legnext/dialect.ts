@@ -1,7 +1,14 @@
 import type { Dialect, DialectSubmit } from '../dialect.ts'
 import { findWaterMark } from '../unsupported.ts'
 import { CODES } from './codes.ts'
-import { parseCallback, parseCredits, parsePollAnswer, parseSource, parseSubmitAnswer } from './wire.ts'
+import {
+  findErrorCode,
+  parseCallback,
+  parseCredits,
+  parsePollAnswer,
+  parseSource,
+  parseSubmitAnswer,
+} from './wire.ts'
 
 /** The conservative upscale, which keeps the details of the original. */
 const SUBTLE = 0
@@ -14,6 +21,7 @@ export const legnext: Dialect = {
   findUnsupported: findWaterMark,
   toSubmit: (request) => ({ path: '/api/v1/upscale', body: toBody(request) }),
   parseSubmit: parseSubmitAnswer,
+  isEndpointMissing: ({ status, body }) => status === 404 && findErrorCode(status, body) === null,
   toPollPath: toJobPath,
   parsePoll: parsePollAnswer,
   source: { toPath: toJobPath, parse: parseSource },

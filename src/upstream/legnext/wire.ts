@@ -129,7 +129,7 @@ function toDropped(found: Job): { readonly dropped?: number } {
 }
 
 /** The code of an error; null: the body is no error of this upstream. */
-function findErrorCode(status: number, body: unknown): number | null {
+export function findErrorCode(status: number, body: unknown): number | null {
   const failed = failedRequest.safeParse(body)
   if (!failed.success) return null
   const { code, error, message } = failed.data

@@ -14,6 +14,7 @@ export const midjourneyProxy: Dialect = {
       : findWaterMark(picture),
   toSubmit: (request) => ({ path: '/mj/submit/simple-change', body: toBody(request) }),
   parseSubmit: parseSubmitAnswer,
+  isEndpointMissing: ({ status }) => status === 404,
   toPollPath: toTaskPath,
   parsePoll: parsePollAnswer,
   source: { toPath: toTaskPath, parse: parseSource },
