@@ -40,7 +40,8 @@ export async function sendTask(
     if (next === undefined) {
       if (!wantsQueue(moved)) await context.limits.giveBackAccount(move.engine)
       context.wakeQueue()
-      return moved
+      // It may have been canceled since.
+      return (await context.store.read(task.id)) ?? moved
     }
     // The task would go back to where it came from.
     sending = { ...next, queued: sending.queued }
