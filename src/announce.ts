@@ -1,8 +1,16 @@
 import type { Logger } from 'pino'
 import type { Settings } from './settings.ts'
+import type { TaskStore } from './tasks/ports.ts'
+
+interface Announced {
+  readonly url: string
+  /** Null: the upstream cannot reach the service. */
+  readonly publicUrl: string | null
+  readonly store: Pick<TaskStore, 'listOpenEngines'>
+}
 
 /** Logs the mode and the URL, and warns of settings that cause problems later. */
-export function announce(settings: Settings, url: string, publicUrl: string | null, log: Logger): void {
+export function announce(settings: Settings, { url, publicUrl, store }: Announced, log: Logger): void {
   const { mode, engines, engineFallback, upstreamTimeoutMs, taskDeadlineMs, auth, graphiql } = settings
   const urls = new Set(engines.flatMap(({ url }) => (url === null ? [] : [url])))
   const upstream = [...urls].join(' and ')
@@ -14,6 +22,7 @@ export function announce(settings: Settings, url: string, publicUrl: string | nu
   else log.warn(`SANDBOX mode: UPSTREAM_API_KEY is not set, and upscales go to ${upstream}`)
   if (engineFallback && engines.length === 1)
     log.warn('ENGINE_FALLBACK is on, but ENGINES has one engine: there is none to move on to')
+  void announceMissingEngines(settings, store, log)
   if (publicUrl === null)
     log.warn(
       'PUBLIC_URL is not set: the upstream cannot send callbacks, and results are found by polling only',
@@ -29,6 +38,25 @@ export function announce(settings: Settings, url: string, publicUrl: string | nu
   announceStore(settings, log)
   announceProxies(settings, log)
   log.info(`GraphQL at ${url}/graphql${graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)
+}
+
+/** A renamed or removed engine would lose results that are paid for. */
+async function announceMissingEngines(
+  { engines }: Settings,
+  store: Announced['store'],
+  log: Logger,
+): Promise<void> {
+  try {
+    const open = await store.listOpenEngines()
+    const missing = open.filter((name) => !engines.some((engine) => engine.name === name))
+    if (missing.length > 0)
+      log.error(
+        { engines: missing },
+        'ENGINES does not name engines of running tasks: they cannot be sent or polled, and their callbacks are refused. Name them again',
+      )
+  } catch (error) {
+    log.warn({ err: error }, 'failed to read the engines of running tasks')
+  }
 }
 
 function announceStore({ mode, resultStore, database }: Settings, log: Logger): void {

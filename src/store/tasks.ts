@@ -92,6 +92,13 @@ export class SqlTaskStore implements TaskStore {
     return (await run(toListQuery(db, query))).rows.map(toTask)
   }
 
+  async listOpenEngines(): Promise<string[]> {
+    const { db, run } = this.#sql
+    // Only such tasks have a due time, and it has an index.
+    const open = db.selectFrom('task').select('engine').distinct().where('dueAt', 'is not', null)
+    return (await run(open)).rows.map(({ engine }) => engine)
+  }
+
   readUsage: TaskStore['readUsage'] = (fromDay, owner) => readUsage(this.#sql, fromDay, owner)
 
   async listChanges(query: ChangeQuery): Promise<TaskChange[]> {

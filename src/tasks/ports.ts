@@ -86,6 +86,8 @@ export interface TaskStore {
   remove(owner: string, id: string): Promise<boolean | undefined>
   /** Deletes up to `limit` idempotency keys that are free again; returns how many. */
   removeExpiredKeys(now: number, limit: number): Promise<number>
+  /** The engines of all tasks that still wait for a result. */
+  listOpenEngines(): Promise<string[]>
   /**
    * What the tasks have cost since this day, newest day first, then by owner and engine; `owner` null: of all owners. An update
    * that sets a task's credits adds them in the same transaction, to the day of its report.

@@ -87,7 +87,7 @@ describe('a task whose engine is unavailable', () => {
     const notes = task?.history.map(({ note }) => note) ?? []
     expect(notes[1]).toMatch(/^first: .*; it is sent to second instead$/)
     expect(task?.history[1]).toMatchObject({ upstreamCode })
-    expect(notes.slice(2)).toEqual(['left the queue to be sent', 'accepted by the upscale service'])
+    expect(notes.slice(2)).toEqual(['is sent to second', 'accepted by the upscale service'])
     expect(scene.posts()).toEqual([1, 1])
   })
 

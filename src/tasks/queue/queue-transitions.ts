@@ -1,13 +1,14 @@
 /** How a task enters and leaves the queue. Its version does not grow: clients see `queue` change, not the status. */
 import { fail, LEFT_QUEUE, record } from '../changes.ts'
 import type { ReportOf } from '../report.ts'
-import { isWaiting, type UpscaleTask } from '../task.ts'
+import { isWaiting, wantsQueue, type UpscaleTask } from '../task.ts'
 
 /** After this commit the request may have been sent: if the process dies, the task is never sent again. */
 export function markSending(task: UpscaleTask, report: ReportOf<'sending'>): UpscaleTask | undefined {
   const { at, callbackTokenHash, answerBy, deadlineAt, estimatedDoneAt } = report
   if (!isWaiting(task) || at >= task.deadlineAt) return undefined
-  return record(task, report, 'left the queue to be sent', {
+  const note = wantsQueue(task) ? 'left the queue to be sent' : `is sent to ${task.engine}`
+  return record(task, report, note, {
     ...LEFT_QUEUE,
     callbackTokenHash,
     answerBy,
