@@ -126,11 +126,16 @@ async function openShared(
     hints,
     createLimiter,
     createAccountLimit: (engine, rate) =>
-      createSharedAccountLimit(`upstream:${engine}`, createLimiter, clock, rate),
+      createSharedAccountLimit(toLimiterName(engine), createLimiter, clock, rate),
     budget: createSharedPollBudget(createLimiter, pollsPerSecond, clock),
     pool: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
+}
+
+/** The default engine shares its count with replicas of a release that has one engine. */
+function toLimiterName(engine: string): string {
+  return engine === 'kie-midjourney' ? 'upstream' : `upstream:${engine}`
 }
 
 /** @throws StartError for an error that the operator can remedy. */

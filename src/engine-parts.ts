@@ -33,6 +33,8 @@ export function openEngineParts(parts: EngineParts): Engines & Disposable {
       dialect: ADAPTERS[adapter].createDialect({ model, factor }),
       baseUrl: () => url ?? servers.url() + SANDBOX_PREFIX,
       apiKey: url === null ? sandboxKey : (key ?? 'sandbox'),
+      // One upstream may relay to another.
+      secrets: settings.engines.flatMap(({ key: each }) => each ?? []),
       resultHosts: hosts,
       connector: connect(),
       timeoutMs: settings.upstreamTimeoutMs,

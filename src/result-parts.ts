@@ -108,13 +108,12 @@ function openCopyStore({ settings, connect, clock, log }: ResultParts): CopyStor
 
 /** The hosts that results may come from besides public ones: that of the sandbox, and those of the settings. */
 function toAllowedHosts({ mode, engines, resultAllowHosts }: Settings, servers: Servers): string[] {
-  const allowed = [...resultAllowHosts, ...engines.flatMap(({ hosts }) => hosts)]
-  if (mode === 'LIVE') return allowed
+  if (mode === 'LIVE') return resultAllowHosts
   const sandboxes = engines.map(({ url }) => {
     const { hostname, port, protocol } = new URL(url ?? servers.url())
     return `${hostname}:${port || (protocol === 'https:' ? '443' : '80')}`
   })
-  return [...allowed, ...sandboxes]
+  return [...resultAllowHosts, ...sandboxes]
 }
 
 /**

@@ -18,7 +18,7 @@ export interface EngineSetting {
   /** kie-jobs only; null: the adapter's default. */
   readonly model: string | null
   readonly factor: number | null
-  /** Hosts that results may have; empty: any public host. */
+  /** Hosts that results may have; empty: any. */
   readonly hosts: readonly string[]
 }
 

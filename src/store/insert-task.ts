@@ -79,11 +79,14 @@ async function nameTask({ db }: Sql, run: Run, { claim, until }: IdempotencyKey,
   )
 }
 
-/** The newest task for the same picture that is running, or done with images that have not expired. */
+/**
+ * The newest task for the same picture that is running, or done with images that have not expired: at the engine of the new task,
+ * or, unless the caller has named that, at any engine that the gateway has chosen.
+ */
 async function findSamePicture(
   { db }: Sql,
   run: Run,
-  { pictureDigest, createdAt }: UpscaleTask,
+  { pictureDigest, engine, requestedEngine, createdAt }: UpscaleTask,
 ): Promise<UpscaleTask | undefined> {
   // Usually there is none, and SQLite answers that three times as fast for one column as for all.
   const { rows: found } = await run(
@@ -91,6 +94,12 @@ async function findSamePicture(
       .selectFrom('task')
       .select('id')
       .where('pictureDigest', '=', pictureDigest)
+      .where((where) => {
+        const isAtEngine = where('engine', '=', engine)
+        return requestedEngine === null
+          ? where.or([isAtEngine, where('requestedEngine', 'is', null)])
+          : isAtEngine
+      })
       .where((where) =>
         where.or([
           where('status', 'in', ['SUBMITTED', 'PROCESSING']),

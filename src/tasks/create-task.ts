@@ -14,16 +14,13 @@ interface NewTaskFacts {
 
 /** A new task of a submit, as it is stored before the paid request. */
 export function createTask(
-  { clock, secrets, policy, engines }: TaskContext,
+  { clock, secrets, policy }: TaskContext,
   { owner, sourceTaskId, imageIndex, queue, ...input }: SubmitInput,
   { engine, token, runMs }: NewTaskFacts,
 ): UpscaleTask {
   const now = clock.now()
   const deadlineAt = now + policy.deadlineMs
   const waterMark = input.waterMark === '' ? null : input.waterMark
-  const picture = ['picture', owner, sourceTaskId, imageIndex, waterMark]
-  // Another engine makes another picture. The default engine makes the same, whether it is named or not.
-  const isDefault = input.engine === null || input.engine === engines.all[0]?.name
   return {
     id: secrets.newId(),
     version: 1,
@@ -43,7 +40,7 @@ export function createTask(
     upstreamTaskId: null,
     callbackTokenHash: secrets.digest(token),
     // JSON, so that no separator can be forged, and a missing watermark is a value like any other.
-    pictureDigest: secrets.digest(JSON.stringify([...picture, ...(isDefault ? [] : [input.engine])])),
+    pictureDigest: secrets.digest(JSON.stringify(['picture', owner, sourceTaskId, imageIndex, waterMark])),
     imagesExpireAt: null,
     resultDueAt: null,
     resultAttempts: 0,

@@ -62,6 +62,14 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
       readonly failure: Failure | null
       readonly note: string
     }
+  | {
+      /** The task waits for another engine from now on: its own is not available. */
+      readonly kind: 'moved'
+      readonly engine: string
+      readonly queueRank: number
+      readonly queueDueAt: number
+      readonly note: string
+    }
   /** The task leaves the queue without being sent. */
   | { readonly kind: 'withdrawn'; readonly failure: Failure; readonly note: string }
   | {

@@ -4,6 +4,7 @@ import { chooseEngine, toNextEngines } from './engines/choice.ts'
 import type { SubmitAnswer } from './engines/engine-ports.ts'
 import { beginSending, CLAIM_LEASE_MS, type Sending } from './queue/begin-sending.ts'
 import { isTemporary, toDelayMs } from './queue/refusals.ts'
+import { readReturnRank } from './queue/return-rank.ts'
 import type { Report, ReportOf } from './report.ts'
 import { toOutcomeReport } from './result.ts'
 import { holdLease, storeAnswer } from './submit-storage.ts'
@@ -35,7 +36,7 @@ export async function sendTask(
       return storeFinalAnswer(context, sending, answer, correlationId)
     }
     const moved = await storeAnswer(context, task, move, startedAt)
-    const continues = isWaiting(moved) && moved.engine === move.engine && !wantsQueue(moved)
+    const continues = canContinue(context, moved, move.engine)
     const next = continues ? await beginSending(context, moved) : undefined
     if (next === undefined) {
       if (!wantsQueue(moved)) await context.limits.giveBackAccount(move.engine)
@@ -46,6 +47,11 @@ export async function sendTask(
     // The task would go back to where it came from.
     sending = { ...next, queued: sending.queued }
   }
+}
+
+/** A task that wants the queue waits there for its turn. While the service drains, another process continues. */
+function canContinue({ draining }: TaskContext, task: UpscaleTask, engine: string): boolean {
+  return isWaiting(task) && task.engine === engine && !wantsQueue(task) && !draining.aborted
 }
 
 async function submitToEngine(
@@ -140,20 +146,6 @@ async function toDeferred(
     queueRank: await readReturnRank(context, rest.engine, queued?.queueRank ?? 0),
     queueDueAt: at + delayMs,
     ...rest,
-  }
-}
-
-/** A deferred task has had its turn: it does not go back behind the current turn. */
-async function readReturnRank(
-  { queueStore, clock, log }: TaskContext,
-  engine: string,
-  rank: number,
-): Promise<number> {
-  try {
-    return Math.min(rank, (await queueStore.readTurn(engine, clock.now())) ?? rank)
-  } catch (error) {
-    log.warn({ err: error }, 'failed to read the turn of the queue: a deferred task keeps its rank')
-    return rank
   }
 }
 

@@ -1,7 +1,7 @@
 import { advance, fail, record, toDueAt } from './changes.ts'
 import { toFailure } from './failure.ts'
 import type { TaskDependencies } from './ports.ts'
-import { defer, markSending, withdraw } from './queue/queue-transitions.ts'
+import { defer, markSending, move, withdraw } from './queue/queue-transitions.ts'
 import type { Report, ReportOf } from './report.ts'
 import {
   isSettled,
@@ -89,6 +89,8 @@ function apply(task: UpscaleTask, report: Report): UpscaleTask | undefined {
       return markSending(task, report)
     case 'deferred':
       return defer(task, report)
+    case 'moved':
+      return move(task, report)
     case 'withdrawn':
       return withdraw(task, report)
     case 'overdue':

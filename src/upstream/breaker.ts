@@ -79,9 +79,17 @@ const BLOCKED: SubmitAnswer = {
 
 async function runSubmit(submit: () => Promise<SubmitAnswer>): Promise<SubmitAnswer> {
   const answer = await submit()
-  const isFailure = answer.kind === 'unknown' || (answer.kind === 'refused' && answer.engineUnavailable)
-  if (isFailure) throw new FailedAnswer(answer)
+  if (isFailure(answer)) throw new FailedAnswer(answer)
   return answer
+}
+
+/**
+ * UPSTREAM_NOT_FOUND does not count: a caller can cause it with wrong source tasks, if the upstream's answer does not tell them from
+ * a missing endpoint.
+ */
+function isFailure(answer: SubmitAnswer): boolean {
+  if (answer.kind !== 'refused') return answer.kind === 'unknown'
+  return answer.engineUnavailable === true && answer.failure.code !== 'UPSTREAM_NOT_FOUND'
 }
 
 /** The library rejects with these codes what it does not run. */

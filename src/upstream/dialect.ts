@@ -30,6 +30,12 @@ export interface DialectSubmit extends SubmitRequest {
   readonly sourceUrl: string | null
 }
 
+/**
+ * The URLs of the pictures by image index, null where there is no usable one. Null: the task is unknown, or has no pictures
+ * (yet). unavailable: the answer says nothing about the task.
+ */
+export type SourcePictures = readonly (string | null)[] | null | 'unavailable'
+
 export interface Dialect {
   /** The headers that authenticate the gateway. */
   toHeaders(apiKey: string): Readonly<Record<string, string>>
@@ -46,8 +52,8 @@ export interface Dialect {
   parsePoll(answer: WireAnswer): PollAnswer
   readonly source: {
     toPath(sourceTaskId: string): string
-    /** The URLs of the pictures by image index; null: not known. */
-    parse(answer: WireAnswer): readonly string[] | null
+    /** The pictures of the task. */
+    parse(answer: WireAnswer): SourcePictures
   }
   /** Null: the upstream has no such endpoint. */
   readonly credits: { readonly path: string; parse(answer: WireAnswer): number | null } | null

@@ -7,10 +7,11 @@ import type {
   SubmitAnswer,
   SubmitRequest,
 } from '../tasks/engines/engine-ports.ts'
-import { toFailure, type FailureCause } from '../tasks/failure.ts'
+import { toFailure } from '../tasks/failure.ts'
 import type { Clock, Log } from '../tasks/ports.ts'
 import type { Dialect, WireAnswer } from './dialect.ts'
 import { UpstreamClient, type Outcome, type UpstreamRequest } from './http.ts'
+import { findMessage } from './message.ts'
 import { redact } from './redact.ts'
 import { keepAllowed } from './result-hosts.ts'
 import { markUnavailable } from './submit-rule.ts'
@@ -23,6 +24,8 @@ interface HttpEngineOptions extends Pick<Engine, 'name' | 'mode'> {
    */
   readonly baseUrl: () => string
   readonly apiKey: string
+  /** Secrets that the upstream's messages may quote, besides its own key. */
+  readonly secrets: readonly string[]
   /** The hosts that results may have; empty: any. */
   readonly resultHosts: readonly string[]
   readonly connector: Connector
@@ -40,8 +43,6 @@ type Operation = 'submit' | 'lookup' | 'credits' | 'source'
 const MAX_TUNNEL_MS = 5_000
 /** How much of the upstream's message is logged. */
 const MAX_SAID_LENGTH = 500
-/** The maximum nesting of a message: `error.message`, and one level more. */
-const MAX_MESSAGE_DEPTH = 3
 
 const UNREACHABLE: SubmitAnswer = {
   kind: 'refused',
@@ -58,12 +59,7 @@ const NO_ANSWER_ABOUT_SOURCE: SubmitAnswer = {
 const NO_SOURCE: SubmitAnswer = {
   kind: 'refused',
   failure: { ...toFailure('UPSTREAM_NOT_FOUND'), nothingCharged: true },
-  note: 'the source task has no such picture; nothing was sent',
-}
-
-/** Codes with which kie.ai says that it does not know a task. */
-function isAboutSource({ upstreamCode }: FailureCause): boolean {
-  return upstreamCode === 404 || upstreamCode === 422
+  note: 'the source task has no such picture (yet); nothing was sent',
 }
 
 /**
@@ -143,7 +139,7 @@ class HttpEngine implements Engine, Disposable {
     if (answer.kind === 'accepted') return this.#filterOutcome(answer, facts)
     const said = this.#toSaid(wire.body, request.callBackUrl)
     if (!isLost) log.warn({ ...facts, status, said, answer }, 'the upstream did not accept the task')
-    return markUnavailable(answer, dialect.isEndpointMissing(wire))
+    return markUnavailable(answer, wire, dialect.isEndpointMissing(wire))
   }
 
   async poll(upstreamTaskId: string, { timeoutMs, correlationId }: ReadOptions): Promise<PollAnswer> {
@@ -161,7 +157,9 @@ class HttpEngine implements Engine, Disposable {
   async readSource(sourceTaskId: string, options: ReadOptions): Promise<readonly string[] | null> {
     const { source } = this.#options.dialect
     const wire = await this.#read('source', source.toPath(sourceTaskId), options)
-    return wire && source.parse(wire)
+    const pictures = wire && source.parse(wire)
+    if (pictures === null || pictures === 'unavailable') return null
+    return pictures.some((url) => url === null) ? null : pictures.flatMap((url) => url ?? [])
   }
 
   async credits(options: ReadOptions): Promise<number | null> {
@@ -199,14 +197,13 @@ class HttpEngine implements Engine, Disposable {
     const options = { timeoutMs: Math.ceil(timeoutMs / 2), correlationId }
     const wire = await this.#read('source', dialect.source.toPath(sourceTaskId), options)
     if (wire === null) return NO_ANSWER_ABOUT_SOURCE
-    const url = dialect.source.parse(wire)?.[imageIndex]
-    if (url !== undefined) return url
+    const source = dialect.source.parse(wire)
+    if (source !== 'unavailable') return source?.[imageIndex] ?? NO_SOURCE
     // The account may be refused as a whole, such as for a wrong key.
     const answer = dialect.parseSubmit(wire)
-    const isMissing = dialect.isEndpointMissing(wire)
-    if (answer.kind !== 'refused' || (isAboutSource(answer.failure) && !isMissing)) return NO_SOURCE
+    if (answer.kind !== 'refused') return NO_ANSWER_ABOUT_SOURCE
     const refused = { ...answer, failure: { ...answer.failure, nothingCharged: true as const } }
-    return markUnavailable(refused, isMissing)
+    return markUnavailable(refused, wire, dialect.isEndpointMissing(wire))
   }
 
   /** Sends a request that is free of charge. Null: there is no answer. */
@@ -248,7 +245,8 @@ class HttpEngine implements Engine, Disposable {
   /** The upstream's message for the log. It may quote the request with our API key and the token in the callback URL. */
   #toSaid(body: unknown, callBackUrl: string | null): string | undefined {
     const token = callBackUrl?.split('/').at(-1)
-    const secrets = [this.#options.apiKey, callBackUrl ?? '', token ?? '']
+    const { apiKey, secrets: others } = this.#options
+    const secrets = [apiKey, ...others, callBackUrl ?? '', token ?? '']
     const message = findMessage(body)
     // Truncate last: a truncated secret would not be found.
     return message && redact(message, secrets).slice(0, MAX_SAID_LENGTH)
@@ -262,15 +260,4 @@ function toLabel(outcome: Outcome): string {
   const code: unknown = typeof body === 'object' && body !== null && 'code' in body ? body.code : head.status
   const label = typeof code === 'number' || typeof code === 'string' ? String(code) : ''
   return /^\d{1,3}$/.test(label) ? label : 'other'
-}
-
-/** The upstream's message, under any of its known keys. */
-function findMessage(body: unknown, depth = 0): string | undefined {
-  if (typeof body !== 'object' || body === null || depth > MAX_MESSAGE_DEPTH) return undefined
-  for (const key of ['msg', 'message', 'description', 'raw_message', 'error'] as const) {
-    const value: unknown = Reflect.get(body, key)
-    if (typeof value === 'string') return value
-    if (typeof value === 'object' && value !== null) return findMessage(value, depth + 1)
-  }
-  return undefined
 }

@@ -18,6 +18,20 @@ export function parseResult(result: unknown): Result {
   return { imageUrls, ...(dropped > 0 && { dropped }) }
 }
 
+/** The pictures of a generation by their position, null for each that has no usable URL. */
+export function parsePositions(result: unknown, depth = 0): (string | null)[] {
+  if (depth > MAX_DEPTH || result === '') return []
+  if (typeof result === 'string') {
+    const parsed = parseJson(result)
+    return parsed === undefined ? [toImageUrl(result) ?? null] : parsePositions(parsed, depth + 1)
+  }
+  if (!Array.isArray(result)) return parsePositions(findUrls(result) ?? '', depth + 1)
+  return result.slice(0, MAX_IMAGES).map((item) => {
+    const [url = '', ...others] = collectUrls(item, depth + 1)
+    return others.length > 0 ? null : (toImageUrl(url) ?? null)
+  })
+}
+
 /** The URLs of a result in any known shape: object, JSON text, list, or one URL. */
 function collectUrls(result: unknown, depth: number): string[] {
   if (depth > MAX_DEPTH || result === '') return []
@@ -26,13 +40,18 @@ function collectUrls(result: unknown, depth: number): string[] {
     return parsed === undefined ? [result] : collectUrls(parsed, depth + 1)
   }
   if (Array.isArray(result)) return result.flatMap((item) => collectUrls(item, depth + 1))
-  if (typeof result !== 'object' || result === null) return []
+  return collectUrls(findUrls(result) ?? '', depth + 1)
+}
+
+/** The URLs in an object, under any of their known keys. */
+function findUrls(result: unknown): unknown {
+  if (typeof result !== 'object' || result === null) return undefined
   for (const key of ['resultUrls', 'result_urls', 'resultUrl'])
     if (Object.hasOwn(result, key)) {
       const value: unknown = Reflect.get(result, key)
-      if (value) return collectUrls(value, depth + 1)
+      if (value) return value
     }
-  return []
+  return undefined
 }
 
 /** An absolute http(s) URL without user info and of bounded length; undefined for any other text. */

@@ -3,8 +3,12 @@
  * HTTP status that proves that the origin did not run the request, or (in http.ts) a connection that was never
  * established. After any other answer the task may have been accepted and charged: the outcome is unknown.
  */
+import { z } from 'zod'
 import type { SubmitAnswer } from '../tasks/engines/engine-ports.ts'
 import { isDoubtful, toFailure, type FailureCause, type UpscaleErrorCode } from '../tasks/failure.ts'
+import type { WireAnswer } from './dialect.ts'
+import { findMessage } from './message.ts'
+import { upstreamId } from './values.ts'
 
 /**
  * HTTP statuses that prove, without a code of the upstream, that the origin did not run the request: a proxy or CDN sent them in
@@ -53,10 +57,29 @@ const UNAVAILABLE: readonly UpscaleErrorCode[] = [
   'UPSTREAM_UNREACHABLE',
 ]
 
-/** Adds `engineUnavailable` to a refusal that concerns every task. */
-export function markUnavailable(answer: SubmitAnswer, isEndpointMissing: boolean): SubmitAnswer {
+/** An answer that names a task may have created it, whatever its code says. */
+const namingTask = z.looseObject({ data: z.looseObject({ taskId: upstreamId }) })
+
+/**
+ * Adds `engineUnavailable` to a refusal that concerns every task and is beyond doubt: then another engine may be paid for it. An
+ * HTTP 5xx with another code in its body may come from a relay that has forwarded the request.
+ */
+export function markUnavailable(
+  answer: SubmitAnswer,
+  { status, body }: Pick<WireAnswer, 'status' | 'body'>,
+  isEndpointMissing: boolean,
+): SubmitAnswer {
   if (answer.kind !== 'refused' || isDoubtful(answer.failure)) return answer
-  const { code } = answer.failure
+  const { code, upstreamCode } = answer.failure
+  if ((status >= 500 && status !== upstreamCode) || namingTask.safeParse(body).success) return answer
   const isUnavailable = UNAVAILABLE.includes(code) || (code === 'UPSTREAM_NOT_FOUND' && isEndpointMissing)
   return isUnavailable ? { ...answer, engineUnavailable: true } : answer
+}
+
+/** Words of a message about a task or picture, and not about the endpoint. */
+const ABOUT_TASK = /task|job|record|image|picture|source|\bid\b/i
+
+/** Whether an answer says that the endpoint does not exist: HTTP 404 without a message about a task. */
+export function saysNoEndpoint({ status, body }: Pick<WireAnswer, 'status' | 'body'>): boolean {
+  return status === 404 && !ABOUT_TASK.test(findMessage(body) ?? '')
 }

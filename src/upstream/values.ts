@@ -20,8 +20,11 @@ export const upstreamId = z.union([
   z.int().transform(String),
 ])
 
-/** The credits that a task cost, if the upstream reports a number. */
+/** A larger amount is a fault of the upstream. */
+const MAX_CREDITS = 1_000_000
+
+/** The credits that a task cost, if the upstream reports a plausible number. */
 export function toConsumption(credits: unknown): { readonly creditsConsumed?: number } {
-  const isAmount = typeof credits === 'number' && Number.isFinite(credits) && credits >= 0
+  const isAmount = typeof credits === 'number' && credits >= 0 && credits <= MAX_CREDITS
   return isAmount ? { creditsConsumed: credits } : {}
 }

@@ -157,7 +157,16 @@ describe('a task stays with its engine', () => {
     // Some proxies send these two after they have forwarded the request.
     ['HTTP 503 of a proxy', html(503), 'UPSTREAM_MAINTENANCE'],
     ['HTTP 522 of a proxy', html(522), 'UPSTREAM_UNREACHABLE'],
-    ['code 404, which may be about the source task', refuse(404), 'UPSTREAM_NOT_FOUND'],
+    ['code 404, which is about the source task', refuse(404), 'UPSTREAM_NOT_FOUND'],
+    [
+      'HTTP 404 about the source task',
+      json(404, { code: 404, msg: 'taskId not found', data: null }),
+      'UPSTREAM_NOT_FOUND',
+    ],
+    // A task may have been created.
+    ['code 505 with a task id', json(200, { code: 505, data: { taskId: 'first-1' } }), 'FEATURE_DISABLED'],
+    // A relay may have forwarded the request.
+    ['code 455 in an HTTP 502', refuse(455, 502), 'UPSTREAM_MAINTENANCE'],
     ['code 400', refuse(400), 'UPSTREAM_BAD_REQUEST'],
     ['code 401', refuse(401), 'UPSTREAM_UNAUTHORIZED'],
     ['code 402', refuse(402), 'INSUFFICIENT_CREDITS'],
@@ -264,6 +273,14 @@ describe('the circuit breaker of an engine', () => {
     // Half-open after 60 ms.
     await waitFor(async () => (await readCircuit(scene))[0]?.includes('half-open') ?? false)
     expect(await scene.submit('force: true')).toMatchObject({ task: { engine: 'first' } })
+    expect((await readCircuit(scene))[0]).toContain('"closed"')
+  })
+
+  test('stays closed when callers name source tasks that do not exist', async () => {
+    await using scene = await openScene()
+    scene.first.onCreate = html(404)
+    for (let n = 0; n < 6; n += 1) await scene.submit('force: true')
+    expect(scene.posts()).toEqual([6, 6])
     expect((await readCircuit(scene))[0]).toContain('"closed"')
   })
 

@@ -27,6 +27,7 @@ export function openKieMidjourney({
     dialect: kieMidjourney,
     baseUrl: () => url,
     apiKey: 'key',
+    secrets: [],
     resultHosts: [],
     connector: openConnector(),
     timeoutMs,

@@ -1,6 +1,8 @@
 import type { TaskContext } from '../context.ts'
+import { chooseEngine } from '../engines/choice.ts'
 import type { SubmitAnswer } from '../engines/engine-ports.ts'
 import { sendTask } from '../send.ts'
+import { readReturnRank } from './return-rank.ts'
 import type { UpscaleTask } from '../task.ts'
 import { createSequence } from '../timing.ts'
 import { createHealth, type Health } from './health.ts'
@@ -59,9 +61,30 @@ export class QueueLane {
         await limits.giveBackAccount(this.#engine)
         break
       }
-      await this.#send(claimed)
+      if (await this.#moveOn(claimed)) await limits.giveBackAccount(this.#engine)
+      else await this.#send(claimed)
     }
     this.#rateWait.end()
+  }
+
+  /** Lets a task wait for another engine while this one is not available. Resolves to whether it does. */
+  async #moveOn(claimed: UpscaleTask): Promise<boolean> {
+    const { engines, policy, report, clock } = this.#context
+    if (engines.isAvailable(this.#engine) || !policy.engineFallback) return false
+    const chosen = chooseEngine(this.#context, claimed)
+    if ('kind' in chosen || chosen.name === this.#engine) return false
+    const at = clock.now()
+    await report(claimed, {
+      kind: 'moved',
+      at,
+      source: 'SUBMIT',
+      engine: chosen.name,
+      queueRank: await readReturnRank(this.#context, chosen.name, claimed.queueRank ?? 0),
+      queueDueAt: at,
+      note: `${this.#engine} has failed repeatedly; it waits for ${chosen.name} instead`,
+    })
+    this.#context.wakeQueue()
+    return true
   }
 
   #maySend(): boolean {

@@ -39,6 +39,12 @@ export function defer(task: UpscaleTask, report: ReportOf<'deferred'>): UpscaleT
   })
 }
 
+/** Changes the engine that the task waits for. */
+export function move(task: UpscaleTask, report: ReportOf<'moved'>): UpscaleTask | undefined {
+  const { engine, queueRank, queueDueAt, note } = report
+  return isWaiting(task) ? record(task, report, note, { engine, queueRank, queueDueAt }) : undefined
+}
+
 /** Only a task that waits can be withdrawn: any other may have been charged. */
 export function withdraw(task: UpscaleTask, report: ReportOf<'withdrawn'>): UpscaleTask | undefined {
   return isWaiting(task) ? fail(task, report, 'REFUSAL', report) : undefined

@@ -1,7 +1,8 @@
 import { CATALOGUE, UPSCALE_ERROR_CODES } from '../../tasks/failure.ts'
-import type { Dialect, DialectCode, DialectSubmit, WireAnswer } from '../dialect.ts'
+import type { Dialect, DialectCode, DialectSubmit, SourcePictures, WireAnswer } from '../dialect.ts'
+import { saysNoEndpoint } from '../submit-rule.ts'
 import { parseSubmitAnswer } from './submit-answer.ts'
-import { parseCallback, parseCredits, parsePollAnswer } from './wire.ts'
+import { parseCallback, parseCredits, parsePollAnswer, parseSourceRecord } from './wire.ts'
 
 /** kie.ai's Midjourney upscale. Other vendors serve the same API. */
 export const kieMidjourney: Dialect = {
@@ -11,8 +12,8 @@ export const kieMidjourney: Dialect = {
   findUnsupported: () => null,
   toSubmit: (request) => ({ path: '/api/v1/mj/generateUpscale', body: toBody(request) }),
   parseSubmit: ({ status, body, retryAfterMs }) => parseSubmitAnswer(status, body, retryAfterMs),
-  // A code 404 in an HTTP 200 may be about the source task.
-  isEndpointMissing: ({ status }) => status === 404,
+  // A code 404 in an HTTP 200 is about the source task.
+  isEndpointMissing: saysNoEndpoint,
   toPollPath: toRecordPath,
   parsePoll: ({ body }) => parsePollAnswer(body),
   source: { toPath: toRecordPath, parse: parseSource },
@@ -37,8 +38,9 @@ function toRecordPath(taskId: string): string {
   return `/api/v1/mj/record-info?taskId=${encodeURIComponent(taskId)}`
 }
 
-/** The pictures of a generation. */
-function parseSource({ body }: WireAnswer): readonly string[] | null {
+function parseSource({ body }: WireAnswer): SourcePictures {
   const answer = parsePollAnswer(body)
-  return answer.kind === 'succeeded' ? answer.imageUrls : null
+  // A failure without a record may concern the account or the endpoint.
+  if (answer.kind === 'unavailable' || (answer.kind === 'failed' && !answer.recorded)) return 'unavailable'
+  return answer.kind === 'succeeded' ? parseSourceRecord(body) : null
 }

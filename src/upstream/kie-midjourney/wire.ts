@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { toFailure, toUpstreamFailure } from '../../tasks/failure.ts'
 import type { Callback, PollAnswer } from '../../tasks/engines/engine-ports.ts'
-import { parseResult } from '../result-urls.ts'
+import { parsePositions, parseResult } from '../result-urls.ts'
 import { integerLike, upstreamId } from '../values.ts'
 
 /** The wrapper of every answer. A body without an integer-like `code` is not an envelope. */
@@ -100,6 +100,13 @@ function parseRecord({ successFlag, errorCode, resultInfoJson }: z.infer<typeof 
     default:
       return { kind: 'pending' }
   }
+}
+
+/** The pictures of the generation in a record. */
+export function parseSourceRecord(body: unknown): readonly (string | null)[] | null {
+  const answer = envelope.safeParse(body)
+  const record = recordInfo.safeParse(answer.data?.data)
+  return record.success ? parsePositions(record.data.resultInfoJson) : null
 }
 
 /** Parses the answer of the credit endpoint; null if it holds no number. */

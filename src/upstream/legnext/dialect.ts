@@ -1,4 +1,5 @@
 import type { Dialect, DialectSubmit } from '../dialect.ts'
+import { saysNoEndpoint } from '../submit-rule.ts'
 import { findWaterMark } from '../unsupported.ts'
 import { CODES } from './codes.ts'
 import {
@@ -21,7 +22,7 @@ export const legnext: Dialect = {
   findUnsupported: findWaterMark,
   toSubmit: (request) => ({ path: '/api/v1/upscale', body: toBody(request) }),
   parseSubmit: parseSubmitAnswer,
-  isEndpointMissing: ({ status, body }) => status === 404 && findErrorCode(status, body) === null,
+  isEndpointMissing: (answer) => saysNoEndpoint(answer) && findErrorCode(answer.status, answer.body) === null,
   toPollPath: toJobPath,
   parsePoll: parsePollAnswer,
   source: { toPath: toJobPath, parse: parseSource },

@@ -3,8 +3,8 @@ import { z } from 'zod'
 import type { Callback, Outcome, PollAnswer, Result, SubmitAnswer } from '../../tasks/engines/engine-ports.ts'
 import { toFailure } from '../../tasks/failure.ts'
 import { findFailure } from '../codes.ts'
-import type { WireAnswer } from '../dialect.ts'
-import { parseResult } from '../result-urls.ts'
+import type { SourcePictures, WireAnswer } from '../dialect.ts'
+import { parsePositions, parseResult } from '../result-urls.ts'
 import { parseStatus, toRefusal } from '../submit-rule.ts'
 import { integerLike, toConsumption, upstreamId } from '../values.ts'
 import { CODES } from './codes.ts'
@@ -52,6 +52,9 @@ export function parseSubmitAnswer({ status, body, retryAfterMs }: WireAnswer): S
   }
   if (created.success) return { kind: 'unknown', note: `not understood: HTTP ${status} with a job id` }
   const code = findErrorCode(status, body)
+  // An internal error proves nothing: the job may have been created.
+  if (code === 500 || (code !== null && status >= 500))
+    return { kind: 'unknown', note: `an internal error: HTTP ${status}, code ${code}` }
   if (code !== null && code !== 200) return toRefusal(findFailure(CODES, code), retryAfterMs)
   if (isSuccess) return { kind: 'unknown', note: `not understood: HTTP ${status}, no job id` }
   return parseStatus(status, retryAfterMs)
@@ -70,9 +73,11 @@ export function parsePollAnswer({ status, body }: WireAnswer): PollAnswer {
 }
 
 /** The pictures of a generation. */
-export function parseSource(answer: WireAnswer): readonly string[] | null {
+export function parseSource(answer: WireAnswer): SourcePictures {
   const source = parsePollAnswer(answer)
-  return source.kind === 'succeeded' ? source.imageUrls : null
+  if (source.kind === 'unavailable') return 'unavailable'
+  const found = job.safeParse(answer.body)
+  return source.kind === 'succeeded' && found.success ? parsePositions(found.data.output?.image_urls) : null
 }
 
 /** Parses a callback, which is the job; undefined if it is malformed. */

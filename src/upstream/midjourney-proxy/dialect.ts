@@ -1,7 +1,8 @@
 import type { Dialect, DialectSubmit } from '../dialect.ts'
 import { findWaterMark } from '../unsupported.ts'
 import { CODES } from './codes.ts'
-import { parseCallback, parsePollAnswer, parseSource, parseSubmitAnswer } from './wire.ts'
+import { saysNoEndpoint } from '../submit-rule.ts'
+import { hasCode, parseCallback, parsePollAnswer, parseSource, parseSubmitAnswer } from './wire.ts'
 
 /** The self-hosted midjourney-proxy family. Its images count from 1. */
 export const midjourneyProxy: Dialect = {
@@ -14,7 +15,7 @@ export const midjourneyProxy: Dialect = {
       : findWaterMark(picture),
   toSubmit: (request) => ({ path: '/mj/submit/simple-change', body: toBody(request) }),
   parseSubmit: parseSubmitAnswer,
-  isEndpointMissing: ({ status }) => status === 404,
+  isEndpointMissing: (answer) => saysNoEndpoint(answer) && !hasCode(answer),
   toPollPath: toTaskPath,
   parsePoll: parsePollAnswer,
   source: { toPath: toTaskPath, parse: parseSource },

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { Callback, Outcome, PollAnswer, SubmitAnswer } from '../../tasks/engines/engine-ports.ts'
 import { toFailure } from '../../tasks/failure.ts'
 import { findFailure } from '../codes.ts'
-import type { WireAnswer } from '../dialect.ts'
+import type { SourcePictures, WireAnswer } from '../dialect.ts'
 import { parseResult } from '../result-urls.ts'
 import { parseStatus, toRefusal } from '../submit-rule.ts'
 import { integerLike, upstreamId } from '../values.ts'
@@ -41,7 +41,9 @@ export function parseSubmitAnswer({ status, body, retryAfterMs }: WireAnswer): S
 /** Parses the answer to a fetch. The body is empty or null for an unknown task. */
 export function parsePollAnswer({ status, body }: WireAnswer): PollAnswer {
   const isSuccess = status >= 200 && status < 300
-  if (status === 404 || (isSuccess && body === null)) return { kind: 'notFound', upstreamCode: 404 }
+  // Without JSON, HTTP 404 may be a proxy's, while the upstream restarts.
+  if ((status === 404 && body !== undefined) || (isSuccess && body === null))
+    return { kind: 'notFound', upstreamCode: 404 }
   const found = task.safeParse(body)
   if (!isSuccess || !found.success) return { kind: 'unavailable' }
   const outcome = toFinal(found.data)
@@ -50,9 +52,15 @@ export function parsePollAnswer({ status, body }: WireAnswer): PollAnswer {
 }
 
 /** The picture of a task: of a generation the grid, as one picture. */
-export function parseSource(answer: WireAnswer): readonly string[] | null {
+export function parseSource(answer: WireAnswer): SourcePictures {
   const source = parsePollAnswer(answer)
+  if (source.kind === 'unavailable') return 'unavailable'
   return source.kind === 'succeeded' ? source.imageUrls : null
+}
+
+/** Whether an answer has a code of this upstream. */
+export function hasCode({ body }: WireAnswer): boolean {
+  return submitted.safeParse(body).success
 }
 
 /** Parses the body of a notifyHook request; undefined if it is malformed. */
