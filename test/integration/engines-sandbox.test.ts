@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import sharp from 'sharp'
 import type { Overrides } from '../../src/service.ts'
-import { startGateway } from '../support/gateway.ts'
+import { collect, startGateway } from '../support/gateway.ts'
 import { json, startScriptedUpstream } from '../support/scripted-upstream.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -72,13 +72,11 @@ async function openScene(settings: Record<string, string> = {}, overrides: Overr
       await waitFor(async () => ['SUCCEEDED', 'FAILED'].includes((await read(id)).status))
       return read(id)
     },
-    /** The versions that a subscription has sent, to its end. */
-    async follow({ id }: Pick<Task, 'id'>): Promise<number[]> {
-      const versions: number[] = []
-      const query = `subscription { taskUpdated(id: "${id}") { version } }`
-      for await (const { data } of gateway.socket.iterate<{ taskUpdated: { version: number } }>({ query }))
-        versions.push(data?.taskUpdated.version ?? 0)
-      return versions
+    /** What a subscription has sent, to its end. */
+    async follow({ id }: Pick<Task, 'id'>): Promise<unknown[]> {
+      const query = `subscription { taskUpdated(id: "${id}") { version engine creditsConsumed } }`
+      const results = await collect(gateway.socket.iterate<{ taskUpdated: unknown }>({ query }))
+      return results.map(({ data }) => data?.taskUpdated)
     },
     /** How many requests of an operation an engine was sent. */
     async countRequests(engine: EngineName, operation: string): Promise<number> {
@@ -93,6 +91,9 @@ async function openScene(settings: Record<string, string> = {}, overrides: Overr
   }
 }
 
+/** What a task costs, where the engine reports it. */
+const CREDITS: Partial<Record<EngineName, number>> = { 'kie-jobs': 10, legnext: 20 }
+
 const ACCEPTED = [
   { status: 'SUBMITTED', source: 'SUBMIT', note: 'submitted' },
   { status: 'PROCESSING', source: 'SUBMIT', note: 'accepted by the upscale service' },
@@ -105,7 +106,7 @@ describe.each(ALL)('%s', (engine) => {
     const task = await scene.settle(await scene.submit(engine, 'source'))
     const { status, images, creditsConsumed } = task
     expect({ status, engine: task.engine }).toEqual({ status: 'SUCCEEDED', engine })
-    expect(creditsConsumed).toBe({ 'kie-jobs': 10, legnext: 20 }[String(engine)] ?? null)
+    expect(creditsConsumed).toBe(CREDITS[engine] ?? null)
     expect(images).toHaveLength(1)
     const [image] = images ?? []
     const response = await fetch(image?.url ?? '')
@@ -135,10 +136,14 @@ describe.each(ALL)('%s', (engine) => {
   test('settles by its callback, after one event, without a poll', async () => {
     await using scene = await openScene({}, { sandboxCompleteAfterMs: 400 })
     const submitted = await scene.submit(engine, 'source')
-    const versions = await scene.follow(submitted)
+    const states = await scene.follow(submitted)
     expect(submitted.version).toBe(2)
     // The subscription may begin after the end.
-    expect([[2, 3], [3]]).toContainEqual(versions)
+    const [running, settled] = [
+      { version: 2, engine, creditsConsumed: null },
+      { version: 3, engine, creditsConsumed: CREDITS[engine] ?? null },
+    ]
+    expect([[running, settled], [settled]]).toContainEqual(states)
     const { history } = await scene.read(submitted.id)
     expect(history.slice(0, 2)).toEqual(ACCEPTED)
     expect(history.slice(2)).toMatchObject([{ status: 'SUCCEEDED', source: 'CALLBACK' }])
