@@ -63,6 +63,17 @@ export function describeEngineMigration(name: string, setUp: () => Promise<Migra
       ])
     })
 
+    test('commits an update and its usage together, or neither', async () => {
+      await using database = await openPrevious()
+      await using stores = await database.open(createLocalHints())
+      await database.run(['alter table usage rename to away'])
+      const ended = { ...running, version: 2, revision: 2, creditsConsumed: 3 }
+      await expect(stores.store.update(running, ended)).rejects.toThrow()
+      expect(await stores.store.read(running.id)).toEqual(running)
+      await database.run(['alter table away rename to usage'])
+      expect(await stores.store.update(running, ended)).toBe('updated')
+    })
+
     test('opens in eight replicas at once', async () => {
       await using database = await openPrevious()
       await using opened = new AsyncDisposableStack()

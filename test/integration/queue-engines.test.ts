@@ -49,16 +49,22 @@ async function openScene(settings: Record<string, string> = {}, runs: Runs = {})
   const clock = new ManualClock()
   await storeRuns(database, clock.now(), runs)
   const ENGINES = `first=kie-midjourney:${first.url},second=kie-midjourney:${second.url}`
-  const gateway = opened.use(
-    await startGateway({ DATABASE_URL: database.url, ENGINES, ...settings }, { clock }),
-  )
+  const environment = { DATABASE_URL: database.url, ENGINES, ...settings }
+  let gateway = await startGateway(environment, { clock })
+  opened.defer(() => gateway[Symbol.asyncDispose]())
   const rest = opened.move()
   let count = 0
   return {
     first,
     second,
     clock,
-    gateway,
+    get gateway() {
+      return gateway
+    },
+    async restart(changes: Record<string, string>) {
+      await gateway[Symbol.asyncDispose]()
+      gateway = await startGateway({ ...environment, ENGINE_RATE_LIMITS: '', ...changes }, { clock })
+    },
     posts: () =>
       [first, second].map(({ received }) => received.filter(({ method }) => method === 'POST').length),
     async submit(engine: string, queue = true) {
@@ -159,4 +165,25 @@ test('an engine without tasks is not estimated by those of another', async () =>
   expect((await scene.submit('second')).task).toMatchObject({
     queue: { position: 1, estimatedStartAt: null },
   })
+})
+
+test('a task whose engine ENGINES does not name any more waits and runs until its deadline', async () => {
+  await using scene = await openScene({ ENGINE_RATE_LIMITS: 'first=1/10s' })
+  const { task: running } = await scene.submit('first')
+  const { task: waiting } = await scene.submit('first')
+  expect([running?.status, waiting?.status]).toEqual(['PROCESSING', 'SUBMITTED'])
+  await scene.restart({ ENGINES: `second=kie-midjourney:${scene.second.url}` })
+  expect((await scene.submit('second')).task).toMatchObject({ status: 'PROCESSING' })
+  expect(await scene.read(waiting?.id)).toMatchObject({ status: 'SUBMITTED', queue: { position: 1 } })
+  scene.clock.advance(60_000)
+  await waitFor(() =>
+    scene.gateway.log().includes('a task cannot be polled: ENGINES does not name its engine'),
+  )
+  expect(await scene.read(running?.id)).toMatchObject({ status: 'PROCESSING' })
+  for (const task of [running, waiting])
+    await waitFor(async () => {
+      scene.clock.advance(600_000)
+      return (await scene.read(task?.id))?.status === 'FAILED'
+    })
+  expect(scene.posts()).toEqual([1, 1])
 })
