@@ -92,10 +92,16 @@ function resolveEngine(engine: EngineSetting, given: EngineSettings, live: boole
 function findEngineFaults(given: EngineSettings, live: boolean): string[] {
   const { engines, engineKeys, engineRateLimits } = given
   const names = engines.map(({ name }) => name)
-  const unknown = (setting: string, keys: Iterable<string>) =>
-    [...keys]
-      .filter((name) => !names.includes(name))
-      .map((name) => `${setting} must name engines of ENGINES: ${name} is not one of ${names.join(', ')}`)
+  const isUnknown = (name: string) => !names.includes(name)
+  // A key in the wrong place may look like a name, so unknown names of keys are not shown.
+  const unknownKeys = [...engineKeys.keys()].some(isUnknown)
+    ? [`ENGINE_KEYS must have no keys for other engines than those of ENGINES: ${names.join(', ')}`]
+    : []
+  const unknownRates = [...engineRateLimits.keys()]
+    .filter(isUnknown)
+    .map(
+      (name) => `ENGINE_RATE_LIMITS must name engines of ENGINES: ${name} is not one of ${names.join(', ')}`,
+    )
   const incomplete = engines
     .map((engine) => resolveEngine(engine, given, live))
     .flatMap(({ name, adapter, key, url }) => {
@@ -105,11 +111,7 @@ function findEngineFaults(given: EngineSettings, live: boolean): string[] {
         ? [`ENGINES must have a URL for ${name}, such as ${adapter}:http://localhost:8080`]
         : []
     })
-  return [
-    ...unknown('ENGINE_KEYS', engineKeys.keys()),
-    ...unknown('ENGINE_RATE_LIMITS', engineRateLimits.keys()),
-    ...incomplete,
-  ]
+  return [...unknownKeys, ...unknownRates, ...incomplete]
 }
 
 function toResultStore({ resultStore }: Pick<Given, 'resultStore'>, live: boolean): ResultStore {

@@ -8,6 +8,7 @@ import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { newTask } from '../support/new-task.ts'
 
 const ENGINE = 'kie-midjourney'
+const OTHER_ENGINE = 'legnext'
 const NOW = 10_000_000
 const LEASE_UNTIL = NOW + 10_000
 /** No delay in the queue is as long. */
@@ -90,6 +91,7 @@ export function describeQueueStore(
     }
     const claim = (now = NOW, limit = 100, { queueStore } = stores) =>
       queueStore.claimQueued(ENGINE, now, now + 10_000, limit)
+    const claimOther = () => stores.queueStore.claimQueued(OTHER_ENGINE, NOW, LEASE_UNTIL, 100)
 
     describe('a claim', () => {
       test('takes one task of each owner in turn, and those of one owner in order, up to its limit', async () => {
@@ -213,6 +215,95 @@ export function describeQueueStore(
       })
     })
 
+    describe('the tasks of another engine', () => {
+      test('are not claimed, and stay due', async () => {
+        const { task: theirs } = await insert({ engine: OTHER_ENGINE })
+        const [ours] = await insertFor('owner')
+        expect(idsOf(await claim())).toEqual([ours?.id])
+        expect(await stores.queueStore.nextQueueDueAt(ENGINE, NOW)).toBe(LEASE_UNTIL)
+        expect(await stores.queueStore.nextQueueDueAt(OTHER_ENGINE, NOW)).toBe(NOW)
+        expect(idsOf(await claimOther())).toEqual([theirs.id])
+      })
+
+      test('take no place in a claim that is limited', async () => {
+        for (let n = 0; n < 5; n += 1) await insert({ engine: OTHER_ENGINE })
+        const tasks = await insertFor('owner', 'owner')
+        expect(idsOf(await claim(NOW, 2))).toEqual(idsOf(tasks))
+      })
+
+      test('do not change the turn at which an owner begins, nor the positions', async () => {
+        const { queueStore } = stores
+        for (let n = 0; n < 3; n += 1) await insert({ engine: OTHER_ENGINE, owner: 'a' })
+        const [first, second] = await insertFor('a', 'b')
+        expect(await read(first)).toMatchObject({ queueRank: 1, queueAhead: 0 })
+        expect(await read(second)).toMatchObject({ queueRank: 2, queueAhead: 1 })
+        expect(await queueStore.readPosition(second?.id ?? '')).toBe(2)
+        const { task: theirs } = await insert({ engine: OTHER_ENGINE, owner: 'b' })
+        // At the turn of its engine, with the first task of the other owner ahead.
+        expect(await read(theirs)).toMatchObject({ queueRank: 2, queueAhead: 2 })
+        expect(await queueStore.readPosition(theirs.id)).toBe(3)
+        for (const task of [first, second]) await leave(task)
+        expect([
+          await queueStore.readTurn(ENGINE, NOW),
+          await queueStore.readTurn(OTHER_ENGINE, NOW),
+        ]).toEqual([null, 1])
+      })
+
+      test('do not count as a backlog, but are listed by engine and counted together', async () => {
+        const { queueStore } = stores
+        const { task: theirs } = await insert({ engine: OTHER_ENGINE })
+        const [ours] = await insertFor('owner')
+        expect(await queueStore.hasMoreThan(ENGINE, 0)).toBe(true)
+        expect(await queueStore.hasMoreThan(ENGINE, 1)).toBe(false)
+        expect(await queueStore.hasMoreThan('kie-jobs', 0)).toBe(false)
+        expect(await queueStore.nextQueueDueAt('kie-jobs', NOW)).toBeNull()
+        expect(await queueStore.listQueued(100)).toEqual([
+          { id: ours?.id, engine: ENGINE },
+          { id: theirs.id, engine: OTHER_ENGINE },
+        ])
+        expect(await queueStore.countQueued()).toBe(2)
+      })
+
+      test('count for the limit of their owner', async () => {
+        const limited = { limit: 2 }
+        await insert({ engine: OTHER_ENGINE }, limited)
+        await insert({ engine: 'kie-jobs' }, limited)
+        expect((await insert({}, limited)).insertion).toEqual({ inserted: false, refusal: 'full' })
+        expect((await insert({ owner: 'bob' }, limited)).insertion.inserted).toBe(true)
+      })
+
+      test('do not count for the limit twice, however many arrive for two engines at once', async () => {
+        const arrived = await Promise.all(
+          Array.from({ length: 30 }, (_, n) =>
+            insert(
+              { engine: n % 3 === 0 ? ENGINE : OTHER_ENGINE },
+              { limit: 10 },
+              n % 2 === 0 ? stores : other,
+            ),
+          ),
+        )
+        expect(arrived.filter(({ insertion }) => insertion.inserted)).toHaveLength(10)
+      })
+
+      test('are not measured', async () => {
+        const settled = { status: 'SUCCEEDED', createdAt: 1, sentAt: 2, settledAt: 5 } as const
+        await stores.store.insert(newTask({ ...settled, engine: OTHER_ENGINE }), {})
+        expect(await stores.queueStore.readTimes(ENGINE, 10)).toEqual([])
+        expect(await stores.queueStore.readTimes(OTHER_ENGINE, 10)).toEqual([
+          { createdAt: 1, sentAt: 2, queueAhead: null, settledAt: 5 },
+        ])
+      })
+
+      test('leave for its queue when they move on', async () => {
+        const { task } = await insert({ engine: OTHER_ENGINE })
+        const stored = await read(task)
+        const moved = { ...stored, engine: ENGINE, queueRank: 0, revision: stored.revision + 1 }
+        expect(await stores.store.update(stored, moved)).toBe('updated')
+        expect(await claimOther()).toEqual([])
+        expect(idsOf(await claim())).toEqual([task.id])
+      })
+    })
+
     test('the next task may be sent when the first lease or pause ends; never if none waits', async () => {
       const { queueStore } = stores
       expect(await queueStore.nextQueueDueAt(ENGINE, NOW)).toBeNull()
@@ -238,8 +329,14 @@ export function describeQueueStore(
       expect(await queueStore.countQueued()).toBe(3)
       expect(await Promise.all([a1, b1, a2].map((id = '') => queueStore.readPosition(id)))).toEqual([1, 3, 2])
       expect(await queueStore.readPosition('unknown')).toBeNull()
-      expect([await queueStore.hasMoreThan(ENGINE, 2), await queueStore.hasMoreThan(ENGINE, 3)]).toEqual([true, false])
-      expect([await queueStore.readTurn(ENGINE, NOW - 1), await queueStore.readTurn(ENGINE, NOW)]).toEqual([null, 1])
+      expect([await queueStore.hasMoreThan(ENGINE, 2), await queueStore.hasMoreThan(ENGINE, 3)]).toEqual([
+        true,
+        false,
+      ])
+      expect([await queueStore.readTurn(ENGINE, NOW - 1), await queueStore.readTurn(ENGINE, NOW)]).toEqual([
+        null,
+        1,
+      ])
     })
 
     test('times are those of the tasks that settled last, without those that were never sent or were refused', async () => {

@@ -12,6 +12,7 @@ import { createSqlite } from '../../src/store/sqlite/dialect.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { newTask } from '../support/new-task.ts'
 import { openTempDir } from '../support/temp-dir.ts'
+import { describeEngineMigration } from './engine-migration.ts'
 import { describeOutbox } from './outbox.ts'
 import { describeQueueStore, readQueueStatements } from './queue-store.ts'
 import { describeResultJobs } from './result-jobs.ts'
@@ -19,14 +20,21 @@ import { describeTaskStore } from './task-store.ts'
 
 const setUp = async () => {
   const dir = await openTempDir()
+  const file = `${dir.path}/folder/tasks.db`
   return Object.assign(dir, {
-    open: (hints: Parameters<typeof openSqlite>[1]) => openSqlite(`${dir.path}/folder/tasks.db`, hints),
+    open: (hints: Parameters<typeof openSqlite>[1]) => openSqlite(file, hints),
+    run(statements: readonly string[]) {
+      using sqlite = new DatabaseSync(file)
+      for (const statement of statements) sqlite.exec(statement)
+      return Promise.resolve()
+    },
   })
 }
 describeTaskStore('The SQLite store', setUp)
 describeResultJobs('The SQLite store', setUp)
 describeOutbox('The SQLite store', setUp)
 describeQueueStore('The SQLite store', setUp)
+describeEngineMigration('A SQLite database', setUp)
 
 test('nobody can write between a look for a claim and the insert that relies on it', async () => {
   await using dir = await openTempDir()
@@ -120,7 +128,9 @@ test('the statements of the queue read an index of the waiting tasks, in its ord
       .prepare(`explain query plan ${sql}`)
       .all(...(parameters as string[]))
       .map(({ detail }) => String(detail))
-  expect(planOf(nextDue)).toEqual(['SEARCH task USING COVERING INDEX taskByEngineQueueDue (engine=? AND queueDueAt>?)'])
+  expect(planOf(nextDue)).toEqual([
+    'SEARCH task USING COVERING INDEX taskByEngineQueueDue (engine=? AND queueDueAt>?)',
+  ])
   expect(planOf(list)).toEqual(['SCAN task USING COVERING INDEX taskByEngineQueue'])
   expect(planOf(claim)).toEqual([
     'SEARCH task USING COVERING INDEX sqlite_autoindex_task_1 (id=?)',

@@ -79,6 +79,9 @@ export function describeTaskStore(
         ],
         sourceImage: { url: 'https://example.com/s.png', width: 256, height: null, thumbhash: 'aGFzaA==' },
         revision: 9,
+        engine: 'legnext',
+        requestedEngine: 'legnext',
+        creditsConsumed: 0.5,
         resultDueAt: 4_102_444_800_005,
         resultAttempts: 3,
         failure: { code: 'GENERATION_FAILED', upstreamCode: 501, retryAfterMs: 0, correlationId: 'c' },
@@ -508,6 +511,115 @@ export function describeTaskStore(
       const counts = await store.countByStatus()
       expect(Object.entries(counts).filter(([, count]) => count > 0)).toHaveLength(2)
       expect(counts.FAILED ?? 0).toBe(0)
+    })
+
+    describe('usage', () => {
+      const DAY = Date.parse('2026-01-31T23:59:59.999Z')
+      const spent = (task: UpscaleTask, creditsConsumed: number | null, at = DAY): UpscaleTask => ({
+        ...task,
+        version: task.version + 1,
+        revision: task.revision + 1,
+        creditsConsumed,
+        updatedAt: at,
+        history: [
+          ...task.history,
+          { at, status: 'SUCCEEDED', source: 'CALLBACK', upstreamCode: null, note: 'succeeded' },
+        ],
+      })
+      const spend = async (changes: Partial<UpscaleTask>, credits: number, at = DAY) => {
+        const task = await insert(changes)
+        const next = spent(task, credits, at)
+        expect(await store.update(task, next)).toBe('updated')
+        return next
+      }
+      const entry = { day: '2026-01-31', owner: 'owner', engine: 'kie-midjourney', tasks: 1, credits: 2.5 }
+      const readAll = () => store.readUsage('2026-01-01', null)
+
+      test('has what an update reports, from the commit of the update on', async () => {
+        const seen: Promise<unknown>[] = []
+        const task = await insert()
+        expect(await readAll()).toEqual([])
+        hints.announce = () => void seen.push(readAll())
+        await store.update(task, spent(task, 2.5))
+        for (const usage of await Promise.all(seen)) expect(usage).toEqual([entry])
+        expect(seen).toHaveLength(2)
+        await using other = await database.open(hints)
+        expect(await other.store.readUsage('2026-01-31', 'owner')).toEqual([entry])
+      })
+
+      test('has nothing of an update that reports no credits, and an entry of one that reports none spent', async () => {
+        const task = await insert()
+        const running = spent(task, null)
+        await store.update(task, running)
+        expect(await readAll()).toEqual([])
+        await store.update(running, spent(running, 0))
+        expect(await readAll()).toEqual([{ ...entry, credits: 0 }])
+      })
+
+      test('has the difference when an amount changes, and no second task', async () => {
+        const first = await spend({}, 2.5)
+        const raised = spent(first, 4)
+        await store.update(first, raised)
+        expect(await readAll()).toEqual([{ ...entry, credits: 4 }])
+        await store.update(raised, spent(raised, 4))
+        expect(await readAll()).toEqual([{ ...entry, credits: 4 }])
+        const corrected = { ...raised, revision: raised.revision + 1 }
+        await store.update(corrected, spent(corrected, 1))
+        expect(await readAll()).toEqual([{ ...entry, credits: 1 }])
+      })
+
+      test('has nothing of an update that conflicts', async () => {
+        const first = await spend({}, 2.5)
+        expect(await store.update({ ...first, revision: 1, creditsConsumed: null }, spent(first, 9))).toBe(
+          'conflict',
+        )
+        expect(await readAll()).toEqual([entry])
+      })
+
+      test('has one entry of many updates at once', async () => {
+        await using other = await database.open(hints)
+        const tasks = []
+        for (let n = 0; n < 20; n += 1) tasks.push(await insert())
+        await Promise.all(
+          tasks.map((task, n) => (n % 2 === 0 ? store : other.store).update(task, spent(task, 2))),
+        )
+        expect(await readAll()).toEqual([{ ...entry, tasks: 20, credits: 40 }])
+      })
+
+      test('is by day in UTC, owner and engine, the newest day first', async () => {
+        await spend({}, 1)
+        await spend({}, 2, DAY + 1)
+        await spend({ owner: 'bob' }, 3, DAY + 1)
+        await spend({ owner: 'bob', engine: 'legnext' }, 4, DAY + 1)
+        await spend({ engine: 'legnext' }, 5, DAY + 1)
+        await spend({ owner: 'bob', engine: 'kie-jobs' }, 6, DAY + 1)
+        const rows = (await readAll()).map((usage) => [usage.day, usage.owner, usage.engine, usage.credits])
+        const expected = [
+          ['2026-02-01', 'bob', 'kie-jobs', 6],
+          ['2026-02-01', 'bob', 'kie-midjourney', 3],
+          ['2026-02-01', 'bob', 'legnext', 4],
+          ['2026-02-01', 'owner', 'kie-midjourney', 2],
+          ['2026-02-01', 'owner', 'legnext', 5],
+          ['2026-01-31', 'owner', 'kie-midjourney', 1],
+        ]
+        expect(rows).toEqual(expected)
+        const credits = async (fromDay: string, owner: string | null) =>
+          (await store.readUsage(fromDay, owner)).map((usage) => usage.credits)
+        expect(await credits('2026-02-01', null)).toEqual([6, 3, 4, 2, 5])
+        expect(await credits('2026-01-31', 'owner')).toEqual([2, 5, 1])
+        expect(await credits('2026-02-01', 'owner')).toEqual([2, 5])
+        expect(await credits('2026-02-02', null)).toEqual([])
+        expect(await credits('2026-01-01', 'nobody')).toEqual([])
+      })
+
+      test('stays when its tasks are removed', async () => {
+        const first = await spend({ status: 'SUCCEEDED', settledAt: 1 }, 1)
+        await spend({ status: 'SUCCEEDED', settledAt: 1 }, 1.5)
+        expect(await store.remove(first.owner, first.id)).toBe(true)
+        expect(await store.removeSettled(2, 10)).toBe(1)
+        expect(await store.read(first.id)).toBeUndefined()
+        expect(await readAll()).toEqual([{ ...entry, tasks: 2 }])
+      })
     })
 
     describe('list', () => {

@@ -5,7 +5,7 @@ import { expect, test } from '@jest/globals'
 import { SignJWT } from 'jose'
 import { WebSocket } from 'ws'
 import { startProcess } from '../support/process.ts'
-import { json, startScriptedUpstream } from '../support/scripted-upstream.ts'
+import { json, startScriptedUpstream, type Received } from '../support/scripted-upstream.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 
 const API_KEY = 'secret-api-key-0123456789'
@@ -110,4 +110,100 @@ test('no secret is in the debug log, in any answer, or in the database', async (
   for (const [place, text] of Object.entries(places))
     for (const secret of [API_KEY, WEBHOOK_KEY, JWT_SECRET, IDEMPOTENCY_KEY, token, signature, ...tokens])
       expect([place, secret, text.includes(secret)]).toEqual([place, secret, false])
+})
+
+const ENGINE_KEYS = {
+  first: 'secret-key-of-kie-midjourney',
+  jobs: 'secret-key-of-kie-jobs',
+  proxy: 'secret-key-of-midjourney-proxy',
+  next: 'secret-key-of-legnext',
+}
+
+test('no key of an engine is in the debug log, in any answer, or in the database', async () => {
+  await using dir = await openTempDir()
+  await using upstream = await startScriptedUpstream()
+  const keys = Object.values(ENGINE_KEYS)
+  const { url } = upstream
+  await using service = await startProcess({
+    LOG_LEVEL: 'debug',
+    DATABASE_URL: `file:${dir.path}/t.db`,
+    ENGINES: `first=kie-midjourney:${url},jobs=kie-jobs:${url},proxy=midjourney-proxy:${url},next=legnext:${url}`,
+    ENGINE_KEYS: Object.entries(ENGINE_KEYS)
+      .map(([name, key]) => `${name}=${key}`)
+      .join(),
+    AUTH_MODE: 'none',
+    PUBLIC_URL: 'http://127.0.0.1:1',
+    POLL_INTERVAL_MS: '50',
+    OWNER_RATE_LIMIT: '0',
+    UPSTREAM_RATE_LIMIT: '0',
+  })
+  /** Quotes the key that the request has, where any of the dialects has its message. */
+  const toQuote = ({ headers }: Received) => {
+    const said = keys.filter((key) => JSON.stringify(headers).includes(key)).join()
+    return { msg: said, message: said, description: said, error: { message: said, raw_message: said } }
+  }
+  const source = {
+    successFlag: 1,
+    resultInfoJson: { resultUrls: [{ resultUrl: 'https://example.com/a.png' }] },
+  }
+  const answers: string[] = []
+  const graphql = async (query: string) => {
+    const headers = { 'content-type': 'application/json' }
+    const answer = await fetch(`${service.url}/graphql`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify({ query }),
+    })
+    answers.push(await answer.text())
+  }
+  let count = 0
+  const upscale = (engine: string) =>
+    graphql(
+      `mutation { upscaleImage(input: { taskId: "source-${(count += 1)}", imageIndex: 0, engine: "${engine}" }) {
+        task { id history { note } } problem { code message } } }`,
+    )
+  const accepted = { data: { taskId: 'job' }, result: 'job', job_id: 'job' }
+  upstream.onLookup = json(200, { code: 200, data: source })
+  for (const [status, body] of [
+    [200, { code: 422 }],
+    [200, { code: 4 }],
+    [422, { code: 422 }],
+    [500, {}],
+    [200, { ...accepted, code: 200 }],
+    [200, { ...accepted, code: 1 }],
+  ] as const) {
+    upstream.onCreate = (response, request) => {
+      json(status, { ...body, ...toQuote(request) })(response, request)
+    }
+    for (const engine of Object.keys(ENGINE_KEYS)) await upscale(engine)
+  }
+  const polled = Promise.withResolvers<void>()
+  upstream.onLookup = (response, request) => {
+    const quote = toQuote(request)
+    json(200, { code: 500, ...quote, data: quote })(response, request)
+    if (request.path.includes('job')) polled.resolve()
+  }
+  await graphql('{ upscaleService { credits engines { name credits } } }')
+  await graphql('{ upscaleTasks { edges { node { id history { note } problem { message } } } } }')
+  await polled.promise
+  answers.push(await (await fetch(`${service.url}/metrics`)).text())
+  service.child.kill('SIGTERM')
+  await service.exited
+
+  for (const [name, header] of [
+    ['first', 'authorization'],
+    ['jobs', 'authorization'],
+    ['proxy', 'mj-api-secret'],
+    ['next', 'x-api-key'],
+  ] as const)
+    expect(upstream.received.some(({ headers }) => headers[header]?.includes(ENGINE_KEYS[name]))).toBe(true)
+  expect(service.output()).toContain('[redacted]')
+  const places = {
+    log: service.output(),
+    answers: answers.join(),
+    database: await readFile(`${dir.path}/t.db`, 'latin1'),
+  }
+  expect(places.log).toContain('the upstream did not accept')
+  for (const [place, text] of Object.entries(places))
+    for (const key of keys) expect([place, key, text.includes(key)]).toEqual([place, key, false])
 })

@@ -7,6 +7,7 @@ import { toListQuery } from '../../src/store/tasks.ts'
 import type { Database } from '../../src/store/schema.ts'
 import type { Sql, Stores } from '../../src/store/sql.ts'
 import { newTask } from '../support/new-task.ts'
+import { describeEngineMigration } from '../contract/engine-migration.ts'
 import { describeOutbox } from '../contract/outbox.ts'
 import { describeQueueStore, readQueueStatements } from '../contract/queue-store.ts'
 import { describeResultJobs } from '../contract/result-jobs.ts'
@@ -19,7 +20,15 @@ const silent = { info: () => undefined, warn: () => undefined, error: () => unde
 
 const setUp = async () => {
   const schema = await openTestSchema()
-  return Object.assign(schema, { open: (hints: TaskHints) => openPostgres(schema.url, hints, silent) })
+  return Object.assign(schema, {
+    open: (hints: TaskHints) => openPostgres(schema.url, hints, silent),
+    async run(statements: readonly string[]) {
+      const client = new pg.Client({ connectionString: schema.url })
+      await client.connect()
+      for (const statement of statements) await client.query(statement)
+      await client.end()
+    },
+  })
 }
 /** The same row so many times over, as one statement: ids `one-1`, `one-2`, … */
 async function multiply(
@@ -225,3 +234,4 @@ describeTaskStore('The PostgreSQL store', setUp)
 describeResultJobs('The PostgreSQL store', setUp)
 describeOutbox('The PostgreSQL store', setUp)
 describeQueueStore('The PostgreSQL store', setUp)
+describeEngineMigration('A PostgreSQL database', setUp)
