@@ -257,6 +257,27 @@ export function describeTaskStore(
         expect(await store.insert(third, { key })).toEqual({ inserted: false, existing: byKey, by: 'key' })
       })
 
+      test('a picture at an engine that the caller names is that of a task at this engine', async () => {
+        const claims = { pictureDigest: 'picture' }
+        const at = (engine: string, requestedEngine: string | null = engine) =>
+          store.insert(newTask({ ...claims, engine, requestedEngine, createdAt: 2_000 }), {})
+        const first = await insert({ ...claims, engine: 'first' })
+        expect(await at('first')).toEqual({ inserted: false, existing: first, by: 'picture' })
+        expect(await at('second')).toEqual({ inserted: true })
+        expect(await at('second')).toMatchObject({ inserted: false, existing: { engine: 'second' } })
+        // The gateway has chosen another engine than for the first task.
+        expect(await at('third', null)).toEqual({ inserted: false, existing: first, by: 'picture' })
+        expect(await at('third')).toEqual({ inserted: true })
+      })
+
+      test('a picture at an engine that the caller has named is not that of an engine that the gateway chooses', async () => {
+        const claims = { pictureDigest: 'picture' }
+        const named = await insert({ ...claims, engine: 'second', requestedEngine: 'second' })
+        const chosen = (engine: string) => newTask({ ...claims, engine })
+        expect(await store.insert(chosen('second'), {})).toMatchObject({ existing: { id: named.id } })
+        expect(await store.insert(chosen('first'), {})).toEqual({ inserted: true })
+      })
+
       test('force is stored beside it; from then on the newer counts, and the older again when that has failed', async () => {
         const claims = { pictureDigest: 'picture' }
         const first = await insert({ ...claims, createdAt: 1_000 })
@@ -498,6 +519,15 @@ export function describeTaskStore(
       const left = await store.list({ owner: 'owner', status: null, after: null, limit: 10 })
       expect(ids(left)).toEqual(ids(stays))
       expect(await store.insert(newTask(), { key })).toEqual({ inserted: true })
+    })
+
+    test('the engines of tasks that wait for a result are listed, each once', async () => {
+      expect(await store.listOpenEngines()).toEqual([])
+      for (const status of ['SUBMITTED', 'PROCESSING'] as const)
+        await insert({ status, engine: 'first', dueAt: 1 })
+      await insert({ status: 'PROCESSING', engine: 'second', dueAt: 1 })
+      await insert({ status: 'SUCCEEDED', engine: 'third', images: [], settledAt: 1 })
+      expect((await store.listOpenEngines()).sort()).toEqual(['first', 'second'])
     })
 
     test('tasks are counted by status as they are inserted, moved and removed', async () => {

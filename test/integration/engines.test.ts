@@ -181,18 +181,48 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
     expect(scene.posts()).toHaveLength(2)
   })
 
+  test('a task that has moved on is that of the engine that has taken it', async () => {
+    await using upstream = await startScriptedUpstream()
+    await using scene = await openScene(['kie-midjourney'], {
+      ENGINES: `first=kie-midjourney:${upstream.url},second=kie-midjourney:${upstream.url}/second`,
+      ENGINE_FALLBACK: 'on',
+    })
+    upstream.onCreate = (response, request) => {
+      const body = request.path.startsWith('/second')
+        ? { code: 200, data: { taskId: 'job' } }
+        : { code: 505, msg: 'no', data: null }
+      json(200, body)(response, request)
+    }
+    const moved = taskOf(await scene.submit(transport, {}))
+    expect(moved).toMatchObject({ engine: 'second', status: 'PROCESSING' })
+    for (const changes of [{}, { engine: 'second' }])
+      expect((await scene.submit(transport, changes)).data?.upscaleImage).toMatchObject({
+        replayed: true,
+        task: { id: moved?.id },
+      })
+    expect((await scene.submit(transport, { engine: 'first' })).data?.upscaleImage).toEqual({
+      replayed: false,
+      problem: { code: 'FEATURE_DISABLED' },
+      task: null,
+    })
+    expect(upstream.received.filter(({ path }) => path.startsWith('/second'))).toHaveLength(1)
+  })
+
   test('an idempotency key belongs to one engine', async () => {
     await using scene = await openScene(ALL)
     const key = { idempotencyKey: 'key' }
     const first = taskOf(await scene.submit(transport, { ...key, engine: 'legnext' }))
-    for (const changes of [{}, { engine: 'kie-midjourney' }, { engine: 'midjourney-proxy' }])
-      expect((await scene.submit(transport, { ...key, ...changes })).data?.upscaleImage).toEqual({
+    for (const engine of ['kie-midjourney', 'midjourney-proxy'])
+      expect((await scene.submit(transport, { ...key, engine })).data?.upscaleImage).toEqual({
         replayed: false,
         problem: { code: 'IDEMPOTENCY_KEY_REUSED' },
         task: null,
       })
-    const again = await scene.submit(transport, { ...key, engine: 'legnext' })
-    expect(again.data?.upscaleImage).toMatchObject({ replayed: true, task: { id: first?.id } })
+    // A request without an engine takes the task of any.
+    for (const changes of [{ engine: 'legnext' }, {}]) {
+      const again = await scene.submit(transport, { ...key, ...changes })
+      expect(again.data?.upscaleImage).toMatchObject({ replayed: true, task: { id: first?.id } })
+    }
     expect(scene.posts()).toHaveLength(1)
   })
 })
