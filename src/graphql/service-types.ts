@@ -53,7 +53,7 @@ export class UpscaleEngineType {
 
   @Field(() => Boolean, {
     description:
-      'False after repeated failures: its circuit breaker is open, and no task is sent to it for 30 seconds, if there is another engine.',
+      'False after repeated failures: its circuit breaker is open. For 30 seconds, no task is sent to it that another engine can take.',
   })
   available!: boolean
 

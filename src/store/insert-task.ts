@@ -25,12 +25,15 @@ export function insertTask<Refusal>(
       ...(queue ? [`queue ${task.owner}`] : []),
     ])
     const named = key && (await findNamed(sql, run, key.claim, task.createdAt))
-    if (named) return { inserted: false, existing: named, by: 'key' }
+    if (named) {
+      const isSame = named.requestedEngine === task.requestedEngine
+      return { inserted: false, existing: named.task, by: isSame ? 'key' : 'otherEngineKey' }
+    }
     const existing = force ? undefined : await findSamePicture(sql, run, task)
     if (existing !== undefined) {
       const refusal = key && ((await admitKey?.()) ?? null)
       if (refusal !== null) return { inserted: false, refusal }
-      if (key) await nameTask(sql, run, key, existing.id)
+      if (key) await nameTask(sql, run, key, { ...task, id: existing.id })
       return { inserted: false, existing, by: 'picture' }
     }
     const rank = queue && (await readNewRank(sql, run, task, queue))
@@ -38,7 +41,7 @@ export function insertTask<Refusal>(
     const refusal = (await admit?.()) ?? null
     if (refusal !== null) return { inserted: false, refusal }
     await run(db.insertInto('task').values(toRow({ ...task, ...rank })))
-    if (key) await nameTask(sql, run, key, task.id)
+    if (key) await nameTask(sql, run, key, task)
     const place = { position: 0, now: task.createdAt, version: 0 }
     if (callBackUrl !== null)
       await run(db.insertInto('delivery').values(toNewDelivery(task, callBackUrl, place)))
@@ -50,32 +53,41 @@ export function insertTask<Refusal>(
   })
 }
 
-/** The task that a key names; undefined when the key is free. */
+/** The task that a key names, and the engine that its request has named; undefined when the key is free. */
 async function findNamed(
   { db }: Sql,
   run: Run,
   claim: string,
   now: number,
-): Promise<UpscaleTask | undefined> {
+): Promise<{ readonly task: UpscaleTask; readonly requestedEngine: string | null } | undefined> {
   const { rows } = await run(
     db
       .selectFrom('idempotencyKey')
       .innerJoin('task', 'task.id', 'idempotencyKey.taskId')
       .selectAll('task')
+      .select('idempotencyKey.requestedEngine as keyEngine')
       .where('claim', '=', claim)
       .where('until', '>', now),
   )
-  const task = rows[0] && toTask(rows[0])
-  return task && !isUncharged(task) ? task : undefined
+  if (rows[0] === undefined) return undefined
+  const { keyEngine: requestedEngine, ...row } = rows[0]
+  const task = toTask(row)
+  return isUncharged(task) ? undefined : { task, requestedEngine }
 }
 
 /** Makes a free key name a task. */
-async function nameTask({ db }: Sql, run: Run, { claim, until }: IdempotencyKey, taskId: string) {
+async function nameTask(
+  { db }: Sql,
+  run: Run,
+  { claim, until }: IdempotencyKey,
+  { id: taskId, requestedEngine }: Pick<UpscaleTask, 'id' | 'requestedEngine'>,
+) {
+  const names = { taskId, until, requestedEngine }
   await run(
     db
       .insertInto('idempotencyKey')
-      .values({ claim, taskId, until })
-      .onConflict((conflict) => conflict.column('claim').doUpdateSet({ taskId, until })),
+      .values({ claim, ...names })
+      .onConflict((conflict) => conflict.column('claim').doUpdateSet(names)),
   )
 }
 

@@ -80,6 +80,7 @@ const ENGINE_TABLES: readonly string[] = [
   `alter table task add column engine text not null default 'kie-midjourney'`,
   'alter table task add column "requestedEngine" text',
   'alter table task add column "creditsConsumed" double precision',
+  'alter table "idempotencyKey" add column "requestedEngine" text',
   'drop index "taskByQueue"',
   'create index "taskByEngineQueue" on task (engine, "queueRank", "createdAt", id, "queueDueAt", "deadlineAt") where "queueRank" is not null',
   'drop index "taskByQueueDue"',

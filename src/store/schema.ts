@@ -6,7 +6,7 @@ import type { SourceImage, TaskEvent, TaskStatus, UpscaledImage, UpscaleTask } f
 export interface Database {
   task: TaskRow
   /** Which task an owner's idempotency key names. */
-  idempotencyKey: { claim: string; taskId: string; until: number }
+  idempotencyKey: { claim: string; taskId: string; until: number; requestedEngine: string | null }
   delivery: DeliveryRow
   /** A stored copy. UNUSED: no task uses it, so its files are deleted; `leasedUntil`: the lease of the process that does it. */
   copy: { sha256: string; state: 'USED' | 'UNUSED'; leasedUntil: number | null }

@@ -129,7 +129,12 @@ export interface InsertOptions<Refusal> {
 
 export type Insertion =
   | { readonly inserted: true }
-  | { readonly inserted: false; readonly existing: UpscaleTask; readonly by: 'key' | 'picture' }
+  | {
+      readonly inserted: false
+      readonly existing: UpscaleTask
+      /** otherEngineKey: the key was used by a request that named another engine, or none. */
+      readonly by: 'key' | 'otherEngineKey' | 'picture'
+    }
 
 /**
  * Announces that a task may have changed. A topic is a task's id, or that of an owner (`toOwnerTopic`); it has no

@@ -57,6 +57,8 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
       readonly callbackTokenHash: string
       readonly queueRank: number
       readonly queueDueAt: number
+      /** How often all engines that it may use have refused it for now. */
+      readonly queueAttempts: number
       readonly deadlineAt: number
       /** Null: the task was not sent. */
       readonly failure: Failure | null

@@ -1,7 +1,8 @@
 /** Sends a task to its engine, stores the answer, and moves on to the next engine if its engine is unavailable. */
 import type { TaskContext } from './context.ts'
-import { chooseEngine, toNextEngines } from './engines/choice.ts'
+import { chooseEngine, isReplacement, toNextEngines } from './engines/choice.ts'
 import type { SubmitAnswer } from './engines/engine-ports.ts'
+import { toFailure } from './failure.ts'
 import { beginSending, CLAIM_LEASE_MS, type Sending } from './queue/begin-sending.ts'
 import { isTemporary, toDelayMs } from './queue/refusals.ts'
 import { readReturnRank } from './queue/return-rank.ts'
@@ -28,14 +29,14 @@ export async function sendTask(
   const { correlationId, onAnswer } = options
   let sending = first
   for (;;) {
-    const { task, startedAt } = sending
-    const answer = await submitToEngine(context, sending, correlationId)
+    const { task } = sending
+    const answer = toOwnAnswer(context, task, await submitToEngine(context, sending, correlationId))
     const move = await toMove(context, sending, answer, correlationId)
     if (move === undefined) {
       onAnswer?.(task, answer)
       return storeFinalAnswer(context, sending, answer, correlationId)
     }
-    const moved = await storeAnswer(context, task, move, startedAt)
+    const moved = await storeMove(context, sending, move)
     const continues = canContinue(context, moved, move.engine)
     const next = continues ? await beginSending(context, moved) : undefined
     if (next === undefined) {
@@ -46,6 +47,20 @@ export async function sendTask(
     }
     // The task would go back to where it came from.
     sending = { ...next, queued: sending.queued }
+  }
+}
+
+/** If the store fails, the task may be sent by the queue later, which takes a free submit of its own. */
+async function storeMove(
+  context: TaskContext,
+  { task, startedAt }: Sending,
+  move: ReportOf<'deferred'>,
+): Promise<UpscaleTask> {
+  try {
+    return await storeAnswer(context, task, move, startedAt)
+  } catch (error) {
+    if (!wantsQueue(task)) await context.limits.giveBackAccount(move.engine)
+    throw error
   }
 }
 
@@ -71,6 +86,18 @@ async function submitToEngine(
 }
 
 /**
+ * An engine that replaces an unavailable one may not know the source task, which says nothing about the task itself: the refusal
+ * of the unavailable engine counts.
+ */
+function toOwnAnswer(context: TaskContext, task: UpscaleTask, answer: SubmitAnswer): SubmitAnswer {
+  if (answer.kind !== 'refused' || answer.failure.code !== 'UPSTREAM_NOT_FOUND') return answer
+  if (!isReplacement(context, task)) return answer
+  const failure = task.queueRefusal ?? toFailure('UPSTREAM_UNREACHABLE')
+  const { engineUnavailable: _, ...refused } = answer
+  return { ...refused, failure: { ...failure, nothingCharged: true }, note: `${task.engine}: ${answer.note}` }
+}
+
+/**
  * The report that moves a refused task on to the next engine; undefined: it stays. A task that wants the queue waits for its turn
  * there. Any other is sent at once, so an engine without a free submit is passed over.
  */
@@ -88,7 +115,13 @@ async function toMove(
     const delayMs = wantsQueue(task) ? 0 : CLAIM_LEASE_MS
     const note = `${task.engine}: ${answer.note}; it is sent to ${name} instead`
     const failure = { ...answer.failure, correlationId }
-    return toDeferred(context, sending, { engine: name, delayMs, failure, note })
+    return toDeferred(context, sending, {
+      engine: name,
+      delayMs,
+      queueAttempts: task.queueAttempts,
+      failure,
+      note,
+    })
   }
   return undefined
 }
@@ -120,21 +153,24 @@ function toRetry(
 ): Promise<Report> {
   const { task } = sending
   const chosen = chooseEngine(context, task)
+  const queueAttempts = task.queueAttempts + 1
   return toDeferred(context, sending, {
+    queueAttempts,
     engine: context.policy.engineFallback && !('kind' in chosen) ? chosen.name : task.engine,
-    delayMs: toDelayMs(failure, task.queueAttempts + 1),
+    delayMs: toDelayMs(failure, queueAttempts),
     failure: { ...failure, correlationId },
     note: `${note}; it is sent again later`,
   })
 }
 
+type Deferral = Pick<ReportOf<'deferred'>, 'engine' | 'queueAttempts' | 'failure' | 'note'> & {
+  readonly delayMs: number
+}
+
 async function toDeferred(
   context: TaskContext,
   { task, queued }: Sending,
-  {
-    delayMs,
-    ...rest
-  }: Pick<ReportOf<'deferred'>, 'engine' | 'failure' | 'note'> & { readonly delayMs: number },
+  { delayMs, ...rest }: Deferral,
 ): Promise<ReportOf<'deferred'>> {
   const at = context.clock.now()
   return {

@@ -110,19 +110,14 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
   if ('refusal' in insertion) return () => refuse({ ...insertion.refusal, correlationId })
   if (!insertion.inserted) {
     const { by, existing } = insertion
-    return by === 'key' && !isSameRequest(existing, task)
+    const isOtherRequest = by === 'otherEngineKey' || existing.pictureDigest !== task.pictureDigest
+    return isOtherRequest
       ? () => refuse({ ...toFailure('IDEMPOTENCY_KEY_REUSED'), correlationId })
       : () => replay(context, existing, input.callBackUrl)
   }
   if (input.queue) return () => awaitFirstTurn(context, task)
   const sending = { task, token, startedAt, queued: null }
   return async () => toSubmission(await sendTask(context, sending, { correlationId }), false)
-}
-
-/** Whether an idempotency key names the task of this request. A task of an unnamed engine can be at any. */
-function isSameRequest(existing: UpscaleTask, { pictureDigest, requestedEngine }: UpscaleTask): boolean {
-  const isAtEngine = requestedEngine === null || existing.engine === requestedEngine
-  return existing.pictureDigest === pictureDigest && isAtEngine
 }
 
 /** Returns the answer if the queue sends the task now; otherwise the waiting task. */

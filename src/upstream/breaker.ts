@@ -1,16 +1,13 @@
 import CircuitBreaker from 'opossum'
 import type { SubmitAnswer } from '../tasks/engines/engine-ports.ts'
-import { toFailure } from '../tasks/failure.ts'
 
 export const CIRCUITS = ['closed', 'open', 'half-open'] as const
-/** closed: all submits pass. open: none does. half-open: one passes, and its answer closes or opens the circuit. */
+/** open: the engine has failed repeatedly. half-open: the answer to the next submit closes or opens the circuit. */
 export type Circuit = (typeof CIRCUITS)[number]
 
 interface BreakerOptions {
   /** How long the circuit stays open before one submit tries again, in milliseconds. */
   readonly resetMs?: number
-  /** False: the circuit is only measured, and every submit passes. */
-  readonly blocks: boolean
   readonly onChange: (circuit: Circuit) => void
 }
 
@@ -34,10 +31,9 @@ class FailedAnswer extends Error {
 /** A circuit breaker around the submits of one engine. It counts failures of the engine, not refusals of a request. */
 export class Breaker implements Disposable {
   readonly #circuit: CircuitBreaker<[() => Promise<SubmitAnswer>], SubmitAnswer>
-  readonly #blocks: boolean
+  #isTrying = false
 
-  constructor({ resetMs = RESET_MS, blocks, onChange }: BreakerOptions) {
-    this.#blocks = blocks
+  constructor({ resetMs = RESET_MS, onChange }: BreakerOptions) {
     this.#circuit = new CircuitBreaker(runSubmit, {
       timeout: false,
       resetTimeout: resetMs,
@@ -54,27 +50,29 @@ export class Breaker implements Disposable {
     return this.#circuit.halfOpen ? 'half-open' : 'closed'
   }
 
-  /** Runs a submit, or refuses it without sending it. */
+  /** Whether new tasks may be sent to the engine: false while the circuit is open, or half-open with a trial that runs. */
+  get admits(): boolean {
+    return this.state === 'closed' || (this.state === 'half-open' && !this.#isTrying)
+  }
+
+  /** Runs a submit, and measures it unless the circuit is open. It does not block: no other engine may be able to take the task. */
   async run(submit: () => Promise<SubmitAnswer>): Promise<SubmitAnswer> {
+    const isTrial = this.state === 'half-open' && !this.#isTrying
+    if (isTrial) this.#isTrying = true
     try {
       return await this.#circuit.fire(submit)
     } catch (error) {
       if (error instanceof FailedAnswer) return error.answer
-      if (!isBlocked(error)) throw error
-      return this.#blocks ? BLOCKED : submit()
+      if (!isUnmeasured(error)) throw error
+      return await submit()
+    } finally {
+      if (isTrial) this.#isTrying = false
     }
   }
 
   [Symbol.dispose](): void {
     this.#circuit.shutdown()
   }
-}
-
-const BLOCKED: SubmitAnswer = {
-  kind: 'refused',
-  failure: { ...toFailure('UPSTREAM_UNREACHABLE'), nothingCharged: true },
-  note: 'the upscale service has failed repeatedly; nothing was sent',
-  engineUnavailable: true,
 }
 
 async function runSubmit(submit: () => Promise<SubmitAnswer>): Promise<SubmitAnswer> {
@@ -93,7 +91,7 @@ function isFailure(answer: SubmitAnswer): boolean {
 }
 
 /** The library rejects with these codes what it does not run. */
-function isBlocked(error: unknown): boolean {
+function isUnmeasured(error: unknown): boolean {
   const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined
   return code === 'EOPENBREAKER' || code === 'ESHUTDOWN'
 }

@@ -8,10 +8,7 @@ interface EnginesOptions {
   readonly onCircuit: (engine: string, circuit: Circuit) => void
 }
 
-/**
- * The engines, each behind a circuit breaker. A single engine is never blocked: no other could take its tasks. Disposes of the
- * engines, too.
- */
+/** The engines, each measured by a circuit breaker. Disposes of the engines, too. */
 export function openEngines(
   engines: readonly (Engine & Disposable)[],
   { resetMs, onCircuit }: EnginesOptions,
@@ -19,8 +16,7 @@ export function openEngines(
   const opened = new DisposableStack()
   const guarded = engines.map((engine) => {
     const onChange = (circuit: Circuit) => onCircuit(engine.name, circuit)
-    const blocks = engines.length > 1
-    const breaker = opened.use(new Breaker({ blocks, onChange, ...(resetMs !== undefined && { resetMs }) }))
+    const breaker = opened.use(new Breaker({ onChange, ...(resetMs !== undefined && { resetMs }) }))
     opened.use(engine)
     onChange(breaker.state)
     return { engine: guard(engine, breaker), breaker }
@@ -29,7 +25,7 @@ export function openEngines(
   return {
     all: guarded.map(({ engine }) => engine),
     find: (name) => byName.get(name)?.engine,
-    isAvailable: (name) => byName.get(name)?.breaker.state !== 'open',
+    isAvailable: (name) => byName.get(name)?.breaker.admits ?? false,
     [Symbol.dispose]: () => opened.dispose(),
   }
 }

@@ -41,6 +41,8 @@ type Operation = 'submit' | 'lookup' | 'credits' | 'source'
 
 /** How long a proxy may take to open a tunnel to the upstream, in milliseconds. */
 const MAX_TUNNEL_MS = 5_000
+/** A generation with another number has one grid, or is no generation. */
+const PICTURES_OF_GENERATION = 4
 /** How much of the upstream's message is logged. */
 const MAX_SAID_LENGTH = 500
 
@@ -198,7 +200,8 @@ class HttpEngine implements Engine, Disposable {
     const wire = await this.#read('source', dialect.source.toPath(sourceTaskId), options)
     if (wire === null) return NO_ANSWER_ABOUT_SOURCE
     const source = dialect.source.parse(wire)
-    if (source !== 'unavailable') return source?.[imageIndex] ?? NO_SOURCE
+    if (source !== 'unavailable')
+      return source?.length === PICTURES_OF_GENERATION ? (source[imageIndex] ?? NO_SOURCE) : NO_SOURCE
     // The account may be refused as a whole, such as for a wrong key.
     const answer = dialect.parseSubmit(wire)
     if (answer.kind !== 'refused') return NO_ANSWER_ABOUT_SOURCE

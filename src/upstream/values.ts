@@ -24,7 +24,9 @@ export const upstreamId = z.union([
 const MAX_CREDITS = 1_000_000
 
 /** The credits that a task cost, if the upstream reports a plausible number. */
-export function toConsumption(credits: unknown): { readonly creditsConsumed?: number } {
+export function toConsumption(reported: unknown): { readonly creditsConsumed?: number } {
+  const isText = typeof reported === 'string' && /^\d{1,7}(\.\d{1,6})?$/.test(reported)
+  const credits = isText ? Number(reported) : reported
   const isAmount = typeof credits === 'number' && credits >= 0 && credits <= MAX_CREDITS
   return isAmount ? { creditsConsumed: credits } : {}
 }

@@ -14,6 +14,7 @@ const PREVIOUS_SCHEMA = [
   'alter table task drop column engine',
   'alter table task drop column "requestedEngine"',
   'alter table task drop column "creditsConsumed"',
+  'alter table "idempotencyKey" drop column "requestedEngine"',
   'create index "taskByQueue" on task ("queueRank", "createdAt", id, "queueDueAt", "deadlineAt") where "queueRank" is not null',
   'create index "taskByQueueDue" on task ("queueDueAt") where "queueDueAt" is not null',
   `delete from upscale_migration where name = '004-engines'`,

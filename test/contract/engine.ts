@@ -64,6 +64,7 @@ async function openScene(facts: EngineFacts) {
         name: 'second',
         mode: 'SANDBOX',
         dialect,
+        secrets: [],
         baseUrl: () => sandbox.url,
         apiKey: KEY,
         resultHosts: [],

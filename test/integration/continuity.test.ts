@@ -241,6 +241,60 @@ describe('the queue', () => {
   })
 })
 
+describe('the queue before an engine whose circuit is open', () => {
+  test('lets its tasks wait for the next engine, whatever rate the dead one has', async () => {
+    await using scene = await openScene({ ENGINE_RATE_LIMITS: 'first=6/100s' })
+    scene.first.onCreate = refuse(505)
+    const ids: string[] = []
+    for (let n = 0; n < 12; n += 1) ids.push((await scene.submit('force: true, queue: true')).task?.id ?? '')
+    await waitFor(async () => {
+      const tasks = await Promise.all(ids.map((id) => scene.read(id)))
+      return tasks.every(({ status, engine }) => status === 'PROCESSING' && engine === 'second')
+    })
+    expect(scene.posts()).toEqual([5, 12])
+  })
+
+  test('keeps a task for which the caller has named the engine', async () => {
+    await using scene = await openScene()
+    scene.first.onCreate = refuse(455)
+    for (let n = 0; n < 5; n += 1) await scene.submit('force: true')
+    const { task } = await scene.submit('force: true, queue: true, engine: "first"')
+    expect(task).toMatchObject({ status: 'SUBMITTED', engine: 'first' })
+    await waitFor(async () => (await scene.read(task?.id ?? '')).history.length > 1)
+    expect(await scene.read(task?.id ?? '')).toMatchObject({ status: 'SUBMITTED', engine: 'first' })
+  })
+})
+
+describe('the same picture', () => {
+  test('at another named engine is another task; at the same engine, named or not, it is the same', async () => {
+    await using scene = await openScene()
+    const { task: first } = await scene.submit('waterMark: "a"')
+    const { task: second } = await scene.submit('waterMark: "a", engine: "second"')
+    expect([first?.engine, second?.engine]).toEqual(['first', 'second'])
+    expect(await scene.submit('waterMark: "a", engine: "first"')).toMatchObject({
+      replayed: true,
+      task: { id: first?.id },
+    })
+    expect(await scene.submit('waterMark: "a", engine: "second"')).toMatchObject({
+      replayed: true,
+      task: { id: second?.id },
+    })
+    expect(await scene.submit('waterMark: "a"')).toMatchObject({ replayed: true, task: { id: first?.id } })
+  })
+
+  test('is not paid for again at the engine to which it has moved', async () => {
+    await using scene = await openScene()
+    scene.first.onCreate = refuse(505)
+    const { task } = await scene.submit('idempotencyKey: "key"')
+    expect(await scene.submit('engine: "second"')).toMatchObject({ replayed: true, task: { id: task?.id } })
+    expect(await scene.submit('idempotencyKey: "key"')).toMatchObject({ replayed: true })
+    expect(await scene.submit('idempotencyKey: "key", engine: "first"')).toMatchObject({
+      problem: { code: 'IDEMPOTENCY_KEY_REUSED' },
+    })
+    expect(scene.posts()).toEqual([1, 1])
+  })
+})
+
 describe('the circuit breaker of an engine', () => {
   const readEngines = async ({ gateway }: Scene) => {
     const { data } = await gateway.run<{ upscaleService: { engines: object[] } }, never>(
@@ -284,15 +338,14 @@ describe('the circuit breaker of an engine', () => {
     expect((await readCircuit(scene))[0]).toContain('"closed"')
   })
 
-  test('refuses a task for a named engine without sending it', async () => {
+  test('lets a task pass that no other engine can take', async () => {
     await using scene = await openScene({ ENGINE_FALLBACK: 'off' })
     scene.first.onCreate = (response) => response.destroy()
     for (let n = 0; n < 5; n += 1) await scene.submit('force: true')
-    expect(await scene.submit('force: true, engine: "first"')).toMatchObject({
-      task: null,
-      problem: { code: 'UPSTREAM_UNREACHABLE', upstreamCode: null },
-    })
-    expect(scene.posts()).toEqual([5, 0])
+    scene.first.onCreate = accept
+    expect(await scene.submit('force: true')).toMatchObject({ task: { status: 'PROCESSING' } })
+    expect(await scene.submit('force: true, engine: "first"')).toMatchObject({ task: { engine: 'first' } })
+    expect(scene.posts()).toEqual([7, 0])
   })
 
   test('does not block a single engine, which no other can replace', async () => {

@@ -93,7 +93,7 @@ async function openScene(settings: Record<string, string> = {}, runs: Runs = {})
 test("an engine's used-up rate does not delay the tasks of another", async () => {
   await using scene = await openScene({ ENGINE_RATE_LIMITS: 'first=1/10s,second=3/10s' })
   expect((await scene.submit('first')).task).toMatchObject({ status: 'PROCESSING' })
-  const waiting = []
+  const waiting: (string | undefined)[] = []
   for (let n = 1; n <= 3; n += 1) {
     const { task } = await scene.submit('first')
     expect(task).toMatchObject({ status: 'SUBMITTED', queue: { position: n } })

@@ -118,12 +118,14 @@ describe('a task of midjourney-proxy', () => {
     for (const [body, status] of [
       [null, 200],
       [null, 204],
-      [undefined, 404],
+      [null, 404],
       [{ error: 'Not Found' }, 404],
     ] as const)
       expect(poll(body, status)).toEqual(notFound)
     for (const [body, status] of [
       [undefined, 200],
+      // Not JSON, as from a proxy while the upstream restarts.
+      [undefined, 404],
       [null, 500],
       [null, 401],
       [{}, 200],

@@ -59,9 +59,19 @@ const REPORTS: Record<Report['kind'], Report> = freeze({
     callbackTokenHash: 'another hash',
     queueRank: 7,
     queueDueAt: NOW + 10_000,
+    queueAttempts: 1,
     deadlineAt: DEADLINE,
     failure: FAILURE,
     note: 'refused',
+  },
+  moved: {
+    kind: 'moved',
+    engine: 'legnext',
+    at,
+    source: 'SUBMIT',
+    queueRank: 7,
+    queueDueAt: NOW,
+    note: 'moved',
   },
   withdrawn: { kind: 'withdrawn', at, source: 'OWNER', failure: FAILURE, note: 'canceled' },
   overdue: { kind: 'overdue', at, source: 'DEADLINE', deadlineAt: DEADLINE, correlationId: 'correlation-1' },
@@ -144,9 +154,9 @@ describe('what a report makes of a task', () => {
       failedBy: 'REFUSAL',
       images: null,
       engine: 'kie-midjourney',
-    requestedEngine: null,
-    creditsConsumed: null,
-    upstreamTaskId: null,
+      requestedEngine: null,
+      creditsConsumed: null,
+      upstreamTaskId: null,
       answerBy: null,
       updatedAt: NOW,
       settledAt: NOW,
@@ -354,7 +364,7 @@ describe('in every cell of the table', () => {
   test.each(CELLS)('%s, %s: no answer to the submit is waited for afterwards', (status, kind) => {
     const next = applyReport(taskIn(status), REPORTS[kind])
     // An inspection says nothing about a task that has no result, and the queue nothing about one that left it.
-    const others: readonly string[] = ['inspected', 'sending', 'deferred', 'withdrawn']
+    const others: readonly string[] = ['inspected', 'sending', 'deferred', 'moved', 'withdrawn']
     if (next === undefined) expect(others.includes(kind) || status !== 'SUBMITTED').toBe(true)
     else expect(next.answerBy).toBeNull()
   })

@@ -32,6 +32,12 @@ export function chooseEngine({ engines, policy }: Choice, request: EngineRequest
   return { kind: 'unsupported', engine: first.name, ...fault }
 }
 
+/** Whether a task is at this engine only because the one before it is unavailable. */
+export function isReplacement({ engines, policy }: Choice, task: UpscaleTask): boolean {
+  const preferred = engines.all.find((engine) => engine.findUnsupported(task) === null)
+  return policy.engineFallback && task.requestedEngine === null && task.engine !== preferred?.name
+}
+
 /** Whether a refusal lets the task move on to another engine: the engine takes no tasks, and nothing was charged. */
 function allowsMove({ policy }: Choice, { requestedEngine }: UpscaleTask, answer: SubmitAnswer): boolean {
   const isUnavailable = answer.kind === 'refused' && answer.engineUnavailable === true

@@ -37,7 +37,8 @@ export async function beginSending(context: TaskContext, claimed: UpscaleTask): 
   } catch (error) {
     log.warn({ err: error, taskId: claimed.id }, 'failed to take a task out of the queue; nothing was sent')
     // The commit may have happened nevertheless.
-    const back = { ...queued, engine, queueDueAt: at, failure: null, note: 'not sent' }
+    const { queueAttempts } = claimed
+    const back = { ...queued, engine, queueDueAt: at, queueAttempts, failure: null, note: 'not sent' }
     storeAnswer(context, claimed, { ...facts, kind: 'deferred', ...back }, startedAt).catch(() => undefined)
     return undefined
   }

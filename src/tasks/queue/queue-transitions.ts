@@ -21,15 +21,17 @@ export function markSending(task: UpscaleTask, report: ReportOf<'sending'>): Ups
 
 /** Puts the task back into the queue: the refusal proves that nothing was charged. */
 export function defer(task: UpscaleTask, report: ReportOf<'deferred'>): UpscaleTask | undefined {
-  const { engine, callbackTokenHash, queueRank, queueDueAt, deadlineAt, failure, note } = report
+  const { engine, callbackTokenHash, queueRank, queueDueAt, queueAttempts, deadlineAt, failure, note } =
+    report
   const isAnswered = isWaiting(task) || task.callbackTokenHash !== callbackTokenHash
   if (task.status !== 'SUBMITTED' || isAnswered) return undefined
   return record(task, report, note, {
     engine,
     queueRank,
     queueDueAt,
-    // A task that moves on to another engine has not been refused there.
-    queueAttempts: task.queueAttempts + (failure === null || engine !== task.engine ? 0 : 1),
+    // The callback URL that another engine has got is not valid any more.
+    callbackTokenHash: engine === task.engine ? callbackTokenHash : '',
+    queueAttempts,
     queueRefusal: failure ?? task.queueRefusal,
     answerBy: null,
     deadlineAt,
