@@ -179,7 +179,7 @@ async function toDeferred(
     source: 'SUBMIT',
     callbackTokenHash: task.callbackTokenHash,
     deadlineAt: queued?.deadlineAt ?? task.deadlineAt,
-    queueRank: await readReturnRank(context, rest.engine, queued?.queueRank ?? 0),
+    queueRank: await readReturnRank(context, task, rest.engine, queued?.queueRank ?? 0),
     queueDueAt: at + delayMs,
     ...rest,
   }

@@ -122,7 +122,7 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
 
 /** Returns the answer if the queue sends the task now; otherwise the waiting task. */
 async function awaitFirstTurn(context: SubmitContext, task: UpscaleTask): Promise<Submission> {
-  await context.taskQueue.sendDue().catch((error: unknown) => {
+  await context.taskQueue.sendDue(task.engine).catch((error: unknown) => {
     context.log.warn(
       { err: error, taskId: task.id },
       'a round of the queue failed; the task waits for the next one',

@@ -29,7 +29,7 @@ const TASK =
   'id status engine creditsConsumed queue { position } problem { code upstreamCode } history { note upstreamCode }'
 
 /** A gateway with two engines, each an upstream that a test scripts. */
-async function openScene(settings: Record<string, string> = {}) {
+async function openScene(settings: Record<string, string> = {}, circuitResetMs = 60) {
   await using opened = new AsyncDisposableStack()
   const first = opened.use(await startScriptedUpstream())
   const second = opened.use(await startScriptedUpstream())
@@ -40,7 +40,7 @@ async function openScene(settings: Record<string, string> = {}) {
     ENGINE_FALLBACK: 'on',
     ...settings,
   }
-  const gateway = opened.use(await startGateway(environment, { clock, circuitResetMs: 60 }))
+  const gateway = opened.use(await startGateway(environment, { clock, circuitResetMs }))
   const rest = opened.move()
   return {
     first,
@@ -209,8 +209,9 @@ describe('a task stays with its engine', () => {
     const id = task?.id ?? ''
     await waitFor(async () => (await scene.read(id)).engine === 'second')
     expect(await scene.read(id)).toMatchObject({ status: 'SUBMITTED', queue: { position: 1 } })
+    // In small steps: the limits of replicas run in real time.
     await waitFor(async () => {
-      scene.clock.advance(1_000)
+      scene.clock.advance(10)
       return (await scene.read(id)).status === 'PROCESSING'
     })
     expect(scene.posts()).toEqual([3, 2])
@@ -243,7 +244,7 @@ describe('the queue', () => {
 
 describe('the queue before an engine whose circuit is open', () => {
   test('lets its tasks wait for the next engine, whatever rate the dead one has', async () => {
-    await using scene = await openScene({ ENGINE_RATE_LIMITS: 'first=6/100s' })
+    await using scene = await openScene({ ENGINE_RATE_LIMITS: 'first=6/100s' }, 60_000)
     scene.first.onCreate = refuse(505)
     const ids: string[] = []
     for (let n = 0; n < 12; n += 1) ids.push((await scene.submit('force: true, queue: true')).task?.id ?? '')

@@ -40,7 +40,7 @@ const ADAPTERS = Object.keys(WIRE) as Adapter[]
 /** The record of a source task, which kie-jobs reads before it submits. */
 const SOURCE = {
   code: 200,
-  data: { successFlag: 1, resultInfoJson: { resultUrls: [{ resultUrl: RESULT }] } },
+  data: { successFlag: 1, resultInfoJson: { resultUrls: [RESULT, RESULT, RESULT, RESULT] } },
 }
 
 /** Submits a task to an engine of a name of its own; resolves to its id and the URL of its callback. */

@@ -95,7 +95,7 @@ describe('a job of LegNext', () => {
       })
   })
 
-  test.each([-1, null, '3', {}])('whose usage is %p reports no credits', (consume) => {
+  test.each([-1, null, 'three', {}])('whose usage is %p reports no credits', (consume) => {
     const output = { image_url: URL_A }
     expect(poll(job({ status: 'completed', output, meta: usage(consume) }))).toEqual({
       kind: 'succeeded',

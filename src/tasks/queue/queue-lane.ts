@@ -79,7 +79,7 @@ export class QueueLane {
       at,
       source: 'SUBMIT',
       engine: chosen.name,
-      queueRank: await readReturnRank(this.#context, chosen.name, claimed.queueRank ?? 0),
+      queueRank: await readReturnRank(this.#context, claimed, chosen.name, claimed.queueRank ?? 0),
       queueDueAt: at,
       note: `${this.#engine} has failed repeatedly; it waits for ${chosen.name} instead`,
     })

@@ -5,9 +5,9 @@ import { QueueLane } from './queue-lane.ts'
 export interface TaskQueue {
   /**
    * Sends the tasks whose turn it is, as many as the rate limits of the engines allow. Resolves once each is marked as being
-   * sent; its answer comes later. Does nothing while the service drains.
+   * sent; its answer comes later. `engine`: only those for this engine. Does nothing while the service drains.
    */
-  sendDue(): Promise<void>
+  sendDue(engine?: string): Promise<void>
   /** How long the next task for this engine waits for its rate, in milliseconds; null: none waits for it. */
   rateWaitMs(engine: string): number | null
 }
@@ -16,7 +16,8 @@ export interface TaskQueue {
 export function createTaskQueue(context: TaskContext): TaskQueue {
   const lanes = new Map(context.engines.all.map(({ name }) => [name, new QueueLane(context, name)]))
   return {
-    async sendDue() {
+    async sendDue(engine) {
+      if (engine !== undefined) return lanes.get(engine)?.sendDue()
       const rounds = await Promise.allSettled([...lanes.values()].map((lane) => lane.sendDue()))
       const failed = rounds.find((round) => round.status === 'rejected')
       if (failed) throw failed.reason

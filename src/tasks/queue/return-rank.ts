@@ -1,13 +1,19 @@
 import type { TaskContext } from '../context.ts'
+import type { UpscaleTask } from '../task.ts'
 
-/** The rank of a task that goes back into the queue: it has had its turn, so it does not go back behind the current turn. */
+/**
+ * The rank of a task that goes back into the queue, or waits for another engine: it has had its turn, so it does not go behind the
+ * current turn. Ranks of different engines cannot be compared.
+ */
 export async function readReturnRank(
   { queueStore, clock, log }: TaskContext,
+  task: UpscaleTask,
   engine: string,
   rank: number,
 ): Promise<number> {
   try {
-    return Math.min(rank, (await queueStore.readTurn(engine, clock.now())) ?? rank)
+    const turn = await queueStore.readTurn(engine, clock.now())
+    return engine === task.engine ? Math.min(rank, turn ?? rank) : (turn ?? rank)
   } catch (error) {
     log.warn({ err: error }, 'failed to read the turn of the queue: a deferred task keeps its rank')
     return rank
