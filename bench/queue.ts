@@ -49,7 +49,10 @@ async function measureStatements(): Promise<void> {
       `${size} waiting tasks: claim one`,
       await time((index) => queueStore.claimQueued('kie-midjourney', NOW + index, NOW, 1)),
     )
-    show(`${size} waiting tasks: when the next is due`, await time(() => queueStore.nextQueueDueAt('kie-midjourney', NOW)))
+    show(
+      `${size} waiting tasks: when the next is due`,
+      await time(() => queueStore.nextQueueDueAt('kie-midjourney', NOW)),
+    )
     show(`${size} waiting tasks: queue one more`, await time(insert))
     show(`${size} waiting tasks: all places`, await time(() => queueStore.listQueued(10_000)))
     collect()
