@@ -140,17 +140,6 @@ export function toUpstreamFailure(upstreamCode: number): FailureCause {
   return toFailure(codeByUpstreamCode.get(upstreamCode) ?? 'UPSTREAM_PROTOCOL_ERROR', upstreamCode)
 }
 
-/**
- * Statuses of answers without a code of the upstream after which only the caller may send again: some proxies answer 503, and
- * Cloudflare 522, after they have forwarded the request.
- */
-const DOUBTFUL_STATUSES: readonly (number | null)[] = [503, 522]
-
-/** Whether a refusal is too weak a proof for the gateway to send the task again on its own. */
-export function isDoubtful({ upstreamCode }: FailureCause): boolean {
-  return DOUBTFUL_STATUSES.includes(upstreamCode)
-}
-
 /** A failure as clients see it: the same keys in `problem`, in the typed GraphQL error, and in a delivery. */
 export interface Problem {
   readonly code: UpscaleErrorCode

@@ -4,12 +4,20 @@ import { chooseEngine, isReplacement, toNextEngines } from './engines/choice.ts'
 import type { SubmitAnswer } from './engines/engine-ports.ts'
 import { toFailure } from './failure.ts'
 import { beginSending, CLAIM_LEASE_MS, type Sending } from './queue/begin-sending.ts'
-import { isTemporary, toDelayMs } from './queue/refusals.ts'
+import { isOutageCode, isTemporary, toDelayMs } from './queue/refusals.ts'
 import { readReturnRank } from './queue/return-rank.ts'
 import type { Report, ReportOf } from './report.ts'
 import { toOutcomeReport } from './result.ts'
 import { holdLease, storeAnswer } from './submit-storage.ts'
 import { isWaiting, wantsQueue, type UpscaleTask } from './task.ts'
+
+/** The answer for an engine whose circuit is open, if another engine can take the task. */
+const NOT_AVAILABLE: SubmitAnswer = {
+  kind: 'refused',
+  failure: { ...toFailure('UPSTREAM_UNREACHABLE'), nothingCharged: true },
+  note: 'it has failed repeatedly; nothing was sent',
+  engineUnavailable: true,
+}
 
 interface SendOptions {
   readonly correlationId: string
@@ -30,8 +38,12 @@ export async function sendTask(
   let sending = first
   for (;;) {
     const { task } = sending
-    const answer = toOwnAnswer(context, task, await submitToEngine(context, sending, correlationId))
-    const move = await toMove(context, sending, answer, correlationId)
+    const isAvailable = context.engines.isAvailable(task.engine)
+    let move = isAvailable ? undefined : await toMove(context, sending, NOT_AVAILABLE, correlationId)
+    const answer = move
+      ? NOT_AVAILABLE
+      : toOwnAnswer(context, task, await submitToEngine(context, sending, correlationId))
+    move ??= await toMove(context, sending, answer, correlationId)
     if (move === undefined) {
       onAnswer?.(task, answer)
       return storeFinalAnswer(context, sending, answer, correlationId)
@@ -86,15 +98,16 @@ async function submitToEngine(
 }
 
 /**
- * An engine that replaces an unavailable one may not know the source task, which says nothing about the task itself: the refusal
- * of the unavailable engine counts.
+ * A refusal of an engine that replaces an unavailable one: if that refused for now and the task wants the queue, or if the
+ * replacement does not know the source task, the refusal of the unavailable engine counts.
  */
 function toOwnAnswer(context: TaskContext, task: UpscaleTask, answer: SubmitAnswer): SubmitAnswer {
-  if (answer.kind !== 'refused' || answer.failure.code !== 'UPSTREAM_NOT_FOUND') return answer
-  if (!isReplacement(context, task)) return answer
-  const failure = task.queueRefusal ?? toFailure('UPSTREAM_UNREACHABLE')
-  const { engineUnavailable: _, ...refused } = answer
-  return { ...refused, failure: { ...failure, nothingCharged: true }, note: `${task.engine}: ${answer.note}` }
+  if (answer.kind !== 'refused' || answer.doubtful || !isReplacement(context, task)) return answer
+  const before = task.queueRefusal
+  const canWait = wantsQueue(task) && before !== null && isOutageCode(before.code)
+  if (!canWait && !answer.sourceUnknown) return answer
+  const failure = { ...(before ?? toFailure('UPSTREAM_UNREACHABLE')), nothingCharged: true as const }
+  return { ...answer, failure, note: `${task.engine}: ${answer.note}` }
 }
 
 /**

@@ -14,7 +14,7 @@ import { UpstreamClient, type Outcome, type UpstreamRequest } from './http.ts'
 import { findMessage } from './message.ts'
 import { redact } from './redact.ts'
 import { keepAllowed } from './result-hosts.ts'
-import { markUnavailable } from './submit-rule.ts'
+import { judgeRefusal } from './submit-rule.ts'
 
 interface HttpEngineOptions extends Pick<Engine, 'name' | 'mode'> {
   readonly dialect: Dialect
@@ -58,10 +58,17 @@ const NO_ANSWER_ABOUT_SOURCE: SubmitAnswer = {
   ...UNREACHABLE,
   note: 'the upscale service did not answer about the source task; nothing was sent',
 }
+/** Not counted as a failure of the engine: callers may cause it. */
+const NOT_UNDERSTOOD: SubmitAnswer = {
+  kind: 'refused',
+  failure: toFailure('UPSTREAM_UNREACHABLE'),
+  note: 'the answer about the source task was not understood; nothing was sent',
+}
 const NO_SOURCE: SubmitAnswer = {
   kind: 'refused',
   failure: { ...toFailure('UPSTREAM_NOT_FOUND'), nothingCharged: true },
   note: 'the source task has no such picture (yet); nothing was sent',
+  sourceUnknown: true,
 }
 
 /**
@@ -141,7 +148,7 @@ class HttpEngine implements Engine, Disposable {
     if (answer.kind === 'accepted') return this.#filterOutcome(answer, facts)
     const said = this.#toSaid(wire.body, request.callBackUrl)
     if (!isLost) log.warn({ ...facts, status, said, answer }, 'the upstream did not accept the task')
-    return markUnavailable(answer, wire, dialect.isEndpointMissing(wire))
+    return judgeRefusal(answer, wire, dialect.isEndpointMissing(wire))
   }
 
   async poll(upstreamTaskId: string, { timeoutMs, correlationId }: ReadOptions): Promise<PollAnswer> {
@@ -204,9 +211,9 @@ class HttpEngine implements Engine, Disposable {
       return source?.length === PICTURES_OF_GENERATION ? (source[imageIndex] ?? NO_SOURCE) : NO_SOURCE
     // The account may be refused as a whole, such as for a wrong key.
     const answer = dialect.parseSubmit(wire)
-    if (answer.kind !== 'refused') return NO_ANSWER_ABOUT_SOURCE
+    if (answer.kind !== 'refused') return NOT_UNDERSTOOD
     const refused = { ...answer, failure: { ...answer.failure, nothingCharged: true as const } }
-    return markUnavailable(refused, wire, dialect.isEndpointMissing(wire))
+    return judgeRefusal(refused, wire, dialect.isEndpointMissing(wire))
   }
 
   /** Sends a request that is free of charge. Null: there is no answer. */

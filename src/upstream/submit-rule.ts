@@ -3,9 +3,8 @@
  * HTTP status that proves that the origin did not run the request, or (in http.ts) a connection that was never
  * established. After any other answer the task may have been accepted and charged: the outcome is unknown.
  */
-import { z } from 'zod'
 import type { SubmitAnswer } from '../tasks/engines/engine-ports.ts'
-import { isDoubtful, toFailure, type FailureCause, type UpscaleErrorCode } from '../tasks/failure.ts'
+import { toFailure, type FailureCause, type UpscaleErrorCode } from '../tasks/failure.ts'
 import type { WireAnswer } from './dialect.ts'
 import { findMessage } from './message.ts'
 import { upstreamId } from './values.ts'
@@ -57,29 +56,51 @@ const UNAVAILABLE: readonly UpscaleErrorCode[] = [
   'UPSTREAM_UNREACHABLE',
 ]
 
-/** An answer that names a task may have created it, whatever its code says. */
-const namingTask = z.looseObject({ data: z.looseObject({ taskId: upstreamId }) })
-
 /**
- * Adds `engineUnavailable` to a refusal that concerns every task and is beyond doubt: then another engine may be paid for it. An
- * HTTP 5xx with another code in its body may come from a relay that has forwarded the request.
+ * Statuses after which only the caller may send the task again: some proxies answer 503, and Cloudflare 522, after they have
+ * forwarded the request.
  */
-export function markUnavailable(
+const DOUBTFUL_STATUSES: readonly (number | null)[] = [503, 522]
+
+/** Adds to a refusal what it says about the engine, and whether it is beyond doubt. */
+export function judgeRefusal(
   answer: SubmitAnswer,
-  { status, body }: Pick<WireAnswer, 'status' | 'body'>,
+  wire: Pick<WireAnswer, 'status' | 'body'>,
   isEndpointMissing: boolean,
 ): SubmitAnswer {
-  if (answer.kind !== 'refused' || isDoubtful(answer.failure)) return answer
-  const { code, upstreamCode } = answer.failure
-  if ((status >= 500 && status !== upstreamCode) || namingTask.safeParse(body).success) return answer
-  const isUnavailable = UNAVAILABLE.includes(code) || (code === 'UPSTREAM_NOT_FOUND' && isEndpointMissing)
+  if (answer.kind !== 'refused') return answer
+  const { code } = answer.failure
+  if (isDoubtful(answer.failure, wire)) return { ...answer, doubtful: true }
+  if (code === 'UPSTREAM_NOT_FOUND' && !isEndpointMissing) return { ...answer, sourceUnknown: true }
+  const isUnavailable = UNAVAILABLE.includes(code) || code === 'UPSTREAM_NOT_FOUND'
   return isUnavailable ? { ...answer, engineUnavailable: true } : answer
 }
 
-/** Words of a message about a task or picture, and not about the endpoint. */
-const ABOUT_TASK = /task|job|record|image|picture|source|\bid\b/i
+/** HTTP 5xx with another code in its body may come from a relay that has forwarded the request. */
+function isDoubtful(
+  { upstreamCode }: FailureCause,
+  { status, body }: Pick<WireAnswer, 'status' | 'body'>,
+): boolean {
+  const isRelayed = status >= 500 && status !== upstreamCode
+  return isRelayed || DOUBTFUL_STATUSES.includes(upstreamCode) || namesTask(body) || namesTask(toData(body))
+}
+
+function toData(body: unknown): unknown {
+  return typeof body === 'object' && body !== null && 'data' in body ? body.data : undefined
+}
+
+/** An answer that names a task may have created it, whatever its code says. */
+function namesTask(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return ['taskId', 'task_id', 'job_id'].some((key) => upstreamId.safeParse(Reflect.get(value, key)).success)
+}
+
+/** Words of a message about a task, and not about the endpoint. */
+const ABOUT_TASK = /\b(task|job|record|image|picture|source)(s| ?ids?)?\b/i
 
 /** Whether an answer says that the endpoint does not exist: HTTP 404 without a message about a task. */
 export function saysNoEndpoint({ status, body }: Pick<WireAnswer, 'status' | 'body'>): boolean {
-  return status === 404 && !ABOUT_TASK.test(findMessage(body) ?? '')
+  const message = findMessage(body) ?? ''
+  // A message about the endpoint may contain its path, such as `/api/v1/jobs/createTask`.
+  return status === 404 && !ABOUT_TASK.test(message.replaceAll(/\S*\/\S*/g, ''))
 }

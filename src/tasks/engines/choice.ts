@@ -38,10 +38,14 @@ export function isReplacement({ engines, policy }: Choice, task: UpscaleTask): b
   return policy.engineFallback && task.requestedEngine === null && task.engine !== preferred?.name
 }
 
-/** Whether a refusal lets the task move on to another engine: the engine takes no tasks, and nothing was charged. */
-function allowsMove({ policy }: Choice, { requestedEngine }: UpscaleTask, answer: SubmitAnswer): boolean {
-  const isUnavailable = answer.kind === 'refused' && answer.engineUnavailable === true
-  return policy.engineFallback && requestedEngine === null && isUnavailable
+/**
+ * Whether a refusal lets the task move on to another engine: the engine takes no tasks, or it is a replacement that does not know
+ * the source task.
+ */
+function allowsMove(context: Choice, task: UpscaleTask, answer: SubmitAnswer): boolean {
+  if (answer.kind !== 'refused' || !context.policy.engineFallback || task.requestedEngine !== null)
+    return false
+  return answer.engineUnavailable ?? (answer.sourceUnknown === true && isReplacement(context, task))
 }
 
 /**

@@ -16,8 +16,12 @@ export type SubmitAnswer =
       readonly kind: 'refused'
       readonly failure: FailureCause
       readonly note: string
-      /** Set if the engine takes no tasks at all, and it is proven that this one was not charged. */
+      /** Set if the engine takes no tasks at all. */
       readonly engineUnavailable?: true
+      /** Set if the engine does not know the source task. */
+      readonly sourceUnknown?: true
+      /** Set if the proof is too weak to send the task again, to this engine or another. */
+      readonly doubtful?: true
     }
   /** The request was sent and may have been accepted and charged. */
   | { readonly kind: 'unknown'; readonly note: string }

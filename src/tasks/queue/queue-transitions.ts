@@ -19,6 +19,9 @@ export function markSending(task: UpscaleTask, report: ReportOf<'sending'>): Ups
   })
 }
 
+/** The hash of no token. */
+const NO_TOKEN = ''
+
 /** Puts the task back into the queue: the refusal proves that nothing was charged. */
 export function defer(task: UpscaleTask, report: ReportOf<'deferred'>): UpscaleTask | undefined {
   const { engine, callbackTokenHash, queueRank, queueDueAt, queueAttempts, deadlineAt, failure, note } =
@@ -30,7 +33,7 @@ export function defer(task: UpscaleTask, report: ReportOf<'deferred'>): UpscaleT
     queueRank,
     queueDueAt,
     // The callback URL that another engine has got is not valid any more.
-    callbackTokenHash: engine === task.engine ? callbackTokenHash : '',
+    callbackTokenHash: engine === task.engine ? callbackTokenHash : NO_TOKEN,
     queueAttempts,
     queueRefusal: failure ?? task.queueRefusal,
     answerBy: null,
@@ -44,7 +47,8 @@ export function defer(task: UpscaleTask, report: ReportOf<'deferred'>): UpscaleT
 /** Changes the engine that the task waits for. */
 export function move(task: UpscaleTask, report: ReportOf<'moved'>): UpscaleTask | undefined {
   const { engine, queueRank, queueDueAt, note } = report
-  return isWaiting(task) ? record(task, report, note, { engine, queueRank, queueDueAt }) : undefined
+  if (!isWaiting(task)) return undefined
+  return record(task, report, note, { engine, queueRank, queueDueAt, callbackTokenHash: NO_TOKEN })
 }
 
 /** Only a task that waits can be withdrawn: any other may have been charged. */

@@ -1,4 +1,4 @@
-import { CATALOGUE, isDoubtful, type FailureCause, type UpscaleErrorCode } from '../failure.ts'
+import { CATALOGUE, type FailureCause, type UpscaleErrorCode } from '../failure.ts'
 import type { SubmitAnswer } from '../engines/engine-ports.ts'
 
 /** The shortest and the longest wait after a refusal, whatever its Retry-After. */
@@ -14,12 +14,17 @@ type Refused = Extract<SubmitAnswer, { kind: 'refused' }>
 
 /** Whether the upstream refuses all tasks at the moment. */
 export function isOutage(answer: SubmitAnswer): answer is Refused {
-  return answer.kind === 'refused' && OUTAGES.includes(answer.failure.code)
+  return answer.kind === 'refused' && isOutageCode(answer.failure.code)
+}
+
+/** Whether a refusal concerns all tasks for now. */
+export function isOutageCode(code: UpscaleErrorCode): boolean {
+  return OUTAGES.includes(code)
 }
 
 /** Whether the refusal defers the task: it proves that nothing was charged, and a later attempt may be accepted. */
 export function isTemporary(answer: SubmitAnswer): answer is Refused {
-  return isOutage(answer) && !isDoubtful(answer.failure)
+  return isOutage(answer) && answer.doubtful !== true
 }
 
 /** Grows with each refusal of the task, so that a task that is always refused is rarely sent. */
