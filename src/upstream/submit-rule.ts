@@ -27,7 +27,7 @@ const NOT_RUN: ReadonlyMap<number, UpscaleErrorCode> = new Map([
   ),
 ])
 
-/** The answer without a code of the upstream. */
+/** Parses an answer without a code of the upstream, by its HTTP status. */
 export function parseStatus(httpStatus: number, retryAfterMs: number | null): SubmitAnswer {
   const code = NOT_RUN.get(httpStatus)
   if (code === undefined)
@@ -39,7 +39,7 @@ export function parseStatus(httpStatus: number, retryAfterMs: number | null): Su
   }
 }
 
-/** The refusal with a code of the upstream. */
+/** A refusal by a code of the upstream. */
 export function toRefusal(failure: FailureCause, retryAfterMs: number | null): SubmitAnswer {
   const note = `refused by the upscale service with code ${failure.upstreamCode ?? 'unknown'}`
   return { kind: 'refused', failure: withWait(failure, retryAfterMs), note }
@@ -57,12 +57,12 @@ const UNAVAILABLE: readonly UpscaleErrorCode[] = [
   'UPSTREAM_UNREACHABLE',
 ]
 
-/** An answer that names a task may have created it, whatever its code says. */
-const namingTask = z.looseObject({ data: z.looseObject({ taskId: upstreamId }) })
+/** An upstream that sends a task id may have created the task, whatever the code. */
+const withTaskId = z.looseObject({ data: z.looseObject({ taskId: upstreamId }) })
 
 /**
- * Adds `engineUnavailable` to a refusal that concerns every task and is beyond doubt: then another engine may be paid for it. An
- * HTTP 5xx with another code in its body may come from a relay that has forwarded the request.
+ * Adds `engineUnavailable` to a refusal that concerns every task and proves that nothing was charged: then the task may move on
+ * to another engine. An HTTP 5xx with another code in its body is no proof: a relay may have forwarded the request.
  */
 export function markUnavailable(
   answer: SubmitAnswer,
@@ -71,7 +71,7 @@ export function markUnavailable(
 ): SubmitAnswer {
   if (answer.kind !== 'refused' || isDoubtful(answer.failure)) return answer
   const { code, upstreamCode } = answer.failure
-  if ((status >= 500 && status !== upstreamCode) || namingTask.safeParse(body).success) return answer
+  if ((status >= 500 && status !== upstreamCode) || withTaskId.safeParse(body).success) return answer
   const isUnavailable = UNAVAILABLE.includes(code) || (code === 'UPSTREAM_NOT_FOUND' && isEndpointMissing)
   return isUnavailable ? { ...answer, engineUnavailable: true } : answer
 }

@@ -106,6 +106,6 @@ export interface Engines {
   readonly all: readonly Engine[]
   /** Undefined: ENGINES does not name it (any more). */
   find(name: string): Engine | undefined
-  /** False: its circuit breaker is open after repeated failures. Tasks that another engine can take are not sent to it. */
+  /** False: its circuit is open after repeated failures. With ENGINE_FALLBACK, tasks begin with another engine that supports them. */
   isAvailable(name: string): boolean
 }

@@ -29,7 +29,7 @@ export function defer(task: UpscaleTask, report: ReportOf<'deferred'>): UpscaleT
     engine,
     queueRank,
     queueDueAt,
-    // The callback URL that another engine has got is not valid any more.
+    // The callback URL that the last engine got becomes invalid: that engine must not settle the task.
     callbackTokenHash: engine === task.engine ? callbackTokenHash : '',
     queueAttempts,
     queueRefusal: failure ?? task.queueRefusal,
