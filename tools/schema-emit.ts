@@ -67,7 +67,7 @@ ${UPSCALE_ERROR_CODES.map(row).join('\n')}
 The codes of the other engines are [below](#codes-by-engine). 200 is success. Any other code of kie.ai is
 \`UPSTREAM_PROTOCOL_ERROR\`, with the raw code in \`upstreamCode\`. After an answer without an envelope \`upstreamCode\` is the
 HTTP status. It is null if the gateway detects the failure itself: the rows without an *upstream* code, and
-\`UPSTREAM_NOT_FOUND\` of an accepted task for which record-info answers 422.
+\`UPSTREAM_NOT_FOUND\` of an accepted task that the polls do not find (code 422, not 404).
 An accepted task that ends as \`UPSTREAM_NOT_FOUND\` was charged; a late result still counts.
 
 ## When a submit counts as refused
@@ -97,8 +97,7 @@ An envelope is a body with a code of the engine:
 ## Codes by engine
 
 A code that is not listed is \`UPSTREAM_PROTOCOL_ERROR\`, with the code in \`upstreamCode\`. A failure of a task without a code is
-\`GENERATION_FAILED\`, and \`upstreamCode\` is null. *At* is where the
-upstream sends the code.
+\`GENERATION_FAILED\`, and \`upstreamCode\` is null. *At* is where the upstream sends the code.
 
 ${toCodeSections()}
 
