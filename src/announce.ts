@@ -40,7 +40,7 @@ export function announce(settings: Settings, { url, publicUrl, store }: Announce
   log.info(`GraphQL at ${url}/graphql${graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)
 }
 
-/** A renamed or removed engine would lose results that are paid for. */
+/** Reports renamed and removed engines: results that are paid for would be lost. */
 async function announceMissingEngines(
   { engines }: Settings,
   store: Announced['store'],
@@ -52,7 +52,7 @@ async function announceMissingEngines(
     if (missing.length > 0)
       log.error(
         { engines: missing },
-        'ENGINES does not name engines of running tasks: they cannot be sent or polled, and their callbacks are refused. Name them again',
+        'ENGINES does not name engines of running tasks: the tasks cannot be sent or polled, and their callbacks are refused. Name these engines again',
       )
   } catch (error) {
     log.warn({ err: error }, 'failed to read the engines of running tasks')

@@ -133,7 +133,7 @@ async function openShared(
   }
 }
 
-/** The default engine shares its count with replicas of a release that has one engine. */
+/** `kie-midjourney` shares its count with replicas of a release that has one engine. */
 function toLimiterName(engine: string): string {
   return engine === 'kie-midjourney' ? 'upstream' : `upstream:${engine}`
 }

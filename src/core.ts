@@ -41,7 +41,7 @@ interface CoreOptions {
   readonly backends: Backends
   readonly servers: Servers
   readonly metrics: Metrics
-  /** The key of the embedded sandbox, which plays the engines without a URL. */
+  /** The key of the embedded sandbox, which simulates the engines without a URL. */
   readonly sandboxKey: string
   readonly links: ResultLinks
   /** Name servers to use instead of the system's. */

@@ -21,7 +21,7 @@ interface EmbeddedSandboxOptions {
   readonly completeAfterMs?: number | undefined
 }
 
-/** Adds the sandbox to the gateway's own server, if it plays an engine. */
+/** Adds the sandbox to the gateway's own server, if it simulates an engine. */
 export async function addEmbeddedSandbox(
   { settings, servers, clock, log }: EmbeddedSandboxParts,
   { apiKey, requestedBase, completeAfterMs }: EmbeddedSandboxOptions,

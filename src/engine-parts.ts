@@ -23,7 +23,7 @@ interface EngineParts {
   connect(): Connector
 }
 
-/** Opens the engines of ENGINES. An engine without a URL is played by the embedded sandbox. */
+/** Opens the engines of ENGINES. The embedded sandbox simulates each engine without a URL. */
 export function openEngineParts(parts: EngineParts): Engines & Disposable {
   const { settings, servers, metrics, sandboxKey, clock, log, circuitResetMs, connect } = parts
   const engines = settings.engines.map(({ name, adapter, url, key, model, factor, hosts }) =>
@@ -33,7 +33,7 @@ export function openEngineParts(parts: EngineParts): Engines & Disposable {
       dialect: ADAPTERS[adapter].createDialect({ model, factor }),
       baseUrl: () => url ?? servers.url() + SANDBOX_PREFIX,
       apiKey: url === null ? sandboxKey : (key ?? 'sandbox'),
-      // One upstream may relay to another.
+      // One upstream may relay to another, and its messages may quote the key of the other.
       secrets: settings.engines.flatMap(({ key: each }) => each ?? []),
       resultHosts: hosts,
       connector: connect(),

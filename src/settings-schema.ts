@@ -62,7 +62,9 @@ export const schema = z.object({
     z
       .string()
       .regex(/^[\x21-\x7e]+$/, 'must be one word of printable ASCII: the key alone, without "Bearer"'),
-  ).describe('The kie.ai key; without it the service runs in sandbox mode, which costs nothing.'),
+  ).describe(
+    'The kie.ai key; without it and `ENGINE_KEYS` the service runs in sandbox mode, which costs nothing.',
+  ),
   engines: engines
     .prefault('kie-midjourney')
     .describe(
@@ -81,7 +83,7 @@ export const schema = z.object({
   engineFallback: onOff
     .prefault('off')
     .describe(
-      '`on`: a task moves on to the next engine that supports its input, when its engine is unavailable and nothing was charged.',
+      '`on`: if an engine is unavailable and nothing was charged, the task moves on to the next engine that supports its input.',
     ),
   upstreamUrl: optional(baseUrl).describe(
     `The base of the engines \`kie-midjourney\` and \`kie-jobs\` without a URL in \`ENGINES\`. Default: \`${UPSTREAM}\`, and the built-in sandbox in sandbox mode.`,
@@ -90,13 +92,13 @@ export const schema = z.object({
   upstreamRateLimit: rate
     .prefault('20/10s')
     .describe(
-      "The limit of new submits of all owners together, per engine: that of the engine's account. `0`: no limit.",
+      'The limit of new submits to each engine, for all owners together. `0`: no limit. `ENGINE_RATE_LIMITS` sets other limits for single engines.',
     ),
   upstreamWebhookKeys: list
     .refine((keys) => keys.every((key) => key !== ''), 'must be keys separated by commas')
     .default([])
     .describe(
-      "The account's callback signing keys, separated by commas (several while one is replaced). When set, a callback without a valid signature is refused. The sandbox signs with the first.",
+      'The signing keys of callbacks, separated by commas (several while one is replaced). When set, a callback of `kie-midjourney` or `kie-jobs` without a valid signature is refused; other engines do not sign. The sandbox signs with the first.',
     ),
   upstreamWebhookWindowS: integer(1, 86_400)
     .prefault('300')

@@ -84,7 +84,7 @@ function resolveEngine(engine: EngineSetting, given: EngineSettings, live: boole
     /** Null: the built-in sandbox. */
     url: engine.url ?? (isKie(engine) ? given.upstreamUrl : null) ?? (live ? VENDORS[adapter] : null),
     /** Null: any key is accepted, in sandbox mode. */
-    key: engineKeys.get(name) ?? (isKie(engine) ? upstreamApiKey : null),
+    key: engineKeys.get(name) ?? (isKie(engine) && name === adapter ? upstreamApiKey : null),
     rateLimit: rateLimit === undefined ? upstreamRateLimit : rateLimit,
   }
 }

@@ -55,7 +55,7 @@ const errorsPage = `# Error codes
 
 ## Failures of a task
 
-As \`problem\`, or as a typed GraphQL error with the same keys in \`extensions\`. *Upstream* is the upstream's code, which
+As \`problem\`, or as a typed GraphQL error with the same keys in \`extensions\`. *Upstream* is kie.ai's code, which
 arrives in the body of an HTTP 200, as the HTTP status, in a callback or in the answer to a poll. *Wait* is \`retryAfterMs\`, unless the
 upstream sends \`Retry-After\`. *Key freed*: after a refusal with this code at submit the
 idempotency key can be used again, because nothing can have been charged.
@@ -64,9 +64,10 @@ idempotency key can be used again, because nothing can have been charged.
 |---|---|---|---|---|---|
 ${UPSCALE_ERROR_CODES.map(row).join('\n')}
 
-*Upstream* is the number of kie.ai; the numbers of the other engines are below. 200 is success. A number outside this
-table is \`UPSTREAM_PROTOCOL_ERROR\`, with the raw number in \`upstreamCode\`. After an answer without an envelope \`upstreamCode\` is the HTTP status. It is null if the gateway detects the failure itself:
-the codes without an *upstream* number, and \`UPSTREAM_NOT_FOUND\` of an accepted task for which record-info answers 422.
+The codes of the other engines are [below](#codes-by-engine). 200 is success. Any other code of kie.ai is
+\`UPSTREAM_PROTOCOL_ERROR\`, with the raw code in \`upstreamCode\`. After an answer without an envelope \`upstreamCode\` is the
+HTTP status. It is null if the gateway detects the failure itself: the rows without an *upstream* code, and
+\`UPSTREAM_NOT_FOUND\` of an accepted task that the polls do not find (code 422, not 404).
 An accepted task that ends as \`UPSTREAM_NOT_FOUND\` was charged; a late result still counts.
 
 ## When a submit counts as refused
@@ -78,7 +79,7 @@ describes the answer.
 | answer to the submit | outcome |
 |---|---|
 | no connection was established | \`UPSTREAM_UNREACHABLE\`; nothing was sent |
-| the upstream's envelope with a code other than 200, with any HTTP status | the code's row in the table above |
+| the upstream's envelope with a code that is not a success, with any HTTP status | the code's row in the table of its engine |
 | no envelope, HTTP 429 | \`UPSTREAM_RATE_LIMITED\`; \`Retry-After\` is honoured, the key is freed |
 | no envelope, HTTP 503 | \`UPSTREAM_MAINTENANCE\`; \`Retry-After\` is honoured, the key is freed |
 | no envelope, HTTP 407, 511 (a proxy in between), 521, 522, 523, 525, 526, 530 (a CDN that did not reach the origin) | \`UPSTREAM_UNREACHABLE\`; \`Retry-After\` is honoured, the key is freed |
@@ -86,13 +87,17 @@ describes the answer.
 | no envelope, HTTP 403, 405, 411, 413, 414, 415, 417, 421, 426, 431 | \`UPSTREAM_PROTOCOL_ERROR\`; the key is freed |
 | anything else: HTTP 500, 502, 504, 520, 524 without an envelope, HTTP 200 without a task id, a lost answer | unknown |
 
-An envelope is a body with a code of the engine: with \`code\` (kie.ai, LegNext, and midjourney-proxy
-unless the HTTP status is 5xx), or with \`error.code\` (LegNext). A job id of LegNext counts as accepted, even if the job has failed.
+An envelope is a body with a code of the engine:
+
+- kie.ai: \`code\`.
+- midjourney-proxy: \`code\`, unless the HTTP status is 5xx.
+- LegNext: \`code\` or \`error.code\`; with HTTP 400 or 422 also a \`message\` without a code. Code 500, and any code with HTTP 5xx,
+  proves nothing: unknown. HTTP 2xx with a job id is accepted, even if the job has failed.
 
 ## Codes by engine
 
-A number that is not listed is \`UPSTREAM_PROTOCOL_ERROR\`, with the number in \`upstreamCode\`. A failure without a number is
-\`GENERATION_FAILED\`, with null.
+A code that is not listed is \`UPSTREAM_PROTOCOL_ERROR\`, with the code in \`upstreamCode\`. A failure of a task without a code is
+\`GENERATION_FAILED\`, and \`upstreamCode\` is null. *At* is where the upstream sends the code.
 
 ${toCodeSections()}
 

@@ -23,7 +23,7 @@ export function toDeliveryBody(
   }
 }
 
-/** A failure without an upstream code is sent as 500. So is a code under 200, which receivers could read as success. */
+/** A failure without an upstream code is sent as 500. So is 200, which receivers would read as success. */
 function toFailureCode(upstreamCode: number | null): number {
   return upstreamCode === null || upstreamCode === 200 ? 500 : upstreamCode
 }

@@ -12,7 +12,7 @@ import {
 const MAX_DAYS = 366
 const DEFAULT_DAYS = 7
 
-/** The gateway itself: its engines, their rates and credits, and what tasks cost. */
+/** The gateway itself: its engines, their rates and credits, and the costs of tasks. */
 @Resolver(() => UpscaleServiceType)
 export class UpscaleServiceResolver {
   @Query(() => UpscaleServiceType, {
@@ -46,12 +46,12 @@ export class UpscaleServiceResolver {
   @FieldResolver(() => [UpscaleUsageType], {
     nullable: true,
     description:
-      'What tasks have cost in the last days, where an engine reports it, newest day first: your tasks; for operators, the tasks of all owners. At most 10,000 entries.',
+      'The credits that tasks have cost in the last days, as engines report them, newest day first. Callers see the costs of their own tasks; operators see those of all owners. At most 10,000 entries.',
   })
   usage(
     @Arg('days', () => Int, {
       defaultValue: DEFAULT_DAYS,
-      description: `The number of days, with today: 1–${MAX_DAYS}.`,
+      description: `The number of days, including today: 1–${MAX_DAYS}.`,
     })
     days: number,
     @Ctx() context: OperationContext,

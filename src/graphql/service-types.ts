@@ -11,7 +11,10 @@ export class UpscaleErrorInfoType {
   @Field(() => UpscaleErrorCodeEnum, { description: 'The stable code.' })
   code!: UpscaleErrorCode
 
-  @Field(() => Int, { nullable: true, description: "The upscale service's code; null if it has none." })
+  @Field(() => Int, {
+    nullable: true,
+    description: "kie.ai's code; null if it has none. Other engines have other codes.",
+  })
   upstreamCode!: number | null
 
   @Field(() => String, { description: 'What it means, for people.' })
@@ -53,7 +56,7 @@ export class UpscaleEngineType {
 
   @Field(() => Boolean, {
     description:
-      'False after repeated failures: its circuit breaker is open. For 30 seconds, no task is sent to it that another engine can take.',
+      'False after repeated failures, for at least 30 seconds: its circuit is open. If the operator has enabled fallback, tasks begin with another engine that supports their input.',
   })
   available!: boolean
 
@@ -71,9 +74,9 @@ export class UpscaleEngineType {
   rate!: UpscaleRateType | null
 }
 
-@PlainType('UpscaleUsage', "The credits that one owner's tasks at one engine have cost on one day.")
+@PlainType('UpscaleUsage', 'The credits that one engine reported on one day for the tasks of one owner.')
 export class UpscaleUsageType implements Usage {
-  @Field(() => String, { description: 'The day in UTC, such as `2026-01-31`: when the tasks settled.' })
+  @Field(() => String, { description: 'The day of the reports, in UTC, such as `2026-01-31`.' })
   day!: string
 
   @Field(() => String, { description: 'The owner of the tasks.' })
@@ -82,7 +85,7 @@ export class UpscaleUsageType implements Usage {
   @Field(() => String, { description: 'The name of the engine.' })
   engine!: string
 
-  @Field(() => Int, { description: 'How many tasks have cost credits.' })
+  @Field(() => Int, { description: 'The number of tasks for which the engine reported credits, also 0.' })
   tasks!: number
 
   @Field(() => Float, { description: 'The credits, in the unit of the engine.' })

@@ -140,14 +140,14 @@ export class UpscaleTaskType {
   waterMark!: string | null
 
   @Field(() => String, {
-    description: 'The engine that the task was sent to last: a name of `upscaleService.engines`.',
+    description: 'The engine that the task was sent to, or waits for: a name of `upscaleService.engines`.',
   })
   engine!: string
 
   @Field(() => Float, {
     nullable: true,
     description:
-      'The credits that the task cost, in the unit of its engine; null if the engine does not report them.',
+      'The credits that the task cost, in the unit of its engine; null unless the engine has reported them.',
   })
   creditsConsumed!: number | null
 

@@ -12,7 +12,7 @@ export const QUEUE =
   '`true`: while the upscale service takes no tasks (rate limit, maintenance) or cannot be reached, the task waits in the queue as SUBMITTED, until `deadlineAt` at most. `false`: it is refused then.'
 
 export const ENGINE =
-  'The engine that upscales: a name of `upscaleService.engines`. Default: the gateway chooses, usually the first. A named engine makes a picture of its own: a task for the same picture at another engine is a new task.'
+  'The engine that upscales: a name of `upscaleService.engines`. Default: the gateway chooses, usually the first. With an engine named here, a task for the same picture at another engine is not reused.'
 
 @InputType('UpscaleImageInput', {
   description: "What to upscale. The first four fields are named as in the upscale service's own REST API.",

@@ -39,8 +39,7 @@ type CreateSlots = (slot: Rate) => RateLimiterAbstract
 /** A larger limit has this many slots, each for several submits. */
 const MAX_SLOTS = 100
 
-/** The account's limit for all replicas together. */
-/** `name`: limits of one name share their counts. */
+/** The account's limit for all replicas together. Limits of the same `name` share their counts. */
 export function createSharedAccountLimit(
   name: string,
   createLimiter: CreateLimiter,

@@ -45,7 +45,7 @@ export function createRateLimits(
   }
 }
 
-/** The limit of an account, of which a replica can take its submits evenly. */
+/** The limit of an account, with a window in which this replica spreads its submits evenly. */
 function createAccount(clock: Clock, rate: Rate, account: AccountLimit) {
   // Each replica spreads its own submits.
   const evenWindow = new SlidingWindow(clock, toTenth(rate))

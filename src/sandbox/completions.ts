@@ -56,11 +56,11 @@ export class Completions {
 
   /** Completes a task after this many milliseconds. Its steps are announced before, if its dialect does so. */
   completeLater(task: SandboxTask, ms: number): void {
-    void this.#play(task, performance.now(), ms)
+    void this.#run(task, performance.now(), ms)
   }
 
   /** One request after the other, so that no callback overtakes an earlier one. */
-  async #play(task: SandboxTask, startedAt: number, ms: number): Promise<void> {
+  async #run(task: SandboxTask, startedAt: number, ms: number): Promise<void> {
     const { taskId, callBackUrl } = task.request
     const dialect = findDialect(task.dialect)
     const steps = dialect?.announcesSteps ? dialect.steps : 0

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { CreateRequest, SandboxTask } from './kept-tasks.ts'
 
-/** The protocol of one vendor. All dialects share the tasks, the scenarios, the pictures and the account's limit. */
+/** The wire format of one adapter's upstream. All dialects share the tasks, the scenarios, the pictures and the account's limit. */
 export interface Dialect {
   /** Stored with each task, and part of scenario ids such as `sandbox-legnext-hang`. */
   readonly name: string
@@ -26,7 +26,7 @@ export interface Dialect {
   readonly answerExisting?: (task: SandboxTask, state: TaskState) => Answer
   /** Whether `sandbox-instant` is completed in the answer to its submit. */
   readonly completesInstantly: boolean
-  /** Whether this is the id of a generation, although it was never submitted as a source. */
+  /** Whether an id is that of a generation, even if it was never submitted as a source. */
   readonly isGeneration: (id: string) => boolean
   readonly toCallback: (task: SandboxTask, state: TaskState) => object
   /** Adds the routes that report tasks and credits. */
@@ -64,11 +64,11 @@ export interface Reads {
   /** A task of this dialect, and its state now. */
   find(id: string): Promise<{ readonly task: SandboxTask; readonly state: TaskState } | undefined>
   /**
-   * The generation of a source task id that was submitted, or that the dialect takes for one before. Ids of 32
-   * hexadecimal digits, the form of the sandbox's own ids, are known only once they were submitted.
+   * The generation of a source task id that was submitted, or for which `isGeneration` is true. Ids of 32 hexadecimal digits, the
+   * form of the sandbox's own ids, are known only once they were submitted.
    */
   findGeneration(id: string, incoming: FastifyRequest): Promise<Generation | undefined>
-  /** The credits that are left in the purse that all dialects share. */
+  /** The credits that are left. All dialects share one balance. */
   credits(): Promise<number>
 }
 

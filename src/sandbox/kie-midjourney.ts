@@ -10,7 +10,7 @@ const CREATE_REQUEST = z.object({
   callBackUrl: z.string().nullable().catch(null),
 })
 
-/** Any id that does not look like one of the sandbox's own tasks. kie-jobs asks for its pictures before its first submit. */
+/** Any id without the form of the sandbox's own ids. The adapter kie-jobs reads the pictures of an id before its first submit. */
 const GENERATION = /^(?![0-9a-f]{32}$)./i
 
 /** kie.ai's Midjourney endpoints. A refusal is a code in the body of an HTTP 200. */
@@ -48,7 +48,7 @@ export const kieMidjourney: Dialect = {
       const generation = await reads.findGeneration(id, incoming)
       return generation ? toEnvelope(200, toSourceRecord(id, generation)) : UNKNOWN_RECORD
     })
-    // The purse of kie-jobs too: it is the same account.
+    // Also the balance of kie-jobs, which has the same account.
     api.get('/api/v1/chat/credit', async () => toEnvelope(200, await reads.credits()))
   },
 }

@@ -31,5 +31,5 @@ export function toBearer({ authorization = '' }: IncomingHttpHeaders): string {
   return authorization.startsWith('Bearer ') ? authorization.slice('Bearer '.length) : ''
 }
 
-/** kie.ai's answer to a question about a task that it does not know. */
+/** kie.ai's answer to a poll of a task that it does not know. */
 export const UNKNOWN_RECORD = { code: 422, msg: 'recordInfo is null', data: null }

@@ -27,7 +27,7 @@ export interface Scenario {
   readonly callbacks: number
   /** True: the callback is sent before the answer to the create request. */
   readonly early: boolean
-  /** What only some dialects play; for the others the submit is an ordinary one. */
+  /** What only some dialects simulate; the others accept the submit as usual. */
   readonly extra: 'existing' | 'queued' | 'instant' | null
 }
 

@@ -82,18 +82,18 @@ async function nameTask(
   { claim, until }: IdempotencyKey,
   { id: taskId, requestedEngine }: Pick<UpscaleTask, 'id' | 'requestedEngine'>,
 ) {
-  const names = { taskId, until, requestedEngine }
+  const entry = { taskId, until, requestedEngine }
   await run(
     db
       .insertInto('idempotencyKey')
-      .values({ claim, ...names })
-      .onConflict((conflict) => conflict.column('claim').doUpdateSet(names)),
+      .values({ claim, ...entry })
+      .onConflict((conflict) => conflict.column('claim').doUpdateSet(entry)),
   )
 }
 
 /**
- * The newest task for the same picture that is running, or done with images that have not expired: at the engine of the new task,
- * or, unless the caller has named that, at any engine that the gateway has chosen.
+ * The newest task for the same picture that is running, or done with images that have not expired. If the caller has named an
+ * engine, only at that engine; else at the engine of the new task, or at any engine that the gateway chose.
  */
 async function findSamePicture(
   { db }: Sql,

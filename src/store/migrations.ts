@@ -75,7 +75,7 @@ const QUEUE_TABLES: readonly string[] = [
   'create index "taskByOwnerChange" on task (owner, "updatedAt", id)',
 ]
 
-/** Several engines. The default is for tasks of a release that has one engine, also while its replicas still run. */
+/** Several engines. The default applies to tasks of a release with one engine, also while its replicas still run. */
 const ENGINE_TABLES: readonly string[] = [
   `alter table task add column engine text not null default 'kie-midjourney'`,
   'alter table task add column "requestedEngine" text',

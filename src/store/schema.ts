@@ -10,7 +10,7 @@ export interface Database {
   delivery: DeliveryRow
   /** A stored copy. UNUSED: no task uses it, so its files are deleted; `leasedUntil`: the lease of the process that does it. */
   copy: { sha256: string; state: 'USED' | 'UNUSED'; leasedUntil: number | null }
-  /** The credits that an owner's tasks have cost on a day, by engine. It outlives the tasks. */
+  /** The credits that an engine reported on a day for the tasks of an owner. They outlive the tasks. */
   usage: UsageRow
   /** Which tasks use a copy. Committed before the file is stored, so that no file is leaked. */
   copyUse: { taskId: string; sha256: string }
@@ -25,7 +25,7 @@ interface UsageRow {
   day: string
   owner: string
   engine: string
-  /** How many tasks have cost credits. */
+  /** The number of tasks for which the engine reported credits, also 0. */
   tasks: number
   /** In the unit of the engine. */
   credits: number

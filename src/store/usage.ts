@@ -1,12 +1,12 @@
-/** What tasks have cost, by day, owner and engine. */
+/** The reported costs of tasks, by day, owner and engine. */
 import { toDay, type Usage } from '../tasks/engines/usage.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 import type { Run, Sql } from './sql.ts'
 
-/** The maximum of rows of one answer. */
+/** The maximum number of rows in one answer. */
 const MAX_ROWS = 10_000
 
-/** Adds the credits that an update has reported. */
+/** Adds the credits that an update reports for a task to the day of that report. */
 export async function addUsage(
   { db }: Pick<Sql, 'db'>,
   run: Run,

@@ -9,7 +9,7 @@ import type { Report } from './report.ts'
 
 /**
  * accepted: committed, or nothing new. mismatch: the callback is about another upstream task. unconfirmed: it reports a
- * success that record-info does not confirm yet, and the task is no longer polled: the upstream has to repeat the callback.
+ * success that a poll does not confirm yet, and the task is no longer polled: the upstream has to repeat the callback.
  */
 export type CallbackResult = 'accepted' | 'mismatch' | 'unconfirmed'
 
@@ -43,7 +43,7 @@ export function createCallbackReceiver(context: TaskContext) {
     const needsPoll = claimed.kind !== 'pending' && (claimed.kind !== 'succeeded' || policy.confirmCallbacks)
     const outcome = needsPoll ? await confirm(poll, task.engine, callback, correlationId) : claimed
     const at = clock.now()
-    // The source is POLL if the callback was inconclusive and record-info had the result.
+    // The source is POLL if the callback was inconclusive and the poll had the outcome.
     const isPolled = claimed.kind === 'inconclusive' && outcome.kind !== 'inconclusive'
     const facts = { at, source: isPolled ? 'POLL' : 'CALLBACK', upstreamTaskId } as const
     const current = await report(task, toReport(outcome, facts, correlationId, policy))
@@ -68,7 +68,7 @@ function canChange(
 }
 
 /**
- * Returns the final record of record-info. Without one, a reported failure counts, and any other outcome is
+ * Returns the final outcome that a poll reports. Without one, a reported failure counts, and any other outcome is
  * inconclusive.
  */
 async function confirm(

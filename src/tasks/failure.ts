@@ -1,13 +1,17 @@
 /**
- * Every way an upscale can fail. A new upstream code is one entry in CATALOGUE: parsing, the GraphQL error, `problem`
- * and the delivery read it; `npm run schema:emit` adds it to the schema and the documentation.
+ * Every way an upscale can fail. A new code of kie.ai is one entry in CATALOGUE: parsing, the GraphQL error, `problem` and
+ * the delivery read it; `npm run schema:emit` adds it to the schema and the documentation. The codes.ts of each other dialect
+ * maps the codes of its upstream to these.
  *
- * Two lists name codes for another reason: TASK_FAILURES (upstream/kie-midjourney/wire.ts), the envelope codes of record-info that end a
- * task; NOT_RUN (upstream/submit-rule.ts), HTTP statuses that are a refusal without an envelope.
+ * Other lists of codes:
+ * - TASK_FAILURES (upstream/kie-midjourney/wire.ts): the envelope codes of record-info that end a task
+ * - NOT_RUN (upstream/submit-rule.ts): HTTP statuses that are a refusal without an envelope
+ * - UNAVAILABLE (upstream/submit-rule.ts): refusals after which a task may move on to the next engine
+ * - OUTAGES (queue/refusals.ts): refusals after which a task waits in the queue
  */
 
 interface CatalogueEntry {
-  /** The upstream's code; null if the gateway itself detects the failure. */
+  /** kie.ai's code; null if kie.ai has none, or the gateway itself detects the failure. */
   readonly upstreamCode: number | null
   /** For people: what happened, and the remedy. */
   readonly description: string

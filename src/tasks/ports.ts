@@ -89,8 +89,8 @@ export interface TaskStore {
   /** The engines of all tasks that still wait for a result. */
   listOpenEngines(): Promise<string[]>
   /**
-   * What the tasks have cost since this day, newest day first, then by owner and engine; `owner` null: of all owners. An update
-   * that sets a task's credits adds them in the same transaction, to the day of its report.
+   * The reported costs since this day, newest day first, then by owner and engine; `owner` null: of all owners. An update that
+   * sets the credits of a task adds them in the same transaction, to the day of its report.
    */
   readUsage(fromDay: string, owner: string | null): Promise<Usage[]>
   /** The number of tasks by status: exact, or at most 15 s old where counting is slow. */
@@ -132,7 +132,7 @@ export type Insertion =
   | {
       readonly inserted: false
       readonly existing: UpscaleTask
-      /** otherEngineKey: the key was used by a request that named another engine, or none. */
+      /** otherEngineKey: the request that first used the key named another engine, or one of the two named none. */
       readonly by: 'key' | 'otherEngineKey' | 'picture'
     }
 

@@ -18,7 +18,7 @@ export interface RateLimits {
   /** As `take`, by the owner's limit only: for requests that no engine sees. */
   takeOwn(owner: string): Promise<RateRefusal | null>
   /**
-   * Counts one submit by the account's limit only and returns null, or counts none and returns how long to wait, in
+   * Counts one submit by the limit of the engine's account only and returns null, or counts none and returns how long to wait, in
    * milliseconds. `evenly`: counts at most a tenth of the limit in a tenth of its window, so that a later submit finds some of
    * the limit left.
    */

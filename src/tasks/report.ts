@@ -57,7 +57,7 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
       readonly callbackTokenHash: string
       readonly queueRank: number
       readonly queueDueAt: number
-      /** How often all engines that it may use have refused it for now. */
+      /** How often it has gone back into the queue to be sent again later. A move does not count. */
       readonly queueAttempts: number
       readonly deadlineAt: number
       /** Null: the task was not sent. */
@@ -65,7 +65,7 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
       readonly note: string
     }
   | {
-      /** The task waits for another engine from now on: its own is not available. */
+      /** A waiting task moves to the lane of another engine, because its own is unavailable. */
       readonly kind: 'moved'
       readonly engine: string
       readonly queueRank: number

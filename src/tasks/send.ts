@@ -21,7 +21,7 @@ const NOT_AVAILABLE: SubmitAnswer = {
 
 interface SendOptions {
   readonly correlationId: string
-  /** Called with each answer that does not move the task on, and with the task that was sent. */
+  /** Called with the task that was sent and its answer, unless the answer moves the task on. */
   readonly onAnswer?: (task: UpscaleTask, answer: SubmitAnswer) => void
 }
 
@@ -39,11 +39,11 @@ export async function sendTask(
   for (;;) {
     const { task } = sending
     const isAvailable = context.engines.isAvailable(task.engine)
-    let move = isAvailable ? undefined : await toMove(context, sending, NOT_AVAILABLE, correlationId)
+    let move = isAvailable ? undefined : await planMove(context, sending, NOT_AVAILABLE, correlationId)
     const answer = move
       ? NOT_AVAILABLE
-      : toOwnAnswer(context, task, await submitToEngine(context, sending, correlationId))
-    move ??= await toMove(context, sending, answer, correlationId)
+      : replaceRefusal(context, task, await submitToEngine(context, sending, correlationId))
+    move ??= await planMove(context, sending, answer, correlationId)
     if (move === undefined) {
       onAnswer?.(task, answer)
       return storeFinalAnswer(context, sending, answer, correlationId)
@@ -57,12 +57,12 @@ export async function sendTask(
       // It may have been canceled since.
       return (await context.store.read(task.id)) ?? moved
     }
-    // The task would go back to where it came from.
+    // If this engine defers the task, the task gets back its first rank and deadline.
     sending = { ...next, queued: sending.queued }
   }
 }
 
-/** If the store fails, the task may be sent by the queue later, which takes a free submit of its own. */
+/** If the store fails, the queue may send the task later, and then takes from the rate limit itself. */
 async function storeMove(
   context: TaskContext,
   { task, startedAt }: Sending,
@@ -101,7 +101,7 @@ async function submitToEngine(
  * A refusal of an engine that replaces an unavailable one: if that refused for now and the task wants the queue, or if the
  * replacement does not know the source task, the refusal of the unavailable engine counts.
  */
-function toOwnAnswer(context: TaskContext, task: UpscaleTask, answer: SubmitAnswer): SubmitAnswer {
+function replaceRefusal(context: TaskContext, task: UpscaleTask, answer: SubmitAnswer): SubmitAnswer {
   if (answer.kind !== 'refused' || answer.doubtful || !isReplacement(context, task)) return answer
   const before = task.queueRefusal
   const canWait = wantsQueue(task) && before !== null && isOutageCode(before.code)
@@ -112,9 +112,9 @@ function toOwnAnswer(context: TaskContext, task: UpscaleTask, answer: SubmitAnsw
 
 /**
  * The report that moves a refused task on to the next engine; undefined: it stays. A task that wants the queue waits for its turn
- * there. Any other is sent at once, so an engine without a free submit is passed over.
+ * there. Any other is sent at once: this takes from the rate limit of the next engine, and skips an engine whose limit has no room.
  */
-async function toMove(
+async function planMove(
   context: TaskContext,
   sending: Sending,
   answer: SubmitAnswer,
@@ -123,12 +123,11 @@ async function toMove(
   const { task } = sending
   if (answer.kind !== 'refused') return undefined
   for (const { name } of toNextEngines(context, task, answer)) {
-    const isFree = wantsQueue(task) || (await context.limits.takeAccount(name, false)) === null
-    if (!isFree) continue
+    if (!wantsQueue(task) && !(await takeAccount(context, name))) continue
     const delayMs = wantsQueue(task) ? 0 : CLAIM_LEASE_MS
     const note = `${task.engine}: ${answer.note}; it is sent to ${name} instead`
     const failure = { ...answer.failure, correlationId }
-    return toDeferred(context, sending, {
+    return planDeferral(context, sending, {
       engine: name,
       delayMs,
       queueAttempts: task.queueAttempts,
@@ -137,6 +136,16 @@ async function toMove(
     })
   }
   return undefined
+}
+
+/** Counts a submit at an engine. False: its rate has no room, or is not known now; the refusal must be stored nevertheless. */
+async function takeAccount({ limits, log }: TaskContext, engine: string): Promise<boolean> {
+  try {
+    return (await limits.takeAccount(engine, false)) === null
+  } catch (error) {
+    log.warn({ err: error, engine }, 'failed to count a submit: the task does not move on to this engine')
+    return false
+  }
 }
 
 async function storeFinalAnswer(
@@ -149,7 +158,7 @@ async function storeFinalAnswer(
   const { task, startedAt } = sending
   const report =
     isTemporary(answer) && wantsQueue(task)
-      ? await toRetry(context, sending, answer, correlationId)
+      ? await planRetry(context, sending, answer, correlationId)
       : toAnswerReport(answer, clock.now(), policy.pollIntervalMs, correlationId)
   const stored = await storeAnswer(context, task, report, startedAt)
   if (answer.kind !== 'accepted' || answer.outcome === undefined) return stored
@@ -157,8 +166,8 @@ async function storeFinalAnswer(
   return storeAnswer(context, task, toOutcomeReport(answer.outcome, facts, correlationId, policy), startedAt)
 }
 
-/** Puts a task back into the queue, where it waits until it is sent again. With ENGINE_FALLBACK it begins with the first engine. */
-function toRetry(
+/** The report that puts a task back into the queue to be sent again. With ENGINE_FALLBACK it begins with the first engine. */
+function planRetry(
   context: TaskContext,
   sending: Sending,
   { failure, note }: SubmitAnswer & { readonly kind: 'refused' },
@@ -167,7 +176,7 @@ function toRetry(
   const { task } = sending
   const chosen = chooseEngine(context, task)
   const queueAttempts = task.queueAttempts + 1
-  return toDeferred(context, sending, {
+  return planDeferral(context, sending, {
     queueAttempts,
     engine: context.policy.engineFallback && !('kind' in chosen) ? chosen.name : task.engine,
     delayMs: toDelayMs(failure, queueAttempts),
@@ -180,7 +189,7 @@ type Deferral = Pick<ReportOf<'deferred'>, 'engine' | 'queueAttempts' | 'failure
   readonly delayMs: number
 }
 
-async function toDeferred(
+async function planDeferral(
   context: TaskContext,
   { task, queued }: Sending,
   { delayMs, ...rest }: Deferral,

@@ -176,7 +176,7 @@ async function awaitAnswer(context: TaskContext, task: UpscaleTask): Promise<Ups
   }
 }
 
-/** When the lease of the process ends that sends the task; null: it is not being sent. Between two engines it is claimed. */
+/** When the lease ends of the process that sends the task; null: no process sends it. Between two engines the claim is the lease. */
 function toLeaseEnd(task: UpscaleTask): number | null {
   if (isWaiting(task)) return wantsQueue(task) ? null : task.queueDueAt
   return task.status === 'SUBMITTED' ? task.answerBy : null
@@ -196,7 +196,7 @@ function toInsertOptions(
     queue: queue
       ? { limit: policy.queueLimit, weight: policy.ownerWeights.get(owner) ?? 1, full: QUEUE_FULL }
       : null,
-    // The queue takes from the account's limit when it sends a task. A submit without the queue must not overtake it.
+    // The queue takes from the engine's limit when it sends a task. A submit without the queue must not overtake it.
     admit: () => {
       if (queue) return limits.takeOwn(owner)
       const retryAfterMs = taskQueue.rateWaitMs(engine)

@@ -111,7 +111,7 @@ export interface UpscaleTask extends Picture {
   readonly failure: Failure | null
   /** Null unless FAILED. */
   readonly failedBy: FailedBy | null
-  /** The engine that the task is sent to, by its name in ENGINES. */
+  /** The engine that the task is sent to, or waits for, by its name in ENGINES. */
   readonly engine: string
   /** The engine that the caller has named; null: the gateway chooses. */
   readonly requestedEngine: string | null

@@ -12,9 +12,9 @@ interface BreakerOptions {
 }
 
 const RESET_MS = 30_000
-/** The circuit opens if at least this many submits have ended in the last minute … */
+/** The circuit opens if at least this many submits were sent in the last minute … */
 const MIN_SUBMITS = 5
-/** … and more than this share of them failed, in percent. */
+/** … and more than this share of them has failed, in percent. */
 const MAX_FAILED_PERCENT = 50
 const MEASURED_FOR_MS = 60_000
 
@@ -28,7 +28,7 @@ class FailedAnswer extends Error {
   }
 }
 
-/** A circuit breaker around the submits of one engine. It counts failures of the engine, not refusals of a request. */
+/** A circuit breaker that measures the submits of one engine. It counts failures of the engine, not refusals of one request. */
 export class Breaker implements Disposable {
   readonly #circuit: CircuitBreaker<[() => Promise<SubmitAnswer>], SubmitAnswer>
   #isTrying = false
@@ -55,7 +55,7 @@ export class Breaker implements Disposable {
     return this.state === 'closed' || (this.state === 'half-open' && !this.#isTrying)
   }
 
-  /** Runs a submit, and measures it unless the circuit is open. It does not block: no other engine may be able to take the task. */
+  /** Runs a submit, and measures it unless the circuit is open. Blocks none: perhaps no other engine can take the task. */
   async run(submit: () => Promise<SubmitAnswer>): Promise<SubmitAnswer> {
     const isTrial = this.state === 'half-open' && !this.#isTrying
     if (isTrial) this.#isTrying = true
@@ -82,8 +82,8 @@ async function runSubmit(submit: () => Promise<SubmitAnswer>): Promise<SubmitAns
 }
 
 /**
- * UPSTREAM_NOT_FOUND does not count: a caller can cause it with wrong source tasks, if the upstream's answer does not tell them from
- * a missing endpoint.
+ * UPSTREAM_NOT_FOUND does not count: a caller can cause it with wrong source tasks if the upstream's answer does not distinguish
+ * them from a missing endpoint.
  */
 function isFailure(answer: SubmitAnswer): boolean {
   if (answer.kind !== 'refused') return answer.kind === 'unknown'

@@ -1,4 +1,4 @@
-/** The wire format of an upstream, as pure functions that do not throw. http-engine.ts runs every dialect over HTTP by the same rules. */
+/** The wire format of an upstream, as pure functions that do not throw. http-engine.ts runs every dialect over HTTP. */
 import type {
   Callback,
   PollAnswer,
@@ -40,13 +40,13 @@ export interface Dialect {
   /** The headers that authenticate the gateway. */
   toHeaders(apiKey: string): Readonly<Record<string, string>>
   readonly signsCallbacks: boolean
-  /** Whether the submit names the picture by its URL, which is then read by `source`. */
+  /** Whether the submit names the picture by its URL. The URL is then read by `source` first. */
   readonly needsSourceUrl: boolean
   findUnsupported(picture: Picture): UnsupportedField | null
   toSubmit(request: DialectSubmit): WireRequest
   /** By the rule of submit-rule.ts: a refusal needs evidence. */
   parseSubmit(answer: WireAnswer): SubmitAnswer
-  /** Whether a refusal with UPSTREAM_NOT_FOUND says that the endpoint does not exist, and not the source task. */
+  /** Whether a refusal with UPSTREAM_NOT_FOUND concerns the endpoint and not the source task. */
   isEndpointMissing(answer: WireAnswer): boolean
   toPollPath(upstreamTaskId: string): string
   parsePoll(answer: WireAnswer): PollAnswer

@@ -41,7 +41,7 @@ type Operation = 'submit' | 'lookup' | 'credits' | 'source'
 
 /** How long a proxy may take to open a tunnel to the upstream, in milliseconds. */
 const MAX_TUNNEL_MS = 5_000
-/** A generation with another number has one grid, or is no generation. */
+/** A source task with another number of pictures has one grid, or is no generation. */
 const PICTURES_OF_GENERATION = 4
 /** How much of the upstream's message is logged. */
 const MAX_SAID_LENGTH = 500
@@ -53,7 +53,7 @@ const UNREACHABLE: SubmitAnswer = {
   engineUnavailable: true,
 }
 
-/** The URL of the picture was not found out, so the paid request was not sent. */
+/** The URL of the picture could not be read, so the paid request was not sent. */
 const NO_ANSWER_ABOUT_SOURCE: SubmitAnswer = {
   ...UNREACHABLE,
   note: 'the upscale service did not answer about the source task; nothing was sent',
@@ -187,7 +187,7 @@ class HttpEngine implements Engine, Disposable {
     return { ...callback, outcome: { kind: 'inconclusive', dropped } }
   }
 
-  /** A result of which no URL is allowed is looked for by polls, like any other result. */
+  /** Drops URLs on hosts that are not allowed. If none is left, the answer has no outcome, and polls look for a result. */
   #filterOutcome(answer: SubmitAnswer & { readonly kind: 'accepted' }, facts: object): SubmitAnswer {
     const { outcome, ...accepted } = answer
     if (outcome?.kind !== 'succeeded') return answer

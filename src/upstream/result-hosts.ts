@@ -1,6 +1,6 @@
 import type { Result } from '../tasks/engines/engine-ports.ts'
 
-/** Drops the URLs on other hosts than these and their subdomains. No hosts: all URLs stay. */
+/** Keeps only the URLs on these hosts and their subdomains. Without hosts it keeps all URLs. */
 export function keepAllowed<Found extends Result>(found: Found, hosts: readonly string[]): Found {
   if (hosts.length === 0) return found
   const imageUrls = found.imageUrls.filter((url) => isOn(new URL(url).hostname, hosts))

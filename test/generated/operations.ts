@@ -77,7 +77,7 @@ export type UpscaleErrorCode =
 export type UpscaleImageInput = {
   /** The URL to which the final state is delivered, signed (Standard Webhooks): an absolute http(s) URL of a public host, without user info. Each replay may add a URL to its task; a task has at most five. */
   callBackUrl?: string | null | undefined;
-  /** The engine that upscales: a name of `upscaleService.engines`. Default: the gateway chooses, usually the first. A named engine makes a picture of its own: a task for the same picture at another engine is a new task. */
+  /** The engine that upscales: a name of `upscaleService.engines`. Default: the gateway chooses, usually the first. With an engine named here, a task for the same picture at another engine is not reused. */
   engine?: string | null | undefined;
   /** Submit and pay again, even if a task for the same picture is running or has succeeded. */
   force?: boolean | null | undefined;
@@ -97,7 +97,7 @@ export type UpscaleImageInput = {
 export type UpscaleImagesInput = {
   /** The URL to which the final state of each task is delivered, as in `UpscaleImageInput`. */
   callBackUrl?: string | null | undefined;
-  /** The engine that upscales: a name of `upscaleService.engines`. Default: the gateway chooses, usually the first. A named engine makes a picture of its own: a task for the same picture at another engine is a new task. */
+  /** The engine that upscales: a name of `upscaleService.engines`. Default: the gateway chooses, usually the first. With an engine named here, a task for the same picture at another engine is not reused. */
   engine?: string | null | undefined;
   /** Submit and pay again, even if tasks for the same pictures are running or have succeeded. */
   force?: boolean | null | undefined;

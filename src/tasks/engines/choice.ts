@@ -3,7 +3,7 @@ import type { TaskContext } from '../context.ts'
 import type { Picture, UpscaleTask } from '../task.ts'
 import type { Engine, SubmitAnswer, UnsupportedField } from './engine-ports.ts'
 
-type Choice = Pick<TaskContext, 'engines' | 'policy'>
+type ChoiceContext = Pick<TaskContext, 'engines' | 'policy'>
 
 /** A picture and the engine that the caller has named; null: the gateway chooses. */
 export type EngineRequest = Picture & Pick<UpscaleTask, 'requestedEngine'>
@@ -14,10 +14,13 @@ export type InputFault =
   | ({ readonly kind: 'unsupported'; readonly engine: string } & UnsupportedField)
 
 /**
- * The engine for a new task: the one that the caller has named, else the first of ENGINES; with ENGINE_FALLBACK the first that
- * supports the input and is available.
+ * The engine that a task begins with: the one that the caller has named, else the first of ENGINES. With ENGINE_FALLBACK the first
+ * that supports the input and is available; if none is available, the first that supports the input.
  */
-export function chooseEngine({ engines, policy }: Choice, request: EngineRequest): Engine | InputFault {
+export function chooseEngine(
+  { engines, policy }: ChoiceContext,
+  request: EngineRequest,
+): Engine | InputFault {
   const { requestedEngine } = request
   const named = requestedEngine === null ? undefined : engines.find(requestedEngine)
   if (requestedEngine !== null && named === undefined)
@@ -32,8 +35,8 @@ export function chooseEngine({ engines, policy }: Choice, request: EngineRequest
   return { kind: 'unsupported', engine: first.name, ...fault }
 }
 
-/** Whether a task is at this engine only because the one before it is unavailable. */
-export function isReplacement({ engines, policy }: Choice, task: UpscaleTask): boolean {
+/** Whether the engine of a task replaces the first one that supports its input, because that one is unavailable. */
+export function isReplacement({ engines, policy }: ChoiceContext, task: UpscaleTask): boolean {
   const preferred = engines.all.find((engine) => engine.findUnsupported(task) === null)
   return policy.engineFallback && task.requestedEngine === null && task.engine !== preferred?.name
 }
@@ -42,17 +45,21 @@ export function isReplacement({ engines, policy }: Choice, task: UpscaleTask): b
  * Whether a refusal lets the task move on to another engine: the engine takes no tasks, or it is a replacement that does not know
  * the source task.
  */
-function allowsMove(context: Choice, task: UpscaleTask, answer: SubmitAnswer): boolean {
+function allowsMove(context: ChoiceContext, task: UpscaleTask, answer: SubmitAnswer): boolean {
   if (answer.kind !== 'refused' || !context.policy.engineFallback || task.requestedEngine !== null)
     return false
   return answer.engineUnavailable ?? (answer.sourceUnknown === true && isReplacement(context, task))
 }
 
 /**
- * The engines that a refused task may be sent to next, in order. Those before its engine have been tried, or were not available:
- * so each is tried at most once.
+ * The engines that a refused task may move on to, in order: only those after its engine, so that each engine is tried at most
+ * once.
  */
-export function toNextEngines(context: Choice, task: UpscaleTask, answer: SubmitAnswer): readonly Engine[] {
+export function toNextEngines(
+  context: ChoiceContext,
+  task: UpscaleTask,
+  answer: SubmitAnswer,
+): readonly Engine[] {
   if (!allowsMove(context, task, answer)) return []
   const { engines } = context
   const position = engines.all.findIndex(({ name }) => name === task.engine)

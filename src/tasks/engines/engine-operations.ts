@@ -15,7 +15,7 @@ export interface EngineOperations {
   rate(engine: string): Promise<RateBudget | null>
   /** The credits of an engine's account, requested at most every 30 s; null when the engine does not send them. */
   credits(engine: string): Promise<number | null>
-  /** What the tasks of the last `days` days have cost, newest day first. `owner` null: of all owners. */
+  /** The reported costs of the last `days` days, newest day first. `owner` null: of all owners. */
   usage(days: number, owner: string | null): Promise<Usage[]>
 }
 

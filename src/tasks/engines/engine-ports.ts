@@ -1,4 +1,4 @@
-/** The port of an engine: an account at an upstream that upscales pictures. test/contract/engine.ts tests it on every adapter. */
+/** The port of an engine, an account at an upstream. test/contract/engine.ts tests it on every adapter. */
 import type { FailureCause } from '../failure.ts'
 import type { Picture } from '../task.ts'
 
@@ -110,6 +110,6 @@ export interface Engines {
   readonly all: readonly Engine[]
   /** Undefined: ENGINES does not name it (any more). */
   find(name: string): Engine | undefined
-  /** False: its circuit breaker is open after repeated failures. Tasks that another engine can take are not sent to it. */
+  /** False: its circuit is open. With ENGINE_FALLBACK, tasks then begin with another engine that supports their input. */
   isAvailable(name: string): boolean
 }

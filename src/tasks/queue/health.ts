@@ -3,14 +3,14 @@ import type { SubmitAnswer } from '../engines/engine-ports.ts'
 import type { UpscaleTask } from '../task.ts'
 import { isOutage, toDelayMs } from './refusals.ts'
 
-/** How long the queue pauses after answers that prove nothing. */
+/** How long a lane pauses after answers that prove nothing. */
 const UNKNOWN_PAUSE_MS = 30_000
 
 export type Health = ReturnType<typeof createHealth>
 
 /**
- * Whether an engine takes tasks. After temporary refusals or unknown answers of two tasks in a row its lane pauses, and then
- * sends one task at a time until one has another answer. One task alone cannot stop the others.
+ * Whether an engine takes tasks. After temporary refusals or unknown answers for two tasks in a row its lane pauses, and then
+ * sends one task at a time until one gets another answer. One task alone cannot pause the lane.
  */
 export function createHealth({ clock, log }: TaskContext, engine: string) {
   let failedId: string | undefined

@@ -2,11 +2,11 @@ import type { TaskContext } from '../context.ts'
 import { chooseEngine } from '../engines/choice.ts'
 import type { SubmitAnswer } from '../engines/engine-ports.ts'
 import { sendTask } from '../send.ts'
-import { readReturnRank } from './return-rank.ts'
 import type { UpscaleTask } from '../task.ts'
 import { createSequence } from '../timing.ts'
 import { createHealth, type Health } from './health.ts'
 import { beginSending, CLAIM_LEASE_MS, type Sending } from './begin-sending.ts'
+import { readReturnRank } from './return-rank.ts'
 
 /** How many tasks one process sends to an engine at once. */
 const MAX_SENDING = 32
@@ -61,14 +61,14 @@ export class QueueLane {
         await limits.giveBackAccount(this.#engine)
         break
       }
-      if (await this.#moveOn(claimed)) await limits.giveBackAccount(this.#engine)
+      if (await this.#moveToOtherLane(claimed)) await limits.giveBackAccount(this.#engine)
       else await this.#send(claimed)
     }
     this.#rateWait.end()
   }
 
-  /** Lets a task wait for another engine while this one is not available. Resolves to whether it does. */
-  async #moveOn(claimed: UpscaleTask): Promise<boolean> {
+  /** Moves a waiting task to the lane of another engine while this engine is unavailable. Resolves to whether it has moved. */
+  async #moveToOtherLane(claimed: UpscaleTask): Promise<boolean> {
     const { engines, policy, report, clock } = this.#context
     if (engines.isAvailable(this.#engine) || !policy.engineFallback) return false
     const chosen = chooseEngine(this.#context, claimed)
@@ -81,7 +81,7 @@ export class QueueLane {
       engine: chosen.name,
       queueRank: await readReturnRank(this.#context, claimed, chosen.name, claimed.queueRank ?? 0),
       queueDueAt: at,
-      note: `${this.#engine} has failed repeatedly; it waits for ${chosen.name} instead`,
+      note: `${this.#engine} has failed repeatedly; the task waits for ${chosen.name} instead`,
     })
     this.#context.wakeQueue()
     return true
@@ -93,7 +93,7 @@ export class QueueLane {
     return !isStopping && !isPaused && this.#sendingCount < (isDoubtful ? 1 : MAX_SENDING)
   }
 
-  /** Whether more tasks wait than the account's rate has room for now. */
+  /** Whether more tasks wait than the engine's rate has room for now. */
   async #hasBacklog(): Promise<boolean> {
     const { limits, clock, queueStore } = this.#context
     const rate = await limits.account(this.#engine, clock.now())
@@ -127,7 +127,7 @@ export class QueueLane {
   }
 }
 
-/** The wait of the next task for the account's rate. Wakes the queue when it may be over. */
+/** The wait of the next task for the engine's rate. Wakes the queue when it ends. */
 function createRateWait({ clock, wakeQueue, draining }: TaskContext) {
   let timer: Disposable | undefined
   let endsAt: number | null = null

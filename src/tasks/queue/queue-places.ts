@@ -5,7 +5,7 @@ import { shareCalls } from '../timing.ts'
 
 /** The place of a waiting task. */
 export interface QueuePlace {
-  /** 1: it is the next that its engine gets. */
+  /** Among the tasks that wait for the same engine; 1: it is sent next. */
   readonly position: number
   /** By when nine in ten tasks are sent from a similar position, in Unix milliseconds; null: not estimated. */
   readonly estimatedStartAt: number | null
@@ -116,7 +116,7 @@ interface Follower {
 }
 
 interface Queue {
-  /** By id: 1 is sent next. */
+  /** By id, among the tasks of the same engine: 1 is sent next. */
   readonly positions: ReadonlyMap<string, number>
   /** By engine: how long nine in ten tasks wait with this many tasks ahead. */
   readonly waits: ReadonlyMap<string, (ahead: number) => number | null>

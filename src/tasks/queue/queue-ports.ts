@@ -18,11 +18,10 @@ export type TaskTimes = Pick<UpscaleTask, 'createdAt' | 'queueAhead'> & {
 }
 
 /**
- * The waiting tasks of each engine, lowest rank first. A task gets its rank when it is queued: one turn after the last waiting task of its
- * owner for the same engine, or after the current turn if that is later. The current turn is the rank of the first task of the
- * engine that may be sent now. So
- * owners take turns, each in the order of its submits, and a claim reads one entry of an index, however many tasks and owners
- * wait.
+ * The waiting tasks of each engine, lowest rank first. A task gets its rank when it is queued: one turn after the last waiting
+ * task of its owner for the same engine, or after the current turn if that is later. The current turn is the rank of the first
+ * task of the engine that may be sent now. So owners take turns, each in the order of its submits. A claim reads one entry of an
+ * index, however many tasks and owners wait.
  */
 export interface QueueStore {
   /**
@@ -34,7 +33,7 @@ export interface QueueStore {
   readTurn(engine: string, now: number): Promise<number | null>
   /** When the next task may be sent; null: none waits. Tolerates a clock that was set back, as `claimQueued` does. */
   nextQueueDueAt(engine: string, now: number): Promise<number | null>
-  /** Whether more than this many tasks wait. */
+  /** Whether more than this many tasks wait for the engine. */
   hasMoreThan(engine: string, count: number): Promise<boolean>
   /** Up to `limit` waiting tasks, by engine, lowest rank first. */
   listQueued(limit: number): Promise<Pick<UpscaleTask, 'id' | 'engine'>[]>
@@ -43,8 +42,8 @@ export interface QueueStore {
   /** How many tasks wait. */
   countQueued(): Promise<number>
   /**
-   * The times of the last `limit` tasks of an engine that have succeeded, or that the upstream has failed, latest first. Considers only the
-   * last ten times as many settled tasks of all engines.
+   * The times of the last `limit` tasks of an engine that have succeeded, or that the upstream has failed, latest first.
+   * Considers only the last ten times as many settled tasks of all engines.
    */
   readTimes(engine: string, limit: number): Promise<TaskTimes[]>
 }

@@ -4,7 +4,7 @@ import type { SubmitAnswer } from '../engines/engine-ports.ts'
 /** The shortest and the longest wait after a refusal, whatever its Retry-After. */
 const MIN_DELAY_MS = 1_000
 const MAX_DELAY_MS = 300_000
-/** Refusals of the upstream that concern all tasks. */
+/** Refusals that concern all tasks of the engine. */
 const OUTAGES: readonly UpscaleErrorCode[] = [
   'UPSTREAM_RATE_LIMITED',
   'UPSTREAM_MAINTENANCE',
@@ -12,7 +12,7 @@ const OUTAGES: readonly UpscaleErrorCode[] = [
 ]
 type Refused = Extract<SubmitAnswer, { kind: 'refused' }>
 
-/** Whether the upstream refuses all tasks at the moment. */
+/** Whether the engine refuses all tasks at the moment. */
 export function isOutage(answer: SubmitAnswer): answer is Refused {
   return answer.kind === 'refused' && isOutageCode(answer.failure.code)
 }

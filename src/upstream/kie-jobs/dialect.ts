@@ -42,7 +42,7 @@ export function createKieJobs({ model: chosen, factor }: JobOptions): Dialect {
     input: model.toInput(sourceUrl, factor ?? DEFAULT_FACTOR),
   })
   return {
-    // The source is a Midjourney task of the same account.
+    // The source task is a Midjourney task of the same account.
     ...kieMidjourney,
     needsSourceUrl: true,
     findUnsupported: findWaterMark,

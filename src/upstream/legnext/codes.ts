@@ -32,6 +32,6 @@ export const CODES: readonly DialectCode[] = [
     meaning: 'Too many requests, or too many running jobs.',
     code: 'UPSTREAM_RATE_LIMITED',
   },
-  // At submit it proves nothing.
+  // In the answer to a submit it proves nothing.
   { at: 'poll, callback', upstreamCode: 500, meaning: 'Internal error.', code: 'UPSTREAM_SERVER_ERROR' },
 ]

@@ -40,7 +40,7 @@ const balance = z.looseObject({
   }),
 })
 
-/** Statuses that refuse a request, also if the error in the body has no code. */
+/** HTTP statuses that refuse a request even if the error in the body has no code. */
 const REFUSALS: readonly number[] = [400, 422]
 
 export function parseSubmitAnswer({ status, body, retryAfterMs }: WireAnswer): SubmitAnswer {
@@ -89,7 +89,7 @@ export function parseCallback(body: unknown): Callback | undefined {
   return { upstreamTaskId, outcome: toFinal(called.data) ?? { kind, ...toDropped(called.data) } }
 }
 
-/** Credits and points pay for the same; null if the answer has neither. */
+/** The sum of credits and points, which pay for the same upscales; null if the answer has neither. */
 export function parseCredits({ status, body }: WireAnswer): number | null {
   const answer = balance.safeParse(body)
   if (!answer.success || !isSuccessStatus(status)) return null

@@ -4,7 +4,7 @@ import { CODES } from './codes.ts'
 import { saysNoEndpoint } from '../submit-rule.ts'
 import { hasCode, parseCallback, parsePollAnswer, parseSource, parseSubmitAnswer } from './wire.ts'
 
-/** The self-hosted midjourney-proxy family. Its images count from 1. */
+/** The self-hosted midjourney-proxy family. Its image indexes count from 1. */
 export const midjourneyProxy: Dialect = {
   toHeaders: (apiKey) => ({ 'mj-api-secret': apiKey }),
   signsCallbacks: false,

@@ -21,7 +21,7 @@ type Task = z.infer<typeof task>
 
 const notification = task.extend({ id: upstreamId })
 
-/** A server error is no evidence of a refusal, whatever its body: relays answer so after they have forwarded the request. */
+/** HTTP 5xx is no evidence of a refusal, whatever its body: relays send such answers after they have forwarded the request. */
 export function parseSubmitAnswer({ status, body, retryAfterMs }: WireAnswer): SubmitAnswer {
   const answer = submitted.safeParse(body)
   if (!answer.success || status >= 500) return parseStatus(status, retryAfterMs)
@@ -51,7 +51,7 @@ export function parsePollAnswer({ status, body }: WireAnswer): PollAnswer {
   return outcome.kind === 'failed' ? { ...outcome, recorded: true } : outcome
 }
 
-/** The picture of a task: of a generation the grid, as one picture. */
+/** The picture of a task. A generation has one picture, the grid. */
 export function parseSource(answer: WireAnswer): SourcePictures {
   const source = parsePollAnswer(answer)
   if (source.kind === 'unavailable') return 'unavailable'
