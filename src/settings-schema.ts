@@ -73,7 +73,7 @@ export const schema = z.object({
   engineKeys: engineKeys
     .default(new Map())
     .describe(
-      'The keys of engines, such as `legnext=KEY`, separated by commas. Default for `kie-midjourney` and `kie-jobs`: `UPSTREAM_API_KEY`. In live mode each engine needs a key.',
+      'The keys of engines, such as `legnext=KEY`, separated by commas. Default for the adapters `kie-midjourney` and `kie-jobs`, unless the engine has a name and a URL of its own: `UPSTREAM_API_KEY`. In live mode each engine needs a key.',
     ),
   engineRateLimits: engineRates
     .default(new Map())

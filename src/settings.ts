@@ -75,6 +75,11 @@ function isKie({ adapter }: EngineSetting): boolean {
   return adapter === 'kie-midjourney' || adapter === 'kie-jobs'
 }
 
+/** The key of kie.ai must not go to another vendor with the same API. */
+function usesKieKey(engine: EngineSetting): boolean {
+  return isKie(engine) && (engine.url === null || engine.name === engine.adapter)
+}
+
 function resolveEngine(engine: EngineSetting, given: EngineSettings, live: boolean) {
   const { name, adapter } = engine
   const { engineKeys, engineRateLimits, upstreamApiKey, upstreamRateLimit } = given
@@ -84,7 +89,7 @@ function resolveEngine(engine: EngineSetting, given: EngineSettings, live: boole
     /** Null: the built-in sandbox. */
     url: engine.url ?? (isKie(engine) ? given.upstreamUrl : null) ?? (live ? VENDORS[adapter] : null),
     /** Null: any key is accepted, in sandbox mode. */
-    key: engineKeys.get(name) ?? (isKie(engine) && name === adapter ? upstreamApiKey : null),
+    key: engineKeys.get(name) ?? (usesKieKey(engine) ? upstreamApiKey : null),
     rateLimit: rateLimit === undefined ? upstreamRateLimit : rateLimit,
   }
 }

@@ -1,6 +1,6 @@
 /** Sends a task to its engine, stores the answer, and moves on to the next engine if its engine is unavailable. */
 import type { TaskContext } from './context.ts'
-import { chooseEngine, isReplacement, toNextEngines } from './engines/choice.ts'
+import { allowsMove, chooseEngine, findNextEngines, isReplacement } from './engines/choice.ts'
 import type { SubmitAnswer } from './engines/engine-ports.ts'
 import { toFailure } from './failure.ts'
 import { beginSending, CLAIM_LEASE_MS, type Sending } from './queue/begin-sending.ts'
@@ -121,8 +121,8 @@ async function planMove(
   correlationId: string,
 ): Promise<ReportOf<'deferred'> | undefined> {
   const { task } = sending
-  if (answer.kind !== 'refused') return undefined
-  for (const { name } of toNextEngines(context, task, answer)) {
+  if (answer.kind !== 'refused' || !allowsMove(context, task, answer)) return undefined
+  for (const { name } of findNextEngines(context, task)) {
     if (!wantsQueue(task) && !(await takeAccount(context, name))) continue
     const delayMs = wantsQueue(task) ? 0 : CLAIM_LEASE_MS
     const note = `${task.engine}: ${answer.note}; it is sent to ${name} instead`

@@ -29,14 +29,14 @@ const TASK =
   'id status engine creditsConsumed queue { position } problem { code upstreamCode } history { note upstreamCode }'
 
 /** A gateway with two engines, each an upstream that a test scripts. */
-async function openScene(settings: Record<string, string> = {}, circuitResetMs = 60) {
+async function openScene(settings: Record<string, string> = {}, circuitResetMs = 60, more = '') {
   await using opened = new AsyncDisposableStack()
   const first = opened.use(await startScriptedUpstream())
   const second = opened.use(await startScriptedUpstream())
   second.onCreate = accept
   const clock = new ManualClock()
   const environment = {
-    ENGINES: `first=kie-midjourney:${first.url},second=kie-midjourney:${second.url}`,
+    ENGINES: `first=kie-midjourney:${first.url},second=kie-midjourney:${second.url}${more}`,
     ENGINE_FALLBACK: 'on',
     ...settings,
   }
@@ -77,6 +77,11 @@ describe('a task whose engine is unavailable', () => {
     ['code 455', refuse(455), 455],
     ['HTTP 404 without an envelope', html(404), 404],
     ['HTTP 404 with an envelope', refuse(404, 404), 404],
+    [
+      'HTTP 404 with a message about the endpoint',
+      json(404, { code: 404, msg: 'No static resource api/v1/mj/generateUpscale.', data: null }),
+      404,
+    ],
     ['HTTP 521, from a proxy', html(521), 521],
   ])('moves on to the next engine after %s', async (_name, answer, upstreamCode) => {
     await using scene = await openScene()
@@ -126,6 +131,19 @@ describe('a task whose engine is unavailable', () => {
       problem: { code: 'UPSTREAM_MAINTENANCE', upstreamCode: 455 },
     })
     expect(scene.posts()).toEqual([1, 1])
+  })
+
+  test('moves on from a replacement that does not know its source task, and fails with the first refusal', async () => {
+    await using third = await startScriptedUpstream()
+    await using scene = await openScene({}, 60, `,third=kie-midjourney:${third.url}`)
+    scene.first.onCreate = refuse(505)
+    scene.second.onCreate = refuse(404)
+    third.onCreate = refuse(404)
+    expect(await scene.submit()).toMatchObject({ problem: { code: 'FEATURE_DISABLED', upstreamCode: 505 } })
+    third.onCreate = accept
+    expect(await scene.submit()).toMatchObject({ task: { status: 'PROCESSING', engine: 'third' } })
+    expect(scene.posts()).toEqual([2, 2])
+    expect(third.received).toHaveLength(2)
   })
 
   test('is one task for its idempotency key, whichever engine has taken it', async () => {
@@ -242,6 +260,50 @@ describe('the queue', () => {
   })
 })
 
+describe('a task with queue: true', () => {
+  test.each([400, 401, 402, 404, 422, 433, 505])(
+    'waits for the first engine if the second refuses it with code %i',
+    async (code) => {
+      await using scene = await openScene()
+      scene.first.onCreate = refuse(455)
+      scene.second.onCreate = refuse(code)
+      const { task } = await scene.submit('queue: true')
+      const id = task?.id ?? ''
+      await waitFor(async () => (await scene.read(id)).history.length === 5)
+      expect(await scene.read(id)).toMatchObject({
+        status: 'SUBMITTED',
+        engine: 'first',
+        queue: { position: 1 },
+      })
+      scene.first.onCreate = accept
+      await waitFor(async () => {
+        scene.clock.advance(1_000)
+        return (await scene.read(id)).status === 'PROCESSING'
+      })
+      expect(scene.posts()).toEqual([2, 1])
+    },
+  )
+
+  test('is not sent again after a refusal that names a task', async () => {
+    await using scene = await openScene()
+    scene.first.onCreate = json(200, { code: 455, data: { taskId: 'first-1' } })
+    expect(await scene.submit('queue: true')).toMatchObject({ problem: { code: 'UPSTREAM_MAINTENANCE' } })
+    expect(scene.posts()).toEqual([1, 0])
+  })
+
+  test('moves on while its lane pauses, because answers are lost', async () => {
+    await using scene = await openScene()
+    scene.first.onCreate = (response) => response.destroy()
+    const ids: string[] = []
+    for (let n = 0; n < 6; n += 1) ids.push((await scene.submit('force: true, queue: true')).task?.id ?? '')
+    await waitFor(async () => {
+      const tasks = await Promise.all(ids.slice(2).map((id) => scene.read(id)))
+      return tasks.every(({ status, engine }) => status === 'PROCESSING' && engine === 'second')
+    })
+    expect(scene.posts()).toEqual([2, 4])
+  })
+})
+
 describe('the queue before an engine whose circuit is open', () => {
   test('lets its tasks wait for the next engine, whatever rate the dead one has', async () => {
     await using scene = await openScene({ ENGINE_RATE_LIMITS: 'first=6/100s' }, 60_000)
@@ -329,6 +391,22 @@ describe('the circuit breaker of an engine', () => {
     await waitFor(async () => (await readCircuit(scene))[0]?.includes('half-open') ?? false)
     expect(await scene.submit('force: true')).toMatchObject({ task: { engine: 'first' } })
     expect((await readCircuit(scene))[0]).toContain('"closed"')
+  })
+
+  test('lets one task try the engine when it is half-open, and the others move on', async () => {
+    await using scene = await openScene()
+    scene.first.onCreate = refuse(505)
+    for (let n = 0; n < 5; n += 1) await scene.submit('force: true')
+    const held = Promise.withResolvers<() => void>()
+    scene.first.onCreate = (response) => held.resolve(() => response.destroy())
+    await waitFor(async () => (await readCircuit(scene))[0]?.includes('half-open') ?? false)
+    const submits = Array.from({ length: 10 }, () => scene.submit('force: true'))
+    const lose = await held.promise
+    await waitFor(() => scene.posts()[1] === 14)
+    lose()
+    const engines = (await Promise.all(submits)).map(({ task }) => task?.engine)
+    expect(engines.filter((engine) => engine === 'second')).toHaveLength(9)
+    expect(scene.posts()).toEqual([6, 14])
   })
 
   test('stays closed when callers name source tasks that do not exist', async () => {

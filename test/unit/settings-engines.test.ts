@@ -124,6 +124,15 @@ describe('the keys of engines', () => {
     ])
   })
 
+  test("of kie.ai does not go to another vendor's address with a name of its own", () => {
+    const environment = { ...LIVE, UPSTREAM_API_KEY: 'key' }
+    expect(
+      faultsOf({ ...environment, ENGINES: 'kie-midjourney,own=kie-jobs:https://own.example.com' }),
+    ).toEqual([expect.stringMatching(/^ENGINE_KEYS must have a key for own/)])
+    const engines = 'kie-midjourney:https://api.kie.ai,topaz=kie-jobs?factor=4'
+    expect(enginesOf({ ...environment, ENGINES: engines }).map(({ key }) => key)).toEqual(['key', 'key'])
+  })
+
   test.each(['legnext', 'legnext=', '=key', 'legnext=a,legnext=b', 'legnext=a b', 'legnext=ä', 'legnext=a,'])(
     'are refused, and not shown: ENGINE_KEYS=%s',
     (value) => {
@@ -152,7 +161,7 @@ describe('the URLs of engines', () => {
       ...LIVE,
       ENGINES: 'kie-midjourney,kie-jobs,own=kie-midjourney:https://own.example.com,legnext',
       UPSTREAM_API_KEY: 'key',
-      ENGINE_KEYS: 'legnext=key',
+      ENGINE_KEYS: 'legnext=key,own=key',
     }
     const urlsOf = (changes: Environment) => enginesOf({ ...environment, ...changes }).map(({ url }) => url)
     expect(urlsOf({})).toEqual([

@@ -45,23 +45,17 @@ export function isReplacement({ engines, policy }: ChoiceContext, task: UpscaleT
  * Whether a refusal lets the task move on to another engine: the engine takes no tasks, or it is a replacement that does not know
  * the source task.
  */
-function allowsMove(context: ChoiceContext, task: UpscaleTask, answer: SubmitAnswer): boolean {
-  if (answer.kind !== 'refused' || !context.policy.engineFallback || task.requestedEngine !== null)
-    return false
+export function allowsMove(context: ChoiceContext, task: UpscaleTask, answer: SubmitAnswer): boolean {
+  if (answer.kind !== 'refused') return false
   return answer.engineUnavailable ?? (answer.sourceUnknown === true && isReplacement(context, task))
 }
 
 /**
- * The engines that a refused task may move on to, in order: only those after its engine, so that each engine is tried at most
- * once.
+ * The engines that a task may move on to, in order: only those after its engine, so that each engine is tried at most once, and
+ * no task moves back and forth.
  */
-export function toNextEngines(
-  context: ChoiceContext,
-  task: UpscaleTask,
-  answer: SubmitAnswer,
-): readonly Engine[] {
-  if (!allowsMove(context, task, answer)) return []
-  const { engines } = context
+export function findNextEngines({ engines, policy }: ChoiceContext, task: UpscaleTask): readonly Engine[] {
+  if (!policy.engineFallback || task.requestedEngine !== null) return []
   const position = engines.all.findIndex(({ name }) => name === task.engine)
   const others = engines.all.slice(position + 1)
   return others.filter((engine) => engine.findUnsupported(task) === null && engines.isAvailable(engine.name))

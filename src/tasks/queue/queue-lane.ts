@@ -1,5 +1,5 @@
 import type { TaskContext } from '../context.ts'
-import { chooseEngine } from '../engines/choice.ts'
+import { findNextEngines } from '../engines/choice.ts'
 import type { SubmitAnswer } from '../engines/engine-ports.ts'
 import { sendTask } from '../send.ts'
 import type { UpscaleTask } from '../task.ts'
@@ -44,7 +44,8 @@ export class QueueLane {
   }
 
   async #runRound(): Promise<void> {
-    const { queueStore, clock, limits } = this.#context
+    const { engines, queueStore, clock, limits } = this.#context
+    if (this.#health.isPaused) await this.#moveWaiting()
     let evenly: boolean | undefined
     while (this.#maySend()) {
       const dueAt = await queueStore.nextQueueDueAt(this.#engine, clock.now())
@@ -61,29 +62,39 @@ export class QueueLane {
         await limits.giveBackAccount(this.#engine)
         break
       }
-      if (await this.#moveToOtherLane(claimed)) await limits.giveBackAccount(this.#engine)
+      const isMoved = !engines.isAvailable(this.#engine) && (await this.#moveToOtherLane(claimed))
+      if (isMoved) await limits.giveBackAccount(this.#engine)
       else await this.#send(claimed)
     }
     this.#rateWait.end()
   }
 
-  /** Moves a waiting task to the lane of another engine while this engine is unavailable. Resolves to whether it has moved. */
+  /** While nothing is sent from this lane, moves waiting tasks to others. Stops at a task that cannot move, until its claim ends. */
+  async #moveWaiting(): Promise<void> {
+    const { queueStore, clock, draining, policy } = this.#context
+    while (policy.engineFallback && !draining.aborted) {
+      const now = clock.now()
+      const [claimed] = await queueStore.claimQueued(this.#engine, now, now + CLAIM_LEASE_MS, 1)
+      if (claimed === undefined || !(await this.#moveToOtherLane(claimed))) return
+    }
+  }
+
+  /** Moves a claimed task to the lane of the next engine, if it may move on. Resolves to whether it has moved. */
   async #moveToOtherLane(claimed: UpscaleTask): Promise<boolean> {
-    const { engines, policy, report, clock } = this.#context
-    if (engines.isAvailable(this.#engine) || !policy.engineFallback) return false
-    const chosen = chooseEngine(this.#context, claimed)
-    if ('kind' in chosen || chosen.name === this.#engine) return false
+    const { report, clock, wakeQueue } = this.#context
+    const [next] = findNextEngines(this.#context, claimed)
+    if (next === undefined) return false
     const at = clock.now()
     await report(claimed, {
       kind: 'moved',
       at,
       source: 'SUBMIT',
-      engine: chosen.name,
-      queueRank: await readReturnRank(this.#context, claimed, chosen.name, claimed.queueRank ?? 0),
+      engine: next.name,
+      queueRank: await readReturnRank(this.#context, claimed, next.name, claimed.queueRank ?? 0),
       queueDueAt: at,
-      note: `${this.#engine} has failed repeatedly; the task waits for ${chosen.name} instead`,
+      note: `${this.#engine} has failed repeatedly; the task waits for ${next.name} instead`,
     })
-    this.#context.wakeQueue()
+    wakeQueue()
     return true
   }
 
