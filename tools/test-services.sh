@@ -27,7 +27,8 @@ if ! command -v pgbouncer >/dev/null; then
 fi
 tools/install-s3-server.sh
 npm run build --silent
-# Tests of pictures and of the file store use no database; queue-kill.test.ts
-# always uses SQLite, and the simulation of queue-fairness.test.ts tests the order, not the database.
+# Tests of pictures, of the file store, of engines and of the sandbox's dialects use no database; queue-kill.test.ts and
+# fallback-kill.test.ts always use SQLite, and the simulation of queue-fairness.test.ts tests the order, not the database.
 npm run test:jest --silent -- test/services test/contract test/integration \
-  --testPathIgnorePatterns 'test/integration/(picture|renditions|queue-kill|queue-fairness)' 'test/contract/file-store' "$@"
+  --testPathIgnorePatterns 'test/integration/(picture|renditions|sandbox-dialect|queue-kill|fallback-kill|queue-fairness)' \
+  'test/contract/(file-store|engines)' "$@"

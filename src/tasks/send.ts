@@ -1,6 +1,6 @@
 /** Sends a task to its engine, stores the answer, and moves on to the next engine if its engine is unavailable. */
 import type { TaskContext } from './context.ts'
-import { allowsMove, chooseEngine, findNextEngines, isReplacement } from './engines/choice.ts'
+import { chooseEngine, findCandidates, isReplacement } from './engines/choice.ts'
 import type { SubmitAnswer } from './engines/engine-ports.ts'
 import { toFailure } from './failure.ts'
 import { beginSending, CLAIM_LEASE_MS, type Sending } from './queue/begin-sending.ts'
@@ -38,8 +38,9 @@ export async function sendTask(
   let sending = first
   for (;;) {
     const { task } = sending
-    const isAvailable = context.engines.isAvailable(task.engine)
-    let move = isAvailable ? undefined : await planMove(context, sending, NOT_AVAILABLE, correlationId)
+    // After a refusal, the engine is tried although its circuit is open.
+    const isTried = task.queueRefusal !== null || context.engines.isAvailable(task.engine)
+    let move = isTried ? undefined : await planMove(context, sending, NOT_AVAILABLE, correlationId)
     const answer = move
       ? NOT_AVAILABLE
       : replaceRefusal(context, task, await submitToEngine(context, sending, correlationId))
@@ -121,8 +122,8 @@ async function planMove(
   correlationId: string,
 ): Promise<ReportOf<'deferred'> | undefined> {
   const { task } = sending
-  if (answer.kind !== 'refused' || !allowsMove(context, task, answer)) return undefined
-  for (const { name } of findNextEngines(context, task)) {
+  if (answer.kind !== 'refused') return undefined
+  for (const { name } of findCandidates(context, task, answer)) {
     if (!wantsQueue(task) && !(await takeAccount(context, name))) continue
     const delayMs = wantsQueue(task) ? 0 : CLAIM_LEASE_MS
     const note = `${task.engine}: ${answer.note}; it is sent to ${name} instead`

@@ -119,7 +119,7 @@ test("an engine's pause does not delay the tasks of another", async () => {
   await using scene = await openScene()
   scene.first.onCreate = refuse(455)
   for (let n = 0; n < 2; n += 1) await scene.submit('first')
-  expect(scene.gateway.log()).toContain('the upstream takes no tasks: the queue pauses')
+  expect(scene.gateway.log()).toContain('the engine takes no tasks: its lane of the queue pauses')
   const { task: paused } = await scene.submit('first')
   expect(paused).toMatchObject({ status: 'SUBMITTED' })
   expect(scene.posts()).toEqual([2, 0])

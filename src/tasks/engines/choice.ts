@@ -42,10 +42,32 @@ export function isReplacement({ engines, policy }: ChoiceContext, task: UpscaleT
 }
 
 /**
+ * The engines that a refused task may be sent to next, in order. A replacement that does not know the source task, although no
+ * engine has refused the task before, got it because circuits are open: then the engines before it are tried nevertheless.
+ */
+export function findCandidates(
+  context: ChoiceContext,
+  task: UpscaleTask,
+  answer: SubmitAnswer,
+): readonly Engine[] {
+  if (!allowsMove(context, task, answer)) return []
+  const next = findNextEngines(context, task)
+  const isFirstRefusal =
+    answer.kind === 'refused' && answer.sourceUnknown === true && task.queueRefusal === null
+  if (!isFirstRefusal) return next
+  const { all } = context.engines
+  const before = all.slice(
+    0,
+    all.findIndex(({ name }) => name === task.engine),
+  )
+  return [...before.filter((engine) => engine.findUnsupported(task) === null), ...next]
+}
+
+/**
  * Whether a refusal lets the task move on to another engine: the engine takes no tasks, or it is a replacement that does not know
  * the source task.
  */
-export function allowsMove(context: ChoiceContext, task: UpscaleTask, answer: SubmitAnswer): boolean {
+function allowsMove(context: ChoiceContext, task: UpscaleTask, answer: SubmitAnswer): boolean {
   if (answer.kind !== 'refused') return false
   return answer.engineUnavailable ?? (answer.sourceUnknown === true && isReplacement(context, task))
 }

@@ -33,7 +33,7 @@ export function createHealth({ clock, log }: TaskContext, engine: string) {
       if (failedId !== undefined && failedId !== task.id) {
         isDoubtful = true
         pausedUntil = clock.elapsed() + pauseMs
-        log.warn({ engine, answer, pauseMs }, 'the upstream takes no tasks: the queue pauses')
+        log.warn({ engine, answer, pauseMs }, 'the engine takes no tasks: its lane of the queue pauses')
       }
       failedId = task.id
     },

@@ -417,6 +417,18 @@ describe('the circuit breaker of an engine', () => {
     expect((await readCircuit(scene))[0]).toContain('"closed"')
   })
 
+  test('lets a task pass whose source task the next engine does not know', async () => {
+    await using scene = await openScene({}, 60_000)
+    scene.first.onCreate = refuse(505)
+    for (let n = 0; n < 5; n += 1) await scene.submit('force: true')
+    scene.first.onCreate = json(200, { code: 200, data: { taskId: 'first-1' } })
+    scene.second.onCreate = refuse(404)
+    expect(await scene.submit('force: true')).toMatchObject({
+      task: { status: 'PROCESSING', engine: 'first' },
+    })
+    expect(scene.posts()).toEqual([6, 6])
+  })
+
   test('lets a task pass that no other engine can take', async () => {
     await using scene = await openScene({ ENGINE_FALLBACK: 'off' })
     scene.first.onCreate = (response) => response.destroy()
