@@ -27,8 +27,10 @@ if ! command -v pgbouncer >/dev/null; then
 fi
 tools/install-s3-server.sh
 npm run build --silent
-# Tests of pictures, of the file store, of engines and of the sandbox's dialects use no database; queue-kill.test.ts and
-# fallback-kill.test.ts always use SQLite, and the simulation of queue-fairness.test.ts tests the order, not the database.
+# Left out, because the database makes no difference to them: tests of pictures, stores of files, engines, the sandbox, documents and
+# proxies; tests that always use SQLite (kill, process, sqlite-operation); and the simulation of queue-fairness.test.ts, which
+# tests the order.
 npm run test:jest --silent -- test/services test/contract test/integration \
-  --testPathIgnorePatterns 'test/integration/(picture|renditions|sandbox-dialect|queue-kill|fallback-kill|queue-fairness)' \
+  --testPathIgnorePatterns 'test/integration/(picture|renditions|sandbox|engines-sandbox|odd-documents|bad-requests|proxies|origins|audit)' \
+  'test/integration/((queue-|fallback-)?kill|process|sqlite-operation|queue-fairness)' \
   'test/contract/(file-store|engines)' "$@"
