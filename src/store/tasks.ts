@@ -73,7 +73,8 @@ export class SqlTaskStore implements TaskStore {
     const written = this.#sql.transact(async (run): Promise<UpdateOutcome> => {
       const { numAffectedRows } = await run(update)
       if (numAffectedRows === 0n) return 'conflict'
-      await addUsage(this.#sql, run, previous, next)
+      // Seldom: a wait here would delay the commit of every other update.
+      if (next.creditsConsumed !== previous.creditsConsumed) await addUsage(this.#sql, run, previous, next)
       const due = next.version > version && (await queueDeliveries(run, next))
       return due ? 'deliveriesDue' : 'updated'
     })

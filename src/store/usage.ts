@@ -13,7 +13,7 @@ export async function addUsage(
   previous: UpscaleTask,
   { owner, engine, creditsConsumed, updatedAt, history }: UpscaleTask,
 ): Promise<void> {
-  if (creditsConsumed === previous.creditsConsumed || creditsConsumed === null) return
+  if (creditsConsumed === null) return
   const tasks = previous.creditsConsumed === null ? 1 : 0
   const credits = creditsConsumed - (previous.creditsConsumed ?? 0)
   const day = toDay(history.at(-1)?.at ?? updatedAt)
