@@ -27,11 +27,9 @@ if ! command -v pgbouncer >/dev/null; then
 fi
 tools/install-s3-server.sh
 npm run build --silent
-# Left out, because the database makes no difference to them: tests of pictures, stores of files, engines, the sandbox, documents,
-# HTTP and proxies; tests that always use SQLite (kill, process, sqlite-operation); and the simulation of queue-fairness.test.ts,
-# which tests the order.
+# Left out: tests of pictures, of the file store, of the sandbox and of engines, which use no database of the service
+# (engines-sandbox.test.ts repeats on it what engines.test.ts tests); those that always use SQLite; and the simulation of
+# queue-fairness.test.ts, which tests the order, not the database.
 npm run test:jest --silent -- test/services test/contract test/integration \
-  --testPathIgnorePatterns 'test/integration/(picture|renditions|sandbox|engines-sandbox|odd-documents|bad-requests|proxies|origins|audit)' \
-  'test/integration/(client|connections|event-stream|http|names|result-links|result-route|upstream)\.' \
-  'test/integration/((queue-|fallback-)?kill|process|sqlite-operation|queue-fairness)' \
-  'test/contract/(file-store|engines)' "$@"
+  --testPathIgnorePatterns 'test/integration/(picture|renditions|sandbox|engines-sandbox|queue-fairness)' \
+  'test/integration/((queue-|fallback-)?kill|process|sqlite-operation)' 'test/contract/(file-store|engines)' "$@"

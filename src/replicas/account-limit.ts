@@ -34,8 +34,6 @@ export function createOwnAccountLimit(clock: Clock, rate: Rate): AccountLimit {
   }
 }
 
-type CreateSlots = (slot: Rate) => RateLimiterAbstract
-
 /** A larger limit has this many slots, each for several submits. */
 const MAX_SLOTS = 100
 
@@ -46,8 +44,7 @@ export function createSharedAccountLimit(
   clock: Clock,
   rate: Rate,
 ): AccountLimit {
-  const create: CreateSlots = (slot) => createLimiter(name, slot)
-  return new SlottedLimit(create, clock, rate)
+  return new SlottedLimit((slots) => createLimiter(name, slots), clock, rate)
 }
 
 /**
@@ -65,7 +62,7 @@ class SlottedLimit implements AccountLimit {
   /** The slots that this replica has taken, the latest last. */
   #taken: number[] = []
 
-  constructor(createSlots: CreateSlots, clock: Clock, rate: Rate) {
+  constructor(createSlots: (slots: Rate) => RateLimiterAbstract, clock: Clock, rate: Rate) {
     this.#slotSize = Math.ceil(rate.limit / MAX_SLOTS)
     const slots = Math.floor(rate.limit / this.#slotSize)
     this.#limiter = createSlots({ limit: this.#slotSize, perMs: rate.perMs })

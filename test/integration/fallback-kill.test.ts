@@ -1,11 +1,15 @@
 /** `kill -9` while a task moves on from one engine to the next: it is charged once at most, and is not lost. */
-import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from '@jest/globals'
-import { startProcess } from '../support/process.ts'
-import { awaitTasks, killProcess, readTasks, type QueueProcess } from '../support/queue-scene.ts'
+import {
+  awaitTasks,
+  killProcess,
+  readTasks,
+  startQueueProcess,
+  type QueueProcess,
+} from '../support/queue-scene.ts'
 import { json, startScriptedUpstream, type Answer, type Received } from '../support/scripted-upstream.ts'
-import { openTempDir } from '../support/temp-dir.ts'
+import { openSqliteFile } from '../support/sqlite-file.ts'
 
 /** A claim's lease of 10 s has to end. */
 const TIMEOUT_MS = 60_000
@@ -27,34 +31,20 @@ async function openScene() {
   const second = opened.use(await startScriptedUpstream())
   first.onCreate = DISABLED
   second.onCreate = accept
-  const dir = opened.use(await openTempDir())
-  const file = `${dir.path}/tasks.db`
+  const { url, run, lock } = opened.use(await openSqliteFile())
   const rest = opened.move()
   return {
     first,
     second,
+    run,
+    lock,
     start: (settings: Record<string, string> = {}) =>
-      startProcess({
-        DATABASE_URL: `file:${file}`,
+      startQueueProcess({
+        DATABASE_URL: url,
         ENGINES: `first=kie-midjourney:${first.url},second=kie-midjourney:${second.url}`,
         ENGINE_FALLBACK: 'on',
-        UPSTREAM_RATE_LIMIT: '0',
-        OWNER_RATE_LIMIT: '0',
-        UPSTREAM_TIMEOUT_MS: '5000',
-        POLL_INTERVAL_MS: '60000',
-        PUBLIC_URL: 'http://gateway.example.com',
         ...settings,
       }),
-    run(statement: string) {
-      using sqlite = new DatabaseSync(file, { timeout: 5_000 })
-      sqlite.exec(statement)
-    },
-    /** Holds the database's write lock, so that every commit waits. */
-    lock() {
-      const sqlite = new DatabaseSync(file, { timeout: 5_000 })
-      sqlite.exec('BEGIN IMMEDIATE')
-      return { [Symbol.dispose]: () => sqlite.close() }
-    },
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
 }

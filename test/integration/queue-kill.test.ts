@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
-import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from '@jest/globals'
 import {
@@ -14,32 +13,19 @@ import {
   submitQueued,
   type Post,
 } from '../support/queue-scene.ts'
-import { openTempDir } from '../support/temp-dir.ts'
+import { openSqliteFile } from '../support/sqlite-file.ts'
 
 /** A claim's lease of 10 s has to end. */
 const TIMEOUT_MS = 60_000
 const UNKNOWN = { status: 'FAILED', queue: null, problem: { code: 'UPSTREAM_OUTCOME_UNKNOWN' } }
 
-/** An upstream and an empty database file; `run` uses the file as another process does. */
+/** An upstream and an empty database file. */
 async function openScene() {
   await using opened = new AsyncDisposableStack()
-  const dir = opened.use(await openTempDir())
-  const file = `${dir.path}/queue.db`
-  const scene = opened.use(await openQueueScene(`file:${file}`))
+  const { url, run, lock } = opened.use(await openSqliteFile())
+  const scene = opened.use(await openQueueScene(url))
   const rest = opened.move()
-  return Object.assign(scene, {
-    run(statement: string) {
-      using sqlite = new DatabaseSync(file, { timeout: 5_000 })
-      sqlite.exec(statement)
-    },
-    /** Holds the database's write lock, so that every commit waits. */
-    lock() {
-      const sqlite = new DatabaseSync(file, { timeout: 5_000 })
-      sqlite.exec('BEGIN IMMEDIATE')
-      return { [Symbol.dispose]: () => sqlite.close() }
-    },
-    [Symbol.asyncDispose]: () => rest.disposeAsync(),
-  })
+  return Object.assign(scene, { run, lock, [Symbol.asyncDispose]: () => rest.disposeAsync() })
 }
 
 type Scene = Awaited<ReturnType<typeof openScene>>

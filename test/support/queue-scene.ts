@@ -17,6 +17,18 @@ interface QueueTask {
   readonly problem: { readonly code: string } | null
 }
 
+/** Starts a service without limits, whose tasks are settled by callbacks. */
+export function startQueueProcess(settings: Record<string, string>) {
+  return startProcess({
+    UPSTREAM_RATE_LIMIT: '0',
+    OWNER_RATE_LIMIT: '0',
+    UPSTREAM_TIMEOUT_MS: '5000',
+    POLL_INTERVAL_MS: '60000',
+    PUBLIC_URL: 'http://gateway.example.com',
+    ...settings,
+  })
+}
+
 /** A paid request as the upstream has received it. */
 export interface Post {
   readonly taskId: string
@@ -49,16 +61,7 @@ export async function openQueueScene(databaseUrl: string) {
     /** What the upstream does with a paid request. */
     onPost: (post: Post): void => answer(post, true),
     start: (settings: Record<string, string> = {}) =>
-      startProcess({
-        DATABASE_URL: databaseUrl,
-        UPSTREAM_URL: upstream.url,
-        UPSTREAM_RATE_LIMIT: '0',
-        OWNER_RATE_LIMIT: '0',
-        UPSTREAM_TIMEOUT_MS: '5000',
-        POLL_INTERVAL_MS: '60000',
-        PUBLIC_URL: 'http://gateway.example.com',
-        ...settings,
-      }),
+      startQueueProcess({ DATABASE_URL: databaseUrl, UPSTREAM_URL: upstream.url, ...settings }),
     [Symbol.asyncDispose]: () => upstream[Symbol.asyncDispose](),
   }
   upstream.onCreate = (response, request) => {
