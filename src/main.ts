@@ -13,8 +13,8 @@ if (major < MINIMUM_NODE) {
 } else {
   // Imported only now, because an older Node would fail on these modules before the check of the version.
   const { parseSettings, SettingsError } = await import('./settings.ts')
-  const { SETTING_NAMES } = await import('./settings-schema.ts')
-  const { findLookalikes } = await import('./settings-environment.ts')
+  const { SETTING_NAMES } = await import('./settings/schema.ts')
+  const { findLookalikes } = await import('./settings/environment.ts')
   const { StartError, toListenError } = await import('./start-error.ts')
   const hints = findLookalikes(process.env, SETTING_NAMES).map(
     ({ name, meant }) => `${name} is not a setting of this service: did you mean ${meant}?`,

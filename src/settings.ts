@@ -1,9 +1,10 @@
 /** The settings of the service: what the schema parses, and the checks and defaults that depend on several settings. */
 import type { z } from 'zod'
-import { readEnvironment, type Environment } from './settings-environment.ts'
-import type { EngineSetting } from './settings-engines.ts'
-import { schema, toName, UPSTREAM } from './settings-schema.ts'
-import type { ResultStore } from './settings-values.ts'
+import { readEnvironment, type Environment } from './settings/environment.ts'
+import type { EngineSetting } from './settings/engines.ts'
+import { schema, toName } from './settings/schema.ts'
+import { UPSTREAM } from './settings/upstream.ts'
+import type { ResultStore } from './settings/values.ts'
 
 type Given = z.infer<typeof schema>
 

@@ -1,10 +1,10 @@
 /**
- * Writes the tables of settings, from the schema in src/settings.ts: README has the first sentence of each description,
+ * Writes the tables of settings, from the schema in src/settings/schema.ts: README has the first sentence of each description,
  * docs/settings.md all of it. With `--check` it writes nothing, and fails if a committed file differs.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { z } from 'zod'
-import { schema, toName } from '../src/settings-schema.ts'
+import { schema, toName } from '../src/settings/schema.ts'
 
 const MARKED = /(<!-- settings -->\n)[^]*(\n<!-- \/settings -->)/
 
@@ -16,7 +16,7 @@ function toDefault(setting: z.ZodType): string {
 function toTable(describe: (description: string) => string): string {
   const rows = Object.entries(schema.shape).map(([key, setting]) => {
     const { description } = setting
-    if (description === undefined) throw new Error(`${toName(key)} has no description in src/settings.ts`)
+    if (description === undefined) throw new Error(`${toName(key)} has no description in src/settings`)
     return `| \`${toName(key)}\` | ${toDefault(setting)} | ${describe(description)} |`
   })
   return ['| name | default | |', '|---|---|---|', ...rows].join('\n')
@@ -29,7 +29,7 @@ const fromDocs = (text: string) => text.replaceAll('](docs/', '](').replaceAll('
 
 const page = `# Settings
 
-<!-- Generated from src/settings.ts by \`npm run settings:emit\`. -->
+<!-- Generated from src/settings by \`npm run settings:emit\`. -->
 
 Settings are environment variables, read once and checked before anything starts; one message lists all faults. Names that
 end in \`_MS\` are in milliseconds, \`_S\` in seconds, \`_DAYS\` in days. Switches are \`on\` or \`off\` (\`true\` and \`false\` are

@@ -1,7 +1,7 @@
 import { Kysely, PostgresAdapter, PostgresDialect, sql, type SqlBool, type Transaction } from 'kysely'
 import pg from 'pg'
 import type { Log, TaskHints } from '../tasks/ports.ts'
-import { migrate } from './migrations.ts'
+import { migrate } from './migrations/migrations.ts'
 import { SqlCopyUses } from './copies.ts'
 import { SqlOutbox } from './outbox.ts'
 import { SqlQueue } from './queue.ts'
@@ -132,7 +132,7 @@ async function migrateLocked(db: Transaction<Database>): Promise<void> {
   await sql`select pg_advisory_xact_lock(${sql.lit(MIGRATION_LOCK)})`.execute(db)
   const { rows } = await sql<{ schema: string }>`select current_schema() as schema`.execute(db)
   const schema = rows[0]?.schema ?? 'public'
-  await migrate(db, { id: 'text collate "C"', keepsCounts: false, hasColumnStatistics: true, schema })
+  await migrate(db, { id: 'text collate "C"', keepsCounts: false, isPostgres: true, schema })
 }
 
 /** PostgreSQL's error codes for a missing schema, table, column or catalogue entry. */

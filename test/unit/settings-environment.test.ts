@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { SettingsError, parseSettings } from '../../src/settings.ts'
-import { findLookalikes } from '../../src/settings-environment.ts'
-import { SETTING_NAMES } from '../../src/settings-schema.ts'
+import { findLookalikes } from '../../src/settings/environment.ts'
+import { SETTING_NAMES } from '../../src/settings/schema.ts'
 
 /** The faults of these settings, one per line. */
 function faultsOf(environment: Record<string, string>): string[] {

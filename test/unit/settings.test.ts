@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { SettingsError, parseSettings } from '../../src/settings.ts'
-import { SETTING_NAMES } from '../../src/settings-schema.ts'
+import { SETTING_NAMES } from '../../src/settings/schema.ts'
 
 type Environment = Record<string, string | undefined>
 

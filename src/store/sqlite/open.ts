@@ -2,7 +2,7 @@ import { open as openFile, realpath, stat, type FileHandle } from 'node:fs/promi
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { TaskHints } from '../../tasks/ports.ts'
-import { migrate } from '../migrations.ts'
+import { migrate } from '../migrations/migrations.ts'
 import { SqlCopyUses } from '../copies.ts'
 import { SqlOutbox } from '../outbox.ts'
 import { SqlQueue } from '../queue.ts'
@@ -48,7 +48,7 @@ export async function openSqlite(
   writer.exec('PRAGMA synchronous = NORMAL')
   for (const each of [writer, reader]) each.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
   const log = opened.use(await openLog(file, reader, lockTimeoutMs))
-  const dialect = { id: 'text', keepsCounts: true, hasColumnStatistics: false }
+  const dialect = { id: 'text', keepsCounts: true, isPostgres: false }
   await retryBusy(() => migrate(openMigrations(writer), dialect), lockTimeoutMs)
   await log.datasync()
   const sqlite: Sql = {

@@ -1,6 +1,6 @@
 /** The format of ENGINES and of the settings per engine. */
 import { z } from 'zod'
-import { baseUrl, hosts, list, rate } from './settings-values.ts'
+import { baseUrl, hosts, list, rate } from './values.ts'
 
 const ADAPTER_NAMES = ['kie-midjourney', 'kie-jobs', 'midjourney-proxy', 'legnext'] as const
 type AdapterName = (typeof ADAPTER_NAMES)[number]

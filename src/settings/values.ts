@@ -2,6 +2,9 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 
+/** A setting without a default is null if it is not set. */
+export const optional = <T extends z.ZodType>(schema: T) => schema.nullable().default(null)
+
 /** A whole number in a range. */
 export const integer = (min: number, max: number) => {
   const range = `must be a whole number from ${min} to ${max}`

@@ -1,0 +1,16 @@
+/** Where tasks are stored, and what replicas share. */
+import { databaseUrl, optional, postgresUrl, redisUrl } from './values.ts'
+
+export const databaseSettings = {
+  databaseUrl: databaseUrl
+    .prefault('file:./data/upscale.db')
+    .describe(
+      'The SQLite file, for one process; or `postgres://…`, for any number of replicas. See [operations](docs/operations.md).',
+    ),
+  databaseListenUrl: optional(postgresUrl).describe(
+    'A direct connection to the database of `DATABASE_URL`, if that is behind a transaction pooler. It serves `LISTEN` and the counts of rate limits: see [operations](docs/operations.md#through-pgbouncer).',
+  ),
+  redisUrl: optional(redisUrl).describe(
+    'With PostgreSQL: Redis or Valkey for hints between replicas and for shared counts. Without it PostgreSQL does both.',
+  ),
+}
