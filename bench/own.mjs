@@ -43,6 +43,8 @@ function newTask(settled) {
     version: settled ? 3 : 2,
     revision: settled ? 3 : 2,
     owner: 'anonymous',
+    correlationId: id,
+    traceparent: null,
     status: settled ? 'SUCCEEDED' : 'PROCESSING',
     sourceTaskId: id,
     imageIndex: 0,

@@ -24,6 +24,7 @@ import {
   type AccountLimit,
 } from './replicas/account-limit.ts'
 import type { Clock, Log, TaskHints } from './tasks/ports.ts'
+import type { Tracing } from './tasks/tracing.ts'
 import type { PollBudget } from './tasks/rates.ts'
 
 /** The maximum of connections for rate limits. */
@@ -43,6 +44,7 @@ interface BackendOptions {
   readonly pollsPerSecond: number
   readonly clock: Clock
   readonly log: Log
+  readonly tracing: Tracing
   /** Called with the age of each hint of another replica when it arrives, in milliseconds. */
   onHint(lagMs: number): void
   /** The hints of a single process; default: new ones. */
@@ -61,11 +63,11 @@ export function openBackends(
 
 async function openAlone(
   file: string,
-  { clock, pollsPerSecond, hints = createLocalHints() }: BackendOptions,
+  { clock, pollsPerSecond, tracing, hints = createLocalHints() }: BackendOptions,
 ): Promise<Backends> {
   await using opened = new AsyncDisposableStack()
   const stores = await explained(`DATABASE_URL: ${resolve(file)}`, async () =>
-    opened.use(await openSqlite(file, hints, { exclusive: true })),
+    opened.use(await openSqlite(file, hints, { exclusive: true, tracing })),
   )
   const rest = opened.move()
   return {
@@ -90,7 +92,7 @@ async function openShared(
   { url, redisUrl, listenUrl }: SharedUrls,
   options: BackendOptions,
 ): Promise<Backends> {
-  const { clock, pollsPerSecond, log, onHint } = options
+  const { clock, pollsPerSecond, log, tracing, onHint } = options
   await using opened = new AsyncDisposableStack()
   const openHints = () =>
     redisUrl === null
@@ -103,7 +105,7 @@ async function openShared(
     ),
   )
   const stores = opened.use(
-    await explained(`DATABASE_URL: ${toPlace(url)}`, () => openPostgres(url, hints, log)),
+    await explained(`DATABASE_URL: ${toPlace(url)}`, () => openPostgres(url, hints, { log, tracing })),
   )
   const { store, queueStore, outbox, resultJobs, copyUses, pool, openPool } = stores
   const openPostgresLimiters = async () => {

@@ -16,6 +16,7 @@ import type { Settings } from './settings.ts'
 import { systemSecrets } from './system.ts'
 import type { Clock, Log, TaskPolicy } from './tasks/ports.ts'
 import type { Engines } from './tasks/engines/engine-ports.ts'
+import type { Tracing } from './tasks/tracing.ts'
 import { createTasks, type Tasks } from './tasks/tasks.ts'
 import { createAlarm, type Alarm } from './worker.ts'
 
@@ -49,12 +50,13 @@ interface CoreOptions {
   readonly circuitResetMs?: number | undefined
   readonly clock: Clock
   readonly log: Log & { info(sentence: string): void }
+  readonly tracing: Tracing
   /** Opens connections to one dependency. */
   connect(): Connector
 }
 
 export function openCore(options: CoreOptions): Core {
-  const { settings, backends, servers, metrics, links, clock, log } = options
+  const { settings, backends, servers, metrics, links, clock, log, tracing } = options
   const { store, queueStore, outbox, hints, budget, createLimiter, createAccountLimit } = backends
   const opened = new DisposableStack()
   const engines = opened.use(openEngineParts(options))
@@ -71,6 +73,7 @@ export function openCore(options: CoreOptions): Core {
     limits,
     clock,
     log,
+    tracing,
     deliverForMs: settings.callbackRetryForS * 1_000,
     wake: () => deliveryAlarm.ring(),
     toImageUrl: links.toUrl,
@@ -89,6 +92,7 @@ export function openCore(options: CoreOptions): Core {
     wakeQueue: () => queueAlarm.ring(),
     wakeResults: () => resultAlarm.ring(),
     log,
+    tracing,
     policy: toPolicy(settings),
     callbackUrl(taskId, token) {
       const base = servers.publicUrl()

@@ -5,6 +5,7 @@ import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import type { Engines } from './tasks/engines/engine-ports.ts'
 import type { Clock, Log } from './tasks/ports.ts'
+import type { Tracing } from './tasks/tracing.ts'
 import { ADAPTERS } from './upstream/adapters.ts'
 import { openEngines } from './upstream/engines.ts'
 import { openHttpEngine } from './upstream/http-engine.ts'
@@ -17,6 +18,7 @@ interface EngineParts {
   readonly sandboxKey: string
   readonly clock: Clock
   readonly log: Log
+  readonly tracing: Tracing
   /** How long the circuit of an engine stays open, in milliseconds; absent: as long as in production. */
   readonly circuitResetMs?: number | undefined
   /** Opens connections to one dependency. */
@@ -25,7 +27,7 @@ interface EngineParts {
 
 /** Opens the engines of ENGINES. The embedded sandbox simulates each engine without a URL. */
 export function openEngineParts(parts: EngineParts): Engines & Disposable {
-  const { settings, servers, metrics, sandboxKey, clock, log, circuitResetMs, connect } = parts
+  const { settings, servers, metrics, sandboxKey, clock, log, tracing, circuitResetMs, connect } = parts
   const engines = settings.engines.map(({ name, adapter, url, key, model, factor, hosts }) =>
     openHttpEngine({
       name,
@@ -40,6 +42,7 @@ export function openEngineParts(parts: EngineParts): Engines & Disposable {
       timeoutMs: settings.upstreamTimeoutMs,
       clock,
       log,
+      tracing,
       onAnswer: (operation, outcome, ms) => metrics.onUpstream(name, operation, outcome, ms),
     }),
   )

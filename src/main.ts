@@ -35,12 +35,17 @@ if (major < MINIMUM_NODE) {
 
 async function main(settings: import('./settings.ts').Settings, hints: readonly string[]): Promise<void> {
   const { createLogger } = await import('./log.ts')
+  const { openTracing } = await import('./tracing/open-tracing.ts')
   const log = createLogger(settings.logLevel, process.stdout.isTTY)
+  await using tracing = await openTracing(process.env, {
+    version: process.env.npm_package_version ?? '',
+    log,
+  })
   for (const hint of hints) log.warn(hint)
   const service =
     process.argv[2] === 'sandbox'
       ? await (await import('./sandbox/standalone.ts')).startSandbox(settings, log)
-      : await (await import('./service.ts')).startService(settings, log)
+      : await (await import('./service.ts')).startService(settings, log, { tracing })
   // Once: a second signal ends the process by the system's default.
   const signal = await new Promise<string>((resolve) => {
     process.once('SIGINT', resolve)

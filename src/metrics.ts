@@ -13,6 +13,8 @@ export interface Metrics {
   onCircuit(engine: string, circuit: string): void
   /** A hint of another replica arrived this many milliseconds after it was sent. */
   onHint(lagMs: number): void
+  /** A GraphQL operation of this type has ended with this code (`OK`, or that of its first error). */
+  onOperation(type: string, code: string, ms: number): void
   /** A token was refused, or a required one is missing. `reason` is one of a fixed set. */
   onAuthRefusal(reason: string): void
   /** An attempt of a delivery ended. */
@@ -69,6 +71,13 @@ export function createMetrics(log: Log): Metrics {
     buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
     registers,
   })
+  const operations = new Histogram({
+    name: 'upscale_operations_seconds',
+    help: 'GraphQL operations, by type and code: how long they took, and how long subscriptions ran',
+    labelNames: ['type', 'code'],
+    buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 600],
+    registers,
+  })
   const circuits = new Gauge({
     name: 'upscale_engine_circuit',
     help: 'The circuit breaker of each engine: 1 for its state, 0 for the others',
@@ -88,6 +97,7 @@ export function createMetrics(log: Log): Metrics {
       for (const state of CIRCUITS) circuits.set({ engine, state }, state === current ? 1 : 0)
     },
     onHint: (lagMs) => hintLag.observe(Math.max(0, lagMs) / 1_000),
+    onOperation: (type, code, ms) => operations.observe({ type, code }, ms / 1_000),
     onAuthRefusal: (reason) => authRefusals.inc({ reason }),
     onResult: (outcome) => results.inc({ outcome }),
     onDelivery: (outcome) => deliveries.inc({ outcome }),

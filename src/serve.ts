@@ -12,6 +12,7 @@ import { addHealthRoutes, addMetricsRoute } from './http/health.ts'
 import { HttpAuthorization } from './http/http-authorization.ts'
 import { createHttpStreams, type HttpStreams } from './http/http-streams.ts'
 import { addResultRoute } from './http/result-route.ts'
+import { createOperationRecords } from './http/operation-records.ts'
 import { openGraphqlSocket, type GraphqlSockets } from './http/socket.ts'
 import { addStreamRoute } from './http/sse.ts'
 import { createWatchTokens } from './http/watch-tokens.ts'
@@ -22,6 +23,7 @@ import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import { systemSecrets } from './system.ts'
 import type { Clock, Log } from './tasks/ports.ts'
+import type { Tracing } from './tasks/tracing.ts'
 import { parseJson } from './upstream/json.ts'
 
 interface ServeOptions {
@@ -32,6 +34,7 @@ interface ServeOptions {
   readonly metrics: Metrics
   readonly clock: Clock
   readonly log: Log
+  readonly tracing: Tracing
   isDraining(): boolean
   /** Opens connections to one dependency. */
   connect(): Connector
@@ -42,14 +45,14 @@ interface ServeOptions {
 }
 
 /** The transports for clients. */
-interface Transports extends AsyncDisposable {
+export interface Transports extends AsyncDisposable {
   readonly sockets: GraphqlSockets
   readonly streams: HttpStreams
 }
 
 /** Adds every route to the servers, and GraphQL on each of its transports. */
 export async function serve(options: ServeOptions): Promise<Transports> {
-  const { settings, servers, core, store, metrics, clock, log, isDraining } = options
+  const { settings, servers, core, store, metrics, clock, log, tracing, isDraining } = options
   const { copies, renditions } = core.results
   for (const app of new Set([servers.app, servers.callbackApp])) {
     addHealthRoutes(app, { store, log, isDraining })
@@ -68,12 +71,13 @@ export async function serve(options: ServeOptions): Promise<Transports> {
     onAnswer: metrics.onCallback,
     parseJson,
     engines: core.engines,
+    tracing,
   })
   return serveGraphql(options)
 }
 
 async function serveGraphql(options: ServeOptions): Promise<Transports> {
-  const { settings, servers, core, metrics, clock, log, isDraining, connect, routers } = options
+  const { settings, servers, core, metrics, clock, log, tracing, isDraining, connect, routers } = options
   const { app, access } = servers
   const refusals = createAuthRefusals(log, metrics.onAuthRefusal)
   const watchTokens = createWatchTokens({
@@ -85,7 +89,14 @@ async function serveGraphql(options: ServeOptions): Promise<Transports> {
   const fetchKeys = createFetch(connect().open())
   const authorize = createAuthorize(settings.auth, { watchTokens, refusals, log, fetchKeys })
   const schema = await createSchema(log)
+  const records = createOperationRecords({
+    tracing,
+    clock,
+    accessLog: settings.accessLog ? log : null,
+    onOperation: metrics.onOperation,
+  })
   const graphql = {
+    records,
     schema,
     prepare: createPrepare(schema, { introspection: settings.introspection, log }),
     log,

@@ -9,12 +9,13 @@ import { openConnector } from './net/outbound.ts'
 import { createResultBase, observeRequestedBase } from './public-base.ts'
 import type { LocalHints } from './replicas/local-hints.ts'
 import { createResultLinks } from './results/links.ts'
-import { serve } from './serve.ts'
-import { openServers } from './servers.ts'
+import { serve, type Transports } from './serve.ts'
+import { openServers, type Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import { shutDown } from './shutdown.ts'
 import { systemClock, systemSecrets } from './system.ts'
 import type { Clock } from './tasks/ports.ts'
+import { NO_TRACING, type Tracing } from './tasks/tracing.ts'
 import { startWorker } from './worker.ts'
 
 /** A running service. Disposing drains it: running work finishes, sockets are closed, all resources are released. */
@@ -25,7 +26,7 @@ interface Service extends AsyncDisposable {
   readonly callbackUrl: string
 }
 
-/** The parts that a test may replace. */
+/** The parts that the process, or a test, may replace. */
 export interface Overrides {
   readonly clock?: Clock
   /** Name servers to use instead of the system's: addresses with ports. */
@@ -39,6 +40,8 @@ export interface Overrides {
   readonly sandboxCompleteAfterMs?: number
   /** How long the circuit of an engine stays open. */
   readonly circuitResetMs?: number
+  /** Default: nothing is traced. */
+  readonly tracing?: Tracing
 }
 
 /** Builds the service from its parts, starts it, and resolves once it accepts requests. */
@@ -48,12 +51,12 @@ export async function startService(
   overrides: Overrides = {},
 ): Promise<Service> {
   await using opened = new AsyncDisposableStack()
-  const { clock = systemClock, nameServers = [], hints, limits, circuitResetMs } = overrides
+  const { clock = systemClock, tracing = NO_TRACING, nameServers = [], limits } = overrides
   let draining = false
   const isDraining = () => draining
   const metrics = createMetrics(log)
-  const backendOptions = { pollsPerSecond: POLLS_PER_SECOND, clock, log, onHint: metrics.onHint, hints }
-  const backends = opened.use(await openBackends(settings, backendOptions))
+  const shared = { pollsPerSecond: POLLS_PER_SECOND, clock, log, tracing, onHint: metrics.onHint }
+  const backends = opened.use(await openBackends(settings, { ...shared, hints: overrides.hints }))
   const servers = opened.use(await openServers(settings, { log, limits, isDraining }))
   const open = () => openConnector(settings.proxies, { servers: nameServers })
   const connect = () => opened.use(open())
@@ -63,8 +66,10 @@ export async function startService(
   const sandboxKey = systemSecrets.newToken()
   const requestedBase = observeRequestedBase(servers.app, settings)
   const links = createResultLinks(createResultBase(settings, servers, requestedBase))
-  const parts = { settings, servers, metrics, links, nameServers, clock, log, connect, isDraining }
-  const core = opened.use(openCore({ ...parts, backends, sandboxKey, circuitResetMs }))
+  const parts = { settings, servers, metrics, links, nameServers, clock, log, tracing, connect, isDraining }
+  const core = opened.use(
+    openCore({ ...parts, backends, sandboxKey, circuitResetMs: overrides.circuitResetMs }),
+  )
   const sandbox = await addEmbeddedSandbox(parts, {
     apiKey: sandboxKey,
     requestedBase,
@@ -87,19 +92,31 @@ export async function startService(
     callbackUrl: servers.callbackUrl(),
     [Symbol.asyncDispose]: () =>
       shutDown({
+        ...toShutdownSteps({ core, workers, servers, sockets, streams }),
         drainMs: settings.drainMs,
         startDraining() {
           draining = true
           // Another process, or the next start, makes them again: they lose nothing.
           core.results.stop()
         },
-        stopWorkers: () => Promise.all(workers.map((worker) => worker.stop())),
-        drainClients: (windowMs) => Promise.all([sockets.drain(windowMs), streams.drain()]),
-        drainTasks: core.tasks.drain,
-        abortWork: () => core[Symbol.dispose](),
-        cutOffClients: servers.cutOff,
         dispose: () => rest.disposeAsync(),
       }),
+  }
+}
+
+interface RunningParts extends Pick<Transports, 'sockets' | 'streams'> {
+  readonly core: Core
+  readonly workers: ReturnType<typeof startWorkers>
+  readonly servers: Servers
+}
+
+function toShutdownSteps({ core, workers, servers, sockets, streams }: RunningParts) {
+  return {
+    stopWorkers: () => Promise.all(workers.map((worker) => worker.stop())),
+    drainClients: (windowMs: number) => Promise.all([sockets.drain(windowMs), streams.drain()]),
+    drainTasks: core.tasks.drain,
+    abortWork: () => core[Symbol.dispose](),
+    cutOffClients: servers.cutOff,
   }
 }
 

@@ -1,6 +1,8 @@
+import type { UpscaleTask } from '../tasks/task.ts'
+import { toTaskAttributes } from '../tasks/tracing.ts'
 import { toDeliveryBody } from './body.ts'
 import { ConcurrencyLimits } from './concurrency.ts'
-import type { Delivery, DeliveryDependencies } from './outbox.ts'
+import type { Delivery, DeliveryAnswer, DeliveryDependencies } from './outbox.ts'
 import { isSuccess, nextAttempt } from './schedule.ts'
 
 /** The lease of an attempt outlasts the sender's timeout by this: time to read the task and to record the answer. */
@@ -83,15 +85,47 @@ async function deliver(deps: DeliveryDependencies, delivery: Delivery): Promise<
   const answer =
     headers === undefined
       ? ({ kind: 'unanswered', cause: 'its owner has no signing secret' } as const)
-      : await sender.send(delivery.url, headers, body)
+      : await traceDelivery(deps, task, delivery, (traceparent) =>
+          sender.send(delivery.url, { ...headers, ...traceparent }, body),
+        )
   // The service is stopping, so this is not a failed attempt: another process may retry at once.
   if (answer === 'aborted') return releaseLease()
   const attempt = nextAttempt(delivery, answer, { now: clock.now(), deliverForMs, jitter: Math.random() })
   deps.onDelivery?.(attempt.state.toLowerCase())
   const { host } = new URL(delivery.url)
-  const facts = { taskId: task.id, version: task.version, host, ...attempt, answer }
+  const { id: taskId, version, correlationId } = task
+  const facts = { taskId, version, correlationId, host, ...attempt, answer }
   if (attempt.state === 'DELIVERED') log.info(facts, 'a delivery succeeded')
   else log.warn(facts, 'a delivery failed')
   await outbox.finish(delivery, attempt)
   return attempt.lastStatusCode
+}
+
+/** Sends within a span of the task's trace, which the receiver can continue. */
+function traceDelivery(
+  { tracing }: DeliveryDependencies,
+  task: UpscaleTask,
+  { url, attempts }: Delivery,
+  send: (headers: { readonly traceparent?: string }) => Promise<DeliveryAnswer | 'aborted'>,
+): Promise<DeliveryAnswer | 'aborted'> {
+  const { hostname, port, protocol } = new URL(url)
+  const attributes = {
+    'http.request.method': 'POST',
+    'http.request.resend_count': attempts === 0 ? undefined : attempts,
+    'server.address': hostname,
+    'server.port': Number(port) || (protocol === 'https:' ? 443 : 80),
+    'messaging.operation.type': 'send',
+    'messaging.message.id': `${task.id}-${task.version}`,
+    ...toTaskAttributes(task),
+  }
+  const { traceparent } = task
+  return tracing.run({ name: 'POST delivery', kind: 'client', traceparent, attributes }, async (span) => {
+    const answer = await send(span.traceparent === null ? {} : { traceparent: span.traceparent })
+    if (answer === 'aborted' || answer.kind === 'unanswered') span.fail('unanswered')
+    else {
+      span.set({ 'http.response.status_code': answer.status })
+      if (!isSuccess(answer.status)) span.fail(String(answer.status))
+    }
+    return answer
+  })
 }

@@ -1,5 +1,6 @@
 /** A delivery posts the settled state of a task to the caller's `callBackUrl`. Instants are Unix milliseconds. */
 import type { Clock, Log, TaskStore } from '../tasks/ports.ts'
+import type { Tracing } from '../tasks/tracing.ts'
 import type { RateLimits } from '../tasks/rates.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 
@@ -100,6 +101,7 @@ export interface DeliveryDependencies {
   readonly toImageUrl: (task: UpscaleTask, position: number) => string
   readonly clock: Clock
   readonly log: Log
+  readonly tracing: Tracing
   /** How long a delivery is retried before it is given up, in milliseconds. */
   readonly deliverForMs: number
   /** Wakes the worker that calls `deliverDue`. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import DataLoader from 'dataloader'
-import type { GraphQLError, GraphQLResolveInfo } from 'graphql'
+import type { GraphQLError, GraphQLResolveInfo, OperationDefinitionNode } from 'graphql'
 import type { Deliveries } from '../deliveries/deliveries.ts'
 import type { Delivery } from '../deliveries/outbox.ts'
 import type { Results } from '../results/results.ts'
@@ -36,6 +36,16 @@ export interface StreamTransport {
   onVersion?(version: number): void
 }
 
+/** What is recorded about an operation. */
+export interface OperationRecord {
+  /** The trace of the operation (W3C Trace Context); null: none. */
+  readonly traceparent: string | null
+  /** Notes the operation once it is known, and the name that the request gives it. */
+  describe(operation: OperationDefinitionNode, name: string | null | undefined): void
+  /** Notes the code of a failure; the first one counts. */
+  note(code: string): void
+}
+
 /** Issues and verifies watch tokens. A watch token authorizes its holder to follow one task until the token expires. */
 export interface WatchTokens {
   create(taskId: string): Promise<string>
@@ -69,6 +79,8 @@ export interface OperationContext extends Caller {
   readonly watchTokens: WatchTokens | null
   /** The operation's id in the log. */
   readonly correlationId: string
+  /** Absent: nothing is recorded. */
+  readonly record?: OperationRecord | undefined
   /** Reads a task of the caller. One query reads all references of an operation. */
   loadTask(id: string): Promise<UpscaleTask | undefined>
   /** Reads the current deliveries of a task. One query reads those of many tasks. */
@@ -83,12 +95,21 @@ export interface SubscribeData<Args> {
 }
 
 /** Without a correlation id, the context generates one on first use. */
-export type CreateContext = (caller: Caller, correlationId?: string) => OperationContext
+export type CreateContext = (
+  caller: Caller,
+  correlationId?: string,
+  record?: OperationRecord,
+) => OperationContext
 
 /** Returns the owner. Throws UNAUTHENTICATED for a guest. */
 export function requireOwner({ owner }: Pick<Caller, 'owner'>): string {
   if (owner === null) throw unauthenticated()
   return owner
+}
+
+/** What connects a task with the operation that submits it. */
+export function toTrace({ correlationId, record }: Pick<OperationContext, 'correlationId' | 'record'>) {
+  return { correlationId, traceparent: record?.traceparent ?? null }
 }
 
 /** The error for a guest's operation that needs a bearer token. */
@@ -103,7 +124,7 @@ type Shared = Pick<
 
 /** Returns a function that creates the contexts of a service. */
 export function createContextFactory(shared: Shared): CreateContext {
-  return (caller, correlationId) => new LeanContext(shared, caller, correlationId)
+  return (caller, correlationId, record) => new LeanContext(shared, caller, correlationId, record)
 }
 
 /** Small, because every stream keeps one. Without `#private` fields, because Apollo Server copies it. */
@@ -112,16 +133,18 @@ class LeanContext implements OperationContext {
   readonly owner: string | null
   readonly operator: boolean
   readonly stream: StreamTransport | undefined
+  readonly record: OperationRecord | undefined
   private id: string | undefined
   private taskLoader: DataLoader<string, UpscaleTask | undefined> | undefined
   private deliveryLoader: DataLoader<string, readonly Delivery[]> | undefined
 
-  constructor(shared: Shared, caller: Caller, id: string | undefined) {
+  constructor(shared: Shared, caller: Caller, id: string | undefined, record: OperationRecord | undefined) {
     this.shared = shared
     this.owner = caller.owner
     this.operator = caller.operator
     this.stream = caller.stream
     this.id = id
+    this.record = record
   }
 
   get correlationId(): string {

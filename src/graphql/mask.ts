@@ -29,10 +29,11 @@ type Resolver = GraphQLFieldResolver<unknown, OperationContext, Record<string, u
 function mask(resolve: Resolver, log: Log): Resolver {
   return (source, args, context, info) => {
     const onError = (error: unknown): never => {
-      const { correlationId } = context
-      if (!(error instanceof GraphQLError)) throw maskError(error, correlationId, log)
-      error.extensions.correlationId ??= correlationId
-      throw error
+      const { correlationId, record } = context
+      const masked = error instanceof GraphQLError ? error : maskError(error, correlationId, log)
+      masked.extensions.correlationId ??= correlationId
+      if (typeof masked.extensions.code === 'string') record?.note(masked.extensions.code)
+      throw masked
     }
     try {
       const result = resolve(source, args, context, info)

@@ -1,6 +1,6 @@
 import type { GraphQLResolveInfo } from 'graphql'
 import { Arg, Ctx, Directive, FieldResolver, ID, Info, Mutation, Resolver, Root } from 'type-graphql'
-import { requireOwner, type OperationContext } from './context.ts'
+import { requireOwner, toTrace, type OperationContext } from './context.ts'
 import { requestError, taskNotFound, toProblemError } from './errors.ts'
 import { selectsField, selectsUnderAnyAlias } from './report-failure.ts'
 import { toPayloadShape, toTaskShape } from './to-shape.ts'
@@ -28,14 +28,16 @@ export class QueueResolver {
     @Ctx() context: OperationContext,
     @Info() info: GraphQLResolveInfo,
   ): Promise<UpscaleImagesPayloadType> {
-    const { tasks, correlationId } = context
     const requests = parseUpscaleImagesInput(input, requireOwner(context), context)
-    const submissions = await tasks.submitAll(requests.map((request) => ({ ...request, correlationId })))
+    const trace = toTrace(context)
+    const submissions = await context.tasks.submitAll(requests.map((request) => ({ ...request, ...trace })))
     const payloads = submissions.map((submission) =>
       submission.status === 'fulfilled'
         ? toPayloadShape(submission.value)
         : { task: null, problem: null, replayed: false, error: toSubmitError(submission.reason) },
     )
+    const [problem] = payloads.flatMap((payload) => payload.problem ?? [])
+    if (problem) context.record?.note(problem.code)
     if (!selectsField(info, 'results')) reportFirst(payloads)
     return { payloads }
   }
@@ -50,8 +52,7 @@ export class QueueResolver {
     @Arg('id', () => ID, { description: "The gateway's id of the task." }) id: string,
     @Ctx() context: OperationContext,
   ): Promise<UpscaleTaskType> {
-    const { tasks, correlationId } = context
-    const task = await tasks.cancel(requireOwner(context), id, correlationId)
+    const task = await context.tasks.cancel(requireOwner(context), id)
     if (task === undefined) throw taskNotFound(id)
     if (task.failure?.code === 'CANCELLED') return toTaskShape(task)
     const message =

@@ -35,6 +35,7 @@ class TaskShape implements UpscaleTaskType {
   readonly version: number
   readonly status: TaskStatus
   readonly owner: string
+  readonly correlationId: string
   readonly isQueued: boolean
   readonly engine: string
   readonly creditsConsumed: number | null
@@ -47,6 +48,7 @@ class TaskShape implements UpscaleTaskType {
     this.version = task.version
     this.status = task.status
     this.owner = task.owner
+    this.correlationId = task.correlationId
     this.isQueued = isWaiting(task)
     this.engine = task.engine
     this.creditsConsumed = task.creditsConsumed
@@ -77,7 +79,8 @@ class TaskShape implements UpscaleTaskType {
   }
 
   get history(): UpscaleTaskEventType[] {
-    return this.#task.history.map((event) => ({ ...event, at: new Date(event.at) }))
+    const { history, correlationId } = this.#task
+    return history.map((event) => ({ ...event, correlationId, at: new Date(event.at) }))
   }
 
   get createdAt(): Date {

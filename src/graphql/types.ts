@@ -81,6 +81,13 @@ export class UpscaleTaskEventType {
   @Field(() => Int, { nullable: true, description: "The upscale service's code, if it sent one." })
   upstreamCode!: number | null
 
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'The correlation id of the task: quote it to the operator, who can find the cause in the log.',
+  })
+  correlationId!: string
+
   @Field(() => String, { nullable: true, description: 'What happened, for people.' })
   note!: string | null
 }
@@ -125,6 +132,13 @@ export class UpscaleTaskType {
     description: 'Increases by one when status, images or problem change. Never decreases.',
   })
   version!: number
+
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'The correlation id of the operation that submitted the task. It is in every log line and problem of the task.',
+  })
+  correlationId!: string
 
   @Field(() => UpscaleTaskStatus, { description: 'The status of the task.' })
   status!: TaskStatus

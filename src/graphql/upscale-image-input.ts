@@ -77,7 +77,7 @@ function isPrintable(id: string): boolean {
   return id.length <= 128 && PRINTABLE.test(id) && !INVISIBLE.test(id) && id === id.normalize()
 }
 
-type Request = Omit<SubmitInput, 'correlationId'>
+type Request = Omit<SubmitInput, 'correlationId' | 'traceparent'>
 
 export interface InputContext {
   readonly tasks: Pick<Tasks, 'findInputFault'>

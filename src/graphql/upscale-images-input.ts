@@ -87,7 +87,7 @@ export function parseUpscaleImagesInput(
   { taskId, imageIndices, inputs, ...shared }: UpscaleImagesInput,
   owner: string,
   context: InputContext,
-): Omit<SubmitInput, 'correlationId'>[] {
+): Omit<SubmitInput, 'correlationId' | 'traceparent'>[] {
   const requests = toPictures(taskId, imageIndices, inputs).map(({ path, ...picture }, position) => {
     const input = { ...shared, ...picture, waterMark: picture.waterMark ?? shared.waterMark ?? null }
     const request = parseUpscaleImageInput(input, owner, context, path)

@@ -17,7 +17,7 @@ import {
 } from 'type-graphql'
 import { toProblem } from '../tasks/failure.ts'
 import type { TaskStatus } from '../tasks/task.ts'
-import { requireOwner, type OperationContext } from './context.ts'
+import { requireOwner, toTrace, type OperationContext } from './context.ts'
 import { UpscaleTaskStatus } from './enums.ts'
 import { badUserInput, requestError, taskNotFound, toProblemError } from './errors.ts'
 import { reportOnField, reportOnPayload, throwOnce } from './report-failure.ts'
@@ -107,12 +107,14 @@ export class UpscaleTaskResolver {
     @Ctx() context: OperationContext,
     @Info() info: GraphQLResolveInfo,
   ): Promise<UpscaleImagePayloadType> {
-    const { tasks, correlationId } = context
     const request = parseUpscaleImageInput(input, requireOwner(context), context)
-    const submission = await tasks.submit({ ...request, correlationId }).catch((error: unknown) => {
-      throw toSubmitError(error)
-    })
+    const submission = await context.tasks
+      .submit({ ...request, ...toTrace(context) })
+      .catch((error: unknown) => {
+        throw toSubmitError(error)
+      })
     const payload = toPayloadShape(submission)
+    if (payload.problem) context.record?.note(payload.problem.code)
     if (payload.problem) reportOnPayload(payload.problem, info)
     return payload
   }

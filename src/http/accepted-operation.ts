@@ -12,6 +12,7 @@ import type { OperationContext } from '../graphql/context.ts'
 import { maskError } from '../graphql/errors.ts'
 import { maskResult } from '../graphql/mask-result.ts'
 import type { Log } from '../tasks/ports.ts'
+import type { RunningOperation } from './operation-records.ts'
 import type { SocketWire } from './socket-wire.ts'
 
 /** What operations are run with. */
@@ -30,6 +31,13 @@ interface FastPath {
   toTextFrame(text: string): Buffer
 }
 
+interface Parts {
+  readonly type: OperationTypeNode
+  readonly document: DocumentNode
+  readonly context: OperationContext
+  readonly record: RunningOperation
+}
+
 /** An operation that graphql-ws will run. */
 export class AcceptedOperation implements ExecutionArgs {
   readonly type: OperationTypeNode
@@ -39,16 +47,13 @@ export class AcceptedOperation implements ExecutionArgs {
   readonly contextValue: OperationContext
   readonly rootValue = undefined
   readonly #id: string
+  readonly #record: RunningOperation
   readonly #wire: SocketWire
   readonly #options: ExecutionOptions
 
   constructor(
     id: string,
-    {
-      type,
-      document,
-      context,
-    }: { type: OperationTypeNode; document: DocumentNode; context: OperationContext },
+    { type, document, context, record }: Parts,
     { operationName = null, variables = null }: SubscribePayload,
     { wire, options }: { wire: SocketWire; options: ExecutionOptions },
   ) {
@@ -58,6 +63,7 @@ export class AcceptedOperation implements ExecutionArgs {
     this.variableValues = variables
     this.contextValue = context
     this.#id = id
+    this.#record = record
     this.#wire = wire
     this.#options = options
   }
@@ -70,13 +76,43 @@ export class AcceptedOperation implements ExecutionArgs {
   async run(): Promise<AsyncIterableIterator<never> | ExecutionResult> {
     // A message in the same packet may have closed the socket since the operation was accepted.
     if (!this.#wire.isOpen) return {}
+    const isSubscription = this.type === OperationTypeNode.SUBSCRIPTION
+    const begun = await this.#record.within(() => (isSubscription ? this.#subscribe() : this.#execute()))
+    if (begun instanceof SentResults) return begun
+    this.#record.end()
+    return begun
+  }
+
+  async #execute(): Promise<ExecutionResult> {
     try {
-      if (this.type !== OperationTypeNode.SUBSCRIPTION) return await execute(this)
-      const events = await createSourceEventStream(this)
-      return Symbol.asyncIterator in events ? new SentResults(events[Symbol.asyncIterator](), this) : events
+      const result = await execute(this)
+      this.#record.noteErrors(result)
+      return result
     } catch (error) {
-      return { errors: [maskError(error, this.contextValue.correlationId, this.#options.log)] }
+      return this.#mask(error)
     }
+  }
+
+  async #subscribe(): Promise<SentResults | ExecutionResult> {
+    try {
+      const events = await createSourceEventStream(this)
+      if (Symbol.asyncIterator in events) return new SentResults(events[Symbol.asyncIterator](), this)
+      this.#record.noteErrors(events)
+      return events
+    } catch (error) {
+      return this.#mask(error)
+    }
+  }
+
+  #mask(error: unknown): ExecutionResult {
+    const result = { errors: [maskError(error, this.contextValue.correlationId, this.#options.log)] }
+    this.#record.noteErrors(result)
+    return result
+  }
+
+  /** Called when the stream has ended. */
+  async endStream(): Promise<void> {
+    await this.#record.endStream()
   }
 
   /** Executes an event of a subscription and sends the result. Backpressure: resolves once the result has left. */
@@ -115,12 +151,14 @@ class SentResults implements AsyncIterableIterator<never> {
         await this.#operation.sendResult(next.value)
     } finally {
       await this.#events.return?.()
+      await this.#operation.endStream()
     }
     return { done: true, value: undefined }
   }
 
   async return(): Promise<IteratorReturnResult<undefined>> {
     await this.#events.return?.()
+    await this.#operation.endStream()
     return { done: true, value: undefined }
   }
 }

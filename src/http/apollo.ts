@@ -85,6 +85,7 @@ function createPrepareListener({
       if (refusals.length > 0) return Promise.resolve()
       const { operationName, variables } = request
       const operation = prepare.operation(document, operationName, variables, contextValue)
+      if (operation.ok) contextValue.record?.describe(operation.value, operationName)
       const fault = operation.ok && findTransportFault(operation.value, routerCallbacks, request)
       if (!operation.ok) refusals = operation.errors
       else if (fault) refusals = [fault]
@@ -100,6 +101,11 @@ function createPrepareListener({
         http: { status: toHttpStatus(refusal) ?? 400, headers: new HeaderMap() },
         body: { kind: 'single', singleResult: { errors } },
       })
+    },
+    willSendResponse({ response: { body }, contextValue }) {
+      const error = body.kind === 'single' ? body.singleResult.errors?.[0] : undefined
+      if (error !== undefined) contextValue.record?.note(String(error.extensions?.code))
+      return Promise.resolve()
     },
     didEncounterErrors({ errors, contextValue }) {
       for (const { extensions } of errors) extensions.correlationId ??= contextValue.correlationId

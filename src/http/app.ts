@@ -10,6 +10,8 @@ import { checkRequests } from './request-checks.ts'
 
 /** The limit of bodies of GraphQL over HTTP. */
 const BODY_LIMIT_BYTES = 64 * 1024
+/** The id of the request in the log. */
+const CORRELATION_HEADER = 'x-correlation-id'
 /** Larger response bodies are sent in pieces of this size. */
 const PIECE_BYTES = 64 * 1024
 
@@ -72,7 +74,12 @@ export async function createHttpApp(options: HttpAppOptions): Promise<FastifyIns
   checkRequests(app, access)
   prepareResponses(app, connections, isDraining)
   if (access.corsOrigins.length > 0)
-    await app.register(cors, { origin: [...access.corsOrigins], methods: ['GET', 'POST'], maxAge: 600 })
+    await app.register(cors, {
+      origin: [...access.corsOrigins],
+      methods: ['GET', 'POST'],
+      exposedHeaders: [CORRELATION_HEADER],
+      maxAge: 600,
+    })
   return app
 }
 
@@ -88,7 +95,8 @@ function queueRequests(app: FastifyInstance, connections: Connections): void {
 }
 
 function prepareResponses(app: FastifyInstance, connections: Connections, isDraining: () => boolean): void {
-  app.addHook('onSend', ({ raw: { socket } }, reply, payload, done) => {
+  app.addHook('onSend', ({ id, raw: { socket } }, reply, payload, done) => {
+    reply.header(CORRELATION_HEADER, id)
     const { isClosing } = connections.of(socket)
     if (isClosing || isDraining()) reply.header('connection', 'close')
     // A stream may never end, and its connection must close.

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Callback, Engines } from '../tasks/engines/engine-ports.ts'
 import type { Clock, Log, Secrets } from '../tasks/ports.ts'
 import type { Tasks } from '../tasks/tasks.ts'
+import { parseTraceparent, toTaskAttributes, type Tracing } from '../tasks/tracing.ts'
 import { sendError } from './http-errors.ts'
 import { verifySignature, type SignaturePolicy } from './signature.ts'
 
@@ -21,6 +22,7 @@ interface CallbackRoute {
   /** Undefined if the text is not JSON. */
   parseJson(text: string): unknown
   readonly engines: Pick<Engines, 'find'>
+  readonly tracing: Tracing
 }
 
 /** The path to which the upstream sends the callbacks of a task. */
@@ -93,7 +95,21 @@ async function receive(route: CallbackRoute, request: CallbackRequest): Promise<
   if (verdict === 'forged') return [401, 'The signature is missing or invalid.']
   // An old signature may have been replayed by anyone: such a callback only causes a poll.
   const inconclusive: Callback = { upstreamTaskId, outcome: { kind: 'inconclusive' } }
-  const result = await tasks.receive(task, verdict === 'stale' ? inconclusive : callback, request.id)
+  const start = {
+    name: 'callback',
+    kind: 'consumer',
+    traceparent: task.traceparent,
+    links: [parseTraceparent(request.headers.traceparent)],
+    attributes: {
+      'http.request.method': 'POST',
+      'http.route': toCallbackPath(':taskId', ':token'),
+      'messaging.operation.type': 'process',
+      ...toTaskAttributes(task),
+    },
+  } as const
+  const result = await route.tracing.run(start, () =>
+    tasks.receive(task, verdict === 'stale' ? inconclusive : callback),
+  )
   switch (result) {
     case 'mismatch':
       return [400, 'The callback is about another upstream task.']

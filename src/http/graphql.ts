@@ -2,8 +2,10 @@ import { fastifyApolloHandler } from '@as-integrations/fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { CreateContext } from '../graphql/context.ts'
 import type { Outbound } from '../net/outbound.ts'
+import { parseTraceparent } from '../tasks/tracing.ts'
 import { startApollo, type ApolloOptions } from './apollo.ts'
 import type { HttpStreams } from './http-streams.ts'
+import type { OperationRecords, RunningOperation } from './operation-records.ts'
 import { PAGE_POLICY, renderPage } from './pages.ts'
 import { createRouterCallbacks } from './router-callbacks.ts'
 
@@ -11,6 +13,7 @@ interface GraphqlRoute extends Omit<ApolloOptions, 'routerCallbacks'> {
   readonly graphiql: boolean
   readonly createContext: CreateContext
   readonly streams: HttpStreams
+  readonly records: OperationRecords
   /** The URLs that are allowed for router callbacks; empty: none. */
   readonly subscriptionCallbackUrls: readonly string[]
   /** Connections to routers. */
@@ -22,14 +25,29 @@ export async function addGraphqlRoute(app: FastifyInstance, route: GraphqlRoute)
   const { graphiql, createContext, streams, subscriptionCallbackUrls, routers, log, authorization } = route
   const routerCallbacks = createRouterCallbacks(subscriptionCallbackUrls, routers, log)
   const apollo = await startApollo({ ...route, routerCallbacks })
-  const handle = fastifyApolloHandler(apollo, {
+  const running = new WeakMap<FastifyRequest, RunningOperation>()
+  const execute = fastifyApolloHandler(apollo, {
     context(request) {
       const identity = authorization.identity(request)
       const { owner, operator } = identity
       const stream = streams.transport(identity)
-      return Promise.resolve(createContext({ owner, operator, stream }, request.id))
+      return Promise.resolve(createContext({ owner, operator, stream }, request.id, running.get(request)))
     },
   })
+  const handle: typeof execute = async function (request, reply) {
+    const record = route.records({
+      transport: 'http',
+      owner: authorization.identity(request).owner,
+      correlationId: request.id,
+      traceparent: parseTraceparent(request.headers.traceparent),
+    })
+    running.set(request, record)
+    try {
+      return await record.within(async () => execute.call(this, request, reply))
+    } finally {
+      record.end()
+    }
+  }
   // A router may have no bearer token: then the subscription must have a watch token.
   const { requireToken, allowGuests } = authorization
   app.post(

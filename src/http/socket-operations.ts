@@ -4,12 +4,15 @@ import { MessageType, type Message, type SubscribePayload } from 'graphql-ws'
 import type { Caller, CreateContext } from '../graphql/context.ts'
 import { requestError, toPublicError } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
+import { parseTraceparent } from '../tasks/tracing.ts'
 import { AcceptedOperation, type ExecutionOptions } from './accepted-operation.ts'
+import type { OperationRecords, RunningOperation } from './operation-records.ts'
 import type { SocketWire } from './socket-wire.ts'
 
 export interface OperationOptions extends ExecutionOptions {
   readonly prepare: Prepare
   readonly createContext: CreateContext
+  readonly records: OperationRecords
   /** Operations that may run on one socket at once; null: any number. */
   readonly socketOperationLimit: number | null
   isDraining(): boolean
@@ -36,6 +39,8 @@ interface Operation {
  * with it, even if the client has completed it: graphql-ws would confuse two operations with one id.
  */
 export class SocketOperations {
+  /** The trace of the socket, for operations without one in their `extensions`; null: none. */
+  traceparent: string | null = null
   readonly #wire: SocketWire
   readonly #options: OperationOptions
   /** By id: accepted or not. */
@@ -63,6 +68,25 @@ export class SocketOperations {
 
   /** Accepts an operation, or returns the errors that refuse it. */
   accept(id: string, payload: SubscribePayload, caller: Caller): AcceptedOperation | readonly GraphQLError[] {
+    const record = this.#options.records({
+      transport: 'websocket',
+      owner: caller.owner,
+      correlationId: randomUUID(),
+      traceparent: parseTraceparent(payload.extensions?.traceparent) ?? this.traceparent,
+    })
+    const accepted = this.#accept(id, payload, caller, record)
+    if (accepted instanceof AcceptedOperation) return accepted
+    record.noteErrors({ errors: accepted })
+    record.end()
+    return accepted
+  }
+
+  #accept(
+    id: string,
+    payload: SubscribePayload,
+    caller: Caller,
+    record: RunningOperation,
+  ): AcceptedOperation | readonly GraphQLError[] {
     const { prepare, createContext, socketOperationLimit, isDraining } = this.#options
     if (socketOperationLimit !== null && this.size >= socketOperationLimit) return [TOO_MANY]
     const document = prepare.document(payload.query)
@@ -70,10 +94,12 @@ export class SocketOperations {
     const { operationName = null, variables = null } = payload
     const prepared = prepare.operation(document.value, operationName, variables, caller)
     if (!prepared.ok) return prepared.errors
+    record.describe(prepared.value, operationName)
     const type = prepared.value.operation
     // Do not start paid work while draining.
     if (type === OperationTypeNode.MUTATION && isDraining()) return [GOING_AWAY]
-    const parts = { type, document: document.value, context: createContext(caller) }
+    const context = createContext(caller, record.correlationId, record)
+    const parts = { type, document: document.value, context, record }
     const accepted = new AcceptedOperation(id, parts, payload, { wire: this.#wire, options: this.#options })
     const operation = this.#unfinished.get(id)
     if (operation !== undefined) {

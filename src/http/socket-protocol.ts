@@ -3,6 +3,7 @@ import { CloseCode, makeServer, MessageType, parseMessage, type Message } from '
 import type { WebSocket } from 'ws'
 import { maskResult } from '../graphql/mask-result.ts'
 import type { Log } from '../tasks/ports.ts'
+import { parseTraceparent } from '../tasks/tracing.ts'
 import { AcceptedOperation } from './accepted-operation.ts'
 import type { SocketOperations } from './socket-operations.ts'
 import type { SocketSession } from './socket-session.ts'
@@ -25,8 +26,9 @@ export function createProtocol(log: Log) {
   return makeServer<Record<string, unknown>, SocketParts>({
     // The session has its own timer.
     connectionInitWaitTimeout: 0,
-    onConnect({ connectionParams = {}, extra: { session, authorization } }) {
-      const { watchToken } = connectionParams
+    onConnect({ connectionParams = {}, extra: { session, operations, authorization } }) {
+      const { watchToken, traceparent } = connectionParams
+      operations.traceparent = parseTraceparent(traceparent)
       return session.open({ authorization: toAuthorization(connectionParams) ?? authorization, watchToken })
     },
     async onPing({ extra: { wire, session } }, payload) {

@@ -13,9 +13,11 @@ import type { Caller, CreateContext } from '../graphql/context.ts'
 import { toPublicError } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
+import { parseTraceparent } from '../tasks/tracing.ts'
 import type { HttpAuthorization } from './http-authorization.ts'
 import { sendError } from './http-errors.ts'
 import type { HttpStreams } from './http-streams.ts'
+import type { OperationRecords, RunningOperation } from './operation-records.ts'
 
 const PATH = '/graphql/stream'
 const EVENT_STREAM = 'text/event-stream'
@@ -29,6 +31,7 @@ interface StreamRoute {
   readonly createContext: CreateContext
   readonly authorization: HttpAuthorization
   readonly streams: HttpStreams
+  readonly records: OperationRecords
   readonly log: Log
 }
 
@@ -59,26 +62,35 @@ export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
     }
     const { query, operationName, variables } = data
     const stream = new EventStream(route, request, reply)
+    const { record } = stream
     const document = route.prepare.document(query)
     if (!document.ok) return stream.send(toOne({ errors: document.errors }))
     const operation = route.prepare.operation(document.value, operationName, variables, stream.caller)
     if (!operation.ok) {
       const isGuestRefused =
         stream.caller.owner === null && operation.errors[0]?.extensions.code === 'UNAUTHENTICATED'
-      return isGuestRefused
-        ? authorization.refuseGuest(request, reply)
-        : stream.send(toOne({ errors: operation.errors }))
+      if (!isGuestRefused) return stream.send(toOne({ errors: operation.errors }))
+      record.noteErrors(operation)
+      record.end()
+      return authorization.refuseGuest(request, reply)
     }
+    record.describe(operation.value, operationName)
     const type = operation.value.operation
-    if (type === OperationTypeNode.MUTATION && request.method === 'GET')
+    if (type === OperationTypeNode.MUTATION && request.method === 'GET') {
+      record.note('BAD_REQUEST')
+      record.end()
       return sendError(reply, 405, 'Mutations are not allowed by GET: use POST.')
-    const result = await (type === OperationTypeNode.SUBSCRIPTION ? subscribe : execute)({
-      schema: route.schema,
-      document: document.value,
-      contextValue: route.createContext(stream.caller, request.id),
-      operationName,
-      variableValues: variables,
-    })
+    }
+    const run = type === OperationTypeNode.SUBSCRIPTION ? subscribe : execute
+    const result = await record.within(async () =>
+      run({
+        schema: route.schema,
+        document: document.value,
+        contextValue: route.createContext(stream.caller, request.id, record),
+        operationName,
+        variableValues: variables,
+      }),
+    )
     return stream.send(Symbol.asyncIterator in result ? result : toOne(result))
   }
   const options = { onRequest: authorization.allowGuests }
@@ -110,6 +122,7 @@ async function* toOne(result: ExecutionResult): AsyncGenerator<ExecutionResult, 
 /** One connection. */
 class EventStream {
   readonly caller: Caller
+  readonly record: RunningOperation
   readonly #route: StreamRoute
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
@@ -122,6 +135,12 @@ class EventStream {
     this.#reply = reply
     const identity = route.authorization.identity(request)
     const transport = route.streams.transport(identity)
+    this.record = route.records({
+      transport: 'sse',
+      owner: identity.owner,
+      correlationId: request.id,
+      traceparent: parseTraceparent(request.headers.traceparent),
+    })
     const lastEventId = String(request.headers['last-event-id'])
     this.caller = {
       owner: identity.owner,
@@ -145,6 +164,7 @@ class EventStream {
     }, PING_EVERY_MS)
     const end = () => {
       clearInterval(ping)
+      void this.record.endStream()
       results.return().catch((error: unknown) => {
         this.#route.log.error(
           { err: error, correlationId: this.#request.id },
@@ -171,6 +191,7 @@ class EventStream {
     yield PING
     for await (const { errors, ...result } of results) {
       const id = this.#version === undefined ? '' : `id: ${this.#version}\n`
+      this.record.noteErrors({ errors })
       const payload = errors ? { ...result, errors: this.#format(errors) } : result
       yield `${id}event: next\ndata: ${JSON.stringify(payload)}\n\n`
     }

@@ -1,6 +1,6 @@
 /** The addresses, the log and the life cycle of the process. */
 import { z } from 'zod'
-import { baseUrl, duration, host, integer, optional, port } from './values.ts'
+import { baseUrl, duration, host, integer, onOff, optional, port } from './values.ts'
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 
@@ -25,4 +25,9 @@ export const serviceSettings = {
     .enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`)
     .prefault('info')
     .describe(`One of ${LOG_LEVELS.join(', ')}. The log is JSON lines; on a terminal, readable text.`),
+  accessLog: onOff
+    .prefault('on')
+    .describe(
+      '`on`: each GraphQL operation is logged at `info` when it ends, with its name, duration and outcome code, and without its variables.',
+    ),
 }

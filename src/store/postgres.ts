@@ -11,6 +11,8 @@ import { watchSpace } from './postgres-space.ts'
 import type { Database } from './schema.ts'
 import type { Sql, Stores } from './sql.ts'
 import { SqlTaskStore } from './tasks.ts'
+import { NO_TRACING, type Tracing } from '../tasks/tracing.ts'
+import { traceSql } from './traced-sql.ts'
 import { createCachedCounts } from './task-counts.ts'
 
 /** Connections of one replica, besides those of its hints. */
@@ -28,15 +30,24 @@ interface PostgresStores extends Stores {
   openPool(url: string, size: number): pg.Pool
 }
 
+interface PostgresOptions {
+  readonly log: Log
+  readonly tracing?: Tracing
+}
+
 /** Connects to (and migrates) a PostgreSQL database that any number of replicas share. */
-export async function openPostgres(url: string, hints: TaskHints, log: Log): Promise<PostgresStores> {
+export async function openPostgres(
+  url: string,
+  hints: TaskHints,
+  { log, tracing = NO_TRACING }: PostgresOptions,
+): Promise<PostgresStores> {
   const limitsStatements = await supportsStatementTimeout(url)
   await migrateDatabase(url)
   const openLimited = (url: string, size: number) => openPool(url, log, size, limitsStatements)
   const pool = openLimited(url, POOL_SIZE)
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
   const { watch, checkSpace } = watchSpace(db)
-  const postgres: Sql = {
+  const untraced: Sql = {
     db,
     run: (statement) => watch(db.executeQuery(statement.compile(db))),
     transact: (work) =>
@@ -50,6 +61,7 @@ export async function openPostgres(url: string, hints: TaskHints, log: Log): Pro
       if (!pool.ending) await pool.end()
     },
   }
+  const postgres = traceSql(untraced, tracing, 'postgresql')
   return {
     store: new SqlTaskStore(postgres, hints, createCachedCounts(postgres)),
     queueStore: new SqlQueue(postgres),

@@ -34,13 +34,15 @@ interface UsageRow {
 /** A task; arrays and objects are JSON text. */
 interface TaskRow extends Omit<
   UpscaleTask,
-  'images' | 'sourceImage' | 'failure' | 'queueRefusal' | 'history'
+  'images' | 'sourceImage' | 'failure' | 'queueRefusal' | 'history' | 'correlationId'
 > {
   images: string | null
   sourceImage: string | null
   failure: string | null
   queueRefusal: string | null
   history: string
+  /** Null: stored by a release before migration 005. */
+  correlationId: string | null
   /** When `dueAt` was written. */
   scheduledAt: number
 }
@@ -73,10 +75,12 @@ export function toTask({
   failure,
   queueRefusal,
   history,
+  correlationId,
   ...task
 }: TaskRow): UpscaleTask {
   return {
     ...task,
+    correlationId: correlationId ?? task.id,
     images: images === null ? null : toImages(images),
     sourceImage: sourceImage === null ? null : (JSON.parse(sourceImage) as SourceImage),
     failure: failure === null ? null : (JSON.parse(failure) as Failure),

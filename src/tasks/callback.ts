@@ -32,7 +32,8 @@ export function createCallbackReceiver(context: TaskContext) {
     const [engine = '', upstreamTaskId = ''] = JSON.parse(key) as string[]
     return pollInTime(context, { engine, upstreamTaskId }, correlationId)
   })
-  return async (task: UpscaleTask, callback: Callback, correlationId: string): Promise<CallbackResult> => {
+  return async (task: UpscaleTask, callback: Callback): Promise<CallbackResult> => {
+    const { correlationId } = task
     const { upstreamTaskId, outcome: claimed } = callback
     if (namesOtherUpstreamTask(task, upstreamTaskId)) return 'mismatch'
     if (!canChange(task, claimed)) return 'accepted'

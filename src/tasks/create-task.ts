@@ -26,6 +26,8 @@ export function createTask(
     version: 1,
     revision: 1,
     owner,
+    correlationId: input.correlationId,
+    traceparent: input.traceparent,
     status: 'SUBMITTED',
     sourceTaskId,
     imageIndex,

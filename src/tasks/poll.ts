@@ -7,6 +7,7 @@ import { toOutcomeReport } from './result.ts'
 import { isSettled, type UpscaleTask } from './task.ts'
 import { LATE_POLL_EVERY_MS, toDueAt } from './changes.ts'
 import type { Report } from './report.ts'
+import { toTaskAttributes } from './tracing.ts'
 
 /** For this time after it accepted a task, the upstream may answer "unknown task". */
 const GRACE_MS = 60_000
@@ -47,8 +48,11 @@ export async function pollDue(context: TaskContext): Promise<Promise<void>[]> {
   for (;;) {
     const claimed = (await claim(context).catch(warn({}, 'failed to claim due tasks'))) ?? []
     for (const task of claimed) {
-      const onError = warn({ taskId: task.id }, 'a poll failed; it is repeated when its lease ends')
-      started.push(poll(context, task).catch(onError))
+      const onError = warn(
+        { taskId: task.id, correlationId: task.correlationId },
+        'a poll failed; it is repeated when its lease ends',
+      )
+      started.push(tracePoll(context, task).catch(onError))
     }
     if (claimed.length === 0) return started
   }
@@ -67,14 +71,19 @@ async function claim({ store, clock, policy, budget }: TaskContext): Promise<Ups
   return claimed
 }
 
+function tracePoll(context: TaskContext, task: UpscaleTask): Promise<void> {
+  const { traceparent } = task
+  const start = { name: 'poll', kind: 'internal', traceparent, attributes: toTaskAttributes(task) } as const
+  return context.tracing.run(start, () => poll(context, task))
+}
+
 /**
  * Polls one claimed task and reports the answer. Every answer ends in a reschedule, and a task past its deadline
  * settles. So no task is polled for ever.
  */
 async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
-  const { store, clock, secrets, policy, report, log, aborting } = context
-  const { engine, upstreamTaskId } = task
-  const correlationId = secrets.newId()
+  const { store, clock, policy, report, log, aborting } = context
+  const { engine, upstreamTaskId, correlationId } = task
   const isLast = !isSettled(task) && clock.now() >= task.deadlineAt
   const timeoutMs = isLast ? Math.min(LAST_POLL_TIMEOUT_MS, policy.pollTimeoutMs) : policy.pollTimeoutMs
   const answer: PollAnswer =
@@ -91,18 +100,17 @@ async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
   // The service is stopping and aborted the poll: another replica may poll at once.
   if (answer.kind === 'unavailable' && aborting.aborted) return store.reschedule(task, { ...task, dueAt: at })
   const notFound = countNotFound(task, answer, at)
-  const facts = { at, correlationId, policy }
+  const facts = { at, policy }
   const found =
-    toReport({ ...task, ...notFound }, answer, facts) ??
-    (isLast ? toOverdue(task, at, correlationId) : undefined)
+    toReport({ ...task, ...notFound }, answer, facts) ?? (isLast ? toOverdue(task, at) : undefined)
   const current = found === undefined ? task : await report(task.id, found)
   const proposedAt =
     task.upstreamTaskId === null ? task.deadlineAt : at + toInterval(task, at, policy, Math.random())
   return store.reschedule(task, { ...notFound, dueAt: toDueAt(current, proposedAt) })
 }
 
-function toOverdue({ deadlineAt }: UpscaleTask, at: number, correlationId: string): Report {
-  return { kind: 'overdue', at, source: 'DEADLINE', deadlineAt, correlationId }
+function toOverdue({ deadlineAt }: UpscaleTask, at: number): Report {
+  return { kind: 'overdue', at, source: 'DEADLINE', deadlineAt }
 }
 
 /** Counts "unknown task" answers in a row. An answer about the task resets the count; no answer keeps it. */
@@ -119,13 +127,9 @@ function countNotFound(
 
 /** Turns an answer into a report; undefined: poll again later. */
 function toReport(
-  { upstreamTaskId, notFoundCount, notFoundSince }: UpscaleTask,
+  { upstreamTaskId, correlationId, notFoundCount, notFoundSince }: UpscaleTask,
   answer: PollAnswer,
-  {
-    at,
-    correlationId,
-    policy,
-  }: { readonly at: number; readonly correlationId: string; readonly policy: TaskPolicy },
+  { at, policy }: { readonly at: number; readonly policy: TaskPolicy },
 ): Report | undefined {
   if (upstreamTaskId === null) return undefined
   const facts = { at, source: 'POLL', upstreamTaskId } as const

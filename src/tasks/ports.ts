@@ -5,6 +5,7 @@ import type { Usage } from './engines/usage.ts'
 import type { QueueEntry, QueueStore } from './queue/queue-ports.ts'
 import type { PollBudget, RateLimits } from './rates.ts'
 import type { TaskStatus, UpscaleTask } from './task.ts'
+import type { Tracing } from './tracing.ts'
 
 /**
  * How far the clocks of replicas may differ. A row that was written later than now plus this proves that a clock was
@@ -235,6 +236,7 @@ export interface TaskDependencies {
   /** Starts a round of the result worker now. */
   readonly wakeResults: () => void
   readonly log: Log
+  readonly tracing: Tracing
   readonly policy: TaskPolicy
   /** The URL of the callback handler for this task; null if the upstream cannot reach the gateway. */
   callbackUrl(taskId: string, token: string): string | null

@@ -78,7 +78,6 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
       readonly kind: 'overdue'
       /** The deadline that has passed. A task that has since left the queue has a later one. */
       readonly deadlineAt: number
-      readonly correlationId: string
     }
 )
 

@@ -19,35 +19,29 @@ const NOT_AVAILABLE: SubmitAnswer = {
   engineUnavailable: true,
 }
 
-interface SendOptions {
-  readonly correlationId: string
-  /** Called with the task that was sent and its answer, unless the answer moves the task on. */
-  readonly onAnswer?: (task: UpscaleTask, answer: SubmitAnswer) => void
-}
-
 /**
  * Sends the paid request of a task and stores the answer. The caller has committed before that the task is being sent, so
  * that no crash can send it twice. Between two engines the task waits in the queue: if the process dies, another one continues.
+ * `onAnswer` is called with the task that was sent and its answer, unless the answer moves the task on.
  */
 export async function sendTask(
   context: TaskContext,
   first: Sending,
-  options: SendOptions,
+  onAnswer?: (task: UpscaleTask, answer: SubmitAnswer) => void,
 ): Promise<UpscaleTask> {
-  const { correlationId, onAnswer } = options
   let sending = first
   for (;;) {
     const { task } = sending
     // After a refusal, the engine is tried although its circuit is open.
     const isTried = task.queueRefusal !== null || context.engines.isAvailable(task.engine)
-    let move = isTried ? undefined : await planMove(context, sending, NOT_AVAILABLE, correlationId)
+    let move = isTried ? undefined : await planMove(context, sending, NOT_AVAILABLE)
     const answer = move
       ? NOT_AVAILABLE
-      : replaceRefusal(context, task, await submitToEngine(context, sending, correlationId))
-    move ??= await planMove(context, sending, answer, correlationId)
+      : replaceRefusal(context, task, await submitToEngine(context, sending))
+    move ??= await planMove(context, sending, answer)
     if (move === undefined) {
       onAnswer?.(task, answer)
-      return storeFinalAnswer(context, sending, answer, correlationId)
+      return storeFinalAnswer(context, sending, answer)
     }
     const moved = await storeMove(context, sending, move)
     const continues = canContinue(context, moved, move.engine)
@@ -82,14 +76,11 @@ function canContinue({ draining }: TaskContext, task: UpscaleTask, engine: strin
   return isWaiting(task) && task.engine === engine && !wantsQueue(task) && !draining.aborted
 }
 
-async function submitToEngine(
-  context: TaskContext,
-  { task, token }: Sending,
-  correlationId: string,
-): Promise<SubmitAnswer> {
+async function submitToEngine(context: TaskContext, { task, token }: Sending): Promise<SubmitAnswer> {
   const { engines, log } = context
-  const { sourceTaskId, imageIndex, waterMark } = task
-  const request = { sourceTaskId, imageIndex, waterMark, callBackUrl: context.callbackUrl(task.id, token) }
+  const { sourceTaskId, imageIndex, waterMark, traceparent, correlationId } = task
+  const callBackUrl = context.callbackUrl(task.id, token)
+  const request = { sourceTaskId, imageIndex, waterMark, callBackUrl, traceparent }
   const engine = engines.find(task.engine)
   if (engine === undefined) throw new Error(`ENGINES does not name ${task.engine}`)
   const answer = await holdLease(context, task.id, () => engine.submit(request, correlationId))
@@ -119,7 +110,6 @@ async function planMove(
   context: TaskContext,
   sending: Sending,
   answer: SubmitAnswer,
-  correlationId: string,
 ): Promise<ReportOf<'deferred'> | undefined> {
   const { task } = sending
   if (answer.kind !== 'refused') return undefined
@@ -127,7 +117,7 @@ async function planMove(
     if (!wantsQueue(task) && !(await takeAccount(context, name))) continue
     const delayMs = wantsQueue(task) ? 0 : CLAIM_LEASE_MS
     const note = `${task.engine}: ${answer.note}; it is sent to ${name} instead`
-    const failure = { ...answer.failure, correlationId }
+    const failure = { ...answer.failure, correlationId: task.correlationId }
     return planDeferral(context, sending, {
       engine: name,
       delayMs,
@@ -153,18 +143,22 @@ async function storeFinalAnswer(
   context: TaskContext,
   sending: Sending,
   answer: SubmitAnswer,
-  correlationId: string,
 ): Promise<UpscaleTask> {
   const { clock, policy } = context
   const { task, startedAt } = sending
   const report =
     isTemporary(answer) && wantsQueue(task)
-      ? await planRetry(context, sending, answer, correlationId)
-      : toAnswerReport(answer, clock.now(), policy.pollIntervalMs, correlationId)
+      ? await planRetry(context, sending, answer)
+      : toAnswerReport(task, answer, clock.now(), policy.pollIntervalMs)
   const stored = await storeAnswer(context, task, report, startedAt)
   if (answer.kind !== 'accepted' || answer.outcome === undefined) return stored
   const facts = { at: clock.now(), source: 'SUBMIT', upstreamTaskId: answer.upstreamTaskId } as const
-  return storeAnswer(context, task, toOutcomeReport(answer.outcome, facts, correlationId, policy), startedAt)
+  return storeAnswer(
+    context,
+    task,
+    toOutcomeReport(answer.outcome, facts, task.correlationId, policy),
+    startedAt,
+  )
 }
 
 /** The report that puts a task back into the queue to be sent again. With ENGINE_FALLBACK it begins with the first engine. */
@@ -172,7 +166,6 @@ function planRetry(
   context: TaskContext,
   sending: Sending,
   { failure, note }: SubmitAnswer & { readonly kind: 'refused' },
-  correlationId: string,
 ): Promise<Report> {
   const { task } = sending
   const chosen = chooseEngine(context, task)
@@ -181,7 +174,7 @@ function planRetry(
     queueAttempts,
     engine: context.policy.engineFallback && !('kind' in chosen) ? chosen.name : task.engine,
     delayMs: toDelayMs(failure, queueAttempts),
-    failure: { ...failure, correlationId },
+    failure: { ...failure, correlationId: task.correlationId },
     note: `${note}; it is sent again later`,
   })
 }
@@ -209,10 +202,10 @@ async function planDeferral(
 }
 
 function toAnswerReport(
+  { correlationId }: UpscaleTask,
   answer: SubmitAnswer,
   at: number,
   pollAfterMs: number,
-  correlationId: string,
 ): Report {
   const facts = { at, source: 'SUBMIT' } as const
   switch (answer.kind) {

@@ -17,4 +17,6 @@ export interface SubmitInput extends Picture {
   /** Whether the task waits in the queue while the upstream takes no tasks; otherwise the submit is refused then. */
   readonly queue: boolean
   readonly correlationId: string
+  /** The trace of the operation (W3C Trace Context); null: none. */
+  readonly traceparent: string | null
 }

@@ -38,8 +38,7 @@ export async function holdLease<T>(
  */
 export async function settleUnconfirmedInsert(
   context: TaskContext,
-  { id: taskId, queueDueAt }: UpscaleTask,
-  correlationId: string,
+  { id: taskId, queueDueAt, correlationId }: UpscaleTask,
   startedAt: number,
 ): Promise<void> {
   const { clock, log, report } = context
@@ -75,7 +74,7 @@ export function storeAnswer(
       resolve(await report(task, answer))
       return true
     } catch (error) {
-      const facts = { err: error, taskId: task.id }
+      const facts = { err: error, taskId: task.id, correlationId: task.correlationId }
       const tookMs = clock.elapsed() - startedAt
       const isFinal = error instanceof UnknownTaskError || tookMs >= policy.deadlineMs || aborting.aborted
       if (isFinal || tookMs >= policy.submitTimeoutMs) reject(error)

@@ -103,7 +103,7 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
   const insertion = await (input.queue ? insertInSequence(context, input.owner, insert) : insert()).catch(
     (error: unknown) => {
       if (error instanceof UnconfirmedError)
-        void context.track(settleUnconfirmedInsert(context, task, correlationId, startedAt))
+        void context.track(settleUnconfirmedInsert(context, task, startedAt))
       throw error
     },
   )
@@ -117,14 +117,14 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
   }
   if (input.queue) return () => awaitFirstTurn(context, task)
   const sending = { task, token, startedAt, queued: null }
-  return async () => toSubmission(await sendTask(context, sending, { correlationId }), false)
+  return async () => toSubmission(await sendTask(context, sending), false)
 }
 
 /** Returns the answer if the queue sends the task now; otherwise the waiting task. */
 async function awaitFirstTurn(context: SubmitContext, task: UpscaleTask): Promise<Submission> {
   await context.taskQueue.sendDue(task.engine).catch((error: unknown) => {
     context.log.warn(
-      { err: error, taskId: task.id },
+      { err: error, taskId: task.id, correlationId: task.correlationId },
       'a round of the queue failed; the task waits for the next one',
     )
   })

@@ -102,6 +102,10 @@ export interface UpscaleTask extends Picture {
   /** Grows by one with every report that changes the task, even if clients see no change. */
   readonly revision: number
   readonly owner: string
+  /** In every log line and failure of the task: the correlation id of the operation that submitted it. */
+  readonly correlationId: string
+  /** The trace of that operation (W3C Trace Context); null: it had none. */
+  readonly traceparent: string | null
   readonly status: TaskStatus
   /** The result; null until the upstream has reported it. Clients see it once SUCCEEDED, after its inspection. */
   readonly images: readonly UpscaledImage[] | null

@@ -28,7 +28,7 @@ export interface Tasks extends EngineOperations {
    * Takes an owner's task out of the queue: it fails with CANCELLED, and nothing is charged. Resolves to the task, which is
    * unchanged if it has been sent or has settled; undefined: the owner has no such task.
    */
-  cancel(owner: string, id: string, correlationId: string): Promise<UpscaleTask | undefined>
+  cancel(owner: string, id: string): Promise<UpscaleTask | undefined>
   /** The place of a task in the queue; null: it does not wait. */
   findPlace(task: Pick<UpscaleTask, 'id' | 'engine'>): Promise<QueuePlace | null>
   /** Any owner's task, for the callback handler; undefined when unknown. */
@@ -44,7 +44,7 @@ export interface Tasks extends EngineOperations {
   /** Follows all tasks of an owner, until the watch must end. */
   watchOwner(request: OwnerRequest): OwnerWatch
   /** Processes a callback that arrived at this task's secret URL. Resolves once the new state is committed. */
-  receive(task: UpscaleTask, callback: Callback, correlationId: string): Promise<CallbackResult>
+  receive(task: UpscaleTask, callback: Callback): Promise<CallbackResult>
   /**
    * Reports what an attempt to inspect and copy the images has found. Resolves to the task after the change; undefined: the
    * task does not exist any more.

@@ -45,9 +45,9 @@ export function createReporter({
       passed = undefined
       const outcome = next && (await store.update(task, next))
       if (next === undefined || outcome === 'conflict') continue
-      const { status, version, upstreamTaskId, polls, failure } = next
+      const { correlationId, status, version, upstreamTaskId, polls, failure } = next
       log.info(
-        { taskId, status, version, upstreamTaskId, polls, failure, report: report.kind },
+        { taskId, correlationId, status, version, upstreamTaskId, polls, failure, report: report.kind },
         'a task changed',
       )
       if (outcome === 'deliveriesDue') deliveries.wake()
@@ -186,13 +186,13 @@ function failAccepted(task: UpscaleTask, report: ReportOf<'failed'>): UpscaleTas
 function expire(task: UpscaleTask, report: ReportOf<'overdue'>): UpscaleTask {
   if (isWaiting(task)) {
     const reason = task.queueRefusal ?? toFailure('UPSTREAM_RATE_LIMITED')
-    const failure = { ...reason, correlationId: report.correlationId }
+    const failure = { ...reason, correlationId: task.correlationId }
     return fail(task, report, 'REFUSAL', {
       failure,
       note: 'its turn in the queue did not come by the deadline',
     })
   }
   const code = task.status === 'SUBMITTED' ? 'UPSTREAM_OUTCOME_UNKNOWN' : 'SETTLEMENT_TIMEOUT'
-  const failure = { ...toFailure(code), correlationId: report.correlationId }
+  const failure = { ...toFailure(code), correlationId: task.correlationId }
   return fail(task, report, 'SILENCE', { failure, note: 'no result came by the deadline' })
 }

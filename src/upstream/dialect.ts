@@ -25,7 +25,7 @@ interface WireRequest {
   readonly body: object
 }
 
-export interface DialectSubmit extends SubmitRequest {
+export interface DialectSubmit extends Omit<SubmitRequest, 'traceparent'> {
   /** The URL of the picture; null unless `needsSourceUrl`. */
   readonly sourceUrl: string | null
 }

@@ -9,10 +9,12 @@ import type {
 } from '../tasks/engines/engine-ports.ts'
 import { toFailure } from '../tasks/failure.ts'
 import type { Clock, Log } from '../tasks/ports.ts'
+import { NO_TRACING, type Tracing } from '../tasks/tracing.ts'
 import type { Dialect, WireAnswer } from './dialect.ts'
 import { UpstreamClient, type Outcome, type UpstreamRequest } from './http.ts'
 import { findMessage } from './message.ts'
 import { redact } from './redact.ts'
+import { traceRequest } from './request-span.ts'
 import { keepAllowed } from './result-hosts.ts'
 import { judgeRefusal } from './submit-rule.ts'
 
@@ -33,6 +35,8 @@ interface HttpEngineOptions extends Pick<Engine, 'name' | 'mode'> {
   readonly timeoutMs: number
   readonly clock: Clock
   readonly log: Log
+  /** Default: nothing is traced. */
+  readonly tracing?: Tracing
   /** Called after each request: the operation, the answer's code (or `unreachable`, `lost`), and the duration. */
   readonly onAnswer?: (operation: Operation, outcome: string, ms: number) => void
 }
@@ -123,6 +127,7 @@ class HttpEngine implements Engine, Disposable {
       outbound: this.#submits,
       body: JSON.stringify(body),
       timeoutMs: Math.max(1, timeoutMs - (clock.elapsed() - startedAt)),
+      traceparent: request.traceparent,
     })
     return this.#toSubmitAnswer(request, correlationId, outcome)
   }
@@ -222,7 +227,7 @@ class HttpEngine implements Engine, Disposable {
     path: string,
     { timeoutMs, correlationId }: ReadOptions,
   ): Promise<WireAnswer | null> {
-    const get = { method: 'GET', outbound: this.#reads, timeoutMs } as const
+    const get = { method: 'GET', outbound: this.#reads, timeoutMs, traceparent: null } as const
     const outcome = await this.#send(operation, correlationId, path, get)
     if (outcome.kind === 'answer')
       return { status: outcome.head.status, body: outcome.body, retryAfterMs: null }
@@ -240,10 +245,12 @@ class HttpEngine implements Engine, Disposable {
   ): Promise<Outcome> {
     // A stopping service could not store the answer to a paid request.
     if (this.#disposed) return { kind: 'unreachable', cause: 'not sent: the service is stopping' }
-    const { baseUrl, log, onAnswer } = this.#options
+    const { name, baseUrl, log, tracing = NO_TRACING, onAnswer } = this.#options
     const startedAt = performance.now()
     try {
-      const outcome = await this.#client.send(baseUrl() + path, request)
+      const url = baseUrl() + path
+      const facts = { engine: name, operation, correlationId, url }
+      const outcome = await traceRequest(tracing, facts, request, (traced) => this.#client.send(url, traced))
       onAnswer?.(operation, toLabel(outcome), performance.now() - startedAt)
       return outcome
     } catch (error) {

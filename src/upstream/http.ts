@@ -27,6 +27,8 @@ export interface UpstreamRequest {
   /** JSON. */
   readonly body?: string
   readonly timeoutMs: number
+  /** W3C Trace Context; null: none. */
+  readonly traceparent: string | null
 }
 
 /** Sends authenticated requests. Disposing aborts those that are running. */
@@ -55,8 +57,14 @@ export class UpstreamClient implements Disposable {
    * this is the connection to the proxy for http, and the TLS connection through its tunnel for https. So nothing was
    * sent if the proxy cannot be reached or refuses the tunnel.
    */
-  async send(url: string, { method, outbound, body, timeoutMs }: UpstreamRequest): Promise<Outcome> {
-    const headers = body === undefined ? {} : { 'content-type': 'application/json' }
+  async send(
+    url: string,
+    { method, outbound, body, timeoutMs, traceparent }: UpstreamRequest,
+  ): Promise<Outcome> {
+    const headers = {
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+      ...(traceparent !== null && { traceparent }),
+    }
     const agent = outbound.agentsFor(url)
     // A stream, because got's promise API costs more per request, and does not limit the length of an answer.
     const request = this.#got.stream(url, { method, agent, body, headers, timeout: { request: timeoutMs } })

@@ -92,7 +92,7 @@ export function describeEngine(name: string, facts: EngineFacts): void {
     afterEach(() => scene[Symbol.asyncDispose]())
 
     const submit = (sourceTaskId: string, engine = scene.open(), callBackUrl: string | null = null) =>
-      engine.submit({ ...PICTURE, sourceTaskId, callBackUrl }, 'submit')
+      engine.submit({ ...PICTURE, sourceTaskId, callBackUrl, traceparent: null }, 'submit')
     const accept = async (sourceTaskId: string, engine = scene.open(), callBackUrl: string | null = null) => {
       const answer = await submit(sourceTaskId, engine, callBackUrl)
       if (answer.kind !== 'accepted') throw new Error(`Not accepted: ${JSON.stringify(answer)}`)

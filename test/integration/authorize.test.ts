@@ -10,6 +10,8 @@ import { openGraphqlSocket } from '../../src/http/socket.ts'
 import { addStreamRoute } from '../../src/http/sse.ts'
 import { systemClock } from '../../src/system.ts'
 import { openSocket } from '../support/socket.ts'
+import { NO_TRACING } from '../../src/tasks/tracing.ts'
+import { createOperationRecords } from '../../src/http/operation-records.ts'
 
 test('an unexpected error of authorization is logged with its cause, and answered as an internal error on HTTP and sockets', async () => {
   await using opened = new AsyncDisposableStack()
@@ -30,7 +32,10 @@ test('an unexpected error of authorization is logged with its cause, and answere
   const createContext = () => {
     throw new Error('No operation may run')
   }
-  const graphql = { schema, prepare, createContext, log }
+  const noMetrics = () => undefined
+  const recording = { tracing: NO_TRACING, clock: systemClock, accessLog: null, onOperation: noMetrics }
+  const records = createOperationRecords(recording)
+  const graphql = { schema, prepare, createContext, records, log }
   const refusals = createAuthRefusals(log, () => undefined)
   const authorization = new HttpAuthorization({ authorize, refusals, isDraining })
   addStreamRoute(app, { ...graphql, authorization, streams: createHttpStreams(null) })

@@ -42,7 +42,7 @@ async function settled(core: Core, callBackUrl: string, failed = false): Promise
   const outcome = failed
     ? ({ kind: 'failed', failure } as const)
     : ({ kind: 'succeeded', imageUrls: [RESULT] } as const)
-  await core.tasks.receive(task, { upstreamTaskId: 'upstream-1', outcome }, 'correlation')
+  await core.tasks.receive(task, { upstreamTaskId: 'upstream-1', outcome })
   return (await core.tasks.find(task.id)) ?? task
 }
 
@@ -253,7 +253,7 @@ test('an owner whose receivers are all slow, on however many hosts, holds up no 
   const settle = async (owner: string, callBackUrl: string) => {
     const { task } = await core.submit({ owner, callBackUrl })
     const outcome = { kind: 'succeeded', imageUrls: [RESULT] } as const
-    if (task) await core.tasks.receive(task, { upstreamTaskId: 'upstream-1', outcome }, 'c')
+    if (task) await core.tasks.receive(task, { upstreamTaskId: 'upstream-1', outcome })
   }
   for (let host = 0; host < 10; host += 1) {
     const slow = opened.use(await startReceiver())
@@ -355,7 +355,7 @@ describe('what is told', () => {
     const failed = await settled(core, receiver.url, true)
     await core.deliver()
     const outcome = { kind: 'succeeded', imageUrls: [RESULT] } as const
-    await core.tasks.receive(failed, { upstreamTaskId: 'upstream-1', outcome }, 'c')
+    await core.tasks.receive(failed, { upstreamTaskId: 'upstream-1', outcome })
     await core.deliver()
     expect(receiver.received.map((each) => [headersOf(each)['webhook-id'], bodyOf(each).code])).toEqual([
       [`${failed.id}-3`, 501],
@@ -372,7 +372,7 @@ describe('what is told', () => {
     const attempts = await core.deliveries.deliverDue()
     const release = await held.promise
     const outcome = { kind: 'succeeded', imageUrls: [RESULT] } as const
-    await core.tasks.receive(failed, { upstreamTaskId: 'upstream-1', outcome }, 'c')
+    await core.tasks.receive(failed, { upstreamTaskId: 'upstream-1', outcome })
     expect(await core.deliver()).toBe(0)
     release()
     await Promise.all(attempts)

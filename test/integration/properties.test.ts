@@ -209,7 +209,7 @@ describe('whatever becomes of hints and connections', () => {
           }
           await turn()
         }
-        await tell(id, { kind: 'overdue', at: 1, source: 'DEADLINE', deadlineAt: 0, correlationId: 'c' })
+        await tell(id, { kind: 'overdue', at: 1, source: 'DEADLINE', deadlineAt: 0 })
         const inspection = { images: [], retryAt: null, note: 'not inspected in time' }
         await tell(id, { kind: 'inspected', at: 1, source: 'INSPECTION', ...inspection })
         clock.advance(POLICY.reassertMs)

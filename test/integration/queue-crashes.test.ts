@@ -19,6 +19,9 @@ import { openTestDatabase, type TestDatabase } from '../support/database.ts'
 import { POLICY } from '../support/policy.ts'
 import { TEST_DATABASE_URL } from '../support/postgres.ts'
 import { json, startScriptedUpstream, text, type ScriptedUpstream } from '../support/scripted-upstream.ts'
+import { NO_TRACING } from '../../src/tasks/tracing.ts'
+
+const TRACE = { correlationId: 'c', traceparent: null } as const
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 const LIMIT = 2
@@ -184,6 +187,7 @@ function openWorld(planned: readonly Fate[]) {
       limits,
       budget: createPollBudget(clock, POLICY.pollsPerSecond),
       log: silent,
+      tracing: NO_TRACING,
       deliveries: { add: () => Promise.resolve(true), wake: () => undefined },
       wakeQueue: () => undefined,
       wakeResults: () => undefined,
@@ -263,7 +267,7 @@ const ignore = (work: Promise<unknown>) => void work.catch(() => undefined)
 
 function submit({ at }: World, { at: slot, owner, source, key, queue, force }: Action & { do: 'submit' }) {
   const picture = { sourceTaskId: source, imageIndex: 0, waterMark: null }
-  const rest = { engine: null, idempotencyKey: key, callBackUrl: null, force, queue, correlationId: 'c' }
+  const rest = { engine: null, idempotencyKey: key, callBackUrl: null, force, queue, ...TRACE }
   return at(slot).tasks.submit({ owner, ...picture, ...rest })
 }
 
@@ -272,7 +276,7 @@ async function cancel(
   slot: 0 | 1,
   { owner, id }: UpscaleTask,
 ): Promise<void> {
-  const after = await at(slot).tasks.cancel(owner, id, 'c')
+  const after = await at(slot).tasks.cancel(owner, id)
   if (after?.failure?.code === 'CANCELLED' && !canceled.has(id))
     canceled.set(id, posts.filter((post) => post.id === id).length)
 }

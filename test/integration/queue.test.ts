@@ -179,7 +179,7 @@ describe('a submit with the queue', () => {
     core.upstream.onCreate = BUSY
     const task = taskOf(await core.submit(queued('a')))
     const outcome = { kind: 'succeeded', imageUrls: ['https://example.com/a.png'] } as const
-    await core.tasks.receive(task, { upstreamTaskId: 'late', outcome }, 'correlation')
+    await core.tasks.receive(task, { upstreamTaskId: 'late', outcome })
     await advance(core, 300_000)
     expect(await core.store.read(task.id)).toMatchObject({ status: 'SUCCEEDED', queueRank: null })
     expect(sentTo(core.upstream)).toEqual(['a'])
@@ -395,14 +395,14 @@ describe('a cancel', () => {
   test('of a waiting task means that it is never sent, and that its key and picture are free', async () => {
     const { core, waiting, request } = await openWaiting()
     await using _core = core
-    const canceled = await core.tasks.cancel('owner', waiting.id, 'correlation')
+    const canceled = await core.tasks.cancel('owner', waiting.id)
     expect(canceled).toMatchObject({
       status: 'FAILED',
       version: 2,
       failure: { code: 'CANCELLED', correlationId: 'correlation' },
       settledAt: core.clock.now(),
     })
-    expect(await core.tasks.cancel('owner', waiting.id, 'again')).toEqual(canceled)
+    expect(await core.tasks.cancel('owner', waiting.id)).toEqual(canceled)
     await advance(core, 10_000)
     expect(sentTo(core.upstream)).toEqual(['sent'])
     const again = taskOf(await core.submit(request))
@@ -412,8 +412,8 @@ describe('a cancel', () => {
   test('does not change a task that has been sent, or that of another owner', async () => {
     const { core, sent, waiting } = await openWaiting()
     await using _core = core
-    expect(await core.tasks.cancel('owner', sent.id, 'correlation')).toEqual(sent)
-    expect(await core.tasks.cancel('another owner', waiting.id, 'correlation')).toBeUndefined()
+    expect(await core.tasks.cancel('owner', sent.id)).toEqual(sent)
+    expect(await core.tasks.cancel('another owner', waiting.id)).toBeUndefined()
     expect(await core.store.read(waiting.id)).toEqual(waiting)
   })
 })

@@ -406,7 +406,7 @@ describe('the poll budget', () => {
       const task = await accepted(core)
       const failure = { code: 'UPSTREAM_SERVER_ERROR', upstreamCode: 500, retryAfterMs: 5_000 } as const
       const news = { upstreamTaskId, outcome: { kind: 'failed', failure } } as const
-      expect(await core.tasks.receive(task, news, 'c')).toBe('accepted')
+      expect(await core.tasks.receive(task, news)).toBe('accepted')
       codes.push(codeOf(await core.tasks.find(task.id)))
     }
     expect(codes).toEqual(['UPSTREAM_VALIDATION_FAILED', 'UPSTREAM_SERVER_ERROR'])
@@ -421,7 +421,7 @@ describe('the poll budget', () => {
     core.upstream.onLookup = record({ successFlag: 3, errorCode: 422 })
     const failure = { code: 'UPSTREAM_SERVER_ERROR', upstreamCode: 500, retryAfterMs: 5_000 } as const
     const news = { upstreamTaskId: 'upstream-1', outcome: { kind: 'failed', failure } } as const
-    const receipt = core.tasks.receive(first, news, 'c')
+    const receipt = core.tasks.receive(first, news)
     expect(await core.round()).toBe(0)
     core.clock.advance(SECOND)
     await receipt
@@ -438,7 +438,7 @@ describe('a failed callback', () => {
     await using core = await openCore()
     const task = await accepted(core)
     core.upstream.onLookup = record({ successFlag: 3, errorCode: 422 })
-    const receipts = await Promise.all(Array.from({ length: 20 }, () => core.tasks.receive(task, news, 'c')))
+    const receipts = await Promise.all(Array.from({ length: 20 }, () => core.tasks.receive(task, news)))
     expect(receipts).toEqual(Array(20).fill('accepted'))
     expect(core.upstream.received.filter(({ method }) => method === 'GET')).toHaveLength(1)
     expect(await core.tasks.find(task.id)).toMatchObject({
@@ -452,9 +452,9 @@ describe('a failed callback', () => {
     await using core = await openCore({ pollsPerSecond: 1, confirmTimeoutMs: 60 * SECOND })
     const [busy, task] = [await accepted(core), await accepted(core)]
     core.upstream.onLookup = generating
-    await core.tasks.receive(busy, news, 'c')
+    await core.tasks.receive(busy, news)
     core.upstream.onLookup = () => undefined
-    const receipt = core.tasks.receive(task, news, 'c')
+    const receipt = core.tasks.receive(task, news)
     core.clock.advance(60 * SECOND - 50)
     expect(await receipt).toBe('accepted')
     expect(codeOf(await core.tasks.find(task.id))).toBe('UPSTREAM_SERVER_ERROR')
@@ -476,7 +476,7 @@ describe('a failed callback', () => {
       asked.resolve(() => {
         record({ successFlag: 2, errorCode: 501 })(response, request)
       })
-    const receipt = core.tasks.receive(task, { ...news, upstreamTaskId: 'upstream-0' }, 'c')
+    const receipt = core.tasks.receive(task, { ...news, upstreamTaskId: 'upstream-0' })
     const tell = await asked.promise
     answer()
     await submission
@@ -499,7 +499,7 @@ describe('an inconclusive callback', () => {
     await using core = await openCore()
     const task = await accepted(core)
     core.upstream.onLookup = success
-    await core.tasks.receive(task, news, 'c')
+    await core.tasks.receive(task, news)
     expect(await core.tasks.find(task.id)).toMatchObject({ status: 'SUCCEEDED' })
   })
 
@@ -508,7 +508,7 @@ describe('an inconclusive callback', () => {
     const task = await accepted(core)
     core.upstream.onLookup = generating
     for (let second = 0; second < 20; second += 1) {
-      for (let replay = 0; replay < 3; replay += 1) await core.tasks.receive(task, news, 'c')
+      for (let replay = 0; replay < 3; replay += 1) await core.tasks.receive(task, news)
       await core.round()
       core.clock.advance(SECOND)
     }
@@ -533,7 +533,7 @@ describe('an inconclusive callback', () => {
     if (failed?.status !== 'FAILED') throw new Error('It has not failed')
     const before = polls(core)
     for (let replay = 0; replay < 10; replay += 1) {
-      expect(await core.tasks.receive(failed, news, 'c')).toBe('accepted')
+      expect(await core.tasks.receive(failed, news)).toBe('accepted')
       core.clock.advance(SECOND)
       expect(await core.round()).toBe(0)
     }
@@ -565,7 +565,7 @@ describe('CALLBACK_CONFIRM', () => {
     await using core = await openCore({ confirmCallbacks: true })
     const task = await accepted(core)
     core.upstream.onLookup = success
-    await core.tasks.receive(task, news, 'c')
+    await core.tasks.receive(task, news)
     expect(await core.tasks.find(task.id)).toMatchObject({ status: 'SUCCEEDED', images: [{ url: URLS[0] }] })
   })
 
@@ -578,10 +578,10 @@ describe('CALLBACK_CONFIRM', () => {
     const failed = await core.tasks.find(id)
     if (failed?.status !== 'FAILED') throw new Error('It has not failed')
     core.upstream.onLookup = generating
-    expect(await core.tasks.receive(failed, news, 'c')).toBe('unconfirmed')
+    expect(await core.tasks.receive(failed, news)).toBe('unconfirmed')
     core.upstream.onLookup = success
     core.clock.advance(MINUTE)
-    expect(await core.tasks.receive(failed, news, 'c')).toBe('accepted')
+    expect(await core.tasks.receive(failed, news)).toBe('accepted')
     expect(await core.tasks.find(id)).toMatchObject({ status: 'SUCCEEDED' })
   })
 
@@ -589,7 +589,7 @@ describe('CALLBACK_CONFIRM', () => {
     await using core = await openCore({ confirmCallbacks: true })
     const task = await accepted(core)
     core.upstream.onLookup = generating
-    await core.tasks.receive(task, news, 'c')
+    await core.tasks.receive(task, news)
     expect(await core.tasks.find(task.id)).toMatchObject({ status: 'PROCESSING', images: null })
     core.upstream.onLookup = success
     core.clock.advance(5 * SECOND)
@@ -800,7 +800,7 @@ describe('what counts as failed, and turns out to be accepted', () => {
     await using core = await openCore({ confirmCallbacks })
     const task = await refused(core, text(404, '<html>'))
     core.upstream.onLookup = text(502, '<html>')
-    expect(await core.tasks.receive(task, news, 'c')).toBe('accepted')
+    expect(await core.tasks.receive(task, news)).toBe('accepted')
     await core.round()
     expect(await core.tasks.find(task.id)).toMatchObject({ status: 'FAILED' })
     core.upstream.onLookup = success
@@ -813,7 +813,7 @@ describe('what counts as failed, and turns out to be accepted', () => {
     await using core = await openCore()
     const task = await refused(core, json(200, { code: 500, msg: 'x' }), 'key')
     core.upstream.onLookup = generating
-    await core.tasks.receive(task, inconclusive, 'c')
+    await core.tasks.receive(task, inconclusive)
     await core.round()
     expect(await core.submit({ force: false, idempotencyKey: 'key' })).toMatchObject({
       replayed: true,
@@ -832,7 +832,7 @@ describe('what counts as failed, and turns out to be accepted', () => {
     if (task === undefined) throw new Error('It is gone')
     expect(codeOf(task)).toBe('UPSTREAM_OUTCOME_UNKNOWN')
     core.upstream.onLookup = success
-    await core.tasks.receive(task, { upstreamTaskId: 'u9', outcome: { kind: 'failed', failure } }, 'c')
+    await core.tasks.receive(task, { upstreamTaskId: 'u9', outcome: { kind: 'failed', failure } })
     expect(await core.tasks.find(id)).toMatchObject({ status: 'SUCCEEDED' })
   })
 
@@ -844,11 +844,7 @@ describe('what counts as failed, and turns out to be accepted', () => {
       void (async () => {
         const task = await core.tasks.find(callBackUrl.split('/')[3] ?? '')
         if (task !== undefined)
-          await core.tasks.receive(
-            task,
-            { upstreamTaskId: 'other', outcome: { kind: 'failed', failure } },
-            'c',
-          )
+          await core.tasks.receive(task, { upstreamTaskId: 'other', outcome: { kind: 'failed', failure } })
         json(200, { code: 200, data: { taskId: 'upstream-1' } })(response, request)
       })()
     }
@@ -892,7 +888,7 @@ describe("the upstream's answer", () => {
     const [task] = await core.tasks.list({ owner: 'owner', status: null, after: null, limit: 1 })
     if (task === undefined) throw new Error('Not stored')
     const news = { upstreamTaskId: 'forged', outcome: { kind: 'inconclusive' } } as const
-    await core.tasks.receive(task, news, 'c')
+    await core.tasks.receive(task, news)
     expect(await core.tasks.find(task.id)).toMatchObject({ upstreamTaskId: 'forged' })
     answer()
     expect(await submission).toMatchObject({ task: { upstreamTaskId: 'upstream-1' } })

@@ -27,7 +27,7 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
   const setUp = async () => {
     const database = await openPooledDatabase(pooler)
     return Object.assign(database, {
-      open: (hints: TaskHints) => openPostgres(database.url, hints, silent),
+      open: (hints: TaskHints) => openPostgres(database.url, hints, { log: silent }),
     })
   }
   describeTaskStore('The PostgreSQL store', setUp)

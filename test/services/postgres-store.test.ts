@@ -21,7 +21,7 @@ const silent = { info: () => undefined, warn: () => undefined, error: () => unde
 const setUp = async () => {
   const schema = await openTestSchema()
   return Object.assign(schema, {
-    open: (hints: TaskHints) => openPostgres(schema.url, hints, silent),
+    open: (hints: TaskHints) => openPostgres(schema.url, hints, { log: silent }),
     async run(statements: readonly string[]) {
       const client = new pg.Client({ connectionString: schema.url })
       await client.connect()

@@ -5,6 +5,7 @@ import { systemClock } from '../../src/system.ts'
 import { openTestSchema } from '../support/postgres.ts'
 import { startRedis } from '../support/servers.ts'
 import { openTempDir } from '../support/temp-dir.ts'
+import { NO_TRACING } from '../../src/tasks/tracing.ts'
 
 /** Hints and limits on this Redis; `warned` resolves with the first warning in which the pattern is found. */
 async function openOn(redisUrl: string) {
@@ -20,7 +21,7 @@ async function openOn(redisUrl: string) {
       for (const look of waiting) look()
     },
   }
-  const options = { pollsPerSecond: 5, clock: systemClock, log, onHint: () => undefined }
+  const options = { pollsPerSecond: 5, clock: systemClock, log, tracing: NO_TRACING, onHint: () => undefined }
   const database = { kind: 'postgres', url } as const
   const backends = opened.use(await openBackends({ database, redisUrl, databaseListenUrl: null }, options))
   const limiter = backends.createLimiter('test', { limit: 5, perMs: 60_000 })

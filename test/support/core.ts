@@ -17,6 +17,7 @@ import { ManualClock } from './clock.ts'
 import { POLICY } from './policy.ts'
 import { startScriptedUpstream } from './scripted-upstream.ts'
 import { openTestDatabase, type TestDatabase } from './database.ts'
+import { NO_TRACING } from '../../src/tasks/tracing.ts'
 
 export const SIGNING_SECRET = 'whsec_c2VjcmV0LW9mLXRoZS10ZXN0cy0wMTIzNDU2Nzg5'
 
@@ -67,6 +68,7 @@ export async function openCore(
     limits,
     clock,
     log: silent,
+    tracing: NO_TRACING,
     deliverForMs,
     wake: () => undefined,
     toImageUrl: ({ images }, position) => images?.[position]?.url ?? '',
@@ -81,6 +83,7 @@ export async function openCore(
     limits,
     budget: createPollBudget(clock, { ...POLICY, ...policy }.pollsPerSecond),
     log: silent,
+    tracing: NO_TRACING,
     deliveries,
     wakeQueue: () => undefined,
     wakeResults: () => undefined,
@@ -107,6 +110,7 @@ export async function openCore(
         force: true,
         queue: false,
         correlationId: 'correlation',
+        traceparent: null,
         ...changes,
       }),
     outbox,

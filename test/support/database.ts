@@ -38,7 +38,7 @@ export async function openTestDatabase(): Promise<TestDatabase> {
     }
     return {
       url,
-      open: (hints) => openPostgres(url, hints, silent),
+      open: (hints) => openPostgres(url, hints, { log: silent }),
       breakTables: () => run(BREAK),
       mendTables: () => run(MEND),
       deleteTasks: () => run(DELETE),

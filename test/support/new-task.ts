@@ -19,6 +19,8 @@ export function newTask(changes: Partial<UpscaleTask> = {}): UpscaleTask {
     version: 1,
     revision: 1,
     owner: 'owner',
+    correlationId: `correlation ${id}`,
+    traceparent: null,
     status: 'SUBMITTED',
     sourceTaskId: 'source',
     imageIndex: 0,

@@ -73,7 +73,7 @@ export async function simulate(arrivals: readonly Arrival[], seed: number): Prom
       const task = await store.read(each.id)
       if (task === undefined) throw new Error('the upstream settles an unknown task')
       const outcome = { kind: 'succeeded', imageUrls: ['https://example.com/a.png'] } as const
-      await tasks.receive(task, { upstreamTaskId: each.upstreamTaskId, outcome }, 'correlation')
+      await tasks.receive(task, { upstreamTaskId: each.upstreamTaskId, outcome })
     }
   }
   /** Reads the places of some waiting tasks, as their clients do. */

@@ -9,6 +9,7 @@ import { createPollBudget } from '../../src/replicas/poll-budget.ts'
 import { createTasks } from '../../src/tasks/tasks.ts'
 import { openKieMidjourneyAlone } from './engines.ts'
 import { POLICY } from './policy.ts'
+import { NO_TRACING } from '../../src/tasks/tracing.ts'
 
 const [file = '', url = '', times = ''] = process.argv.slice(2)
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
@@ -30,6 +31,7 @@ const tasks = createTasks({
   ),
   budget: createPollBudget(systemClock, POLICY.pollsPerSecond),
   log,
+  tracing: NO_TRACING,
   policy: { ...POLICY, submitTimeoutMs: 10_000 },
   callbackUrl: () => null,
 })
@@ -44,6 +46,7 @@ const request = {
   force: false,
   queue: false,
   correlationId: 'c',
+  traceparent: null,
 }
 process.stdout.write('ready\n')
 await new Promise((resolve) => process.stdin.once('data', resolve))

@@ -84,7 +84,7 @@ async function openThroughLossyProxy(
   await once(server, 'listening')
   target.hostname = '127.0.0.1'
   target.port = String((server.address() as AddressInfo).port)
-  const stores = await openPostgres(target.href, hints, silent)
+  const stores = await openPostgres(target.href, hints, { log: silent })
   return {
     ...stores,
     async [Symbol.asyncDispose]() {

@@ -89,10 +89,7 @@ describe('a result that is to be inspected', () => {
         note: 'failed',
       },
     ],
-    [
-      'the deadline',
-      { kind: 'overdue', at: NOW, source: 'DEADLINE', deadlineAt: waiting.deadlineAt, correlationId: 'c' },
-    ],
+    ['the deadline', { kind: 'overdue', at: NOW, source: 'DEADLINE', deadlineAt: waiting.deadlineAt }],
     [
       'an answer to the submit that names another task',
       { kind: 'accepted', at: NOW, source: 'SUBMIT', upstreamTaskId: 'up-2', pollAt: NOW },

@@ -74,7 +74,7 @@ const REPORTS: Record<Report['kind'], Report> = freeze({
     note: 'moved',
   },
   withdrawn: { kind: 'withdrawn', at, source: 'OWNER', failure: FAILURE, note: 'canceled' },
-  overdue: { kind: 'overdue', at, source: 'DEADLINE', deadlineAt: DEADLINE, correlationId: 'correlation-1' },
+  overdue: { kind: 'overdue', at, source: 'DEADLINE', deadlineAt: DEADLINE },
 })
 const KINDS = Object.keys(REPORTS) as Report['kind'][]
 const CELLS = TASK_STATUSES.flatMap((status) => KINDS.map((kind) => [status, kind] as const))
@@ -86,6 +86,8 @@ function taskIn(status: TaskStatus, facts: Partial<UpscaleTask> = {}): UpscaleTa
     version: 4,
     revision: 5,
     owner: 'owner-1',
+    correlationId: 'correlation-1',
+    traceparent: null,
     status: 'SUBMITTED',
     sourceTaskId: 'source-1',
     imageIndex: 2,

@@ -5,6 +5,7 @@ import { toTables } from './001-tables.ts'
 import { toResultTables } from './002-results.ts'
 import { toQueueTables } from './003-queue.ts'
 import { ENGINE_TABLES } from './004-engines.ts'
+import { TRACING_COLUMNS } from './005-tracing.ts'
 import type { MigrationDialect } from './migration-dialect.ts'
 
 /** Every schema change ever released, in order. A released migration is never edited: add the next one. */
@@ -13,6 +14,7 @@ const toMigrations = (dialect: MigrationDialect): Record<string, Migration> => (
   '002-results': toMigration(toResultTables(dialect)),
   '003-queue': toMigration(toQueueTables(dialect)),
   '004-engines': toMigration(ENGINE_TABLES),
+  '005-tracing': toMigration(TRACING_COLUMNS),
 })
 
 function toMigration(statements: readonly string[]): Migration {

@@ -9,6 +9,8 @@ import { SqlQueue } from '../queue.ts'
 import { SqlResultJobs } from '../result-jobs.ts'
 import type { Sql, Stores } from '../sql.ts'
 import { readKeptCounts } from '../task-counts.ts'
+import { NO_TRACING, type Tracing } from '../../tasks/tracing.ts'
+import { traceSql } from '../traced-sql.ts'
 import { SqlTaskStore } from '../tasks.ts'
 import { createSqlite, openMigrations } from './dialect.ts'
 import { lockFile, retryBusy } from './locks.ts'
@@ -28,6 +30,8 @@ interface SqliteOptions {
   readonly lockTimeoutMs?: number
   /** Keeps other processes from opening the file until this one disposes; default false. */
   readonly exclusive?: boolean
+  /** Default: nothing is traced. */
+  readonly tracing?: Tracing
 }
 
 /**
@@ -37,7 +41,7 @@ interface SqliteOptions {
 export async function openSqlite(
   file: string,
   hints: TaskHints,
-  { lockTimeoutMs = LOCK_TIMEOUT_MS, exclusive = false }: SqliteOptions = {},
+  { lockTimeoutMs = LOCK_TIMEOUT_MS, exclusive = false, tracing = NO_TRACING }: SqliteOptions = {},
 ): Promise<Stores> {
   await using opened = new AsyncDisposableStack()
   const lock = opened.use(await lockFile(file, exclusive ? END_MS : 2 * lockTimeoutMs))
@@ -51,12 +55,13 @@ export async function openSqlite(
   const dialect = { id: 'text', keepsCounts: true, isPostgres: false }
   await retryBusy(() => migrate(openMigrations(writer), dialect), lockTimeoutMs)
   await log.datasync()
-  const sqlite: Sql = {
+  const untraced: Sql = {
     ...createSqlite(writer, reader, { sync: () => log.datasync(), lockTimeoutMs }),
     checkFile: await createFileCheck(file),
   }
   // The connections are disposed before the log: a commit would fail without its log.
-  opened.use(sqlite)
+  opened.use(untraced)
+  const sqlite = traceSql(untraced, tracing, 'sqlite')
   if (!exclusive) lock[Symbol.dispose]()
   const rest = opened.move()
   return {

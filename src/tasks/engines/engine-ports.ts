@@ -5,6 +5,8 @@ import type { Picture } from '../task.ts'
 export interface SubmitRequest extends Picture {
   /** Where the engine posts its callback; null: the task is only polled. */
   readonly callBackUrl: string | null
+  /** The header `traceparent` of the request (W3C Trace Context); null: none. */
+  readonly traceparent: string | null
 }
 
 /** `note` is a readable description of the answer; for unknown it continues "the answer was …". */

@@ -35,7 +35,11 @@ export async function beginSending(context: TaskContext, claimed: UpscaleTask): 
     const task = await report(claimed, { ...facts, kind: 'sending', answerBy, deadlineAt, estimatedDoneAt })
     return task.callbackTokenHash === callbackTokenHash ? { task, queued, token, startedAt } : undefined
   } catch (error) {
-    log.warn({ err: error, taskId: claimed.id }, 'failed to take a task out of the queue; nothing was sent')
+    const { id: taskId, correlationId } = claimed
+    log.warn(
+      { err: error, taskId, correlationId },
+      'failed to take a task out of the queue; nothing was sent',
+    )
     // The commit may have happened nevertheless.
     const { queueAttempts } = claimed
     const back = { ...queued, engine, queueDueAt: at, queueAttempts, failure: null, note: 'not sent' }

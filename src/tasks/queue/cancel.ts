@@ -7,11 +7,10 @@ export async function cancelTask(
   { store, clock, report }: TaskContext,
   owner: string,
   id: string,
-  correlationId: string,
 ): Promise<UpscaleTask | undefined> {
   const task = await store.read(id)
   if (task?.owner !== owner) return undefined
-  const failure = { ...toFailure('CANCELLED'), correlationId }
+  const failure = { ...toFailure('CANCELLED'), correlationId: task.correlationId }
   const note = 'canceled by its owner before it was sent'
   return report(task, { kind: 'withdrawn', at: clock.now(), source: 'OWNER', failure, note })
 }

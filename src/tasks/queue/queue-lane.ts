@@ -124,15 +124,15 @@ export class QueueLane {
 
   /** Does not reject. */
   async #finishSending(sending: Sending): Promise<void> {
-    const { secrets, log } = this.#context
-    const correlationId = secrets.newId()
+    const { log } = this.#context
     const onAnswer = (task: UpscaleTask, answer: SubmitAnswer) => {
       if (task.engine === this.#engine) this.#health.note(task, answer)
     }
     try {
-      await sendTask(this.#context, sending, { correlationId, onAnswer })
+      await sendTask(this.#context, sending, onAnswer)
     } catch (error) {
-      const facts = { err: error, taskId: sending.task.id, correlationId }
+      const { id: taskId, correlationId } = sending.task
+      const facts = { err: error, taskId, correlationId }
       log.error(facts, 'the answer to a queued submit is not stored yet')
     }
   }
