@@ -37,7 +37,7 @@ async function main(settings: import('./settings.ts').Settings, hints: readonly 
   const { createLogger } = await import('./log.ts')
   const { openTracing } = await import('./tracing/open-tracing.ts')
   const log = createLogger(settings.logLevel, process.stdout.isTTY)
-  await using tracing = await openTracing(process.env, {
+  const tracing = await openTracing(process.env, {
     version: process.env.npm_package_version ?? '',
     log,
   })
@@ -53,6 +53,7 @@ async function main(settings: import('./settings.ts').Settings, hints: readonly 
   })
   log.info(`${signal}: stopping`)
   await service[Symbol.asyncDispose]()
+  await tracing[Symbol.asyncDispose]()
   log.info('stopped')
   // Needed only if a connection to a server that does not answer still keeps the process alive.
   setTimeout(() => process.exit(), EXIT_MS).unref()
