@@ -35,6 +35,10 @@ export function announce(settings: Settings, { url, publicUrl, store }: Announce
     log.warn(
       'AUTH_MODE=none: every caller can spend credits and see every task. Set AUTH_JWKS_URL or AUTH_JWT_SECRET instead',
     )
+  if (mode === 'LIVE' && settings.metricsPort === null)
+    log.warn(
+      'METRICS_PORT is not set: /metrics is not served. Set it to a port that only your monitoring reaches',
+    )
   announceStore(settings, log)
   announceProxies(settings, log)
   log.info(`GraphQL at ${url}/graphql${graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)

@@ -5,6 +5,7 @@ import type { Caller, CreateContext } from '../graphql/context.ts'
 import { requestError, toPublicError } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import { AcceptedOperation, type ExecutionOptions } from './accepted-operation.ts'
+import type { HttpObserver } from './http-observer.ts'
 import type { SocketWire } from './socket-wire.ts'
 
 export interface OperationOptions extends ExecutionOptions {
@@ -12,6 +13,7 @@ export interface OperationOptions extends ExecutionOptions {
   readonly createContext: CreateContext
   /** Operations that may run on one socket at once; null: any number. */
   readonly socketOperationLimit: number | null
+  readonly observer: HttpObserver
   isDraining(): boolean
 }
 
@@ -63,8 +65,11 @@ export class SocketOperations {
 
   /** Accepts an operation, or returns the errors that refuse it. */
   accept(id: string, payload: SubscribePayload, caller: Caller): AcceptedOperation | readonly GraphQLError[] {
-    const { prepare, createContext, socketOperationLimit, isDraining } = this.#options
-    if (socketOperationLimit !== null && this.size >= socketOperationLimit) return [TOO_MANY]
+    const { prepare, createContext, socketOperationLimit, isDraining, observer } = this.#options
+    if (socketOperationLimit !== null && this.size >= socketOperationLimit) {
+      observer.onRefusal('socket_operations')
+      return [TOO_MANY]
+    }
     const document = prepare.document(payload.query)
     if (!document.ok) return document.errors
     const { operationName = null, variables = null } = payload

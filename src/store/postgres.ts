@@ -11,7 +11,7 @@ import { watchSpace } from './postgres-space.ts'
 import type { Database } from './schema.ts'
 import type { Sql, Stores } from './sql.ts'
 import { SqlTaskStore } from './tasks.ts'
-import { createCachedCounts } from './task-counts.ts'
+import { readBoundedCounts } from './task-counts.ts'
 
 /** Connections of one replica, besides those of its hints. */
 const POOL_SIZE = 10
@@ -51,7 +51,7 @@ export async function openPostgres(url: string, hints: TaskHints, log: Log): Pro
     },
   }
   return {
-    store: new SqlTaskStore(postgres, hints, createCachedCounts(postgres)),
+    store: new SqlTaskStore(postgres, hints, () => readBoundedCounts(postgres)),
     queueStore: new SqlQueue(postgres),
     outbox: new SqlOutbox(postgres),
     resultJobs: new SqlResultJobs(postgres),
