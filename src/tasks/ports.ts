@@ -98,7 +98,7 @@ export interface TaskStore {
   readUsage(fromDay: string, owner: string | null): Promise<Usage[]>
   /**
    * The number of tasks by status, at a bounded cost. Exact, except in a large PostgreSQL table: there SUCCEEDED and FAILED are
-   * estimates, and SUBMITTED and PROCESSING are counted up to 100,000 together.
+   * estimates, and so are SUBMITTED and PROCESSING from 10,000 on.
    */
   countByStatus(): Promise<Partial<Record<TaskStatus, number>>>
   /** Resolves if the store answers, accepts writes and has the schema that this version needs; rejects otherwise. */

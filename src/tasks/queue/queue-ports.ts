@@ -18,7 +18,7 @@ export type TaskTimes = Pick<UpscaleTask, 'createdAt' | 'queueAhead'> & {
 }
 
 /** `readBacklog` counts no further than this, so that it takes a few milliseconds at any number. */
-export const MAX_QUEUE_COUNT = 100_000
+export const MAX_QUEUE_COUNT = 10_000
 
 /** The tasks that wait. */
 export interface QueueBacklog {
