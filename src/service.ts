@@ -81,7 +81,7 @@ export async function startService(
   await servers.listen()
   await sandbox?.resume()
   const workers = startWorkers(core, clock, log).map((worker) => opened.use(worker))
-  announce(settings, { url: servers.url(), publicUrl: servers.publicUrl(), store }, log)
+  announce(settings, { servers, store }, log)
   const rest = opened.move()
   return {
     url: servers.url(),
