@@ -13,9 +13,7 @@ export interface Reading {
 
 /** Once the reads of a collection have taken this long, the others are left out: a request of `/metrics` must end in time. */
 const MAX_COLLECT_MS = 2_000
-/** A collection that failed, or took longer than this, is repeated only after a pause. */
-const SLOW_MS = 100
-/** The pause, as a multiple of the time that the collection took: the database spends at most a tenth of its time on metrics. */
+/** The pause after a collection that failed, as a multiple of the time that it took: a database in trouble is asked seldom. */
 const PAUSE_FACTOR = 10
 
 interface CollectionOptions {
@@ -60,8 +58,8 @@ export function createCollection(
       const isLate = clock.elapsed() - startedAt > MAX_COLLECT_MS
       if (!(await collectOne(reading, isLate))) hasFailed = true
     }
-    const tookMs = clock.elapsed() - startedAt
-    pausedUntil = hasFailed || tookMs > SLOW_MS ? clock.elapsed() + PAUSE_FACTOR * tookMs : -Infinity
+    const now = clock.elapsed()
+    pausedUntil = hasFailed ? now + PAUSE_FACTOR * (now - startedAt) : -Infinity
   }
   return () => {
     if (running === undefined && clock.elapsed() < pausedUntil) return Promise.resolve()
