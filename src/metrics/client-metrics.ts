@@ -1,10 +1,10 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
-import type { Metrics } from './metrics.ts'
+import type { MetricEvents } from './events.ts'
 
 /** The streams of clients, and requests that are refused. */
 export function createClientMetrics(
   registry: Registry,
-): Pick<Metrics, 'onAuthRefusal' | 'onRefusal' | 'onStreamOpen' | 'onStreamEnd'> {
+): Pick<MetricEvents, 'onAuthRefusal' | 'onRefusal' | 'onStreamOpen' | 'onStreamEnd'> {
   const registers = [registry]
   const authRefusals = new Counter({
     name: 'upscale_auth_refusals_total',

@@ -1,11 +1,10 @@
 import { Counter, Histogram, type Registry } from 'prom-client'
-import type { TaskObserver } from '../tasks/observer.ts'
-import type { Metrics } from './metrics.ts'
+import type { MetricEvents } from './events.ts'
 
 /** Submits, settlements, and what follows them: deliveries, and the work on results. */
 export function createTaskMetrics(
   registry: Registry,
-): Omit<TaskObserver, 'onRefusal'> & Pick<Metrics, 'onDelivery' | 'onResult'> {
+): Pick<MetricEvents, 'onSubmit' | 'onSettle' | 'onDelivery' | 'onResult'> {
   const registers = [registry]
   const submits = new Histogram({
     name: 'upscale_submit_seconds',

@@ -1,13 +1,13 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { Clock } from '../tasks/ports.ts'
 import { CIRCUITS } from '../upstream/breaker.ts'
-import type { Metrics } from './metrics.ts'
+import type { MetricEvents } from './events.ts'
 
 /** Requests to the upstream, its callbacks, and hints of other replicas. */
 export function createUpstreamMetrics(
   registry: Registry,
   clock: Clock,
-): Pick<Metrics, 'onCallback' | 'onUpstream' | 'onCircuit' | 'onHint'> {
+): Pick<MetricEvents, 'onCallback' | 'onUpstream' | 'onCircuit' | 'onHint'> {
   const registers = [registry]
   const callbacks = createCallbackMetrics(registry, clock)
   const upstream = new Histogram({
@@ -39,7 +39,7 @@ export function createUpstreamMetrics(
   }
 }
 
-function createCallbackMetrics(registry: Registry, clock: Clock): Metrics['onCallback'] {
+function createCallbackMetrics(registry: Registry, clock: Clock): MetricEvents['onCallback'] {
   const registers = [registry]
   const callbacks = new Counter({
     name: 'upscale_callbacks_total',
