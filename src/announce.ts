@@ -1,16 +1,15 @@
 import type { Logger } from 'pino'
+import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import type { TaskStore } from './tasks/ports.ts'
 
 interface Announced {
-  readonly url: string
-  /** Null: the upstream cannot reach the service. */
-  readonly publicUrl: string | null
+  readonly servers: Pick<Servers, 'url' | 'publicUrl' | 'metricsUrl'>
   readonly store: Pick<TaskStore, 'listOpenEngines'>
 }
 
 /** Logs the mode and the URL, and warns of settings that cause problems later. */
-export function announce(settings: Settings, { url, publicUrl, store }: Announced, log: Logger): void {
+export function announce(settings: Settings, { servers, store }: Announced, log: Logger): void {
   const { mode, engines, engineFallback, upstreamTimeoutMs, taskDeadlineMs, auth, graphiql } = settings
   const urls = new Set(engines.flatMap(({ url }) => (url === null ? [] : [url])))
   const upstream = [...urls].join(' and ')
@@ -23,7 +22,7 @@ export function announce(settings: Settings, { url, publicUrl, store }: Announce
   if (engineFallback && engines.length === 1)
     log.warn('ENGINE_FALLBACK is on, but ENGINES has one engine: there is none to move on to')
   void announceMissingEngines(settings, store, log)
-  if (publicUrl === null)
+  if (servers.publicUrl() === null)
     log.warn(
       'PUBLIC_URL is not set: the upstream cannot send callbacks, and results are found by polling only',
     )
@@ -35,9 +34,15 @@ export function announce(settings: Settings, { url, publicUrl, store }: Announce
     log.warn(
       'AUTH_MODE=none: every caller can spend credits and see every task. Set AUTH_JWKS_URL or AUTH_JWT_SECRET instead',
     )
+  const metricsUrl = servers.metricsUrl()
+  if (metricsUrl === null)
+    log.warn(
+      'METRICS_PORT is not set: /metrics is not served. Set it to a port that only your monitoring reaches',
+    )
+  else log.info(`Metrics at ${metricsUrl}/metrics`)
   announceStore(settings, log)
   announceProxies(settings, log)
-  log.info(`GraphQL at ${url}/graphql${graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)
+  log.info(`GraphQL at ${servers.url()}/graphql${graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)
 }
 
 /** Reports renamed and removed engines: results that are paid for would be lost. */

@@ -38,6 +38,8 @@ export interface Backends extends Stores {
   readonly budget: PollBudget
   /** Connections to the database; undefined where there is no pool. */
   pool(): { readonly total: number; readonly idle: number; readonly waiting: number } | undefined
+  /** Whether hints of other replicas arrive; undefined for a single process. */
+  hintsUp(): boolean | undefined
 }
 
 interface BackendOptions {
@@ -77,6 +79,7 @@ async function openAlone(
     createAccountLimit: (_engine, rate) => createOwnAccountLimit(clock, rate),
     budget: createPollBudget(clock, pollsPerSecond),
     pool: () => undefined,
+    hintsUp: () => undefined,
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
 }
@@ -131,6 +134,7 @@ async function openShared(
       createSharedAccountLimit(toLimiterName(engine), createLimiter, clock, rate),
     budget: createSharedPollBudget(createLimiter, pollsPerSecond, clock),
     pool: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
+    hintsUp: () => hints.isUp,
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
 }

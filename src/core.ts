@@ -5,7 +5,7 @@ import { createDeliverySigner } from './deliveries/signer.ts'
 import type { DeliverySigner } from './deliveries/outbox.ts'
 import { openEngineParts } from './engine-parts.ts'
 import { toCallbackPath } from './http/callback.ts'
-import type { Metrics } from './metrics.ts'
+import type { Metrics } from './metrics/metrics.ts'
 import type { Connector } from './net/outbound.ts'
 import { openResultParts } from './result-parts.ts'
 import { createRateLimits } from './replicas/rate-limits.ts'
@@ -78,6 +78,7 @@ export function openCore(options: CoreOptions): Core {
     wake: () => deliveryAlarm.ring(),
     toImageUrl: links.toUrl,
     onDelivery: metrics.onDelivery,
+    onRefusal: metrics.onRefusal,
   })
   const tasks = createTasks({
     store,
@@ -93,6 +94,7 @@ export function openCore(options: CoreOptions): Core {
     wakeResults: () => resultAlarm.ring(),
     log,
     tracing,
+    observer: metrics,
     policy: toPolicy(settings),
     callbackUrl(taskId, token) {
       const base = servers.publicUrl()

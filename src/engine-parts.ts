@@ -1,5 +1,5 @@
 import { SANDBOX_PREFIX } from './embedded-sandbox.ts'
-import type { Metrics } from './metrics.ts'
+import type { Metrics } from './metrics/metrics.ts'
 import type { Connector } from './net/outbound.ts'
 import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'

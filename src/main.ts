@@ -35,10 +35,11 @@ if (major < MINIMUM_NODE) {
 
 async function main(settings: import('./settings.ts').Settings, hints: readonly string[]): Promise<void> {
   const { createLogger } = await import('./log.ts')
+  const { readVersions } = await import('./system.ts')
   const { openTracing } = await import('./tracing/open-tracing.ts')
   const log = createLogger(settings.logLevel, process.stdout.isTTY)
   const tracing = await openTracing(process.env, {
-    version: process.env.npm_package_version ?? '',
+    version: readVersions().version,
     log,
   })
   for (const hint of hints) log.warn(hint)

@@ -16,7 +16,7 @@ import { createOperationRecords } from './http/operation-records.ts'
 import { openGraphqlSocket, type GraphqlSockets } from './http/socket.ts'
 import { addStreamRoute } from './http/sse.ts'
 import { createWatchTokens } from './http/watch-tokens.ts'
-import type { Metrics } from './metrics.ts'
+import type { Metrics } from './metrics/metrics.ts'
 import { createFetch } from './net/fetch.ts'
 import type { Connector, Outbound } from './net/outbound.ts'
 import type { Servers } from './servers.ts'
@@ -54,13 +54,16 @@ export interface Transports extends AsyncDisposable {
 export async function serve(options: ServeOptions): Promise<Transports> {
   const { settings, servers, core, store, metrics, clock, log, tracing, isDraining } = options
   const { copies, renditions } = core.results
-  for (const app of new Set([servers.app, servers.callbackApp])) {
+  const { metricsApp } = servers
+  for (const app of new Set([servers.app, servers.callbackApp, metricsApp])) {
+    if (app === null) continue
     addHealthRoutes(app, { store, log, isDraining })
+    if (app === metricsApp && app !== servers.app) continue
     if (copies === null || renditions === null) continue
     const redirects = settings.resultRedirect
     addResultRoute(app, { tasks: core.tasks, copies, renditions, redirects, log })
   }
-  addMetricsRoute(servers.app, metrics.render)
+  if (metricsApp !== null) addMetricsRoute(metricsApp, metrics.render)
   const { upstreamWebhookKeys: keys, upstreamWebhookWindowS } = settings
   addCallbackRoute(servers.callbackApp, {
     tasks: core.tasks,
@@ -89,16 +92,12 @@ async function serveGraphql(options: ServeOptions): Promise<Transports> {
   const fetchKeys = createFetch(connect().open())
   const authorize = createAuthorize(settings.auth, { watchTokens, refusals, log, fetchKeys })
   const schema = await createSchema(log)
-  const records = createOperationRecords({
-    tracing,
-    clock,
-    accessLog: settings.accessLog ? log : null,
-    onOperation: metrics.onOperation,
-  })
+  const accessLog = settings.accessLog ? log : null
+  const { onOperation, onRefusal } = metrics
   const graphql = {
-    records,
+    records: createOperationRecords({ tracing, clock, accessLog, onOperation }),
     schema,
-    prepare: createPrepare(schema, { introspection: settings.introspection, log }),
+    prepare: createPrepare(schema, { introspection: settings.introspection, log, onRefusal }),
     log,
     createContext: createContextFactory({
       tasks: core.tasks,
@@ -109,7 +108,7 @@ async function serveGraphql(options: ServeOptions): Promise<Transports> {
       watchTokens,
     }),
   }
-  const streams = createHttpStreams(settings.socketOperationLimit)
+  const streams = createHttpStreams(settings.socketOperationLimit, metrics)
   const authorization = new HttpAuthorization({ authorize, refusals, isDraining })
   const http = { ...graphql, streams, authorization }
   const apollo = await addGraphqlRoute(app, {
@@ -121,7 +120,7 @@ async function serveGraphql(options: ServeOptions): Promise<Transports> {
   addStreamRoute(app, http)
   const { ownerSocketLimit, socketOperationLimit, guestSocketLimit, guestSockets } = settings
   const limits = { ownerSocketLimit, socketOperationLimit, guestSocketLimit }
-  const session = { authorize, guestSockets, access, clock }
+  const session = { authorize, guestSockets, access, clock, observer: metrics }
   const fast = options.fast === false ? undefined : createFastPath(schema, log)
   const sockets = openGraphqlSocket(app.server, { ...graphql, ...session, ...limits, fast })
   return {

@@ -4,7 +4,7 @@ import { openBackends } from './backends.ts'
 import { openCore, POLLS_PER_SECOND, type Core } from './core.ts'
 import { addEmbeddedSandbox } from './embedded-sandbox.ts'
 import type { HttpLimits } from './http/app.ts'
-import { createMetrics } from './metrics.ts'
+import { createMetrics } from './metrics/metrics.ts'
 import { openConnector } from './net/outbound.ts'
 import { createResultBase, observeRequestedBase } from './public-base.ts'
 import type { LocalHints } from './replicas/local-hints.ts'
@@ -13,7 +13,7 @@ import { serve, type Transports } from './serve.ts'
 import { openServers, type Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import { shutDown } from './shutdown.ts'
-import { systemClock, systemSecrets } from './system.ts'
+import { readVersions, systemClock, systemSecrets } from './system.ts'
 import type { Clock } from './tasks/ports.ts'
 import { NO_TRACING, type Tracing } from './tasks/tracing.ts'
 import { startWorker } from './worker.ts'
@@ -24,6 +24,8 @@ interface Service extends AsyncDisposable {
   readonly url: string
   /** The URL of callbacks; the same as `url` unless CALLBACK_PORT is set. */
   readonly callbackUrl: string
+  /** The URL of metrics; the same as `url` unless METRICS_PORT is set; null: they are not served. */
+  readonly metricsUrl: string | null
 }
 
 /** The parts that the process, or a test, may replace. */
@@ -54,7 +56,7 @@ export async function startService(
   const { clock = systemClock, tracing = NO_TRACING, nameServers = [], limits } = overrides
   let draining = false
   const isDraining = () => draining
-  const metrics = createMetrics(log)
+  const metrics = createMetrics({ clock, log, versions: readVersions() })
   const shared = { pollsPerSecond: POLLS_PER_SECOND, clock, log, tracing, onHint: metrics.onHint }
   const backends = opened.use(await openBackends(settings, { ...shared, hints: overrides.hints }))
   const servers = opened.use(await openServers(settings, { log, limits, isDraining }))
@@ -75,21 +77,21 @@ export async function startService(
     requestedBase,
     completeAfterMs: overrides.sandboxCompleteAfterMs,
   })
-  const { store, pool } = backends
+  const { store, pool, hintsUp } = backends
   const { sockets, streams } = opened.use(
     await serve({ ...parts, core, routers, store, fast: overrides.fast }),
   )
-  const count = () => store.countByStatus()
-  const queued = () => backends.queueStore.countQueued()
-  metrics.observe({ sockets: sockets.count, streams: streams.count, tasks: count, queued, pool })
+  const connections = { sockets: sockets.count, streams: streams.count, pool, hintsUp }
+  metrics.observe({ connections, database: backends })
   await servers.listen()
   await sandbox?.resume()
   const workers = startWorkers(core, clock, log).map((worker) => opened.use(worker))
-  announce(settings, { url: servers.url(), publicUrl: servers.publicUrl(), store }, log)
+  announce(settings, { servers, store }, log)
   const rest = opened.move()
   return {
     url: servers.url(),
     callbackUrl: servers.callbackUrl(),
+    metricsUrl: servers.metricsUrl(),
     [Symbol.asyncDispose]: () =>
       shutDown({
         ...toShutdownSteps({ core, workers, servers, sockets, streams }),

@@ -152,10 +152,18 @@ function findAuthFaults(given: AuthSettings, live: boolean): string[] {
   ]
 }
 
-function findContradictions({ port, callbackPort, databaseUrl, databaseListenUrl }: Given): string[] {
+function findContradictions({
+  port,
+  callbackPort,
+  metricsPort,
+  databaseUrl,
+  databaseListenUrl,
+}: Given): string[] {
   const faults = []
   if (callbackPort === port && port !== 0)
     faults.push('CALLBACK_PORT must differ from PORT; without it, callbacks are served on PORT')
+  if (metricsPort !== null && metricsPort === callbackPort && metricsPort !== 0)
+    faults.push('METRICS_PORT must differ from CALLBACK_PORT, which the internet reaches')
   if (databaseListenUrl !== null && databaseUrl.kind !== 'postgres')
     faults.push('DATABASE_LISTEN_URL must be unset unless DATABASE_URL is postgres://…')
   return faults

@@ -104,7 +104,13 @@ export function toListenError(
     host,
     port,
     callbackPort,
-  }: { readonly host: string; readonly port: number; readonly callbackPort: number | null },
+    metricsPort,
+  }: {
+    readonly host: string
+    readonly port: number
+    readonly callbackPort: number | null
+    readonly metricsPort: number | null
+  },
 ): StartError | undefined {
   if (!(error instanceof Error)) return undefined
   const failed: Error & { code?: unknown; syscall?: unknown; port?: unknown; hostname?: unknown } = error
@@ -112,7 +118,10 @@ export function toListenError(
   if (syscall === 'getaddrinfo' && failed.hostname === host)
     return new StartError(`HOST: "${host}" cannot be resolved (${String(code)}): use 0.0.0.0 for all`)
   if (syscall !== 'listen') return undefined
-  const setting = failed.port === callbackPort && callbackPort !== port ? 'CALLBACK_PORT' : 'PORT'
+  const others = { CALLBACK_PORT: callbackPort, METRICS_PORT: metricsPort }
+  const [setting = 'PORT'] = Object.entries(others)
+    .filter(([, other]) => failed.port === other && other !== port)
+    .map(([name]) => name)
   const number = String(failed.port)
   if (code === 'EADDRINUSE')
     return new StartError(

@@ -1,4 +1,6 @@
 import { hash, randomBytes, randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { version as node } from 'node:process'
 import type { Clock, Secrets } from './tasks/ports.ts'
 
 /** The machine's clocks. */
@@ -6,6 +8,13 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   elapsed: () => performance.now(),
   after: (ms, callback) => setTimeout(callback, ms),
+}
+
+/** The versions of this service (of package.json) and of Node.js. */
+export function readVersions(): { readonly version: string; readonly node: string } {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
+  const { version } = JSON.parse(text) as { version: string }
+  return { version, node }
 }
 
 /** Ids and secrets from the system's random source. */

@@ -18,7 +18,7 @@ export interface Deliveries extends DeliveryQueue {
 }
 
 export function createDeliveries(deps: DeliveryDependencies): Deliveries {
-  const { store, outbox, limits, clock, wake } = deps
+  const { store, outbox, limits, clock, wake, onRefusal } = deps
   const worker = new DeliveryWorker(deps)
   return {
     async add(task, url) {
@@ -32,7 +32,10 @@ export function createDeliveries(deps: DeliveryDependencies): Deliveries {
       const task = await store.read(id)
       if (task?.owner !== owner) return undefined
       const refusal = await limits.takeOwn(owner)
-      if (refusal !== null) return refusal
+      if (refusal !== null) {
+        onRefusal?.('owner_rate')
+        return refusal
+      }
       await outbox.redeliver(id, clock.now())
       wake()
       return task

@@ -1,4 +1,5 @@
 /** A delivery posts the settled state of a task to the caller's `callBackUrl`. Instants are Unix milliseconds. */
+import type { TaskLimit } from '../tasks/observer.ts'
 import type { Clock, Log, TaskStore } from '../tasks/ports.ts'
 import type { Tracing } from '../tasks/tracing.ts'
 import type { RateLimits } from '../tasks/rates.ts'
@@ -64,6 +65,17 @@ export interface Outbox {
   finish(claimed: Delivery, attempt: Attempt): Promise<void>
   /** Makes all deliveries of a settled task due again, without attempts. */
   redeliver(taskId: string, now: number): Promise<void>
+  /** How many deliveries are due or wait for a retry (at most MAX_DELIVERY_COUNT), and when the first of them is due; null: none. */
+  readBacklog(): Promise<DeliveryBacklog>
+}
+
+/** `readBacklog` counts no further than this, so that it takes a few milliseconds at any number. */
+export const MAX_DELIVERY_COUNT = 10_000
+
+/** The deliveries that are due or wait for a retry. */
+export interface DeliveryBacklog {
+  readonly count: number
+  readonly oldestDueAt: number | null
 }
 
 export type DeliveryAnswer =
@@ -108,4 +120,6 @@ export interface DeliveryDependencies {
   readonly wake: () => void
   /** Called with the outcome of each attempt, for metrics. */
   readonly onDelivery?: (outcome: string) => void
+  /** Called with the limit that has refused a redelivery, for metrics. */
+  readonly onRefusal?: (limit: TaskLimit) => void
 }

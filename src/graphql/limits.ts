@@ -3,9 +3,10 @@ import {
   Kind,
   OperationTypeNode,
   type ASTNode,
-  type ASTVisitor,
+  type OperationDefinitionNode,
   type SelectionSetNode,
   type ValidationContext,
+  type ValidationRule,
 } from 'graphql'
 
 /** Limits of one operation. */
@@ -25,6 +26,10 @@ export const LIMITS = {
   variableErrors: 5,
 } as const
 
+/** A limit of one operation that refuses it. */
+export type OperationLimit =
+  'tokens' | 'depth' | 'aliases' | 'alias_length' | 'root_fields' | 'mutation_fields' | 'directives' | 'cost'
+
 /** The size of a selection set, including its fragments. */
 interface Size {
   readonly depth: number
@@ -37,37 +42,45 @@ const EMPTY: Size = { depth: 0, aliases: 0, directives: 0, fields: 0 }
 
 /**
  * Limits depth, aliases, root fields and directives of each operation. A fragment counts each time it is spread.
- * Introspection fields are not measured: graphql-js limits them.
+ * Introspection fields are not measured: graphql-js limits them. Calls `onRefusal` for each limit that is exceeded.
  */
-export function limitsRule(context: ValidationContext): ASTVisitor {
-  const fragments = new Map<string, Size>()
-  return {
-    Field({ alias: node }) {
-      const length = node?.value.length ?? 0
-      if (node && length > LIMITS.aliasLength)
-        report(context, node, `An alias has ${length} characters; the limit is ${LIMITS.aliasLength}.`)
-    },
-    OperationDefinition(node) {
-      const size = measure(context, fragments, node.selectionSet)
-      const isMutation = node.operation === OperationTypeNode.MUTATION
-      const counts: [string, number, number][] = [
-        ['levels deep', size.depth, LIMITS.depth],
-        ['aliases', size.aliases, LIMITS.aliases],
-        ['directives', size.directives + (node.directives?.length ?? 0), LIMITS.directives],
-        isMutation
-          ? ['mutation fields', size.fields, LIMITS.mutationFields]
-          : ['root fields', size.fields, LIMITS.rootFields],
-      ]
-      for (const [unit, count, limit] of counts)
-        if (count > limit) report(context, node, `The operation has ${count} ${unit}; the limit is ${limit}.`)
-    },
+export function createLimitsRule(onRefusal: (limit: OperationLimit) => void): ValidationRule {
+  return (context) => {
+    const fragments = new Map<string, Size>()
+    const refuse = (limit: OperationLimit, node: ASTNode, message: string) => {
+      onRefusal(limit)
+      context.reportError(new GraphQLError(message, { nodes: node }))
+    }
+    return {
+      Field({ alias: node }) {
+        const length = node?.value.length ?? 0
+        if (node && length > LIMITS.aliasLength)
+          refuse(
+            'alias_length',
+            node,
+            `An alias has ${length} characters; the limit is ${LIMITS.aliasLength}.`,
+          )
+      },
+      OperationDefinition(node) {
+        const size = measure(context, fragments, node.selectionSet)
+        for (const [limit, unit, count, most] of toCounts(node, size))
+          if (count > most) refuse(limit, node, `The operation has ${count} ${unit}; the limit is ${most}.`)
+      },
+    }
   }
 }
 
-function report(context: ValidationContext, nodes: ASTNode, message: string): void {
-  context.reportError(new GraphQLError(message, { nodes }))
+function toCounts(node: OperationDefinitionNode, size: Size): [OperationLimit, string, number, number][] {
+  const isMutation = node.operation === OperationTypeNode.MUTATION
+  return [
+    ['depth', 'levels deep', size.depth, LIMITS.depth],
+    ['aliases', 'aliases', size.aliases, LIMITS.aliases],
+    ['directives', 'directives', size.directives + (node.directives?.length ?? 0), LIMITS.directives],
+    isMutation
+      ? ['mutation_fields', 'mutation fields', size.fields, LIMITS.mutationFields]
+      : ['root_fields', 'root fields', size.fields, LIMITS.rootFields],
+  ]
 }
-
 function measure(context: ValidationContext, fragments: Map<string, Size>, set: SelectionSetNode): Size {
   const sum = { ...EMPTY }
   for (const node of set.selections) {

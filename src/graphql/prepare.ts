@@ -21,12 +21,14 @@ import type { Log } from '../tasks/ports.ts'
 import { unauthenticated, type Caller } from './context.ts'
 import { OperationCosts, type Fragments } from './cost.ts'
 import { requestError, withCode } from './errors.ts'
-import { LIMITS, limitsRule } from './limits.ts'
+import { createLimitsRule, LIMITS, type OperationLimit } from './limits.ts'
 import { toVariableErrors } from './variables.ts'
 
 /** The number of parsed and validated documents in the cache. */
 const MAX_CACHED_DOCUMENTS = 500
 const INVALID = 'GRAPHQL_VALIDATION_FAILED'
+/** How graphql-js reports a document with more tokens than the limit: it has no code for it. */
+const TOO_MANY_TOKENS = /Document contains more tha[nt] \d+ tokens/
 
 type Prepared<T> =
   { readonly ok: true; readonly value: T } | { readonly ok: false; readonly errors: GraphQLError[] }
@@ -47,20 +49,28 @@ export interface Prepare {
 interface PrepareOptions {
   readonly introspection: boolean
   readonly log: Log
+  /** Called with each limit that an operation exceeds, for metrics. */
+  onRefusal?(limit: OperationLimit): void
 }
 
-export function createPrepare(schema: GraphQLSchema, { introspection, log }: PrepareOptions): Prepare {
+export function createPrepare(
+  schema: GraphQLSchema,
+  { introspection, log, onRefusal = () => undefined }: PrepareOptions,
+): Prepare {
   const documents = new LRUCache<string, DocumentNode>({ max: MAX_CACHED_DOCUMENTS })
   const costs = new OperationCosts(schema)
   const introspectionRule = introspection ? MaxIntrospectionDepthRule : NoSchemaIntrospectionCustomRule
-  const rules = [...specifiedRules, limitsRule, introspectionRule]
+  const rules = [...specifiedRules, createLimitsRule(onRefusal), introspectionRule]
   // Suggestions would disclose names of the schema.
   const hideSuggestions = !introspection
   const checkDocument = (source: string): Prepared<DocumentNode> => {
     const known = documents.get(source)
     if (known) return accept(known)
     const document = parseDocument(source)
-    if (document instanceof GraphQLError) return refuse(document)
+    if (document instanceof GraphQLError) {
+      if (TOO_MANY_TOKENS.test(document.message)) onRefusal('tokens')
+      return refuse(document)
+    }
     // graphql-js adds one error to report that there are more.
     const errors = validate(schema, document, rules, { maxErrors: LIMITS.errors - 1, hideSuggestions })
     if (errors.length > 0) return refuse(...errors.map((error) => withCode(INVALID, error)))
@@ -83,6 +93,7 @@ export function createPrepare(schema: GraphQLSchema, { introspection, log }: Pre
     if (fault) return refuse(fault)
     const cost = costs.measure(operation, fragments, coerced)
     if (cost <= LIMITS.cost) return accept(operation)
+    onRefusal('cost')
     const message = `The operation costs ${cost}; the limit is ${LIMITS.cost}. Request fewer tasks at once.`
     return refuse(requestError(INVALID, message))
   }

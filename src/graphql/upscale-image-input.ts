@@ -1,7 +1,7 @@
 import { Field, ID, InputType, Int } from 'type-graphql'
 import type { InputFault } from '../tasks/engines/choice.ts'
 import type { SubmitInput } from '../tasks/submit-input.ts'
-import { TooManyCallbacksError } from '../tasks/submit.ts'
+import { TooManyCallbacksError } from '../tasks/submission.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import type { CallbackPolicy } from './context.ts'
 import { badUserInput } from './errors.ts'

@@ -17,8 +17,8 @@ interface CallbackRoute {
   readonly log: Log
   /** For engines that sign their callbacks. Null: callbacks need no signature. */
   readonly signatures: SignaturePolicy | null
-  /** Called with the status of each response. */
-  onAnswer(status: number): void
+  /** Called with the status of each response, and how long the request took, in milliseconds. */
+  onAnswer(status: number, ms: number): void
   /** Undefined if the text is not JSON. */
   parseJson(text: string): unknown
   readonly engines: Pick<Engines, 'find'>
@@ -53,7 +53,7 @@ export function addCallbackRoute(app: FastifyInstance, route: CallbackRoute): vo
       parsed(null, parseJson(String(body)))
     })
     callbacks.addHook('onResponse', (_request, reply, next) => {
-      onAnswer(reply.statusCode)
+      onAnswer(reply.statusCode, reply.elapsedTime)
       next()
     })
     callbacks.setErrorHandler((error: { statusCode?: number; message: string }, request, reply) => {

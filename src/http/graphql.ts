@@ -30,7 +30,7 @@ export async function addGraphqlRoute(app: FastifyInstance, route: GraphqlRoute)
     context(request) {
       const identity = authorization.identity(request)
       const { owner, operator } = identity
-      const stream = streams.transport(identity)
+      const stream = streams.transport(identity, 'router_callback')
       return Promise.resolve(createContext({ owner, operator, stream }, request.id, running.get(request)))
     },
   })

@@ -6,6 +6,7 @@ import { requestError, toPublicError } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import { parseTraceparent } from '../tasks/tracing.ts'
 import { AcceptedOperation, type ExecutionOptions } from './accepted-operation.ts'
+import type { HttpObserver } from './http-observer.ts'
 import type { OperationRecords, RunningOperation } from './operation-records.ts'
 import type { SocketWire } from './socket-wire.ts'
 
@@ -15,6 +16,7 @@ export interface OperationOptions extends ExecutionOptions {
   readonly records: OperationRecords
   /** Operations that may run on one socket at once; null: any number. */
   readonly socketOperationLimit: number | null
+  readonly observer: HttpObserver
   isDraining(): boolean
 }
 
@@ -87,8 +89,11 @@ export class SocketOperations {
     caller: Caller,
     record: RunningOperation,
   ): AcceptedOperation | readonly GraphQLError[] {
-    const { prepare, createContext, socketOperationLimit, isDraining } = this.#options
-    if (socketOperationLimit !== null && this.size >= socketOperationLimit) return [TOO_MANY]
+    const { prepare, createContext, socketOperationLimit, isDraining, observer } = this.#options
+    if (socketOperationLimit !== null && this.size >= socketOperationLimit) {
+      observer.onRefusal('socket_operations')
+      return [TOO_MANY]
+    }
     const document = prepare.document(payload.query)
     if (!document.ok) return document.errors
     const { operationName = null, variables = null } = payload

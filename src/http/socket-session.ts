@@ -3,6 +3,7 @@ import type { Clock, Log } from '../tasks/ports.ts'
 import type { Caller, StreamTransport } from '../graphql/context.ts'
 import { requestError } from '../graphql/errors.ts'
 import type { WatchControl } from '../tasks/watch/watch.ts'
+import type { StreamEnding } from '../tasks/watch/watch-state.ts'
 import {
   ANONYMOUS,
   GUEST,
@@ -13,6 +14,7 @@ import {
 } from './authorize.ts'
 import { AuthUnavailableError, UnauthenticatedError } from './auth-refusals.ts'
 import { toOwnerKey, toTaskKey, type Counts } from './counts.ts'
+import type { HttpObserver } from './http-observer.ts'
 import type { SocketWire } from './socket-wire.ts'
 
 /** A timer cannot be set for longer (2³¹ − 1 ms, about 24 days). */
@@ -28,8 +30,15 @@ const INIT_MS = 10_000
 /** Close codes that graphql-transport-ws leaves to the WebSocket protocol (RFC 6455, IANA registry). */
 const TRY_AGAIN_LATER = 1013
 const NORMAL_CLOSURE = 1000
+export const GOING_AWAY = 1001
 const INTERNAL_ERROR = 1011
 const UNAUTHENTICATED = 'UNAUTHENTICATED'
+
+/** How streams end on a socket that this side has closed with a code. */
+const ENDINGS: Partial<Record<number, StreamEnding>> = {
+  [GOING_AWAY]: 'going_away',
+  [CloseCode.Forbidden]: 'token_expired',
+}
 
 export interface SessionOptions {
   readonly authorize: Authorize
@@ -37,6 +46,7 @@ export interface SessionOptions {
   readonly guestSockets: boolean
   readonly clock: Clock
   readonly log: Log
+  readonly observer: HttpObserver
 }
 
 /** The counts that all sessions of a server share. */
@@ -90,6 +100,9 @@ export class SocketSession implements Disposable {
     if (identity === undefined || !this.#wire.isOpen) return false
     this.#place = this.#takePlace(identity)
     if (this.#place === undefined) {
+      this.#options.observer.onRefusal(
+        identity.owner === null && identity.guestTask === null ? 'guest_sockets' : 'owner_sockets',
+      )
       this.#wire.close(TRY_AGAIN_LATER, 'TOO_MANY_SOCKETS')
       return false
     }
@@ -127,15 +140,23 @@ export class SocketSession implements Disposable {
     const isTokenless = this.#identity?.owner === null && this.#identity.guestTask === null
     const counts = isTokenless && guestTask !== null
     const place = counts ? this.#counts.guestStreams.take(toTaskKey(guestTask)) : undefined
-    if (counts && place === undefined)
+    const { observer } = this.#options
+    if (counts && place === undefined) {
+      observer.onRefusal('guest_streams')
       throw requestError('TOO_MANY_OPERATIONS', 'Too many guests follow this task already.')
+    }
     this.#watches.add(watch)
+    observer.onStreamOpen('websocket')
     return {
       [Symbol.dispose]: () => {
-        this.#watches.delete(watch)
         place?.[Symbol.dispose]()
+        if (this.#watches.delete(watch)) observer.onStreamEnd('websocket', this.#toEnding(watch.ending()))
       },
     }
+  }
+
+  #toEnding(ending: StreamEnding | null): StreamEnding | null {
+    return ending === 'client' ? (ENDINGS[this.#wire.closedWith ?? 0] ?? ending) : ending
   }
 
   #takePlace(identity: Identity): Disposable | undefined {

@@ -29,6 +29,7 @@ export class SocketWire {
   /** The writes that wait for the stream to drain, in order. */
   #turns: (() => void)[] | undefined
   #holds = 0
+  #closedWith: number | null = null
 
   constructor(socket: WebSocket, stream: Duplex, { log, toTextFrame }: WireOptions) {
     this.#socket = socket
@@ -40,6 +41,11 @@ export class SocketWire {
   /** False as soon as a close frame has been sent or received. */
   get isOpen(): boolean {
     return this.#socket.readyState === this.#socket.OPEN
+  }
+
+  /** The code with which this side has closed the socket; null: it has not. */
+  get closedWith(): number | null {
+    return this.#closedWith
   }
 
   /** Sends a message at once. */
@@ -71,7 +77,9 @@ export class SocketWire {
 
   /** Closes the socket. Later messages are not read. */
   close(code: number, reason: string): void {
-    if (this.isOpen) this.#socket.close(code, toCloseReason(reason))
+    if (!this.isOpen) return
+    this.#closedWith = code
+    this.#socket.close(code, toCloseReason(reason))
   }
 
   /** Reads nothing from the client until this has settled. Does not reject. */

@@ -7,7 +7,7 @@ import { isHostAllowed, isHostValid, isOriginAllowed, type AccessPolicy } from '
 import { Counts } from './counts.ts'
 import { SocketOperations, type OperationOptions } from './socket-operations.ts'
 import { connectSocket, createProtocol, type SocketParts } from './socket-protocol.ts'
-import { SocketSession, type SessionOptions } from './socket-session.ts'
+import { GOING_AWAY, SocketSession, type SessionOptions } from './socket-session.ts'
 import { SocketWire } from './socket-wire.ts'
 
 const PATH = '/graphql'
@@ -150,7 +150,7 @@ async function closeAll(open: readonly SocketParts[], windowMs: number): Promise
   for (const [index, { wire, operations }] of open.entries()) {
     const waitMs = startedAt + index * stepMs - performance.now()
     if (waitMs > 1) await pause(waitMs)
-    const close = () => wire.close(1001, 'Going away')
+    const close = () => wire.close(GOING_AWAY, 'Going away')
     if (windowMs === 0) close()
     else void operations.quiet().then(close)
   }

@@ -134,7 +134,7 @@ class EventStream {
     this.#request = request
     this.#reply = reply
     const identity = route.authorization.identity(request)
-    const transport = route.streams.transport(identity)
+    const transport = route.streams.transport(identity, 'sse')
     this.record = route.records({
       transport: 'sse',
       owner: identity.owner,
@@ -149,8 +149,11 @@ class EventStream {
         ...transport,
         afterVersion: /^\d{1,9}$/.test(lastEventId) ? Number(lastEventId) : null,
         // Without `complete`, so that the client reconnects: to another replica.
-        onOpen: (watch, guestTask) =>
-          transport.onOpen({ repeat: () => watch.repeat(), end: () => void reply.raw.destroy() }, guestTask),
+        onOpen(watch, guestTask) {
+          const repeat = () => watch.repeat()
+          const end = () => void reply.raw.destroy()
+          return transport.onOpen({ repeat, end, ending: () => watch.ending() }, guestTask)
+        },
         onVersion: (version) => void (this.#version = version),
       },
     }

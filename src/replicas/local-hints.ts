@@ -3,6 +3,12 @@ import type { UpscaleTask } from '../tasks/task.ts'
 
 type Wake = (state?: UpscaleTask) => void
 
+/** Hints that replicas share. */
+export interface SharedHints extends TaskHints, AsyncDisposable {
+  /** Whether hints of other replicas arrive. */
+  readonly isUp: boolean
+}
+
 /** Hints within one process. The hints between replicas extend this class. */
 export class LocalHints implements TaskHints {
   readonly #listeners = new Map<string, Set<Wake>>()

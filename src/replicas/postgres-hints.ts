@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Log, TaskHints } from '../tasks/ports.ts'
+import type { Log } from '../tasks/ports.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
-import { LocalHints } from './local-hints.ts'
+import { LocalHints, type SharedHints } from './local-hints.ts'
 import { PostgresLink } from './postgres-link.ts'
 
 interface PostgresHintsOptions {
@@ -34,13 +34,13 @@ const POOLED =
  * commit locks the whole database. A lost connection is replaced, and every listener is woken, because hints may have
  * been lost. Without a connection, each watcher re-reads its task at every re-assertion.
  */
-export async function openPostgresHints(options: PostgresHintsOptions): Promise<TaskHints & AsyncDisposable> {
+export async function openPostgresHints(options: PostgresHintsOptions): Promise<SharedHints> {
   const hints = new PostgresHints(options)
   await hints.open()
   return hints
 }
 
-class PostgresHints extends LocalHints implements AsyncDisposable {
+class PostgresHints extends LocalHints implements SharedHints {
   readonly #options: PostgresHintsOptions
   readonly #unsent = new Set<string>()
   readonly #ended = new AbortController()
@@ -48,6 +48,7 @@ class PostgresHints extends LocalHints implements AsyncDisposable {
   #wakeSender: () => void = () => undefined
   #polling: NodeJS.Timeout | undefined
   #running = Promise.resolve()
+  #isConnected = false
 
   constructor(options: PostgresHintsOptions) {
     super()
@@ -69,6 +70,10 @@ class PostgresHints extends LocalHints implements AsyncDisposable {
     this.#running = this.#run(link)
   }
 
+  get isUp(): boolean {
+    return this.#isConnected && this.#polling === undefined
+  }
+
   override announce(topic: string, state?: UpscaleTask): void {
     super.announce(topic, state)
     if (this.#unsent.size < MAX_UNSENT) this.#unsent.add(topic)
@@ -86,7 +91,9 @@ class PostgresHints extends LocalHints implements AsyncDisposable {
     for (let link: PostgresLink | undefined = first; link !== undefined; link = await this.#reconnect()) {
       link.receive((payload) => this.#onPayload(payload))
       link.lost.addEventListener('abort', () => this.#wakeSender())
+      this.#isConnected = true
       await this.#send(link)
+      this.#isConnected = false
       const err: unknown = link.lost.reason
       if (link.lost.aborted)
         this.#options.log.warn({ err }, 'the connection for hints of other replicas was lost')

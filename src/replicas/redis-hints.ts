@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
-import type { Log, TaskHints } from '../tasks/ports.ts'
+import type { Log } from '../tasks/ports.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
-import { LocalHints } from './local-hints.ts'
+import { LocalHints, type SharedHints } from './local-hints.ts'
 import { IS_REPORTED, openRedisClient } from './redis-client.ts'
 
 interface RedisHintsOptions {
@@ -21,7 +21,7 @@ const SUBSCRIBE_TIMEOUT_MS = 1_000
  * Hints over Redis (or Valkey) publish/subscribe, for many replicas, where not every replica can receive every hint.
  * Each topic has its own channel, and a replica subscribes to the topics that its clients watch.
  */
-export async function openRedisHints(options: RedisHintsOptions): Promise<TaskHints & AsyncDisposable> {
+export async function openRedisHints(options: RedisHintsOptions): Promise<SharedHints> {
   const { url, log, onHint } = options
   const onFault = (reason: string) =>
     log.warn({}, `Redis: ${reason}. Until then hints of other replicas get lost`)
@@ -38,7 +38,7 @@ interface Channel {
   readonly subscribed: Promise<unknown>
 }
 
-class RedisHints extends LocalHints implements AsyncDisposable {
+class RedisHints extends LocalHints implements SharedHints {
   readonly #self = randomUUID()
   readonly #channels = new Map<string, Channel>()
   readonly #subscriber: Redis & Disposable
@@ -59,6 +59,10 @@ class RedisHints extends LocalHints implements AsyncDisposable {
       super.announce(channel.slice(PREFIX.length))
     })
     subscriber.on('ready', () => this.#resubscribe())
+  }
+
+  get isUp(): boolean {
+    return this.#subscriber.status === 'ready'
   }
 
   override announce(topic: string, state?: UpscaleTask): void {

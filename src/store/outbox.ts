@@ -1,5 +1,12 @@
 import { sql } from 'kysely'
-import { MAX_DELIVERIES, type Attempt, type Delivery, type Outbox } from '../deliveries/outbox.ts'
+import {
+  MAX_DELIVERIES,
+  MAX_DELIVERY_COUNT,
+  type Attempt,
+  type Delivery,
+  type DeliveryBacklog,
+  type Outbox,
+} from '../deliveries/outbox.ts'
 import { CLOCK_TOLERANCE_MS } from '../tasks/ports.ts'
 import { isSettled, type UpscaleTask } from '../tasks/task.ts'
 import { toDelivery, type DeliveryRow } from './schema.ts'
@@ -119,6 +126,16 @@ export class SqlOutbox implements Outbox {
         .where('taskId', '=', taskId)
         .where('version', '>', 0),
     )
+  }
+
+  async readBacklog(): Promise<DeliveryBacklog> {
+    const { db, run } = this.#sql
+    const open = db.selectFrom('delivery').select('dueAt').where('dueAt', 'is not', null).orderBy('dueAt')
+    const counted = db
+      .selectFrom(open.limit(MAX_DELIVERY_COUNT).as('open'))
+      .select(({ fn }) => [fn.countAll().as('count'), fn.min('dueAt').as('oldestDueAt')])
+    const [row] = (await run(counted)).rows
+    return { count: Number(row?.count ?? 0), oldestDueAt: row?.oldestDueAt ?? null }
   }
 }
 

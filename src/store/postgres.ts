@@ -13,7 +13,7 @@ import type { Sql, Stores } from './sql.ts'
 import { SqlTaskStore } from './tasks.ts'
 import { NO_TRACING, type Tracing } from '../tasks/tracing.ts'
 import { traceSql } from './traced-sql.ts'
-import { createCachedCounts } from './task-counts.ts'
+import { readBoundedCounts } from './task-counts.ts'
 
 /** Connections of one replica, besides those of its hints. */
 const POOL_SIZE = 10
@@ -63,7 +63,7 @@ export async function openPostgres(
   }
   const postgres = traceSql(untraced, tracing, 'postgresql')
   return {
-    store: new SqlTaskStore(postgres, hints, createCachedCounts(postgres)),
+    store: new SqlTaskStore(postgres, hints, () => readBoundedCounts(postgres)),
     queueStore: new SqlQueue(postgres),
     outbox: new SqlOutbox(postgres),
     resultJobs: new SqlResultJobs(postgres),

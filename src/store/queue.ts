@@ -1,4 +1,10 @@
-import type { QueueEntry, QueueStore, TaskTimes } from '../tasks/queue/queue-ports.ts'
+import {
+  MAX_QUEUE_COUNT,
+  type QueueBacklog,
+  type QueueEntry,
+  type QueueStore,
+  type TaskTimes,
+} from '../tasks/queue/queue-ports.ts'
 import { CLOCK_TOLERANCE_MS } from '../tasks/ports.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 import { toTask } from './schema.ts'
@@ -88,10 +94,14 @@ export class SqlQueue implements QueueStore {
     return Number((await run(upTo)).rows[0]?.count) || null
   }
 
-  async countQueued(): Promise<number> {
+  async readBacklog(): Promise<QueueBacklog> {
     const { db, run } = this.#sql
-    const waiting = db.selectFrom('task').where('queueRank', 'is not', null)
-    return Number((await run(waiting.select(({ fn }) => fn.countAll().as('count')))).rows[0]?.count)
+    const waiting = db.selectFrom('task').select('createdAt').where('queueRank', 'is not', null)
+    const counted = db
+      .selectFrom(waiting.limit(MAX_QUEUE_COUNT).as('waiting'))
+      .select(({ fn }) => [fn.countAll().as('count'), fn.min('createdAt').as('oldestCreatedAt')])
+    const [row] = (await run(counted)).rows
+    return { count: Number(row?.count ?? 0), oldestCreatedAt: row?.oldestCreatedAt ?? null }
   }
 
   async readTimes(engine: string, limit: number): Promise<TaskTimes[]> {

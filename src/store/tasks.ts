@@ -14,6 +14,7 @@ import type { UpscaleTask } from '../tasks/task.ts'
 import { releaseCopies } from './copies.ts'
 import { insertTask } from './insert-task.ts'
 import { queueDeliveries } from './outbox.ts'
+import { readOverdue } from './overdue.ts'
 import { toChanges, toTask } from './schema.ts'
 import { createScheduleCheck, type Run, type Sql } from './sql.ts'
 import { toChangesQuery } from './task-changes.ts'
@@ -99,6 +100,8 @@ export class SqlTaskStore implements TaskStore {
     const open = db.selectFrom('task').select('engine').distinct().where('dueAt', 'is not', null)
     return (await run(open)).rows.map(({ engine }) => engine)
   }
+
+  readOverdue: TaskStore['readOverdue'] = (now) => readOverdue(this.#sql, now)
 
   readUsage: TaskStore['readUsage'] = (fromDay, owner) => readUsage(this.#sql, fromDay, owner)
 

@@ -2,6 +2,7 @@
 import type { ChangeQuery, TaskChange } from './watch/task-change.ts'
 import type { Engines } from './engines/engine-ports.ts'
 import type { Usage } from './engines/usage.ts'
+import type { TaskObserver } from './observer.ts'
 import type { QueueEntry, QueueStore } from './queue/queue-ports.ts'
 import type { PollBudget, RateLimits } from './rates.ts'
 import type { TaskStatus, UpscaleTask } from './task.ts'
@@ -69,6 +70,8 @@ export interface TaskStore {
    * deadlines is later than `latestDeadline`.
    */
   claimDue(now: number, leaseUntil: number, limit: number, latestDeadline?: number): Promise<UpscaleTask[]>
+  /** The tasks that `claimDue` would claim: how many (at most MAX_OVERDUE), and the due time of the oldest; null: there is none. */
+  readOverdue(now: number): Promise<Overdue>
   /**
    * Ends a claim: counts the poll and sets when the task is due next; null: never. Changes nothing if the task or its due
    * time has changed since the claim.
@@ -94,10 +97,22 @@ export interface TaskStore {
    * sets the credits of a task adds them in the same transaction, to the day of its report.
    */
   readUsage(fromDay: string, owner: string | null): Promise<Usage[]>
-  /** The number of tasks by status: exact, or at most 15 s old where counting is slow. */
+  /**
+   * The number of tasks by status, at a bounded cost. Exact, except in a large PostgreSQL table: there SUCCEEDED and FAILED are
+   * estimates, and so are SUBMITTED and PROCESSING from 10,000 on.
+   */
   countByStatus(): Promise<Partial<Record<TaskStatus, number>>>
   /** Resolves if the store answers, accepts writes and has the schema that this version needs; rejects otherwise. */
   check(): Promise<void>
+}
+
+/** `readOverdue` counts no further than this, so that it takes a few milliseconds at any number. */
+export const MAX_OVERDUE = 10_000
+
+/** The tasks that are due. */
+export interface Overdue {
+  readonly count: number
+  readonly oldestDueAt: number | null
 }
 
 /** When a task is polled next, and the number of polls in a row that did not find it. */
@@ -237,6 +252,8 @@ export interface TaskDependencies {
   readonly wakeResults: () => void
   readonly log: Log
   readonly tracing: Tracing
+  /** Gets what happens, for metrics; absent: it is not reported. */
+  readonly observer?: TaskObserver
   readonly policy: TaskPolicy
   /** The URL of the callback handler for this task; null if the upstream cannot reach the gateway. */
   callbackUrl(taskId: string, token: string): string | null

@@ -2,11 +2,13 @@ import type { TaskContext } from './context.ts'
 import { createTask } from './create-task.ts'
 import { chooseEngine } from './engines/choice.ts'
 import { toFailure, type Failure } from './failure.ts'
+import type { TaskLimit } from './observer.ts'
 import { UnconfirmedError, type InsertOptions } from './ports.ts'
 import type { RateRefusal } from './rates.ts'
 import type { TaskQueue } from './queue/queue.ts'
 import { sendTask } from './send.ts'
 import { settleUnconfirmedInsert } from './submit-storage.ts'
+import { observeSubmit, toSubmission, TooManyCallbacksError, type Submission } from './submission.ts'
 import type { SubmitInput } from './submit-input.ts'
 import { isWaiting, wantsQueue, type UpscaleTask } from './task.ts'
 import { wait, type createSequences } from './timing.ts'
@@ -16,20 +18,6 @@ export type SubmitContext = TaskContext & {
   readonly taskQueue: TaskQueue
   /** Runs works of one owner one after another. */
   readonly inSequence: ReturnType<typeof createSequences>
-}
-
-/**
- * The outcome of a submit. If it was refused, `task` is null, `failure` is the reason, and `failedTaskId` is the id of
- * the stored refusal, if there is one.
- */
-export type Submission = { readonly replayed: boolean } & (
-  | { readonly task: UpscaleTask; readonly failure: null }
-  | { readonly task: null; readonly failure: Failure; readonly failedTaskId: string | null }
-)
-
-/** Thrown when a replay would exceed the maximum number of callback URLs of a task. */
-export class TooManyCallbacksError extends Error {
-  override name = 'TooManyCallbacksError'
 }
 
 /** The rest of a submit after its insert. */
@@ -42,8 +30,10 @@ type FinishSubmit = () => Promise<Submission>
  * @throws TooManyCallbacksError
  */
 export async function submitTask(context: SubmitContext, input: SubmitInput): Promise<Submission> {
-  const finish = await beginSubmit(context, input)
-  return finish()
+  return observeSubmit(
+    context,
+    beginSubmit(context, input).then((finish) => finish()),
+  )
 }
 
 /**
@@ -63,7 +53,11 @@ export async function submitTasks(
           new Error('The task is not stored: an earlier task of the request could not be stored'),
         )
       : beginSubmit(context, input)
-    submissions.push(Promise.allSettled([begun.then((finish) => finish())]))
+    const submission = observeSubmit(
+      context,
+      begun.then((finish) => finish()),
+    )
+    submissions.push(Promise.allSettled([submission]))
     try {
       await begun
     } catch {
@@ -107,7 +101,10 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
       throw error
     },
   )
-  if ('refusal' in insertion) return () => refuse({ ...insertion.refusal, correlationId })
+  if ('refusal' in insertion) {
+    context.observer?.onRefusal(toLimit(insertion.refusal))
+    return () => refuse({ ...insertion.refusal, correlationId })
+  }
   if (!insertion.inserted) {
     const { by, existing } = insertion
     const isOtherRequest = by === 'otherEngineKey' || existing.pictureDigest !== task.pictureDigest
@@ -185,6 +182,12 @@ function toLeaseEnd(task: UpscaleTask): number | null {
 /** Retry after some tasks of the owner have left the queue. */
 const QUEUE_FULL: RateRefusal = { ...toFailure('RATE_LIMITED'), retryAfterMs: 10_000 }
 
+/** The limit that has refused an insert. */
+function toLimit(refusal: RateRefusal): TaskLimit {
+  if (refusal === QUEUE_FULL) return 'queue'
+  return refusal.code === 'RATE_LIMITED' ? 'owner_rate' : 'engine_rate'
+}
+
 function toInsertOptions(
   { clock, secrets, policy, limits, taskQueue }: SubmitContext,
   { owner, idempotencyKey, force, callBackUrl, queue }: SubmitInput,
@@ -208,11 +211,4 @@ function toInsertOptions(
   if (idempotencyKey === null) return options
   const claim = secrets.digest(JSON.stringify(['key', owner, ...[idempotencyKey].flat()]))
   return { ...options, key: { claim, until: clock.now() + policy.idempotencyKeyLifetimeMs } }
-}
-
-/** A refused task is never shown as a task, whether the submit is the first or a replay. */
-function toSubmission(task: UpscaleTask, replayed: boolean): Submission {
-  return task.failedBy === 'REFUSAL' && task.failure !== null
-    ? { task: null, failure: task.failure, failedTaskId: task.id, replayed }
-    : { task, failure: null, replayed }
 }

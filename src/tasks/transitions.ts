@@ -8,6 +8,7 @@ import {
   isWaiting,
   namesOtherUpstreamTask,
   toExpiry,
+  type TaskEventSource,
   type UpscaledImage,
   type UpscaleTask,
 } from './task.ts'
@@ -32,7 +33,8 @@ export function createReporter({
   log,
   deliveries,
   wakeResults,
-}: Pick<TaskDependencies, 'store' | 'log' | 'deliveries' | 'wakeResults'>): Reporter {
+  observer,
+}: Pick<TaskDependencies, 'store' | 'log' | 'deliveries' | 'wakeResults' | 'observer'>): Reporter {
   return async (taskOrId, report) => {
     const taskId = typeof taskOrId === 'string' ? taskOrId : taskOrId.id
     // A passed task may be stale: an update then conflicts, and a report without effect is checked on a fresh read.
@@ -50,11 +52,19 @@ export function createReporter({
         { taskId, correlationId, status, version, upstreamTaskId, polls, failure, report: report.kind },
         'a task changed',
       )
+      if (status !== task.status && next.settledAt !== null)
+        observer?.onSettle(status, toSettleSource(task, report), next.settledAt - next.createdAt)
       if (outcome === 'deliveriesDue') deliveries.wake()
       if (report.kind === 'succeeded' && next.resultDueAt !== null) wakeResults()
       return next
     }
   }
+}
+
+/** What brought the result of a task that this report settles: nothing but its inspection follows it in the history. */
+function toSettleSource({ history }: UpscaleTask, { source }: Report): TaskEventSource {
+  if (source !== 'INSPECTION') return source
+  return history.findLast((event) => event.source !== 'INSPECTION')?.source ?? source
 }
 
 /**

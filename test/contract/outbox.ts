@@ -50,6 +50,22 @@ export function describeOutbox(
       return delivery
     }
 
+    test('the backlog has the deliveries that are due or wait for a retry, and no others', async () => {
+      const backlog = () => stores.outbox.readBacklog()
+      const task = await insert()
+      expect(await backlog()).toEqual({ count: 0, oldestDueAt: null })
+      await settle(task)
+      await settle(await insert(), 'FAILED', 6_000)
+      expect(await backlog()).toEqual({ count: 2, oldestDueAt: 5_000 })
+      const [first, second] = await claim()
+      if (first === undefined || second === undefined) throw new Error('Two are due')
+      const attempt = { attempts: 1, failures: 1, lastStatusCode: 500 }
+      await stores.outbox.finish(first, { ...attempt, state: 'PENDING', dueAt: 20_000 })
+      expect(await backlog()).toEqual({ count: 2, oldestDueAt: 6_000 })
+      await stores.outbox.finish(second, { ...attempt, state: 'GAVE_UP', dueAt: null })
+      expect(await backlog()).toEqual({ count: 1, oldestDueAt: 20_000 })
+    })
+
     test('a task that was inserted with a URL owes it nothing until it settles', async () => {
       const task = await insert()
       const delivery = {

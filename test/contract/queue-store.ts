@@ -261,7 +261,7 @@ export function describeQueueStore(
           { id: ours?.id, engine: ENGINE },
           { id: theirs.id, engine: OTHER_ENGINE },
         ])
-        expect(await queueStore.countQueued()).toBe(2)
+        expect((await queueStore.readBacklog()).count).toBe(2)
       })
 
       test('count for the limit of their owner', async () => {
@@ -323,10 +323,12 @@ export function describeQueueStore(
 
     test('positions, their number and the turn are those of the waiting tasks', async () => {
       const { queueStore } = stores
-      expect([await queueStore.countQueued(), await queueStore.readTurn(ENGINE, NOW)]).toEqual([0, null])
+      expect(await queueStore.readBacklog()).toEqual({ count: 0, oldestCreatedAt: null })
+      expect(await queueStore.readTurn(ENGINE, NOW)).toBeNull()
       const tasks = await insertFor('alice', 'alice', 'bob')
       const [a1, a2, b1] = tasks.map(({ id }) => id)
-      expect(await queueStore.countQueued()).toBe(3)
+      const oldestCreatedAt = Math.min(...tasks.map(({ createdAt }) => createdAt))
+      expect(await queueStore.readBacklog()).toEqual({ count: 3, oldestCreatedAt })
       expect(await Promise.all([a1, b1, a2].map((id = '') => queueStore.readPosition(id)))).toEqual([1, 3, 2])
       expect(await queueStore.readPosition('unknown')).toBeNull()
       expect([await queueStore.hasMoreThan(ENGINE, 2), await queueStore.hasMoreThan(ENGINE, 3)]).toEqual([

@@ -21,6 +21,7 @@ test('an unexpected error of authorization is logged with its cause, and answere
     warn: () => undefined,
     error: ({ err }: { err?: unknown }) => void errors.push(err),
   }
+  const ignore = () => undefined
   const bug = new Error('a bug', { cause: new Error('its cause') })
   const authorize = () => Promise.reject(bug)
   const isDraining = () => false
@@ -38,9 +39,10 @@ test('an unexpected error of authorization is logged with its cause, and answere
   const graphql = { schema, prepare, createContext, records, log }
   const refusals = createAuthRefusals(log, () => undefined)
   const authorization = new HttpAuthorization({ authorize, refusals, isDraining })
-  addStreamRoute(app, { ...graphql, authorization, streams: createHttpStreams(null) })
+  const observer = { onStreamOpen: ignore, onStreamEnd: ignore, onRefusal: ignore }
+  addStreamRoute(app, { ...graphql, authorization, streams: createHttpStreams(null, observer) })
   const limits = { socketOperationLimit: null, ownerSocketLimit: null, guestSocketLimit: null }
-  const socket = { authorize, guestSockets: true, access, clock: systemClock }
+  const socket = { authorize, guestSockets: true, access, clock: systemClock, observer }
   opened.use(openGraphqlSocket(app.server, { ...graphql, ...limits, ...socket }))
   await app.listen({ host: '127.0.0.1', port: 0 })
   const url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`

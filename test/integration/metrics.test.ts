@@ -63,5 +63,7 @@ test('/metrics goes on without the database, and leaves out what it would have t
   expect(text).toContain('upscale_sockets_open 0')
   expect(text).not.toContain('upscale_tasks{')
   expect(text).not.toMatch(/^upscale_queue_tasks/m)
-  expect(gateway.log()).toContain('failed to count tasks')
+  for (const metric of ['upscale_tasks', 'upscale_polls_overdue', 'upscale_queue_tasks'])
+    expect(text).toContain(`upscale_collect_failures_total{metric="${metric}"} 1`)
+  expect(gateway.log()).toContain('failed to collect a metric: it is left out of /metrics')
 })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import type { Submission } from '../../src/tasks/submit.ts'
+import type { Submission } from '../../src/tasks/submission.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { openCore } from '../support/core.ts'
 import { json, text, type Answer, type ScriptedUpstream } from '../support/scripted-upstream.ts'
@@ -276,7 +276,7 @@ describe('a turn', () => {
     core.upstream.onCreate = accept()
     for (const source of ['b1', 'b2', 'b3']) await core.submit(queued(source, 'bob'))
     release()
-    await waitFor(async () => (await core.queueStore.countQueued()) === 4)
+    await waitFor(async () => (await core.queueStore.readBacklog()).count === 4)
     for (let turn = 0; turn < 3; turn += 1) await advance(core, 10_000)
     expect(sentTo(core.upstream).slice(4)).toEqual(['a4', 'b1', 'b2'])
   })

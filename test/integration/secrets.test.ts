@@ -132,6 +132,7 @@ test('no key of an engine is in the debug log, in any answer, or in the database
       .map(([name, key]) => `${name}=${key}`)
       .join(),
     AUTH_MODE: 'none',
+    METRICS_PORT: '0',
     PUBLIC_URL: 'http://127.0.0.1:1',
     POLL_INTERVAL_MS: '50',
     OWNER_RATE_LIMIT: '0',
@@ -186,7 +187,10 @@ test('no key of an engine is in the debug log, in any answer, or in the database
   await graphql('{ upscaleService { credits engines { name credits } } }')
   await graphql('{ upscaleTasks { edges { node { id history { note } problem { message } } } } }')
   await polled.promise
-  answers.push(await (await fetch(`${service.url}/metrics`)).text())
+  const metricsUrl = /Metrics at (http:\/\/[\d.:]+)/.exec(service.output())?.[1]
+  const metrics = await (await fetch(`${metricsUrl}/metrics`)).text()
+  expect(metrics).toContain('upscale_upstream_seconds_count')
+  answers.push(metrics)
   service.child.kill('SIGTERM')
   await service.exited
 

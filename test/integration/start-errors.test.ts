@@ -93,15 +93,18 @@ describe('a start that fails says why in one line, without a stack or a secret',
     )
   })
 
-  test.each(['PORT', 'CALLBACK_PORT'])('a %s that another process listens on', async (setting) => {
-    const other = createServer().listen(0, '127.0.0.1')
-    await once(other, 'listening')
-    const { port } = other.address() as AddressInfo
-    expect(await failure({ [setting]: String(port) })).toBe(
-      `${setting}: another process listens on port ${port} (EADDRINUSE): set ${setting} to a free one`,
-    )
-    other.close()
-  })
+  test.each(['PORT', 'CALLBACK_PORT', 'METRICS_PORT'])(
+    'a %s that another process listens on',
+    async (setting) => {
+      const other = createServer().listen(0, '127.0.0.1')
+      await once(other, 'listening')
+      const { port } = other.address() as AddressInfo
+      expect(await failure({ [setting]: String(port) })).toBe(
+        `${setting}: another process listens on port ${port} (EADDRINUSE): set ${setting} to a free one`,
+      )
+      other.close()
+    },
+  )
 
   test.each([
     ['nowhere.invalid', /^HOST: "nowhere\.invalid" cannot be resolved \((ENOTFOUND|EAI_AGAIN)\): use/],
@@ -113,7 +116,7 @@ describe('a start that fails says why in one line, without a stack or a secret',
 
 test('a port that only root may listen on names the setting to change', () => {
   const error = Object.assign(new Error('listen EACCES'), { code: 'EACCES', syscall: 'listen', port: 80 })
-  const config = { host: '0.0.0.0', port: 80, callbackPort: null }
+  const config = { host: '0.0.0.0', port: 80, callbackPort: null, metricsPort: null }
   expect(toListenError(error, config)?.message).toBe(
     'PORT: this user may not listen on port 80 (EACCES): set PORT to 1024 or higher',
   )

@@ -34,6 +34,8 @@ export interface Result<Data> {
 export interface Gateway extends AsyncDisposable {
   readonly url: string
   readonly callbackUrl: string
+  /** Null: metrics are not served. */
+  readonly metricsUrl: string | null
   /** Everything logged so far, as text. */
   readonly log: () => string
   readonly socket: Client
@@ -88,11 +90,12 @@ export async function startGateway(
     retryAttempts: 0,
   })
   opened.defer(() => socket.dispose())
-  const { url, callbackUrl } = service
+  const { url, callbackUrl, metricsUrl } = service
   const rest = opened.move()
   return {
     url,
     callbackUrl,
+    metricsUrl,
     log: () => logged,
     socket,
     breakStore: () => database.breakTables(),

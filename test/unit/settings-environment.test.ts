@@ -86,6 +86,15 @@ describe('a value that a copy or an env file has damaged is refused by name and 
     },
   )
 
+  test('metrics on the port of callbacks, but on that of the service or on any free one', () => {
+    expect(faultsOf({ CALLBACK_PORT: '4001', METRICS_PORT: '4001' })).toEqual([
+      '  - METRICS_PORT must differ from CALLBACK_PORT, which the internet reaches',
+    ])
+    expect(parseSettings({ METRICS_PORT: '4000' })).toMatchObject({ port: 4_000, metricsPort: 4_000 })
+    const free = { PORT: '0', CALLBACK_PORT: '0', METRICS_PORT: '0' }
+    expect(parseSettings(free)).toMatchObject({ metricsPort: 0 })
+  })
+
   test('two servers on one port, and a URL for LISTEN without PostgreSQL', () => {
     expect(faultsOf({ CALLBACK_PORT: '4000', DATABASE_LISTEN_URL: 'postgres://db/x' })).toEqual([
       '  - CALLBACK_PORT must differ from PORT; without it, callbacks are served on PORT',

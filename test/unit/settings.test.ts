@@ -25,6 +25,7 @@ describe('settings', () => {
       host: '127.0.0.1',
       port: 4000,
       callbackPort: null,
+      metricsPort: null,
       mode: 'SANDBOX',
       upstreamUrl: null,
       upstreamTimeoutMs: 30_000,
@@ -65,6 +66,7 @@ describe('settings', () => {
     ['PORT', '65535', { port: 65_535 }],
     ['CALLBACK_PORT', '4001', { callbackPort: 4_001 }],
     ['CALLBACK_PORT', '0', { callbackPort: 0 }],
+    ['METRICS_PORT', '9464', { metricsPort: 9_464 }],
     ['UPSTREAM_URL', 'http://127.0.0.1:4010', { upstreamUrl: 'http://127.0.0.1:4010' }],
     ['UPSTREAM_TIMEOUT_MS', '5000', { upstreamTimeoutMs: 5_000 }],
     [
@@ -165,6 +167,7 @@ describe('a setting that is not usable', () => {
     ['PORT', '4e3'],
     ['PORT', 'http'],
     ['CALLBACK_PORT', '70000'],
+    ['METRICS_PORT', '70000'],
     ['UPSTREAM_TIMEOUT_MS', '0'],
     ['UPSTREAM_TIMEOUT_MS', '30s'],
     // Above this Node's timers fire at once.

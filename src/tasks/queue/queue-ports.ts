@@ -17,6 +17,15 @@ export type TaskTimes = Pick<UpscaleTask, 'createdAt' | 'queueAhead'> & {
   readonly settledAt: number
 }
 
+/** `readBacklog` counts no further than this, so that it takes a few milliseconds at any number. */
+export const MAX_QUEUE_COUNT = 10_000
+
+/** The tasks that wait. */
+export interface QueueBacklog {
+  readonly count: number
+  readonly oldestCreatedAt: number | null
+}
+
 /**
  * The waiting tasks of each engine, lowest rank first. A task gets its rank when it is queued: one turn after the last waiting
  * task of its owner for the same engine, or after the current turn if that is later. The current turn is the rank of the first
@@ -39,8 +48,8 @@ export interface QueueStore {
   listQueued(limit: number): Promise<Pick<UpscaleTask, 'id' | 'engine'>[]>
   /** The position of a task among those of its engine: 1 is sent next; null: it does not wait. */
   readPosition(id: string): Promise<number | null>
-  /** How many tasks wait. */
-  countQueued(): Promise<number>
+  /** How many tasks wait (at most MAX_QUEUE_COUNT), and when the oldest of them was created; null: none waits. */
+  readBacklog(): Promise<QueueBacklog>
   /**
    * The times of the last `limit` tasks of an engine that have succeeded, or that the upstream has failed, latest first.
    * Considers only the last ten times as many settled tasks of all engines.

@@ -1,5 +1,5 @@
 import type { UpscaleTask } from '../task.ts'
-import type { StreamEnd, WatchEvent } from './watch-state.ts'
+import { toEnding, type StreamEnd, type StreamEnding, type WatchEvent } from './watch-state.ts'
 import { TaskWatch, type WatchControl, type WatchDependencies, type WatchRequest } from './watch.ts'
 
 export interface GroupRequest extends Pick<WatchRequest, 'until' | 'onOpen' | 'withPlace'> {
@@ -50,6 +50,10 @@ class MergedWatches implements GroupWatch, WatchControl {
   /** The unread answers, in the order of their arrival. */
   readonly #answers: Answer[] = []
   #end: StreamEnd | 'DONE' | null = null
+  #hasBegun = false
+  /** Whether the owner has one of the tasks. */
+  #hasFound = false
+  #ending: StreamEnding | null = null
   /** Wakes the generator while it waits. */
   #wake: (() => void) | undefined
 
@@ -69,12 +73,18 @@ class MergedWatches implements GroupWatch, WatchControl {
     return this
   }
 
+  ending(): StreamEnding | null {
+    return this.#ending
+  }
+
   next(): Promise<IteratorResult<GroupEvent, undefined>> {
+    this.#hasBegun = true
     return this.#events.next()
   }
 
   /** Wakes the generator, so that it ends: a waiting generator cannot be ended from outside. */
   async return(): Promise<IteratorReturnResult<undefined>> {
+    if (this.#hasBegun) this.#ending ??= 'client'
     this.#end = 'DONE'
     this.#wake?.()
     await this.#dispose()
@@ -96,6 +106,7 @@ class MergedWatches implements GroupWatch, WatchControl {
         const end = this.#end ?? (this.#deps.clock.now() >= (this.#until ?? Infinity) ? 'EXPIRED' : null)
         if (end !== null) {
           this.#end = 'DONE'
+          this.#ending ??= toEnding(end)
           yield end
           continue
         }
@@ -103,9 +114,14 @@ class MergedWatches implements GroupWatch, WatchControl {
         const answer = this.#answers.shift()
         const event = answer && (await this.#toEvent(answer))
         if (event !== undefined) yield event
-        else if (this.#members.size === 0) return undefined
-        else if (answer === undefined) await new Promise<void>((resolve) => (this.#wake = resolve))
+        else if (this.#members.size === 0) {
+          this.#ending ??= this.#hasFound ? 'settled' : 'not_found'
+          return undefined
+        } else if (answer === undefined) await new Promise<void>((resolve) => (this.#wake = resolve))
       }
+    } catch (error) {
+      this.#ending ??= 'error'
+      throw error
     } finally {
       await this.#dispose()
     }
@@ -129,7 +145,10 @@ class MergedWatches implements GroupWatch, WatchControl {
     this.#idle.push(member)
     const { value } = next
     if (value === 'NOT_FOUND') return { unknownId: member.id }
-    if (typeof value === 'object') return member.watch.freshen(value)
+    if (typeof value === 'object') {
+      this.#hasFound = true
+      return member.watch.freshen(value)
+    }
     this.#end ??= value
     return undefined
   }

@@ -3,7 +3,7 @@ import { OwnerChanges } from './owner-changes.ts'
 import { toOwnerTopic } from './owner-topic.ts'
 import type { TaskStore } from '../ports.ts'
 import type { TaskStatus, UpscaleTask } from '../task.ts'
-import type { StreamEnd } from './watch-state.ts'
+import { toEnding, type StreamEnd, type StreamEnding } from './watch-state.ts'
 import type { WatchControl, WatchDependencies, WatchRequest } from './watch.ts'
 
 export interface OwnerRequest extends Pick<WatchRequest, 'until' | 'onOpen'> {
@@ -44,6 +44,8 @@ class TasksOfOwner implements OwnerWatch, WatchControl {
   /** Whether the current tasks have been read. */
   #hasBegun = false
   #end: StreamEnd | 'DONE' | null = null
+  #isRequested = false
+  #ending: StreamEnding | null = null
   /** Wakes the generator while it waits. */
   #wake: (() => void) | undefined
 
@@ -62,12 +64,18 @@ class TasksOfOwner implements OwnerWatch, WatchControl {
     return this
   }
 
+  ending(): StreamEnding | null {
+    return this.#ending
+  }
+
   next(): Promise<IteratorResult<OwnerEvent, undefined>> {
+    this.#isRequested = true
     return this.#events.next()
   }
 
   /** Wakes the generator, so that it ends: a waiting generator cannot be ended from outside. */
   async return(): Promise<IteratorReturnResult<undefined>> {
+    if (this.#isRequested) this.#ending ??= 'client'
     this.#end = 'DONE'
     this.#wake?.()
     await this.#dispose()
@@ -94,6 +102,7 @@ class TasksOfOwner implements OwnerWatch, WatchControl {
         const end = this.#end ?? (this.#msUntilExpiry() <= 0 ? 'EXPIRED' : null)
         if (end !== null) {
           this.#end = 'DONE'
+          this.#ending ??= toEnding(end)
           yield end
           continue
         }
@@ -102,6 +111,9 @@ class TasksOfOwner implements OwnerWatch, WatchControl {
         else if (this.#scan.dueInMs() <= 0) await this.#stepScan()
         else await this.#wait()
       }
+    } catch (error) {
+      this.#ending ??= 'error'
+      throw error
     } finally {
       await this.#dispose()
     }

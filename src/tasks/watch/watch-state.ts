@@ -6,6 +6,20 @@ import { isSettled, type UpscaleTask } from '../task.ts'
  */
 export type WatchEnd = 'NOT_FOUND' | 'EXPIRED' | 'GOING_AWAY'
 
+/**
+ * How a stream has ended. settled: no further state can follow. client: the client or its transport has ended it. error: a task
+ * could not be read.
+ */
+export type StreamEnding = 'settled' | 'not_found' | 'token_expired' | 'going_away' | 'client' | 'error'
+
+const ENDINGS = { NOT_FOUND: 'not_found', EXPIRED: 'token_expired', GOING_AWAY: 'going_away' } as const
+
+/** How a stream of one task ends after this event; null: it goes on. */
+export function toEnding(event: WatchEvent): StreamEnding | null {
+  if (typeof event === 'string') return ENDINGS[event]
+  return isSettled(event) ? 'settled' : null
+}
+
 /** Why a stream of many tasks ends. */
 export type StreamEnd = Exclude<WatchEnd, 'NOT_FOUND'>
 

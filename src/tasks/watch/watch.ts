@@ -4,8 +4,10 @@ import type { UpscaleTask } from '../task.ts'
 import {
   decide,
   INITIAL_STATE,
+  toEnding,
   toNextState,
   type Instant,
+  type StreamEnding,
   type WatchEvent,
   type WatchInput,
   type WatchRules,
@@ -27,6 +29,8 @@ export interface WatchControl {
   repeat(): void
   /** Ends the watch with GOING_AWAY. */
   end(): void
+  /** How the watch has ended; null: it has not, or no event of it was requested. */
+  ending(): StreamEnding | null
 }
 
 export type WatchDependencies = Pick<TaskDependencies, 'store' | 'hints' | 'clock' | 'log'> & {
@@ -57,6 +61,8 @@ export class TaskWatch implements Watch, WatchControl {
   #place: Disposable | undefined
   #timer: Disposable | undefined
   #timerAt = Infinity
+  #hasBegun = false
+  #ending: StreamEnding | null = null
   /** Wakes the generator while it waits. */
   #wake: (() => void) | undefined
 
@@ -71,12 +77,18 @@ export class TaskWatch implements Watch, WatchControl {
     return this
   }
 
+  ending(): StreamEnding | null {
+    return this.#ending
+  }
+
   next(): Promise<IteratorResult<WatchEvent, undefined>> {
+    this.#hasBegun = true
     return this.#events.next()
   }
 
   /** Wakes the generator, so that it ends: a waiting generator cannot be ended from outside. */
   async return(): Promise<IteratorReturnResult<undefined>> {
+    if (this.#hasBegun) this.#ending ??= 'client'
     this.#receive({ type: 'done' })
     await this.#dispose()
     return { done: true, value: undefined }
@@ -108,7 +120,11 @@ export class TaskWatch implements Watch, WatchControl {
       await this.#listen()
       for (;;) {
         const step = decide(this.#state, this.#now(), this.#rules())
-        if (step.type === 'done') return undefined
+        if (step.type === 'done') {
+          // Without a settled state, the task was deleted.
+          this.#ending ??= 'not_found'
+          return undefined
+        }
         if (step.type === 'wait') {
           await this.#waitForInput(step.ms)
           continue
@@ -119,8 +135,12 @@ export class TaskWatch implements Watch, WatchControl {
           continue
         }
         this.#followPlace(step.event)
+        this.#ending ??= toEnding(step.event)
         yield step.event
       }
+    } catch (error) {
+      this.#ending ??= 'error'
+      throw error
     } finally {
       await this.#dispose()
     }
