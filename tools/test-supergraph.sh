@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs our subgraph behind real gateways (Hive Gateway and Apollo Gateway, as processes), and with real clients (Apollo
-# Client, urql). Their packages are installed into test/supergraph (some 700 MB), apart from the project's own.
+# Runs our subgraph behind real gateways (Hive Gateway with both of its planners, Grafbase and Apollo Gateway, as processes),
+# and with real clients (Apollo Client, urql). Their packages are installed into test/supergraph (some 800 MB), apart from the
+# project's own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -72,7 +72,7 @@ export function taskNotFound(taskId: string): GraphQLError {
 
 /**
  * Removes the path from the error as clients get it. Hive Gateway's native planner ends the stream of a WebSocket client
- * after an error with a path: use this for an event that must not end its stream.
+ * at an error with a path, and the client gets neither the code nor later events.
  */
 export function withoutPath(error: GraphQLError): GraphQLError {
   Object.assign(error.extensions, { isPathless: true })

@@ -5,7 +5,7 @@ import type { GroupEvent, GroupWatch } from '../tasks/watch/watch-group.ts'
 import type { OwnerEvent, OwnerRequest, OwnerWatch } from '../tasks/watch/watch-owner.ts'
 import { requireOwner, type OperationContext, type SubscribeData } from './context.ts'
 import { UpscaleTaskStatus } from './enums.ts'
-import { badUserInput, taskNotFound, withoutPath } from './errors.ts'
+import { badUserInput, taskNotFound } from './errors.ts'
 import { selectsField } from './report-failure.ts'
 import { toTaskShape } from './to-shape.ts'
 import { UpscaleTaskType } from './types.ts'
@@ -52,8 +52,7 @@ export class TaskStreamsResolver {
     @Args(() => TasksUpdatedArgs) _args: TasksUpdatedArgs,
   ): UpscaleTaskType {
     if (typeof event === 'string') throw toStreamEndError(event)
-    // Some routers end a stream after an error with a path, but this stream continues.
-    if ('unknownId' in event) throw withoutPath(taskNotFound(event.unknownId))
+    if ('unknownId' in event) throw taskNotFound(event.unknownId)
     return toTaskShape(event)
   }
 

@@ -17,7 +17,8 @@ import { isUnder } from './router-urls.ts'
 
 /** How often a message is retried after a 5xx or no response, within a second. */
 const RETRIES = 3
-/** Routers request 5,000 by default; 0 means no heartbeats. */
+/** The interval if a router requests none; 0 means no heartbeats. */
+const DEFAULT_HEARTBEAT_MS = 5_000
 const MIN_HEARTBEAT_MS = 100
 
 const text = z.string().min(1).max(2_048)
@@ -36,7 +37,7 @@ const routerCallback = z
   .transform((fields) => ({
     url: fields.callbackUrl ?? fields.callback_url,
     id: fields.subscriptionId ?? fields.subscription_id,
-    heartbeatMs: fields.heartbeatIntervalMs ?? fields.heartbeat_interval_ms ?? 0,
+    heartbeatMs: fields.heartbeatIntervalMs ?? fields.heartbeat_interval_ms ?? DEFAULT_HEARTBEAT_MS,
   }))
 
 /** Apollo's HTTP callback protocol for subscriptions (callback/1.0): events are posted to the router. */
@@ -98,8 +99,9 @@ function guardPlugin(
   return {
     ...plugin,
     async requestDidStart(request) {
-      const listener = await plugin.requestDidStart?.(request)
-      const { url } = routerCallback.safeParse(request.request.extensions?.subscription).data ?? {}
+      const { url, heartbeatMs = 0 } =
+        routerCallback.safeParse(request.request.extensions?.subscription).data ?? {}
+      const listener = await plugin.requestDidStart?.(withHeartbeat(request, heartbeatMs / 2))
       if (!listener || url === undefined || !URL.canParse(url)) return
       const { href } = new URL(url)
       let isAccepted = false
@@ -129,6 +131,21 @@ function guardPlugin(
       }
     },
   }
+}
+
+/**
+ * The request, with this interval of heartbeats. Half of the one that the router requested: some routers end a subscription
+ * exactly after the interval, so that a heartbeat at its end comes too late.
+ */
+function withHeartbeat<T extends { readonly request: GraphQLRequest }>(
+  context: T,
+  heartbeatIntervalMs: number,
+): T {
+  const { extensions } = context.request
+  const subscription: unknown = extensions?.subscription
+  if (typeof subscription !== 'object' || subscription === null) return context
+  const changed = { ...extensions, subscription: { ...subscription, heartbeatIntervalMs } }
+  return { ...context, request: { ...context.request, extensions: changed } }
 }
 
 /** Opens and closes the subscription. Returns why it cannot begin; undefined: it can. */

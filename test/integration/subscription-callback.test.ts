@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { SignJWT } from 'jose'
 import { startScriptedRouter, type ScriptedRouter } from '../support/router.ts'
@@ -68,6 +68,19 @@ describe('Apollo’s HTTP callback protocol', () => {
     await router.next('complete')
   })
 
+  test.each(['heartbeatIntervalMs', 'heartbeat_interval_ms'])(
+    'sends heartbeats twice as often as %s requests, so that none comes too late',
+    async (field) => {
+      const { id } = await scene.submit()
+      await ask(FOLLOW, { id }, toExtension({ heartbeatIntervalMs: undefined, [field]: 2_000 }))
+      await router.next('next')
+      await router.next('check')
+      // The next one is due in 1,000 ms.
+      const next = router.next('check').then(({ action }) => action)
+      expect(await Promise.race([next, setTimeout(1_800, 'too late')])).toBe('check')
+    },
+  )
+
   test('an error is posted in the shape that all errors have', async () => {
     await ask(FOLLOW, { id: 'nobody' }, toExtension())
     const { payload } = await router.next('next')
@@ -76,7 +89,6 @@ describe('Apollo’s HTTP callback protocol', () => {
       errors: [
         {
           message: expect.any(String),
-          path: ['taskUpdated'],
           extensions: {
             code: 'TASK_NOT_FOUND',
             taskId: 'nobody',

@@ -131,7 +131,6 @@ describe.each([
           {
             message: expect.any(String),
             locations: expect.any(Array),
-            path: ['taskUpdated'],
             extensions: {
               code: 'TASK_NOT_FOUND',
               taskId: id,

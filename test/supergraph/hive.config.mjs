@@ -1,11 +1,17 @@
-/** Hive Gateway as docs/supergraph/hive-gateway.md has it; SUBSCRIPTIONS says how it subscribes to us. */
+/** Hive Gateway as docs/supergraph/hive-gateway.md has it; SUBSCRIPTIONS says how it subscribes to us, PLANNER how it plans. */
 import { defineConfig } from '@graphql-hive/gateway'
-import { MemPubSub } from '@graphql-hive/pubsub'
+import { unifiedGraphHandler } from '@graphql-hive/router-runtime'
 
-const { SUPERGRAPH, SUBSCRIPTIONS, SELF_URL } = process.env
+const { SUPERGRAPH, SUBSCRIPTIONS, PLANNER } = process.env
 
-// A client that comes over HTTP brings a header, one over WebSocket its connection_init.
-const authorization = '{context.headers.authorization}{context.connectionParams.Authorization}'
+/** The caller's credential: that of a WebSocket client's connection_init, else the header. */
+const useAuthorization = () => ({
+  onContextBuilding({ context: { connectionParams = {}, headers = {} }, extendContext }) {
+    const { Authorization, authorization = Authorization } = connectionParams
+    extendContext({ authorization: authorization || headers.authorization })
+  },
+})
+const authorization = '{context.authorization}'
 const headers = [['authorization', authorization]]
 
 const subscriptions = {
@@ -15,27 +21,17 @@ const subscriptions = {
     options: { connectionParams: { Authorization: authorization }, retryAttempts: 100 },
   },
   sse: { kind: 'http', location: '/graphql/stream', headers },
-  callback: {
-    kind: 'http-callback',
-    location: '/graphql',
-    headers,
-    options: { public_url: `${SELF_URL}/callback`, path: '/callback', heartbeat_interval: 5_000 },
-  },
 }
 
 export const gatewayConfig = defineConfig({
   supergraph: SUPERGRAPH,
+  ...(PLANNER === 'native' && { unifiedGraphHandler }),
   maskedErrors: false,
   inboundInflightRequestDeduplication: true,
   logging: 'error',
-  // How events that are posted to the gateway find their subscriptions.
-  webhooks: true,
-  pubsub: new MemPubSub(),
+  plugins: () => [useAuthorization()],
   propagateHeaders: {
-    fromClientToSubgraphs({ request }) {
-      const value = request?.headers.get('authorization')
-      return value ? { authorization: value } : {}
-    },
+    fromClientToSubgraphs: ({ context }) => ({ authorization: context?.authorization }),
   },
   transportEntries: { upscale: { options: { subscriptions: subscriptions[SUBSCRIPTIONS] } } },
 })

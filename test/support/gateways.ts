@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
+import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { composeServices } from '@apollo/composition'
 import { ApolloServer } from '@apollo/server'
@@ -66,8 +67,13 @@ export async function writeSupergraph(
 }
 
 /** A process of test/supergraph; ready when it answers at `readyPath`. */
-async function startGateway(args: string[], env: Record<string, string>, port: number, readyPath: string) {
-  const child = spawn(process.execPath, args, {
+async function startGateway(
+  [command = '', ...args]: string[],
+  env: Record<string, string>,
+  port: number,
+  readyPath: string,
+) {
+  const child = spawn(command, args, {
     cwd: FOLDER,
     env: { PATH: process.env.PATH, NODE_ENV: 'production', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -98,17 +104,53 @@ async function startGateway(args: string[], env: Record<string, string>, port: n
   }
 }
 
-/** How Hive Gateway subscribes to us. */
-export type HiveSubscriptions = 'ws' | 'sse' | 'callback'
+/** A router in front of us, and how it subscribes to us. */
+export interface Router {
+  readonly kind: 'Hive Gateway' | 'Hive Gateway, native planner' | 'Grafbase'
+  /** Grafbase has one URL per subgraph for HTTP, so it cannot use `/graphql/stream`. */
+  readonly subscriptions: 'ws' | 'sse'
+}
 
-export function startHive(supergraph: string, subscriptions: HiveSubscriptions, port: number) {
-  const args = ['node_modules/@graphql-hive/gateway/dist/bin.js', 'supergraph']
+interface Subgraphs {
+  readonly upscale: string
+  readonly gallery: string
+  /** The file of the supergraph. */
+  readonly supergraph: string
+}
+
+/** The `socketUrl` is where WebSocket clients connect. */
+export async function startRouter({ kind, subscriptions }: Router, subgraphs: Subgraphs) {
+  const port = await findPort()
+  const start = kind === 'Grafbase' ? startGrafbase : startHive
+  const planner = kind === 'Hive Gateway, native planner' ? 'native' : 'default'
+  const router = await start(subgraphs, port, { SUBSCRIPTIONS: subscriptions, PLANNER: planner })
+  return {
+    ...router,
+    socketUrl: `${router.url.replace('http', 'ws')}${kind === 'Grafbase' ? '/ws' : '/graphql'}`,
+  }
+}
+
+function startHive({ supergraph }: Subgraphs, port: number, env: Record<string, string>) {
+  const args = [process.execPath, 'node_modules/@graphql-hive/gateway/dist/bin.js', 'supergraph']
   args.push('--config-path', 'hive.config.mjs', '--host', '127.0.0.1', '--port', String(port))
-  const env = { SUPERGRAPH: supergraph, SUBSCRIPTIONS: subscriptions, SELF_URL: `http://127.0.0.1:${port}` }
-  return startGateway(args, env, port, '/readiness')
+  return startGateway(args, { SUPERGRAPH: supergraph, ...env }, port, '/readiness')
+}
+
+/** Grafbase composes the schemas itself. */
+async function startGrafbase({ upscale, gallery, supergraph }: Subgraphs, port: number) {
+  const home = dirname(supergraph)
+  const args = ['node_modules/@grafbase/cli-x86_64-unknown-linux-musl/grafbase', '--home', home, 'dev']
+  args.push('--config', 'grafbase.toml', '--listen-address', `127.0.0.1:${port}`)
+  const env = { HOME: home, UPSCALE_HOST: new URL(upscale).host, GALLERY_URL: gallery }
+  return startGateway(args, env, port, '/health')
 }
 
 export async function startApolloGateway(supergraph: string) {
   const port = await findPort()
-  return startGateway(['apollo-gateway.mjs'], { SUPERGRAPH: supergraph, PORT: String(port) }, port, '/')
+  return startGateway(
+    [process.execPath, 'apollo-gateway.mjs'],
+    { SUPERGRAPH: supergraph, PORT: String(port) },
+    port,
+    '/',
+  )
 }
