@@ -16,7 +16,12 @@ const SUBMITS_PER_SECOND = 2
 const BURST_EVERY = 120
 const OWNERS = ['alice', 'bob', 'carol']
 /** The part of the run in which the first engine fails. */
-const OUTAGE = { from: 0.45, to: 0.6 }
+const OUTAGE = { from: 0.4, to: 0.55 }
+/** The part of the run in which the account of the first engine has too few credits for some tasks. */
+const NO_CREDITS = { from: 0.6, to: 0.7 }
+
+/** How long the last tasks may take after the run. */
+const MAX_REST_MS = 60_000
 
 /** Source tasks of the sandbox, by how often they come in a hundred. */
 const SOURCES: readonly (readonly [string, number])[] = [
@@ -48,11 +53,15 @@ const pick = <T>(all: readonly T[], index = Math.floor(Math.random() * all.lengt
   return found
 }
 
-function pickSource(inOutage: boolean): string {
-  if (inOutage && Math.random() < 0.8) return `sandbox-kie-midjourney-code-455`
+const isIn = (share: number, { from, to }: typeof OUTAGE) => share >= from && share < to
+
+/** `share`: the part of the run that is over, from 0 to 1. */
+function pickSource(share: number): string {
+  if (isIn(share, OUTAGE) && Math.random() < 0.8) return 'sandbox-kie-midjourney-code-455'
+  if (isIn(share, NO_CREDITS) && Math.random() < 0.2) return 'sandbox-kie-midjourney-code-402'
   let ticket = Math.random() * 100
-  for (const [source, share] of SOURCES) {
-    ticket -= share
+  for (const [source, percent] of SOURCES) {
+    ticket -= percent
     if (ticket < 0) return source
   }
   return `picture-${randomUUID()}`
@@ -102,7 +111,7 @@ export async function startLoad(): Promise<Load> {
       .setExpirationTime(Math.floor(Date.now() / 1_000) + expiresInS)
       .sign(Buffer.from(secret))
   const post = async (url: string, token: string, body: object, accept = 'application/json') =>
-    fetch(`${url}/graphql`, {
+    fetch(url, {
       method: 'POST',
       headers: { 'content-type': 'application/json', accept, authorization: `Bearer ${token}` },
       body: JSON.stringify(body),
@@ -117,12 +126,15 @@ export async function startLoad(): Promise<Load> {
     while (!(await events.next()).done);
     await client.dispose()
   }
-  const submit = async (index: number, inOutage: boolean) => {
+  const submit = async (index: number, share: number) => {
     const owner = pick(OWNERS)
     const token = await sign(owner, index % 40 === 0 ? -60 : 3_600)
     const callBackUrl = index % 3 === 0 ? receiver.url : undefined
-    const input = { taskId: pickSource(inOutage), imageIndex: index % 4, force: true, callBackUrl }
-    const response = await post(pick(urls, index), token, { query: SUBMIT, variables: { input } })
+    const input = { taskId: pickSource(share), imageIndex: index % 4, force: true, callBackUrl }
+    const response = await post(`${pick(urls, index)}/graphql`, token, {
+      query: SUBMIT,
+      variables: { input },
+    })
     const { data } = (await response.json()) as {
       data?: { upscaleImage: { task: { id: string } | null } | null }
     }
@@ -131,7 +143,14 @@ export async function startLoad(): Promise<Load> {
     // On another replica, so that it hears of the result by a hint.
     const other = pick(urls, index + 1)
     if (index % 4 === 0)
-      await (await post(other, token, { query: FOLLOW, variables: { id } }, 'text/event-stream')).text()
+      await (
+        await post(
+          `${other}/graphql/stream`,
+          token,
+          { query: FOLLOW, variables: { id } },
+          'text/event-stream',
+        )
+      ).text()
     else await followOnSocket(other, token, id)
   }
   const submitMany = async () => {
@@ -139,24 +158,35 @@ export async function startLoad(): Promise<Load> {
       taskId: `many-${randomUUID()}`,
       imageIndex: index % 4,
     }))
-    await post(pick(urls), await sign('dora', 600), { query: SUBMIT_MANY, variables: { input: { inputs } } })
+    await post(`${pick(urls)}/graphql`, await sign('dora', 600), {
+      query: SUBMIT_MANY,
+      variables: { input: { inputs } },
+    })
   }
   const rest = opened.move()
+  const running: Promise<void>[] = []
+  let isOver = false
+  const start = (work: Promise<void>) =>
+    running.push(
+      work.catch((error: unknown) => {
+        if (!isOver) console.error(error)
+      }),
+    )
   return {
     urls,
     async run(minutes) {
       const count = Math.round(minutes * 60 * SUBMITS_PER_SECOND)
       const startedAt = performance.now()
-      const running: Promise<void>[] = []
-      const start = (work: Promise<void>) =>
-        running.push(work.catch((error: unknown) => console.error(String(error))))
       for (let index = 0; index < count; index += 1) {
         await pause(Math.max(0, startedAt + (index * 1_000) / SUBMITS_PER_SECOND - performance.now()))
-        const share = index / count
-        start(submit(index, share >= OUTAGE.from && share < OUTAGE.to))
+        start(submit(index, index / count))
         if (index % BURST_EVERY === 60) start(submitMany())
       }
     },
-    [Symbol.asyncDispose]: () => rest.disposeAsync(),
+    async [Symbol.asyncDispose]() {
+      await Promise.race([Promise.allSettled(running), pause(MAX_REST_MS, undefined, { ref: false })])
+      isOver = true
+      await rest.disposeAsync()
+    },
   }
 }

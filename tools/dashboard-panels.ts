@@ -159,7 +159,7 @@ export const ROWS: readonly Row[] = [
       areas('Callbacks by HTTP status', '{{status}}', rate('status', 'upscale_callback_seconds_count')),
       lines('Handling time of callbacks', 's', quantiles('upscale_callback_seconds')),
       lines('Time since the last accepted callback', 's', [
-        ['all replicas', `time() - max(upscale_last_callback_timestamp_seconds{${ONE}})`],
+        ['all replicas', `clamp_min(time() - max(upscale_last_callback_timestamp_seconds{${ONE}}), 0)`],
       ]),
     ],
   },

@@ -33,6 +33,7 @@ const COLUMN = 50
 const UNIT = 26
 const GAP = 6
 const HEAD = 46
+const MIB = 2 ** 20
 const BACKGROUND = '#111217'
 const SURFACE = '#1b1d23'
 const TEXT = '#d8d9da'
@@ -84,7 +85,7 @@ function toText(value: number, unit: string): string {
     case 'percentunit':
       return `${(value * 100).toFixed(2)} %`
     case 'bytes':
-      return `${short(value / 2 ** 20)} MiB`
+      return `${short(value / MIB)} MiB`
     case 'ops':
       return `${short(value)}/s`
     case 's':
@@ -96,8 +97,9 @@ function toText(value: number, unit: string): string {
   }
 }
 
-/** Up to five round values from 0 (or below it) to the largest one. */
-function toTicks(low: number, high: number): number[] {
+/** About five round values from the lowest to the highest one. */
+function toTicks(low: number, high: number, unit: string): number[] {
+  if (unit === 'bytes') return toTicks(low / MIB, high / MIB, '').map((tick) => tick * MIB)
   const rough = (high - low || 1) / 4
   const power = 10 ** Math.floor(Math.log10(rough))
   const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough) ?? rough
@@ -121,11 +123,7 @@ function drawStat({ panel, series }: Drawn, width: number, height: number): stri
 
 function drawTable({ series }: Drawn): string {
   const rows = series.map(
-    (each) =>
-      [
-        ...Object.entries(each.labels).filter(([name]) => name !== '__name__'),
-        ['replicas', toLast(each)],
-      ] as const,
+    (each) => [...Object.entries(each.labels).toSorted().toReversed(), ['replicas', toLast(each)]] as const,
   )
   const names = (rows[0] ?? []).map(([name]) => name)
   const cells = [names, ...rows.map((row) => row.map(([, value]) => String(value)))]
@@ -163,7 +161,7 @@ function drawChart(
   const isStack = custom?.stacking.mode === 'normal'
   const lines: (number | null)[][] = isStack ? toStack(shown) : shown.map(({ values }) => [...values])
   const known = lines.flat().filter((value) => value !== null)
-  const ticks = toTicks(Math.min(0, ...known), Math.max(0, ...known))
+  const ticks = toTicks(Math.min(0, ...known), Math.max(0, ...known), unit)
   const [low = 0, high = 1] = [ticks[0], ticks.at(-1)]
   const legend = drawLegend(
     shown.map(({ name }) => name),
@@ -217,7 +215,7 @@ function drawLegend(names: readonly string[], width: number, height: number) {
   const lines: { name: string; x: number; line: number; color: string }[] = []
   let [x, line] = [12, 0]
   names.forEach((name, index) => {
-    const needed = 24 + name.length * 5.8
+    const needed = 24 + name.length * (/[A-Z]{3}/.test(name) ? 7 : 5.8)
     if (x > 12 && x + needed > width) [x, line] = [12, line + 1]
     lines.push({ name, x, line, color: COLORS[index % COLORS.length] ?? TEXT })
     x += needed
