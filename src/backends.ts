@@ -12,6 +12,8 @@ import {
   type CreateLimiter,
   type Rate,
 } from './replicas/limiters.ts'
+import type { Migrated } from './store/migrations/migrations.ts'
+import { migratePostgres } from './store/postgres-migrations.ts'
 import { openPostgres } from './store/postgres.ts'
 import type { Stores } from './store/sql.ts'
 import { DatabaseInUseError } from './store/sqlite/locks.ts'
@@ -61,12 +63,11 @@ export function openBackends(
 
 async function openAlone(
   file: string,
-  { clock, pollsPerSecond, hints = createLocalHints() }: BackendOptions,
+  { clock, pollsPerSecond, log, hints = createLocalHints() }: BackendOptions,
 ): Promise<Backends> {
   await using opened = new AsyncDisposableStack()
-  const stores = await explained(`DATABASE_URL: ${resolve(file)}`, async () =>
-    opened.use(await openSqlite(file, hints, { exclusive: true })),
-  )
+  const stores = opened.use(await openFile(file, hints))
+  logMigration(stores.migrated, log)
   const rest = opened.move()
   return {
     ...stores,
@@ -77,6 +78,10 @@ async function openAlone(
     pool: () => undefined,
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
+}
+
+function openFile(file: string, hints: TaskHints) {
+  return explained(`DATABASE_URL: ${resolve(file)}`, () => openSqlite(file, hints, { exclusive: true }))
 }
 
 interface SharedUrls {
@@ -105,6 +110,7 @@ async function openShared(
   const stores = opened.use(
     await explained(`DATABASE_URL: ${toPlace(url)}`, () => openPostgres(url, hints, log)),
   )
+  logMigration(stores.migrated, log)
   const { store, queueStore, outbox, resultJobs, copyUses, pool, openPool } = stores
   const openPostgresLimiters = async () => {
     // Limits are checked while a transaction holds a connection of the main pool: on the same pool, or through the same
@@ -131,6 +137,33 @@ async function openShared(
     pool: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
+}
+
+/** Also logs that an empty database has got its tables. */
+function logMigration({ from, to }: Migrated, log: Log): void {
+  if (from !== to) log.info({ from, to }, `The database was migrated from ${from ?? 'empty'} to ${to}`)
+}
+
+/**
+ * Migrates the database of the settings, as a start does, and logs one line.
+ * @throws StartError for an error that the operator can remedy.
+ */
+export async function migrateDatabase({ database }: Pick<Settings, 'database'>, log: Log): Promise<void> {
+  const migrated = await (database.kind === 'sqlite'
+    ? migrateFile(database.file)
+    : migrateServer(database.url, log))
+  if (migrated.from === migrated.to)
+    log.info(migrated, `The database is at ${migrated.to}: nothing to migrate`)
+  logMigration(migrated, log)
+}
+
+async function migrateFile(file: string): Promise<Migrated> {
+  await using stores = await openFile(file, createLocalHints())
+  return stores.migrated
+}
+
+function migrateServer(url: string, log: Log): Promise<Migrated> {
+  return explained(`DATABASE_URL: ${toPlace(url)}`, () => migratePostgres(url, log))
 }
 
 /** `kie-midjourney` shares its count with replicas of a release that has one engine. */
