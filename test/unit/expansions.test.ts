@@ -1,6 +1,10 @@
 import { readFile } from 'node:fs/promises'
+import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from '@jest/globals'
+import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { MAJOR, toExpansions } from '../../src/store/migrations/migrations.ts'
+import { openSqlite } from '../../src/store/sqlite/open.ts'
+import { openTempDir } from '../support/temp-dir.ts'
 
 const DIALECTS = {
   SQLite: { id: 'text', keepsCounts: true, isPostgres: false },
@@ -52,11 +56,25 @@ const findBreaks = (statements: readonly string[]) => {
   })
 }
 
+/**
+ * Indexes that are built after a statement that locks out readers. On PostgreSQL that lock lasts until the end of the migration,
+ * and an index on a large table takes longer than replicas wait.
+ */
+function findLateIndexes(statements: readonly string[]): string[] {
+  const locked = statements.findIndex((text) => /^\s*(alter table \S+ (add|alter) |drop index )/i.test(text))
+  return locked < 0 ? [] : statements.slice(locked).filter((text) => /^\s*create index /i.test(text))
+}
+
 describe.each(Object.entries(DIALECTS))('the expansions of the schema on %s', (_name, dialect) => {
   const expansions = toExpansions(dialect)
 
   test('leave everything that earlier builds of the same major version use', () => {
     expect(findBreaks(Object.values(expansions).flat())).toEqual([])
+  })
+
+  test('build indexes before they lock readers out of a table', () => {
+    for (const [name, statements] of Object.entries(expansions))
+      expect({ name, late: findLateIndexes(statements) }).toEqual({ name, late: [] })
   })
 
   test('have names with the major version, in order', () => {
@@ -69,6 +87,21 @@ describe.each(Object.entries(DIALECTS))('the expansions of the schema on %s', (_
 test('the major version is that of the package', async () => {
   const { version } = JSON.parse(await readFile('package.json', 'utf8')) as { version: string }
   expect(Number.parseInt(version)).toBe(MAJOR)
+})
+
+test('an index that replaces another is built before the other is dropped', () => {
+  const build = 'create index "b" on task (engine)'
+  expect(findLateIndexes([build, 'drop index "a"'])).toEqual([])
+  expect(findLateIndexes(['drop index "a"', build])).toEqual([build])
+  expect(findLateIndexes(['alter table task add column motor text', build])).toEqual([build])
+})
+
+test('the table in which every build refuses unknown names has those of the first release only', async () => {
+  await using dir = await openTempDir()
+  await using _stores = await openSqlite(`${dir.path}/a.db`, createLocalHints())
+  using db = new DatabaseSync(`${dir.path}/a.db`)
+  const names = db.prepare('select name from upscale_migration order by name').all()
+  expect(names.map(({ name }) => name)).toEqual(['001-tables', '002-results', '003-queue', '004-engines'])
 })
 
 test.each([
@@ -95,6 +128,7 @@ test.each([
   'alter table task set (fillfactor = 80)',
   'create index "taskByMotor" on task (engine)',
   'drop index "taskByMotor"',
+  'drop index if exists "taskByMotor"',
 ])('%s is one', (statement) => {
   expect(findBreaks([statement])).toEqual([])
 })
