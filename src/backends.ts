@@ -12,6 +12,8 @@ import {
   type CreateLimiter,
   type Rate,
 } from './replicas/limiters.ts'
+import type { Migrated } from './store/migrations/migrations.ts'
+import { migratePostgres } from './store/postgres-migrations.ts'
 import { openPostgres } from './store/postgres.ts'
 import type { Stores } from './store/sql.ts'
 import { DatabaseInUseError } from './store/sqlite/locks.ts'
@@ -24,7 +26,7 @@ import {
   type AccountLimit,
 } from './replicas/account-limit.ts'
 import type { Clock, Log, TaskHints } from './tasks/ports.ts'
-import type { Tracing } from './tasks/tracing.ts'
+import { NO_TRACING, type Tracing } from './tasks/tracing.ts'
 import type { PollBudget } from './tasks/rates.ts'
 
 /** The maximum of connections for rate limits. */
@@ -65,12 +67,11 @@ export function openBackends(
 
 async function openAlone(
   file: string,
-  { clock, pollsPerSecond, tracing, hints = createLocalHints() }: BackendOptions,
+  { clock, pollsPerSecond, log, tracing, hints = createLocalHints() }: BackendOptions,
 ): Promise<Backends> {
   await using opened = new AsyncDisposableStack()
-  const stores = await explained(`DATABASE_URL: ${resolve(file)}`, async () =>
-    opened.use(await openSqlite(file, hints, { exclusive: true, tracing })),
-  )
+  const stores = opened.use(await openFile(file, hints, tracing))
+  logMigration(stores.migrated, log)
   const rest = opened.move()
   return {
     ...stores,
@@ -82,6 +83,11 @@ async function openAlone(
     hintsUp: () => undefined,
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
+}
+
+function openFile(file: string, hints: TaskHints, tracing = NO_TRACING) {
+  const options = { exclusive: true, tracing }
+  return explained(`DATABASE_URL: ${resolve(file)}`, () => openSqlite(file, hints, options))
 }
 
 interface SharedUrls {
@@ -110,6 +116,7 @@ async function openShared(
   const stores = opened.use(
     await explained(`DATABASE_URL: ${toPlace(url)}`, () => openPostgres(url, hints, { log, tracing })),
   )
+  logMigration(stores.migrated, log)
   const { store, queueStore, outbox, resultJobs, copyUses, pool, openPool } = stores
   const openPostgresLimiters = async () => {
     // Limits are checked while a transaction holds a connection of the main pool: on the same pool, or through the same
@@ -137,6 +144,33 @@ async function openShared(
     hintsUp: () => hints.isUp,
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
+}
+
+/** Also logs that an empty database has got its tables. */
+function logMigration({ from, to }: Migrated, log: Log): void {
+  if (from !== to) log.info({ from, to }, `The database was migrated from ${from ?? 'empty'} to ${to}`)
+}
+
+/**
+ * Migrates the database of the settings, as a start does, and logs one line.
+ * @throws StartError for an error that the operator can remedy.
+ */
+export async function migrateDatabase({ database }: Pick<Settings, 'database'>, log: Log): Promise<void> {
+  const migrated = await (database.kind === 'sqlite'
+    ? migrateFile(database.file)
+    : migrateServer(database.url, log))
+  if (migrated.from === migrated.to)
+    log.info(migrated, `The database is at ${migrated.to}: nothing to migrate`)
+  logMigration(migrated, log)
+}
+
+async function migrateFile(file: string): Promise<Migrated> {
+  await using stores = await openFile(file, createLocalHints())
+  return stores.migrated
+}
+
+function migrateServer(url: string, log: Log): Promise<Migrated> {
+  return explained(`DATABASE_URL: ${toPlace(url)}`, () => migratePostgres(url, log))
 }
 
 /** `kie-midjourney` shares its count with replicas of a release that has one engine. */

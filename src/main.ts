@@ -1,4 +1,7 @@
-/** Starts the service from the environment and stops it on SIGINT or SIGTERM. The only file that uses `process`. */
+/**
+ * Starts the service from the environment and stops it on SIGINT or SIGTERM, or runs the command that its argument names. The
+ * only file that uses `process`.
+ */
 const MINIMUM_NODE = 24
 /** How long the process may continue once the service has stopped. */
 const EXIT_MS = 1_000
@@ -33,6 +36,32 @@ if (major < MINIMUM_NODE) {
   }
 }
 
+interface Parts {
+  readonly log: import('pino').Logger
+  readonly tracing: import('./tasks/tracing.ts').Tracing
+}
+
+/** Runs a command: what it starts, or undefined if it has ended. */
+async function run(
+  command: string | undefined,
+  settings: import('./settings.ts').Settings,
+  { log, tracing }: Parts,
+): Promise<AsyncDisposable | undefined> {
+  switch (command) {
+    case undefined:
+      return (await import('./service.ts')).startService(settings, log, { tracing })
+    case 'sandbox':
+      return (await import('./sandbox/standalone.ts')).startSandbox(settings, log)
+    case 'migrate':
+      await (await import('./backends.ts')).migrateDatabase(settings, log)
+      return undefined
+    default: {
+      const { StartError } = await import('./start-error.ts')
+      throw new StartError(`"${command}" is no command: use migrate, sandbox, or none to start the service`)
+    }
+  }
+}
+
 async function main(settings: import('./settings.ts').Settings, hints: readonly string[]): Promise<void> {
   const { createLogger } = await import('./log.ts')
   const { readVersions } = await import('./system.ts')
@@ -43,10 +72,8 @@ async function main(settings: import('./settings.ts').Settings, hints: readonly 
     log,
   })
   for (const hint of hints) log.warn(hint)
-  const service =
-    process.argv[2] === 'sandbox'
-      ? await (await import('./sandbox/standalone.ts')).startSandbox(settings, log)
-      : await (await import('./service.ts')).startService(settings, log, { tracing })
+  const service = await run(process.argv[2], settings, { log, tracing })
+  if (service === undefined) return
   // Once: a second signal ends the process by the system's default.
   const signal = await new Promise<string>((resolve) => {
     process.once('SIGINT', resolve)

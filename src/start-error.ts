@@ -31,7 +31,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   '28000': 'check user name and database, and pg_hba.conf of the server',
   '3D000': 'create the database, or name another one',
   '3F000': 'create the schema, or name another one in search_path',
-  '42501': 'grant the user CREATE on the schema: GRANT CREATE ON SCHEMA … TO …',
+  '42501':
+    'grant the user CREATE on the schema (GRANT CREATE ON SCHEMA … TO …), or run `node dist/main.js migrate` as the owner of its tables',
   '53100': 'the disk of the server is full: free some space',
   '53300': 'raise max_connections of the server, or run fewer replicas',
   '57P03': 'the server is starting or stopping: try again',
@@ -51,6 +52,7 @@ const REMEDIES_BY_MESSAGE: readonly (readonly [RegExp, string])[] = [
   [/does not support SSL/, 'remove sslmode from the URL, or switch on TLS in the server'],
   [/password must be a (non-empty )?string/, 'the server requires a password: add one to the URL'],
   [/^corrupted migrations/, 'a newer version of this service has migrated the database: run that version'],
+  [/^A later major version has migrated/, 'run that version, or restore a backup from before its migration'],
   [/Connection terminated unexpectedly/, 'check that the port is that of PostgreSQL'],
   [/holds? a lock|has held a lock/, 'then start again'],
   [/write-ahead log here/, 'keep the file on a local disk'],

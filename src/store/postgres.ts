@@ -1,11 +1,12 @@
-import { Kysely, PostgresAdapter, PostgresDialect, sql, type SqlBool, type Transaction } from 'kysely'
+import { Kysely, PostgresDialect, sql, type SqlBool } from 'kysely'
 import pg from 'pg'
 import type { Log, TaskHints } from '../tasks/ports.ts'
-import { migrate } from './migrations/migrations.ts'
 import { SqlCopyUses } from './copies.ts'
 import { SqlOutbox } from './outbox.ts'
 import { SqlQueue } from './queue.ts'
 import { SqlResultJobs } from './result-jobs.ts'
+import type { Migrated } from './migrations/migrations.ts'
+import { MIGRATION_CONNECT_TIMEOUT_MS, migratePostgres } from './postgres-migrations.ts'
 import { openPool, STATEMENT_TIMEOUT_MS, TimeoutClient } from './postgres-pool.ts'
 import { watchSpace } from './postgres-space.ts'
 import type { Database } from './schema.ts'
@@ -17,14 +18,10 @@ import { readBoundedCounts } from './task-counts.ts'
 
 /** Connections of one replica, besides those of its hints. */
 const POOL_SIZE = 10
-/** A server that has just started may be slow to accept the first connection. */
-const MIGRATION_CONNECT_TIMEOUT_MS = 5_000
-
-/** The key of Kysely's own migration lock, which replicas of older versions take, too. */
-const MIGRATION_LOCK = 3853314791062309107n
-const MAX_RETRIES = 10
 
 interface PostgresStores extends Stores {
+  /** What opening has changed in the schema. */
+  readonly migrated: Migrated
   readonly pool: pg.Pool
   /** Opens another pool of up to `size` connections, with the timeouts that this server supports. */
   openPool(url: string, size: number): pg.Pool
@@ -42,7 +39,7 @@ export async function openPostgres(
   { log, tracing = NO_TRACING }: PostgresOptions,
 ): Promise<PostgresStores> {
   const limitsStatements = await supportsStatementTimeout(url)
-  await migrateDatabase(url)
+  const migrated = await migratePostgres(url, log)
   const openLimited = (url: string, size: number) => openPool(url, log, size, limitsStatements)
   const pool = openLimited(url, POOL_SIZE)
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
@@ -68,6 +65,7 @@ export async function openPostgres(
     outbox: new SqlOutbox(postgres),
     resultJobs: new SqlResultJobs(postgres),
     copyUses: new SqlCopyUses(postgres),
+    migrated,
     pool,
     openPool: openLimited,
     [Symbol.asyncDispose]: () => postgres[Symbol.asyncDispose](),
@@ -95,63 +93,4 @@ async function supportsStatementTimeout(url: string): Promise<boolean> {
       return false
     throw error
   }
-}
-
-/** Kysely's own migration lock belongs to a session, which a transaction pooler does not keep: see migrateDatabase. */
-class UnlockedAdapter extends PostgresAdapter {
-  override acquireMigrationLock(): Promise<void> {
-    return Promise.resolve()
-  }
-  override releaseMigrationLock(): Promise<void> {
-    return Promise.resolve()
-  }
-}
-
-class UnlockedDialect extends PostgresDialect {
-  override createAdapter(): PostgresAdapter {
-    return new UnlockedAdapter()
-  }
-}
-
-/**
- * One process migrates at a time, in one transaction that holds the lock. Its connection has no timeouts: it may wait
- * for the migrations of other replicas, and a migration may take long.
- */
-async function migrateDatabase(url: string): Promise<void> {
-  const pool = new pg.Pool({
-    connectionString: url,
-    max: 1,
-    connectionTimeoutMillis: MIGRATION_CONNECT_TIMEOUT_MS,
-    application_name: 'upscale-gateway migrations',
-  })
-  const db = new Kysely<Database>({ dialect: new UnlockedDialect({ pool }) })
-  try {
-    for (let tries = 0; ; tries += 1) {
-      try {
-        await db.transaction().execute(migrateLocked)
-        return
-      } catch (error) {
-        // Kysely reads all schemas of the database. Other programs may drop or rename their tables meanwhile.
-        if (!isMissing(error) || tries >= MAX_RETRIES) throw error
-      }
-    }
-  } finally {
-    await db.destroy()
-  }
-}
-
-async function migrateLocked(db: Transaction<Database>): Promise<void> {
-  await sql`select pg_advisory_xact_lock(${sql.lit(MIGRATION_LOCK)})`.execute(db)
-  const { rows } = await sql<{ schema: string }>`select current_schema() as schema`.execute(db)
-  const schema = rows[0]?.schema ?? 'public'
-  await migrate(db, { id: 'text collate "C"', keepsCounts: false, isPostgres: true, schema })
-}
-
-/** PostgreSQL's error codes for a missing schema, table, column or catalogue entry. */
-const MISSING = ['3F000', '42P01', '42703', 'XX000']
-
-/** Whether the migration failed because an object was dropped meanwhile. */
-function isMissing(error: unknown): boolean {
-  const cause = error instanceof Error ? error.cause : undefined
-  return cause instanceof pg.DatabaseError && MISSING.includes(cause.code ?? '')
 }

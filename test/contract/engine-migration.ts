@@ -7,7 +7,7 @@ import { newTask } from '../support/new-task.ts'
 const NOW = 10_000_000
 
 /** Back to the schema of the release that has one engine. */
-const PREVIOUS_SCHEMA = [
+export const PREVIOUS_SCHEMA = [
   'drop table usage',
   'drop index "taskByEngineQueue"',
   'drop index "taskByEngineQueueDue"',
@@ -73,6 +73,15 @@ export function describeEngineMigration(name: string, setUp: () => Promise<Migra
       expect(await stores.store.read(running.id)).toEqual(running)
       await database.run(['alter table away rename to usage'])
       expect(await stores.store.update(running, ended)).toBe('updated')
+    })
+
+    test('is left as it was by a migration that fails, and is migrated by the next start', async () => {
+      await using database = await openPrevious()
+      await database.run(['create table usage (other text)'])
+      await expect(database.open(createLocalHints())).rejects.toThrow('The database could not be migrated')
+      await database.run(['drop table usage'])
+      await using stores = await database.open(createLocalHints())
+      expect(await stores.store.read(settled.id)).toEqual(settled)
     })
 
     test('opens in eight replicas at once', async () => {

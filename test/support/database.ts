@@ -21,6 +21,8 @@ export interface TestDatabase extends AsyncDisposable {
   mendTables(): Promise<void>
   /** Deletes all tasks. */
   deleteTasks(): Promise<void>
+  /** Runs a statement as another program. */
+  run(statement: string): Promise<void>
 }
 
 const BREAK = 'ALTER TABLE task RENAME TO away'
@@ -42,6 +44,7 @@ export async function openTestDatabase(): Promise<TestDatabase> {
       breakTables: () => run(BREAK),
       mendTables: () => run(MEND),
       deleteTasks: () => run(DELETE),
+      run,
       [Symbol.asyncDispose]: dispose,
     }
   }
@@ -58,6 +61,7 @@ export async function openTestDatabase(): Promise<TestDatabase> {
     breakTables: () => run(BREAK),
     mendTables: () => run(MEND),
     deleteTasks: () => run(DELETE),
+    run,
     [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
   }
 }

@@ -4,7 +4,6 @@ import {
   Kysely,
   sql,
   SqliteAdapter,
-  SqliteDialect,
   SqliteIntrospector,
   SqliteQueryCompiler,
   type CompiledQuery,
@@ -74,26 +73,6 @@ class NoDriver extends DummyDriver {
   override acquireConnection(): never {
     throw new Error('Pass the statement to Sql.run instead of executing it')
   }
-}
-
-/** Kysely's own dialect on a connection that nothing else uses yet, for migrations. */
-export function openMigrations(db: DatabaseSync): Kysely<Database> {
-  return new Kysely({
-    dialect: new SqliteDialect({
-      database: {
-        close: () => undefined,
-        prepare(text) {
-          const statement = db.prepare(text)
-          return {
-            reader: statement.columns().length > 0,
-            all: (values) => statement.all(...(values as SQLInputValue[])),
-            run: (values) => statement.run(...(values as SQLInputValue[])),
-            iterate: (values) => statement.iterate(...(values as SQLInputValue[])),
-          }
-        },
-      },
-    }),
-  })
 }
 
 /** Runs statements on a connection, each prepared once. */

@@ -2,7 +2,7 @@ import { open as openFile, realpath, stat, type FileHandle } from 'node:fs/promi
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { TaskHints } from '../../tasks/ports.ts'
-import { migrate } from '../migrations/migrations.ts'
+import type { Migrated } from '../migrations/migrations.ts'
 import { SqlCopyUses } from '../copies.ts'
 import { SqlOutbox } from '../outbox.ts'
 import { SqlQueue } from '../queue.ts'
@@ -12,8 +12,9 @@ import { readKeptCounts } from '../task-counts.ts'
 import { NO_TRACING, type Tracing } from '../../tasks/tracing.ts'
 import { traceSql } from '../traced-sql.ts'
 import { SqlTaskStore } from '../tasks.ts'
-import { createSqlite, openMigrations } from './dialect.ts'
+import { createSqlite } from './dialect.ts'
 import { lockFile, retryBusy } from './locks.ts'
+import { migrateSqlite } from './migrate.ts'
 
 /** How long a transaction waits for another process's lock. */
 const LOCK_TIMEOUT_MS = 5_000
@@ -34,6 +35,11 @@ interface SqliteOptions {
   readonly tracing?: Tracing
 }
 
+interface SqliteStores extends Stores {
+  /** What opening has changed in the schema. */
+  readonly migrated: Migrated
+}
+
 /**
  * Opens (and creates, and migrates) one SQLite file; its folder is made when missing.
  * @throws DatabaseInUseError when another process serves the file.
@@ -42,7 +48,7 @@ export async function openSqlite(
   file: string,
   hints: TaskHints,
   { lockTimeoutMs = LOCK_TIMEOUT_MS, exclusive = false, tracing = NO_TRACING }: SqliteOptions = {},
-): Promise<Stores> {
+): Promise<SqliteStores> {
   await using opened = new AsyncDisposableStack()
   const lock = opened.use(await lockFile(file, exclusive ? END_MS : 2 * lockTimeoutMs))
   const writer = open(opened, file)
@@ -52,8 +58,7 @@ export async function openSqlite(
   writer.exec('PRAGMA synchronous = NORMAL')
   for (const each of [writer, reader]) each.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
   const log = opened.use(await openLog(file, reader, lockTimeoutMs))
-  const dialect = { id: 'text', keepsCounts: true, isPostgres: false }
-  await retryBusy(() => migrate(openMigrations(writer), dialect), lockTimeoutMs)
+  const migrated = await retryBusy(() => migrateSqlite(writer), lockTimeoutMs)
   await log.datasync()
   const untraced: Sql = {
     ...createSqlite(writer, reader, { sync: () => log.datasync(), lockTimeoutMs }),
@@ -70,6 +75,7 @@ export async function openSqlite(
     outbox: new SqlOutbox(sqlite),
     resultJobs: new SqlResultJobs(sqlite),
     copyUses: new SqlCopyUses(sqlite),
+    migrated,
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
 }
