@@ -168,7 +168,7 @@ describeRendered('the Kubernetes manifests, as kustomize renders them', () => {
       for (const name of Object.keys(environment)) expect(SETTING_NAMES).toContain(name)
       expect(parseSettings({ ...environment, ...SECRET })).toMatchObject({
         mode: 'LIVE',
-        auth: { mode: 'jwks' },
+        auth: { mode: 'jwt', keys: { jwksUrl: expect.any(String) } },
       })
       expect(JSON.stringify(manifests)).not.toMatch(
         /"(UPSTREAM_API_KEY|DATABASE_URL|REDIS_URL|\w+_SECRETS?)"/,
