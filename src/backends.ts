@@ -13,11 +13,13 @@ import {
   type Rate,
 } from './replicas/limiters.ts'
 import type { Migrated } from './store/migrations/migrations.ts'
+import { isPostgresAway } from './store/postgres-errors.ts'
 import { migratePostgres } from './store/postgres-migrations.ts'
 import { openPostgres } from './store/postgres.ts'
 import type { Stores } from './store/sql.ts'
 import { DatabaseInUseError } from './store/sqlite/locks.ts'
 import { openSqlite } from './store/sqlite/open.ts'
+import { orUnavailable } from './store/unavailable.ts'
 import { StartError, toStartError } from './start-error.ts'
 import { createPollBudget, createSharedPollBudget } from './replicas/poll-budget.ts'
 import {
@@ -124,7 +126,9 @@ async function openShared(
     const limiterPool = openPool(listenUrl ?? url, LIMITER_POOL_SIZE)
     opened.defer(() => limiterPool.end())
     if (listenUrl !== null) await checkListenUrl(listenUrl, pool, limiterPool)
-    return createPostgresLimiter(limiterPool)
+    return createPostgresLimiter({
+      query: (statement) => orUnavailable(limiterPool.query(statement), isPostgresAway),
+    })
   }
   const createLimiter =
     redisUrl === null ? await openPostgresLimiters() : await openRedisLimiters(opened, redisUrl, log)

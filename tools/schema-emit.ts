@@ -118,8 +118,19 @@ These are always GraphQL errors, never a \`problem\`. They have the same keys in
 | \`AUTH_UNAVAILABLE\` | HTTP 503, close code 1013: tokens cannot be verified at the moment. |
 | \`FORBIDDEN\` | The token lacks the scope, the \`Host\` is not served, or a router's callback URL is not under \`SUBSCRIPTION_CALLBACK_URLS\`. |
 | \`TOO_MANY_OPERATIONS\` | Too many operations run on this socket, or you have too many streams over HTTP. The streams of all guests of one task count together. |
-| \`SERVICE_UNAVAILABLE\` | HTTP 503, or at the end of a stream: this replica is stopping. Retry on another. |
+| \`SERVICE_UNAVAILABLE\` | HTTP 503, or at the end of a stream: this replica is stopping (retry on another), or its database is unavailable (retry after \`retryAfterMs\`). [When a submit may be repeated](#when-a-submit-may-be-repeated). |
 | \`INTERNAL_SERVER_ERROR\` | An unexpected error of the gateway. Report \`correlationId\` to the operator, who finds the cause in the log. |
+
+## When a submit may be repeated
+
+After \`SERVICE_UNAVAILABLE\` with \`retryable: true\`, a repeated submit never pays twice, even if the commit of the first one was not
+confirmed: its idempotency key or its picture finds the first task, or the first task was not sent. A submit with
+\`force: true\` and without an idempotency key finds no earlier task. If its task may have been sent before the database failed,
+the error is not \`retryable\`: look for the task in \`upscaleTasks\` first.
+
+An operation without any data is answered with HTTP 503 and \`Retry-After\`, also by \`/graphql/stream\`. An operation with partial
+data keeps HTTP 200. A subscription that begins while the database is unavailable ends with one event that has this error; a
+running subscription continues.
 `
 
 /** Returns a router's recipe with the keys of our errors' `extensions` in its list of forwarded keys. */

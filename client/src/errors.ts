@@ -15,7 +15,14 @@ export class FollowError extends Error {
 /** A GraphQL error as it arrives. */
 export interface GraphqlError {
   readonly message: string
-  readonly extensions?: { readonly code?: unknown; readonly taskId?: unknown } | undefined
+  readonly extensions?:
+    | {
+        readonly code?: unknown
+        readonly taskId?: unknown
+        readonly retryable?: unknown
+        readonly retryAfterMs?: unknown
+      }
+    | undefined
 }
 
 /** The token is missing or invalid. graphql-ws does not retry it. */
@@ -45,6 +52,13 @@ export function toFollowError(error: GraphqlError | undefined): FollowError {
   const message = error?.message ?? 'The event has neither a task nor an error.'
   const id = typeof taskId === 'string' ? taskId : null
   return new FollowError(typeof code === 'string' ? code : 'UNKNOWN', message, id)
+}
+
+/** How long to wait at least before a retry, in milliseconds; null: the error is not marked as retryable. */
+export function toRetryMs(error: GraphqlError | undefined): number | null {
+  const { retryable, retryAfterMs } = error?.extensions ?? {}
+  if (retryable !== true) return null
+  return typeof retryAfterMs === 'number' ? retryAfterMs : 0
 }
 
 /** Whether the server closed the connection because it failed. graphql-ws does not reconnect then. */

@@ -5,6 +5,7 @@ import {
   isServerFailure,
   toAuthError,
   toFollowError,
+  toRetryMs,
   type FollowError,
   type GraphqlError,
 } from './errors.ts'
@@ -19,7 +20,10 @@ export interface FollowedTask {
 export type FollowClient = Pick<Client, 'iterate'>
 
 const SETTLED = ['SUCCEEDED', 'FAILED']
-/** How many temporary errors in a row are retried for each task. Routers may hide the code of a permanent error. */
+/**
+ * How many errors in a row are retried for each task if they are not marked as retryable. Routers may hide the code of a
+ * permanent error.
+ */
 const MAX_FAILURES = 10
 
 /** What is known about a task that has not settled. */
@@ -66,7 +70,7 @@ interface Follow<Task> {
 
 /**
  * Yields each new state until no task is pending. If the stream ends before that, because a replica or a router stops, it
- * subscribes again.
+ * subscribes again: without limit after errors that are marked as retryable, such as an outage of the gateway's database.
  * @throws FollowError for a permanent error, and if temporary errors persist.
  */
 export async function* follow<Task extends FollowedTask>(
@@ -74,6 +78,7 @@ export async function* follow<Task extends FollowedTask>(
   { field, payload, pending, toId, takeError, signal }: Follow<Task>,
 ): AsyncGenerator<Task, void> {
   for (let failures = 0, retries = 0; pending.size > 0 && !signal?.aborted; retries += 1) {
+    let minWaitMs = 0
     for await (const { data, errors } of iterate<Task>(client, payload, signal)) {
       const task = data?.[field]
       if (task) {
@@ -88,7 +93,9 @@ export async function* follow<Task extends FollowedTask>(
       } else {
         const error = toFollowError(errors?.[0])
         if (!takeError?.(error)) {
-          failures += 1
+          const askedMs = toRetryMs(errors?.[0])
+          if (askedMs === null) failures += 1
+          else minWaitMs = askedMs
           if (failures > MAX_FAILURES * pending.size || isPermanent(error)) throw error
         }
       }
@@ -96,7 +103,7 @@ export async function* follow<Task extends FollowedTask>(
     }
     // A stream after the final version is empty. Without `afterVersion` the next one begins with the current state.
     for (const progress of pending.values()) progress.resumeAfter = null
-    await wait(randomRetryMs(retries), signal)
+    await wait(minWaitMs + randomRetryMs(retries), signal)
   }
 }
 

@@ -1,6 +1,7 @@
 import { GraphQLError, isValueNode, type ASTNode, type GraphQLFormattedError } from 'graphql'
 import type { Problem, UpscaleErrorCode } from '../tasks/failure.ts'
-import type { Log } from '../tasks/ports.ts'
+import { StoreUnavailableError, type Log } from '../tasks/ports.ts'
+import { UnrepeatableError } from '../tasks/submission.ts'
 
 /** Codes of request errors and internal errors. They are always GraphQL errors, never a `problem`. */
 export type RequestErrorCode =
@@ -85,8 +86,33 @@ export function withCode(code: RequestErrorCode, error: GraphQLError): GraphQLEr
   return new GraphQLError(message, { source, positions, extensions: { ...extensions, code } })
 }
 
-/** Logs an unexpected error, and returns one that contains no details. */
+/** When a client should retry while the store is unavailable, in milliseconds. */
+export const RETRY_AFTER_MS = 2_000
+
+/** Retryable: no repeated request is charged twice, except those that cause an UnrepeatableError. */
+export const STORE_UNAVAILABLE = {
+  message: 'The service is unavailable at the moment: retry.',
+  retryable: true,
+  retryAfterMs: RETRY_AFTER_MS,
+}
+
+function toOutageError(error: StoreUnavailableError, correlationId: string): GraphQLError {
+  const { message, ...retry } = STORE_UNAVAILABLE
+  if (!(error instanceof UnrepeatableError))
+    return requestError('SERVICE_UNAVAILABLE', message, { ...retry, correlationId })
+  const found =
+    'The service became unavailable during the submit, which may be charged: look for the task in upscaleTasks before you submit it again.'
+  return requestError('SERVICE_UNAVAILABLE', found, { correlationId })
+}
+
+/** Logs an unexpected error or an outage of the store, and returns an error that contains no details. */
 export function maskError(error: unknown, correlationId: string, log: Log): GraphQLError {
+  const cause = error instanceof GraphQLError ? (error.originalError ?? error) : error
+  if (cause instanceof StoreUnavailableError) {
+    // Without a stack: an outage causes a line for each operation.
+    log.warn({ reason: cause.message, correlationId }, 'an operation failed: the store is unavailable')
+    return toOutageError(cause, correlationId)
+  }
   log.error({ err: error, correlationId }, 'an operation failed unexpectedly')
   return requestError('INTERNAL_SERVER_ERROR', 'Internal server error', { correlationId })
 }

@@ -1,6 +1,6 @@
 import type { GraphQLError } from 'graphql'
 import type { StreamEnd, WatchEnd } from '../tasks/watch/watch-state.ts'
-import { requestError, taskNotFound } from './errors.ts'
+import { requestError, STORE_UNAVAILABLE, taskNotFound } from './errors.ts'
 
 /** The error of the event that ends a watch of one task. */
 export function toEndError(end: WatchEnd, taskId: string): GraphQLError {
@@ -17,6 +17,10 @@ export function toStreamEndError(end: StreamEnd, taskId: string | null = null): 
         taskId,
         retryable: true,
       })
+    case 'UNAVAILABLE': {
+      const { message, ...retry } = STORE_UNAVAILABLE
+      return requestError('SERVICE_UNAVAILABLE', message, { taskId, ...retry })
+    }
     default:
       return end satisfies never
   }

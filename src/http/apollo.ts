@@ -21,6 +21,7 @@ import {
 } from 'graphql'
 import type { OperationContext } from '../graphql/context.ts'
 import { requestError, toHttpStatus, toPublicError, withCode } from '../graphql/errors.ts'
+import { toOutageHead } from '../graphql/outage.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
 import type { HttpAuthorization } from './http-authorization.ts'
@@ -102,9 +103,13 @@ function createPrepareListener({
         body: { kind: 'single', singleResult: { errors } },
       })
     },
-    willSendResponse({ response: { body }, contextValue }) {
-      const error = body.kind === 'single' ? body.singleResult.errors?.[0] : undefined
+    willSendResponse({ response: { body, http }, contextValue }) {
+      const result = body.kind === 'single' ? body.singleResult : {}
+      const [error] = result.errors ?? []
       if (error !== undefined) contextValue.record?.note(String(error.extensions?.code))
+      const head = toOutageHead(result)
+      if (head !== undefined) http.status = head.status
+      for (const [name, value] of Object.entries(head?.headers ?? {})) http.headers.set(name, value)
       return Promise.resolve()
     },
     didEncounterErrors({ errors, contextValue }) {

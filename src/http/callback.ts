@@ -1,10 +1,10 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Callback, Engines } from '../tasks/engines/engine-ports.ts'
-import type { Clock, Log, Secrets } from '../tasks/ports.ts'
+import { StoreUnavailableError, type Clock, type Log, type Secrets } from '../tasks/ports.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import { parseTraceparent, toTaskAttributes, type Tracing } from '../tasks/tracing.ts'
-import { sendError } from './http-errors.ts'
+import { logOutage, sendError } from './http-errors.ts'
 import { verifySignature, type SignaturePolicy } from './signature.ts'
 
 /** Callbacks have a few hundred bytes, plus an echo of the prompt. */
@@ -59,7 +59,8 @@ export function addCallbackRoute(app: FastifyInstance, route: CallbackRoute): vo
     callbacks.setErrorHandler((error: { statusCode?: number; message: string }, request, reply) => {
       const { statusCode = 503 } = error
       if (statusCode < 500) return sendError(reply, statusCode, error.message)
-      log.error({ err: error, correlationId: request.id }, 'failed to store a callback')
+      if (error instanceof StoreUnavailableError) logOutage(error, request.id, log)
+      else log.error({ err: error, correlationId: request.id }, 'failed to store a callback')
       return sendError(reply, 503, 'The callback was not stored: retry.')
     })
     callbacks.post(

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Log, TaskStore } from '../tasks/ports.ts'
+import { addRetryAfter } from './http-errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -37,6 +38,7 @@ export function addHealthRoutes(app: FastifyInstance, { store, log, isDraining }
       return { status: 'ok' }
     } catch (error) {
       log.warn({ err: error }, 'not ready: the store check failed')
+      addRetryAfter(reply)
       return reply.code(503).send({ status: 'store unavailable' })
     }
   })

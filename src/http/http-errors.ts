@@ -1,7 +1,13 @@
-import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { GraphQLError } from 'graphql'
-import { requestError, toCodedError, type RequestErrorCode } from '../graphql/errors.ts'
-import type { Log } from '../tasks/ports.ts'
+import {
+  requestError,
+  RETRY_AFTER_MS,
+  STORE_UNAVAILABLE,
+  toCodedError,
+  type RequestErrorCode,
+} from '../graphql/errors.ts'
+import { StoreUnavailableError, type Log } from '../tasks/ports.ts'
 import { JSON_TYPE, toPreferredType } from './media-type.ts'
 
 /** Codes of requests that fail before they are operations. */
@@ -17,7 +23,9 @@ const CODES: Record<number, RequestErrorCode> = {
 
 /** The body of every error response. */
 export function toErrorBody(code: RequestErrorCode, message: string, correlationId: string): string {
-  return JSON.stringify({ errors: [toCodedError(requestError(code, message), correlationId)] })
+  const { retryable, retryAfterMs } = STORE_UNAVAILABLE
+  const retry = code === 'SERVICE_UNAVAILABLE' ? { retryable, retryAfterMs } : {}
+  return JSON.stringify({ errors: [toCodedError(requestError(code, message, retry), correlationId)] })
 }
 
 /** Responds with an error. GraphQL routes use the media type that the client prefers. */
@@ -30,19 +38,34 @@ export function sendError(
   const { routeOptions, headers, id } = reply.request
   const isGraphql = routeOptions.url?.startsWith('/graphql') === true
   const type = isGraphql ? toPreferredType(headers.accept) : JSON_TYPE
+  if (code === 'SERVICE_UNAVAILABLE') addRetryAfter(reply)
   return reply
     .code(status)
     .type(`${type}; charset=utf-8`)
     .send(toErrorBody(code, message, id))
 }
 
+/** Logs that a request failed because the store is unavailable: without a stack, because an outage causes many lines. */
+export function logOutage({ message: reason }: StoreUnavailableError, correlationId: string, log: Log): void {
+  log.warn({ reason, correlationId }, 'a request failed: the store is unavailable')
+}
+
+/** Adds `Retry-After` to a response with status 503. */
+export function addRetryAfter(reply: FastifyReply): void {
+  reply.header('retry-after', String(RETRY_AFTER_MS / 1_000))
+}
+
 /** JSON errors for unknown paths, unreadable bodies and unexpected errors. */
 export function handleErrors(app: FastifyInstance, log: Log): void {
   app.setNotFoundHandler((_request, reply) => sendError(reply, 404, 'There is nothing here.'))
-  app.setErrorHandler((error: FastifyError, request, reply) => {
+  app.setErrorHandler((error: Error & { readonly statusCode?: number }, request, reply) => {
     const status = error.statusCode ?? 500
     // Errors of clients are not logged: the message may quote any input.
     if (status >= 400 && status < 500) return sendError(reply, status, error.message)
+    if (error instanceof StoreUnavailableError) {
+      logOutage(error, request.id, log)
+      return sendError(reply, 503, STORE_UNAVAILABLE.message)
+    }
     if (!(error instanceof GraphQLError))
       log.error({ err: error, correlationId: request.id }, 'a request failed unexpectedly')
     return sendError(reply, 500, 'Internal server error')

@@ -3,10 +3,10 @@ import { RENDITION_WIDTHS, toCopyKey } from '../results/copy-keys.ts'
 import { checkComplete, type ByteRange, type CopyStore } from '../results/copy-store.ts'
 import { isSignatureValid, toResultPath } from '../results/links.ts'
 import { RENDITION_TYPE, type Renditions } from '../results/renditions.ts'
-import type { Log } from '../tasks/ports.ts'
+import { StoreUnavailableError, type Log } from '../tasks/ports.ts'
 import type { PictureFacts, UpscaleTask } from '../tasks/task.ts'
 import type { Tasks } from '../tasks/tasks.ts'
-import { sendError } from './http-errors.ts'
+import { logOutage, sendError } from './http-errors.ts'
 
 interface ResultRoute {
   readonly tasks: Pick<Tasks, 'find'>
@@ -47,8 +47,8 @@ export function addResultRoute(app: FastifyInstance, route: ResultRoute): void {
     results.setErrorHandler((error: { statusCode?: number; message: string }, request, reply) => {
       if (error.statusCode !== undefined && error.statusCode < 500)
         return refuse(reply, error.statusCode, error.message)
-      route.log.error({ err: error, correlationId: request.id }, 'a copy could not be read')
-      reply.header('retry-after', '5')
+      if (error instanceof StoreUnavailableError) logOutage(error, request.id, route.log)
+      else route.log.error({ err: error, correlationId: request.id }, 'a copy could not be read')
       return refuse(reply, 503, 'The picture cannot be read at the moment: retry.')
     })
     // The signature authorizes the request, so any page may use the link without credentials.

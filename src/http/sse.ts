@@ -11,12 +11,15 @@ import {
 import { z } from 'zod'
 import type { Caller, CreateContext } from '../graphql/context.ts'
 import { toPublicError } from '../graphql/errors.ts'
+import { maskResult } from '../graphql/mask-result.ts'
+import { toOutageHead } from '../graphql/outage.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
 import { parseTraceparent } from '../tasks/tracing.ts'
 import type { HttpAuthorization } from './http-authorization.ts'
 import { sendError } from './http-errors.ts'
 import type { HttpStreams } from './http-streams.ts'
+import { JSON_TYPE } from './media-type.ts'
 import type { OperationRecords, RunningOperation } from './operation-records.ts'
 
 const PATH = '/graphql/stream'
@@ -91,7 +94,13 @@ export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
         variableValues: variables,
       }),
     )
-    return stream.send(Symbol.asyncIterator in result ? result : toOne(result))
+    if (Symbol.asyncIterator in result) return stream.send(result)
+    const only = maskResult(result, request.id, route.log)
+    const head = toOutageHead(only)
+    if (head === undefined) return stream.send(toOne(result))
+    record.noteErrors(result)
+    record.end()
+    return reply.code(head.status).headers(head.headers).type(JSON_TYPE).send(JSON.stringify(only))
   }
   const options = { onRequest: authorization.allowGuests }
   app.get(PATH, options, handle)

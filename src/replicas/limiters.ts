@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import type { Pool } from 'pg'
+import type { QueryConfig } from 'pg'
 import {
   RateLimiterMemory,
   RateLimiterPostgres,
@@ -69,6 +69,11 @@ class PostgresLimiter extends RateLimiterPostgres {
     if (!(outcome instanceof RateLimiterRes)) return false
     return outcome.msBeforeNext > this.msDuration + CLOCK_TOLERANCE_MS && (await this.delete(key))
   }
+}
+
+/** The part of a pool of PostgreSQL connections that limiters need. */
+interface Pool {
+  query(statement: QueryConfig): Promise<unknown>
 }
 
 /** Counts that all replicas share in PostgreSQL, in the table `rate_limit`. */

@@ -8,6 +8,7 @@ import { SqlResultJobs } from './result-jobs.ts'
 import type { Migrated } from './migrations/migrations.ts'
 import { MIGRATION_CONNECT_TIMEOUT_MS, migratePostgres } from './postgres-migrations.ts'
 import { openPool, STATEMENT_TIMEOUT_MS, TimeoutClient } from './postgres-pool.ts'
+import { isPostgresAway } from './postgres-errors.ts'
 import { watchSpace } from './postgres-space.ts'
 import type { Database } from './schema.ts'
 import type { Sql, Stores } from './sql.ts'
@@ -15,6 +16,7 @@ import { SqlTaskStore } from './tasks.ts'
 import { NO_TRACING, type Tracing } from '../tasks/tracing.ts'
 import { traceSql } from './traced-sql.ts'
 import { readBoundedCounts } from './task-counts.ts'
+import { orUnavailable } from './unavailable.ts'
 
 /** Connections of one replica, besides those of its hints. */
 const POOL_SIZE = 10
@@ -44,11 +46,12 @@ export async function openPostgres(
   const pool = openLimited(url, POOL_SIZE)
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
   const { watch, checkSpace } = watchSpace(db)
+  const typed = <T>(work: Promise<T>) => orUnavailable(watch(work), isPostgresAway)
   const untraced: Sql = {
     db,
-    run: (statement) => watch(db.executeQuery(statement.compile(db))),
+    run: (statement) => typed(db.executeQuery(statement.compile(db))),
     transact: (work) =>
-      watch(db.transaction().execute((trx) => work((statement) => trx.executeQuery(statement.compile(db))))),
+      typed(db.transaction().execute((trx) => work((statement) => trx.executeQuery(statement.compile(db))))),
     locksRows: true,
     isOneOf: (ids) => sql<SqlBool>`id = any(${ids})`,
     checkSpace,

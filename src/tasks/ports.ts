@@ -28,8 +28,16 @@ export interface TaskListQuery {
   readonly limit: number
 }
 
+/**
+ * Thrown by every store when the database is away, full or read-only, or did not answer in time: nothing is wrong with the
+ * request. `cause` is the reason. Unless stated otherwise, nothing was stored or the request can be repeated safely.
+ */
+export class StoreUnavailableError extends Error {
+  override name = 'StoreUnavailableError'
+}
+
 /** Thrown when a commit was not confirmed: it may have succeeded, or may succeed shortly. `cause` is the reason. */
-export class UnconfirmedError extends Error {
+export class UnconfirmedError extends StoreUnavailableError {
   override name = 'UnconfirmedError'
 }
 

@@ -1,7 +1,7 @@
 /** The outcome of a submit. */
 import type { Failure } from './failure.ts'
 import type { SubmitOutcome } from './observer.ts'
-import type { TaskDependencies } from './ports.ts'
+import { StoreUnavailableError, type TaskDependencies } from './ports.ts'
 import { isWaiting, type UpscaleTask } from './task.ts'
 
 /**
@@ -16,6 +16,14 @@ export type Submission = { readonly replayed: boolean } & (
 /** Thrown when a replay would exceed the maximum number of callback URLs of a task. */
 export class TooManyCallbacksError extends Error {
   override name = 'TooManyCallbacksError'
+}
+
+/**
+ * Thrown when the store failed after the task may have been sent, and a repeated request would not find it, because it has
+ * neither a key nor a shared picture (`force`): it would pay again.
+ */
+export class UnrepeatableError extends StoreUnavailableError {
+  override name = 'UnrepeatableError'
 }
 
 /** A refused task is never shown as a task, whether the submit is the first or a replay. */

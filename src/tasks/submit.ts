@@ -3,12 +3,18 @@ import { createTask } from './create-task.ts'
 import { chooseEngine } from './engines/choice.ts'
 import { toFailure, type Failure } from './failure.ts'
 import type { TaskLimit } from './observer.ts'
-import { UnconfirmedError, type InsertOptions } from './ports.ts'
+import { StoreUnavailableError, UnconfirmedError, type InsertOptions } from './ports.ts'
 import type { RateRefusal } from './rates.ts'
 import type { TaskQueue } from './queue/queue.ts'
 import { sendTask } from './send.ts'
 import { settleUnconfirmedInsert } from './submit-storage.ts'
-import { observeSubmit, toSubmission, TooManyCallbacksError, type Submission } from './submission.ts'
+import {
+  observeSubmit,
+  toSubmission,
+  TooManyCallbacksError,
+  UnrepeatableError,
+  type Submission,
+} from './submission.ts'
 import type { SubmitInput } from './submit-input.ts'
 import { isWaiting, wantsQueue, type UpscaleTask } from './task.ts'
 import { wait, type createSequences } from './timing.ts'
@@ -28,6 +34,7 @@ type FinishSubmit = () => Promise<Submission>
  * point leaves a task that a callback or the deadline settles. A task whose answer was lost stays SUBMITTED and is never sent
  * again.
  * @throws TooManyCallbacksError
+ * @throws UnrepeatableError. After any other StoreUnavailableError a repeated request never pays twice.
  */
 export async function submitTask(context: SubmitContext, input: SubmitInput): Promise<Submission> {
   return observeSubmit(
@@ -45,14 +52,10 @@ export async function submitTasks(
   inputs: readonly SubmitInput[],
 ): Promise<PromiseSettledResult<Submission>[]> {
   const submissions: Promise<PromiseSettledResult<Submission>[]>[] = []
-  let isFailing = false
+  let failure: Error | undefined
   for (const input of inputs) {
     // After a failed insert the store is probably down: the others would each wait for its timeout.
-    const begun = isFailing
-      ? Promise.reject<FinishSubmit>(
-          new Error('The task is not stored: an earlier task of the request could not be stored'),
-        )
-      : beginSubmit(context, input)
+    const begun = failure === undefined ? beginSubmit(context, input) : Promise.reject<FinishSubmit>(failure)
     const submission = observeSubmit(
       context,
       begun.then((finish) => finish()),
@@ -60,11 +63,19 @@ export async function submitTasks(
     submissions.push(Promise.allSettled([submission]))
     try {
       await begun
-    } catch {
-      isFailing = true
+    } catch (error) {
+      failure ??= toSkipped(error)
     }
   }
   return (await Promise.all(submissions)).flat()
+}
+
+/** The error of a task that is not stored because the insert of an earlier one has failed. */
+function toSkipped(cause: unknown): Error {
+  const message = 'The task is not stored: an earlier task of the request could not be stored'
+  return cause instanceof StoreUnavailableError
+    ? new StoreUnavailableError(message, { cause })
+    : new Error(message, { cause })
 }
 
 /** How long the insert of a queued task waits for earlier inserts of its owner. */
@@ -79,7 +90,7 @@ function insertInSequence<T>(context: SubmitContext, owner: string, insert: () =
   const startedAt = clock.elapsed()
   return context.inSequence(owner, () => {
     if (clock.elapsed() - startedAt < MAX_INSERT_WAIT_MS) return insert()
-    throw new Error('The task is not stored: earlier inserts of its owner take too long')
+    throw new StoreUnavailableError('The task is not stored: earlier inserts of its owner take too long')
   })
 }
 
@@ -96,9 +107,10 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
   const insert = () => store.insert(task, toInsertOptions(context, input, engine))
   const insertion = await (input.queue ? insertInSequence(context, input.owner, insert) : insert()).catch(
     (error: unknown) => {
-      if (error instanceof UnconfirmedError)
-        void context.track(settleUnconfirmedInsert(context, task, startedAt))
-      throw error
+      if (!(error instanceof UnconfirmedError)) throw error
+      void context.track(settleUnconfirmedInsert(context, task, startedAt))
+      // A queued task may be sent before it is settled; any other is not sent.
+      throw input.queue ? toRepeatable(error, input) : error
     },
   )
   if ('refusal' in insertion) {
@@ -112,9 +124,20 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
       ? () => refuse({ ...toFailure('IDEMPOTENCY_KEY_REUSED'), correlationId })
       : () => replay(context, existing, input.callBackUrl)
   }
-  if (input.queue) return () => awaitFirstTurn(context, task)
   const sending = { task, token, startedAt, queued: null }
-  return async () => toSubmission(await sendTask(context, sending), false)
+  const finish = async () =>
+    input.queue ? awaitFirstTurn(context, task) : toSubmission(await sendTask(context, sending), false)
+  return () =>
+    finish().catch((error: unknown) => {
+      throw toRepeatable(error, input)
+    })
+}
+
+/** The error of a submit whose task may have been sent. */
+function toRepeatable(error: unknown, { force, idempotencyKey }: SubmitInput): unknown {
+  const isFound = !force || idempotencyKey !== null
+  if (isFound || !(error instanceof StoreUnavailableError)) return error
+  return new UnrepeatableError(error.message, { cause: error })
 }
 
 /** Returns the answer if the queue sends the task now; otherwise the waiting task. */

@@ -181,6 +181,20 @@ describe('followTasks', () => {
     await client.dispose()
   })
 
+  test('retries errors that are marked as retryable without limit', async () => {
+    const { data, errors } = failure('SERVICE_UNAVAILABLE')
+    const retryable = {
+      message: 'No.',
+      extensions: { ...errors[0]?.extensions, retryable: true, retryAfterMs: 1 },
+    }
+    const outage = Array.from({ length: 50 }, () => ({ data, errors: [retryable] }))
+    await using server = await startPlayedStreams([outage, [state('a', 3, 'SUCCEEDED')]])
+    const client = connect(server.url)
+    const states = await Array.fromAsync(followTasks(client, { ids: ['a'] }))
+    expect(states.map(({ id, version }) => `${id}${version}`)).toEqual(['a3'])
+    await client.dispose()
+  })
+
   test('subscribes again when a stream ends early, and yields no state twice', async () => {
     const streams = [
       [state('a', 3, 'FAILED'), state('b', 2, 'PROCESSING'), failure('SERVICE_UNAVAILABLE')],

@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from '@jest/globals'
 import { startGateway } from '../support/gateway.ts'
 import { startProcess } from '../support/process.ts'
+import { startScriptedUpstream } from '../support/scripted-upstream.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 
 const UPSCALE =
@@ -23,6 +24,42 @@ test('while another process holds the write lock, reads, sockets and /livez are 
   other.close()
   expect(await writing).toMatchObject({ data: { upscaleImage: { task: { status: 'PROCESSING' } } } })
 })
+
+test('while another process holds the write lock for too long, each transport reports SERVICE_UNAVAILABLE', async () => {
+  await using dir = await openTempDir()
+  await using upstream = await startScriptedUpstream()
+  await using gateway = await startGateway({
+    DATABASE_URL: `file:${dir.path}/g.db`,
+    UPSTREAM_URL: upstream.url,
+  })
+  await gateway.run('HTTP', UPSCALE)
+  const { callBackUrl } = JSON.parse(upstream.received[0]?.body ?? '') as { callBackUrl: string }
+  const other = new DatabaseSync(`${dir.path}/g.db`)
+  other.exec('BEGIN IMMEDIATE')
+  const send = (path: string, accept: string) =>
+    fetch(gateway.url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept },
+      body: JSON.stringify({ query: UPSCALE }),
+    })
+  const [onSocket, ...responses] = await Promise.all([
+    gateway.run('WebSocket', UPSCALE),
+    send('/graphql', 'application/json'),
+    send('/graphql/stream', 'text/event-stream'),
+    fetch(callBackUrl, {
+      method: 'POST',
+      body: JSON.stringify({ code: 500, data: { taskId: 'upstream-1' } }),
+    }),
+  ])
+  const outage = { errors: [{ extensions: { code: 'SERVICE_UNAVAILABLE', retryable: true } }] }
+  expect(onSocket).toMatchObject(outage)
+  for (const response of responses) {
+    expect([response.status, response.headers.get('retry-after')]).toEqual([503, '2'])
+    expect(await response.json()).toMatchObject(outage)
+  }
+  other.close()
+  expect(await gateway.run('HTTP', UPSCALE)).toMatchObject({ data: { upscaleImage: { task: {} } } })
+}, 20_000)
 
 /** From now on no file of the process may grow past so many bytes: what a full disk does to a write. */
 const limitFiles = (pid: number | undefined, bytes: number | 'unlimited') =>
@@ -46,7 +83,7 @@ testOnLinux(
     expect((await fetch(`${service.url}/livez`)).status).toBe(200)
     expect(await service.run(LIST)).toEqual({ data: { upscaleTasks: { edges: [] } } })
     expect(await service.run(UPSCALE)).toMatchObject({
-      errors: [{ extensions: { code: 'INTERNAL_SERVER_ERROR' } }],
+      errors: [{ extensions: { code: 'SERVICE_UNAVAILABLE', retryable: true, retryAfterMs: 2_000 } }],
     })
     limitFiles(service.child.pid, 'unlimited')
     await become(200)

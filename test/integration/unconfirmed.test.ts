@@ -1,5 +1,8 @@
 import { describe, expect, test } from '@jest/globals'
+import { StoreUnavailableError } from '../../src/tasks/ports.ts'
+import { UnrepeatableError } from '../../src/tasks/submission.ts'
 import { openCore } from '../support/core.ts'
+import { json } from '../support/scripted-upstream.ts'
 import { createUnconfirmed } from '../support/unconfirmed-commits.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -65,4 +68,52 @@ describe('a task whose insert was not confirmed', () => {
     expect(core.clock.pending).toBe(0)
     await core.database.mendTables()
   })
+})
+
+describe('a submit whose store fails once its task may have been sent', () => {
+  /** Whether the submit may be repeated, if the commit of its answer is never confirmed in time. */
+  const isRepeatable = async (request: { force: boolean; idempotencyKey: string | null }) => {
+    const unconfirmed = createUnconfirmed()
+    await using core = await openCore({}, {}, unconfirmed)
+    const accept = json(200, { code: 200, data: { taskId: 'upstream-1' } })
+    core.upstream.onCreate = (response, received) => {
+      unconfirmed.loseNext(() => {
+        core.clock.advance(10 * 60 * SECOND)
+        return Promise.resolve()
+      })
+      accept(response, received)
+    }
+    const error: unknown = await core.submit(request).catch((reason: unknown) => reason)
+    core.tasks.abort()
+    await core.tasks.drain()
+    expect(error).toBeInstanceOf(StoreUnavailableError)
+    return !(error instanceof UnrepeatableError)
+  }
+
+  test('must not be repeated if the repeated request would not find the task', async () => {
+    expect(await isRepeatable({ force: true, idempotencyKey: null })).toBe(false)
+  })
+
+  test('may be repeated with its key, or for the same picture', async () => {
+    expect(await isRepeatable({ force: true, idempotencyKey: 'key' })).toBe(true)
+    expect(await isRepeatable({ force: false, idempotencyKey: null })).toBe(true)
+  })
+
+  test.each([
+    [null, 'must not be repeated'],
+    ['key', 'may be repeated'],
+  ])(
+    'with the key %s %s if the insert of a queued task was not confirmed',
+    async (idempotencyKey, outcome) => {
+      const unconfirmed = createUnconfirmed()
+      await using core = await openCore({}, {}, unconfirmed)
+      unconfirmed.loseNext()
+      const error: unknown = await core
+        .submit({ queue: true, idempotencyKey })
+        .catch((reason: unknown) => reason)
+      await core.tasks.drain()
+      expect(error).toBeInstanceOf(StoreUnavailableError)
+      expect(error instanceof UnrepeatableError).toBe(outcome === 'must not be repeated')
+    },
+  )
 })

@@ -202,7 +202,7 @@ describe('several replicas on one database', () => {
         expect.objectContaining({
           errors: [
             expect.objectContaining({
-              extensions: expect.objectContaining({ code: 'INTERNAL_SERVER_ERROR' }),
+              extensions: expect.objectContaining({ code: 'SERVICE_UNAVAILABLE', retryable: true }),
             }),
           ],
         }),

@@ -11,6 +11,10 @@ export interface SilentProxy extends AsyncDisposable {
   silence(andNew?: boolean): void
   /** New connections work again; those that fell silent stay so. */
   speak(): void
+  /** Cuts the connections that there are, and refuses new ones. */
+  refuse(): Promise<void>
+  /** Accepts connections again, on the same port. */
+  accept(): Promise<void>
 }
 
 export async function startSilentProxy(target: string): Promise<SilentProxy> {
@@ -36,6 +40,11 @@ export async function startSilentProxy(target: string): Promise<SilentProxy> {
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   url.host = `127.0.0.1:${port}`
+  const stop = async () => {
+    for (const pair of pairs) for (const socket of pair) socket.destroy()
+    server.close()
+    await once(server, 'close')
+  }
   return {
     url: url.href,
     count: () => pairs.size,
@@ -47,10 +56,13 @@ export async function startSilentProxy(target: string): Promise<SilentProxy> {
       }
     },
     speak: () => void (silent = false),
+    refuse: stop,
+    async accept() {
+      server.listen(port, '127.0.0.1')
+      await once(server, 'listening')
+    },
     async [Symbol.asyncDispose]() {
-      for (const pair of pairs) for (const socket of pair) socket.destroy()
-      server.close()
-      await once(server, 'close')
+      if (server.listening) await stop()
     },
   }
 }

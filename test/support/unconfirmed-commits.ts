@@ -46,7 +46,7 @@ async function openOnRefusingDisk(
     const loss = takeLoss()
     if (loss === undefined) return
     await loss()
-    throw new Error('EIO: i/o error, fdatasync')
+    throw Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO', syscall: 'fdatasync' })
   }
   const sql = createSqlite(new DatabaseSync(file), new DatabaseSync(file), { sync, lockTimeoutMs: 5_000 })
   return {

@@ -13,7 +13,9 @@ import {
 import { LRUCache } from 'lru-cache'
 import type { Database } from '../schema.ts'
 import type { Run, Sql } from '../sql.ts'
+import { orUnavailable } from '../unavailable.ts'
 import { GroupCommit, type GroupCommitOptions } from './group-commit.ts'
+import { isSqliteAway } from './errors.ts'
 import { retryBusy } from './locks.ts'
 
 /** The maximum of prepared statements. Each length of a list needs a separate statement. */
@@ -37,7 +39,7 @@ export function createSqlite(writer: DatabaseSync, reader: DatabaseSync, options
   const write = createExecute(writer)
   const read = createExecute(reader)
   const writeInTurn: Run = (statement) => Promise.try(() => write(statement.compile(db)))
-  const transact: Sql['transact'] = async (work) => {
+  const runTransaction: Sql['transact'] = async (work) => {
     await groups.enter()
     let result: Awaited<ReturnType<typeof work>>
     try {
@@ -49,12 +51,17 @@ export function createSqlite(writer: DatabaseSync, reader: DatabaseSync, options
     await groups.leave(true)
     return result
   }
+  const transact: Sql['transact'] = (work) => orUnavailable(runTransaction(work), isSqliteAway)
   return {
     db,
     run(statement) {
       const query = statement.compile(db)
       const isSelect = query.query.kind === 'SelectQueryNode'
-      if (isSelect) return retryBusy(() => read(query), options.lockTimeoutMs)
+      if (isSelect)
+        return orUnavailable(
+          retryBusy(() => read(query), options.lockTimeoutMs),
+          isSqliteAway,
+        )
       return transact(() => Promise.try(() => write(query)))
     },
     transact,

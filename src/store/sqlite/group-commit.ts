@@ -1,5 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
+import { StoreUnavailableError } from '../../tasks/ports.ts'
 import { DatabaseLockedError, isBusy, RETRY_MS } from './locks.ts'
 
 export interface GroupCommitOptions {
@@ -139,7 +140,7 @@ export class GroupCommit {
     const until = performance.now() + this.#options.lockTimeoutMs
     while (this.#db.prepare('pragma wal_checkpoint(truncate)').get()?.busy !== 0) {
       if (performance.now() >= until)
-        throw new Error(
+        throw new StoreUnavailableError(
           'The disk has refused a commit, and its log cannot be checkpointed: another process holds a lock',
         )
       await pause(RETRY_MS)

@@ -1,7 +1,7 @@
 import { ChangeScan } from './change-scan.ts'
 import { OwnerChanges } from './owner-changes.ts'
 import { toOwnerTopic } from './owner-topic.ts'
-import type { TaskStore } from '../ports.ts'
+import { StoreUnavailableError, type TaskStore } from '../ports.ts'
 import type { TaskStatus, UpscaleTask } from '../task.ts'
 import { toEnding, type StreamEnd, type StreamEnding } from './watch-state.ts'
 import type { WatchControl, WatchDependencies, WatchRequest } from './watch.ts'
@@ -137,14 +137,24 @@ class TasksOfOwner implements OwnerWatch, WatchControl {
 
   async #begin(): Promise<void> {
     if (this.#end !== null) return
+    try {
+      for (const task of await this.#readCurrent()) {
+        this.#changes.forget(task.id)
+        this.#changes.add(task)
+      }
+      this.#hasBegun = true
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) throw error
+      const { owner } = this.#request
+      this.#deps.log.warn({ err: error, owner }, 'failed to read the tasks of an owner: the stream ends')
+      this.#end ??= 'UNAVAILABLE'
+    }
+  }
+
+  async #readCurrent(): Promise<UpscaleTask[]> {
     const { owner, status } = this.#request
     await this.#scan.begin()
-    const current = await this.#deps.store.list({ owner, status, after: null, limit: MAX_CURRENT })
-    for (const task of current) {
-      this.#changes.forget(task.id)
-      this.#changes.add(task)
-    }
-    this.#hasBegun = true
+    return this.#deps.store.list({ owner, status, after: null, limit: MAX_CURRENT })
   }
 
   async #stepScan(): Promise<void> {

@@ -1,10 +1,10 @@
 import { isSettled, type UpscaleTask } from '../task.ts'
 
 /**
- * Why a watch ends before its task settles: the owner has no such task, the authorization has expired, or the service
- * stops.
+ * Why a watch ends before its task settles: the owner has no such task, the authorization has expired, the service stops,
+ * or the store is unavailable when the watch begins.
  */
-export type WatchEnd = 'NOT_FOUND' | 'EXPIRED' | 'GOING_AWAY'
+export type WatchEnd = 'NOT_FOUND' | 'EXPIRED' | 'GOING_AWAY' | 'UNAVAILABLE'
 
 /**
  * How a stream has ended. settled: no further state can follow. client: the client or its transport has ended it. error: a task
@@ -12,7 +12,12 @@ export type WatchEnd = 'NOT_FOUND' | 'EXPIRED' | 'GOING_AWAY'
  */
 export type StreamEnding = 'settled' | 'not_found' | 'token_expired' | 'going_away' | 'client' | 'error'
 
-const ENDINGS = { NOT_FOUND: 'not_found', EXPIRED: 'token_expired', GOING_AWAY: 'going_away' } as const
+const ENDINGS = {
+  NOT_FOUND: 'not_found',
+  EXPIRED: 'token_expired',
+  GOING_AWAY: 'going_away',
+  UNAVAILABLE: 'error',
+} as const
 
 /** How a stream of one task ends after this event; null: it goes on. */
 export function toEnding(event: WatchEvent): StreamEnding | null {
@@ -54,7 +59,7 @@ export const INITIAL_STATE: WatchState = {
 export type WatchInput =
   | { readonly type: 'hint'; readonly task: UpscaleTask | undefined }
   | { readonly type: 'read'; readonly task: UpscaleTask | null }
-  | { readonly type: 'readFailed' | 'repeat' | 'end' | 'done' }
+  | { readonly type: 'readFailed' | 'unavailable' | 'repeat' | 'end' | 'done' }
 
 /** The next step of a watch. `state` is the state after the step. */
 type WatchStep =
@@ -97,6 +102,8 @@ export function toNextState(
       return { ...state, readAt: -Infinity, reassertAt: -Infinity }
     case 'end':
       return { ...state, end: state.end ?? 'GOING_AWAY' }
+    case 'unavailable':
+      return { ...state, end: state.end ?? 'UNAVAILABLE' }
     case 'done':
       return { ...state, end: 'DONE' }
     case 'read':

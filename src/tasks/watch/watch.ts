@@ -1,4 +1,4 @@
-import type { TaskDependencies } from '../ports.ts'
+import { StoreUnavailableError, type TaskDependencies } from '../ports.ts'
 import type { QueuePlaces } from '../queue/queue-places.ts'
 import type { UpscaleTask } from '../task.ts'
 import {
@@ -174,7 +174,7 @@ export class TaskWatch implements Watch, WatchControl {
     await this.#listening
   }
 
-  /** A failed read is retried once a state has been sent; before that, its error is thrown. */
+  /** A failed read is retried once a state has been sent. Before that, it ends the watch, or its error is thrown. */
   async #read(): Promise<void> {
     const { id, owner } = this.#request
     try {
@@ -182,9 +182,11 @@ export class TaskWatch implements Watch, WatchControl {
       const isVisible = task !== undefined && (owner === null || task.owner === owner)
       this.#receive({ type: 'read', task: isVisible ? task : null })
     } catch (error) {
-      if (this.#state.sent === null) throw error
-      this.#deps.log.warn({ err: error, taskId: id }, 'failed to read a watched task: retrying')
-      this.#receive({ type: 'readFailed' })
+      const hasBegun = this.#state.sent !== null
+      if (!hasBegun && !(error instanceof StoreUnavailableError)) throw error
+      const then = hasBegun ? 'retrying' : 'its stream ends'
+      this.#deps.log.warn({ err: error, taskId: id }, `failed to read a watched task: ${then}`)
+      this.#receive({ type: hasBegun ? 'readFailed' : 'unavailable' })
     }
   }
 
