@@ -59,12 +59,17 @@ interface BackendOptions {
 
 /** Opens the databases of the settings: one file for one process, or servers for any number of replicas. */
 export function openBackends(
-  { database, redisUrl, databaseListenUrl }: Pick<Settings, 'database' | 'redisUrl' | 'databaseListenUrl'>,
+  {
+    database,
+    redisUrl,
+    databaseListenUrl,
+    poolSize,
+  }: Pick<Settings, 'database' | 'redisUrl' | 'databaseListenUrl' | 'poolSize'>,
   options: BackendOptions,
 ): Promise<Backends> {
   return database.kind === 'sqlite'
     ? openAlone(database.file, options)
-    : openShared({ url: database.url, listenUrl: databaseListenUrl, redisUrl }, options)
+    : openShared({ url: database.url, listenUrl: databaseListenUrl, redisUrl, poolSize }, options)
 }
 
 async function openAlone(
@@ -97,10 +102,11 @@ interface SharedUrls {
   /** Null: LISTEN uses `url`, too. */
   readonly listenUrl: string | null
   readonly redisUrl: string | null
+  readonly poolSize: number
 }
 
 async function openShared(
-  { url, redisUrl, listenUrl }: SharedUrls,
+  { url, redisUrl, listenUrl, poolSize }: SharedUrls,
   options: BackendOptions,
 ): Promise<Backends> {
   const { clock, pollsPerSecond, log, tracing, onHint } = options
@@ -116,7 +122,9 @@ async function openShared(
     ),
   )
   const stores = opened.use(
-    await explained(`DATABASE_URL: ${toPlace(url)}`, () => openPostgres(url, hints, { log, tracing })),
+    await explained(`DATABASE_URL: ${toPlace(url)}`, () =>
+      openPostgres(url, hints, { log, tracing, poolSize }),
+    ),
   )
   logMigration(stores.migrated, log)
   const { store, queueStore, outbox, resultJobs, copyUses, pool, openPool } = stores

@@ -30,7 +30,7 @@ interface ServeOptions {
   readonly settings: Settings
   readonly servers: Servers
   readonly core: Core
-  readonly store: Backends['store']
+  readonly backends: Pick<Backends, 'store' | 'hintsUp' | 'pool'>
   readonly metrics: Metrics
   readonly clock: Clock
   readonly log: Log
@@ -52,12 +52,13 @@ export interface Transports extends AsyncDisposable {
 
 /** Adds every route to the servers, and GraphQL on each of its transports. */
 export async function serve(options: ServeOptions): Promise<Transports> {
-  const { settings, servers, core, store, metrics, clock, log, tracing, isDraining } = options
+  const { settings, servers, core, backends, metrics, clock, log, tracing, isDraining } = options
+  const { store } = backends
   const { copies, renditions } = core.results
   const { metricsApp } = servers
   for (const app of new Set([servers.app, servers.callbackApp, metricsApp])) {
     if (app === null) continue
-    addHealthRoutes(app, { store, log, isDraining })
+    addHealthRoutes(app, { store, log, isDraining, parts: () => toParts(options) })
     if (app === metricsApp && app !== servers.app) continue
     if (copies === null || renditions === null) continue
     const redirects = settings.resultRedirect
@@ -77,6 +78,20 @@ export async function serve(options: ServeOptions): Promise<Transports> {
     tracing,
   })
   return serveGraphql(options)
+}
+
+/** The state of the parts of the service, for operators. */
+function toParts({ backends, core: { engines } }: ServeOptions) {
+  const arrive = backends.hintsUp()
+  const available = engines.all.map(({ name }) => [
+    name,
+    engines.isAvailable(name) ? 'available' : 'unavailable',
+  ])
+  return {
+    hints: arrive === undefined ? 'not shared' : arrive ? 'ok' : 'not arriving: watched tasks are polled',
+    engines: Object.fromEntries(available) as Record<string, string>,
+    databaseConnections: backends.pool() ?? null,
+  }
 }
 
 async function serveGraphql(options: ServeOptions): Promise<Transports> {

@@ -79,7 +79,7 @@ export async function startService(
   })
   const { store, pool, hintsUp } = backends
   const { sockets, streams } = opened.use(
-    await serve({ ...parts, core, routers, store, fast: overrides.fast }),
+    await serve({ ...parts, core, routers, backends, fast: overrides.fast }),
   )
   const connections = { sockets: sockets.count, streams: streams.count, pool, hintsUp }
   metrics.observe({ connections, database: backends })

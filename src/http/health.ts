@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Log, TaskStore } from '../tasks/ports.ts'
 import { addRetryAfter } from './http-errors.ts'
 
@@ -15,6 +15,8 @@ interface Health {
   readonly store: Pick<TaskStore, 'check'>
   readonly log: Log
   isDraining(): boolean
+  /** The state of the other parts, for `/readyz?verbose`: no secrets. They do not make the service not ready. */
+  parts(): Readonly<Record<string, unknown>>
 }
 
 /** `/metrics`, in the Prometheus text format. */
@@ -28,18 +30,26 @@ export function addMetricsRoute(
   })
 }
 
-/** `/livez`: the process responds. `/readyz`: it accepts work. */
-export function addHealthRoutes(app: FastifyInstance, { store, log, isDraining }: Health): void {
+/** `/livez`: the process responds. `/readyz`: it accepts work; `?verbose` adds the state of each part. */
+export function addHealthRoutes(app: FastifyInstance, { store, log, isDraining, parts }: Health): void {
   app.get('/livez', HEALTH, () => ({ status: 'ok' }))
-  app.get('/readyz', HEALTH, async (_request, reply) => {
-    if (isDraining()) return reply.code(503).send({ status: 'draining' })
+  const check = async () => {
+    if (isDraining()) return 'draining'
     try {
       await store.check()
-      return { status: 'ok' }
+      return 'ok'
     } catch (error) {
       log.warn({ err: error }, 'not ready: the store check failed')
-      addRetryAfter(reply)
-      return reply.code(503).send({ status: 'store unavailable' })
+      return 'store unavailable'
     }
-  })
+  }
+  app.get(
+    '/readyz',
+    HEALTH,
+    async (request: FastifyRequest<{ Querystring: { verbose?: unknown } }>, reply) => {
+      const status = await check()
+      if (status !== 'ok') addRetryAfter(reply.code(503))
+      return request.query.verbose === undefined ? { status } : { status, ...parts() }
+    },
+  )
 }

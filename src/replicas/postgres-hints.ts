@@ -11,6 +11,8 @@ interface PostgresHintsOptions {
   readonly onHint?: (lagMs: number) => void
   /** How often all watched tasks are re-read if notifications do not arrive; default 2 s. */
   readonly pollMs?: number
+  /** How often the hints check whether notifications arrive; default 10 s. */
+  readonly probeEveryMs?: number
 }
 
 /** Hints that are announced within this time share a notification. */
@@ -23,16 +25,18 @@ const HEARTBEAT_MS = 5_000
 const MIN_BACK_OFF_MS = 100
 const MAX_BACK_OFF_MS = 2_000
 const POLL_MS = 2_000
+const PROBE_EVERY_MS = 10_000
 
-const POOLED =
-  'hints of other replicas do not arrive over LISTEN: the connection leads through a transaction pooler (PgBouncer, for ' +
-  'example). Watched tasks are read again every few seconds instead. Set DATABASE_LISTEN_URL to a direct connection to ' +
-  'the database, or REDIS_URL'
+const DEAF =
+  'hints of other replicas do not arrive over LISTEN: the connection probably leads through a transaction pooler ' +
+  '(PgBouncer, for example). Watched tasks are read again every few seconds instead. Set DATABASE_LISTEN_URL to a direct ' +
+  'connection to the database, or REDIS_URL'
 
 /**
  * Hints over LISTEN and NOTIFY: every replica receives every hint. They use their own connection, because a NOTIFY in a
  * commit locks the whole database. A lost connection is replaced, and every listener is woken, because hints may have
- * been lost. Without a connection, each watcher re-reads its task at every re-assertion.
+ * been lost. Without a connection, each watcher re-reads its task at every re-assertion. While the connection is open, but
+ * notifications do not arrive (a pooler, a lost LISTEN), all watched tasks are re-read every `pollMs`.
  */
 export async function openPostgresHints(options: PostgresHintsOptions): Promise<SharedHints> {
   const hints = new PostgresHints(options)
@@ -56,22 +60,34 @@ class PostgresHints extends LocalHints implements SharedHints {
   }
 
   async open(): Promise<void> {
-    const { url, log, pollMs = POLL_MS } = this.#options
+    const { url } = this.#options
     const link = new PostgresLink(url)
     await link.listen()
     const isDirect = await link.probe().catch(async (error: unknown) => {
       await link.close()
       throw error
     })
-    if (!isDirect) {
-      log.warn({ everyMs: pollMs }, POOLED)
-      this.#polling = setInterval(() => this.announceAll(), pollMs)
-    }
+    this.#hear(isDirect)
     this.#running = this.#run(link)
   }
 
   get isUp(): boolean {
-    return this.#isConnected && this.#polling === undefined
+    return this.#isConnected && !this.#isDeaf()
+  }
+
+  #isDeaf(): boolean {
+    return this.#polling !== undefined
+  }
+
+  /** Records whether notifications arrive. While they do not, all watched tasks are re-read. */
+  #hear(arrives: boolean): void {
+    if (arrives !== this.#isDeaf()) return
+    const { log, pollMs = POLL_MS } = this.#options
+    clearInterval(this.#polling)
+    this.#polling = arrives ? undefined : setInterval(() => this.announceAll(), pollMs)
+    if (arrives) log.info({}, 'hints of other replicas arrive again')
+    else log.warn({ everyMs: pollMs }, DEAF)
+    this.announceAll()
   }
 
   override announce(topic: string, state?: UpscaleTask): void {
@@ -92,12 +108,33 @@ class PostgresHints extends LocalHints implements SharedHints {
       link.receive((payload) => this.#onPayload(payload))
       link.lost.addEventListener('abort', () => this.#wakeSender())
       this.#isConnected = true
+      const probing = this.#probe(link)
       await this.#send(link)
       this.#isConnected = false
       const err: unknown = link.lost.reason
-      if (link.lost.aborted)
+      if (link.lost.aborted && !this.#isDeaf())
         this.#options.log.warn({ err }, 'the connection for hints of other replicas was lost')
       await link.close()
+      await probing
+    }
+  }
+
+  /** Checks regularly whether notifications of another connection arrive. If not, the link is replaced. */
+  async #probe(link: PostgresLink): Promise<void> {
+    const { log, probeEveryMs = PROBE_EVERY_MS } = this.#options
+    const over = AbortSignal.any([link.lost, this.#ended.signal])
+    const isOver = () => over.aborted
+    for (;;) {
+      await sleep(probeEveryMs, over)
+      if (isOver()) return
+      try {
+        const arrives = await link.probe()
+        if (isOver()) return
+        this.#hear(arrives)
+        if (!arrives) link.abandon(new Error('Notifications do not arrive'))
+      } catch (err) {
+        log.warn({ err }, 'failed to check whether hints of other replicas arrive')
+      }
     }
   }
 
@@ -150,7 +187,7 @@ class PostgresHints extends LocalHints implements SharedHints {
       try {
         const link = new PostgresLink(url)
         await link.listen()
-        log.info({}, 'the connection for hints of other replicas is open again')
+        if (!this.#isDeaf()) log.info({}, 'the connection for hints of other replicas is open again')
         this.announceAll()
         return link
       } catch (err) {

@@ -4,6 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 
 const ANSWER_TIMEOUT_MS = 2_000
+/** The connection of a probe may be lost after its query. */
+const IS_LOST = (): void => undefined
 
 /** One connection to PostgreSQL that listens on the channel of its schema, until it is lost. */
 export class PostgresLink {
@@ -52,17 +54,36 @@ export class PostgresLink {
   async probe(): Promise<boolean> {
     const id = randomUUID()
     const arrived = Promise.withResolvers<true>()
-    this.#client.on('notification', ({ payload }) => payload?.endsWith(id) && arrived.resolve(true))
+    const onNotification = ({ payload }: pg.Notification) => {
+      if (payload?.endsWith(id)) arrived.resolve(true)
+    }
+    this.#client.on('notification', onNotification)
+    using _listener = { [Symbol.dispose]: () => this.#client.off('notification', onNotification) }
     // Sent on a second connection, because behind a pooler this one may still receive its own notifications.
-    const other = createClient(this.#url)
+    const socket = new Socket()
+    const other = createClient(this.#url, socket)
     // An error after the answer has no effect.
     other.on('error', () => undefined)
-    await other.connect()
-    // Other replicas treat this as a hint about a task without watchers.
-    await other.query('SELECT pg_notify($1, $2)', [this.#channel, `${Date.now()} ${id}`])
-    await other.end()
+    try {
+      await other.connect()
+      // Other replicas treat this as a hint about a task without watchers.
+      await other.query('SELECT pg_notify($1, $2)', [this.#channel, `${Date.now()} ${id}`])
+    } finally {
+      // A server that does not answer does not end the connection either.
+      const closing = setTimeout(() => socket.destroy(), ANSWER_TIMEOUT_MS)
+      void other
+        .end()
+        .catch(IS_LOST)
+        .finally(() => clearTimeout(closing))
+    }
     const timeout = pause(ANSWER_TIMEOUT_MS, false, { signal: this.lost, ref: false }).catch(() => false)
     return await Promise.race([arrived.promise, timeout])
+  }
+
+  /** Gives the connection up: a new one is opened. */
+  abandon(reason: Error): void {
+    this.#lost.abort(reason)
+    this.#socket.destroy()
   }
 
   /** Sends a payload to the other connections. Without one, checks that the server answers. False: the link is lost. */

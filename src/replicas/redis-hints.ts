@@ -11,25 +11,34 @@ interface RedisHintsOptions {
   readonly log: Log
   /** Called with the age of each hint of another replica in milliseconds: the difference of both machines' clocks. */
   readonly onHint?: (lagMs: number) => void
+  /** How often the hints send themselves a heartbeat; default 2 s. */
+  readonly heartbeatMs?: number
 }
 
 const PREFIX = 'upscale:task:'
 /** How long a listener waits for its subscription; until it is confirmed, the watcher re-reads its task. */
 const SUBSCRIBE_TIMEOUT_MS = 1_000
+const HEARTBEAT_MS = 2_000
+/** After this many missing heartbeats no hints arrive. */
+const MAX_MISSED = 3
+
+const DEAF =
+  'hints of other replicas do not arrive over Redis: no own heartbeat has arrived. Watched tasks are read again every few ' +
+  'seconds instead, and the connection is replaced'
 
 /**
  * Hints over Redis (or Valkey) publish/subscribe, for many replicas, where not every replica can receive every hint.
  * Each topic has its own channel, and a replica subscribes to the topics that its clients watch.
  */
 export async function openRedisHints(options: RedisHintsOptions): Promise<SharedHints> {
-  const { url, log, onHint } = options
+  const { url, log } = options
   const onFault = (reason: string) =>
     log.warn({}, `Redis: ${reason}. Until then hints of other replicas get lost`)
   // RedisHints resubscribes itself: after that it wakes all listeners.
   const subscriber = await openRedisClient(url, { autoResubscribe: false }, onFault)
   // A hint that cannot be sent now is dropped: stale hints are useless.
   const publisher = await openRedisClient(url, { enableOfflineQueue: false }, onFault)
-  return new RedisHints(subscriber, publisher, onHint)
+  return new RedisHints(subscriber, publisher, options)
 }
 
 /** A subscription that all listeners of a topic share. */
@@ -40,6 +49,11 @@ interface Channel {
 
 class RedisHints extends LocalHints implements SharedHints {
   readonly #self = randomUUID()
+  readonly #log: Log
+  readonly #beating: NodeJS.Timeout
+  /** When the last own heartbeat arrived, on the monotonic clock. */
+  #heardAt = performance.now()
+  #isDeaf = false
   readonly #channels = new Map<string, Channel>()
   readonly #subscriber: Redis & Disposable
   readonly #publisher: Redis & Disposable
@@ -47,13 +61,18 @@ class RedisHints extends LocalHints implements SharedHints {
   constructor(
     subscriber: Redis & Disposable,
     publisher: Redis & Disposable,
-    onHint: RedisHintsOptions['onHint'],
+    { log, onHint, heartbeatMs = HEARTBEAT_MS }: RedisHintsOptions,
   ) {
     super()
     this.#subscriber = subscriber
     this.#publisher = publisher
+    this.#log = log
+    this.#channels.set(this.#self, { listeners: 1, subscribed: Promise.resolve() })
+    this.#resubscribe()
+    this.#beating = setInterval(() => this.#beat(heartbeatMs), heartbeatMs)
     subscriber.on('message', (channel: string, message: string) => {
       const [sender, sentAt] = message.split(' ')
+      if (channel === PREFIX + this.#self) this.#hear()
       if (sender === this.#self) return
       onHint?.(Date.now() - Number(sentAt))
       super.announce(channel.slice(PREFIX.length))
@@ -62,7 +81,27 @@ class RedisHints extends LocalHints implements SharedHints {
   }
 
   get isUp(): boolean {
-    return this.#subscriber.status === 'ready'
+    return this.#subscriber.status === 'ready' && !this.#isDeaf
+  }
+
+  /** Publishes a heartbeat to itself. If earlier ones have not arrived, watched tasks are re-read instead. */
+  #beat(heartbeatMs: number): void {
+    if (performance.now() - this.#heardAt > MAX_MISSED * heartbeatMs) {
+      if (!this.#isDeaf) this.#log.warn({}, DEAF)
+      // The subscriber connects again, and subscribes.
+      if (this.#subscriber.status === 'ready') this.#subscriber.disconnect(true)
+      this.#isDeaf = true
+      this.announceAll()
+    }
+    this.#publisher.publish(PREFIX + this.#self, this.#self).catch(IS_REPORTED)
+  }
+
+  #hear(): void {
+    this.#heardAt = performance.now()
+    if (!this.#isDeaf) return
+    this.#isDeaf = false
+    this.#log.info({}, 'hints of other replicas arrive again')
+    this.announceAll()
   }
 
   override announce(topic: string, state?: UpscaleTask): void {
@@ -84,6 +123,7 @@ class RedisHints extends LocalHints implements SharedHints {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#beating)
     this.#subscriber[Symbol.dispose]()
     this.#publisher[Symbol.dispose]()
     return Promise.resolve()

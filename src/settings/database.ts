@@ -1,5 +1,5 @@
 /** Where tasks are stored, and what replicas share. */
-import { databaseUrl, optional, postgresUrl, redisUrl } from './values.ts'
+import { databaseUrl, integer, optional, postgresUrl, redisUrl } from './values.ts'
 
 export const databaseSettings = {
   databaseUrl: databaseUrl
@@ -13,4 +13,9 @@ export const databaseSettings = {
   redisUrl: optional(redisUrl).describe(
     'With PostgreSQL: Redis or Valkey for hints between replicas and for shared counts. Without it PostgreSQL does both.',
   ),
+  poolSize: integer(2, 1_000)
+    .prefault('10')
+    .describe(
+      'With PostgreSQL: the maximum of connections of one process for its statements. See [operations](docs/operations.md#connections-to-postgresql).',
+    ),
 }

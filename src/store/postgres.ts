@@ -18,8 +18,11 @@ import { traceSql } from './traced-sql.ts'
 import { readBoundedCounts } from './task-counts.ts'
 import { orUnavailable } from './unavailable.ts'
 
-/** Connections of one replica, besides those of its hints. */
+/** The default maximum of connections of one replica for statements. */
 const POOL_SIZE = 10
+
+/** The server's limit for the statements of a transaction. */
+const LIMIT = sql`set local statement_timeout = ${sql.lit(STATEMENT_TIMEOUT_MS)}`
 
 interface PostgresStores extends Stores {
   /** What opening has changed in the schema. */
@@ -32,26 +35,36 @@ interface PostgresStores extends Stores {
 interface PostgresOptions {
   readonly log: Log
   readonly tracing?: Tracing
+  /** The maximum of connections; default 10. */
+  readonly poolSize?: number
 }
 
 /** Connects to (and migrates) a PostgreSQL database that any number of replicas share. */
 export async function openPostgres(
   url: string,
   hints: TaskHints,
-  { log, tracing = NO_TRACING }: PostgresOptions,
+  { log, tracing = NO_TRACING, poolSize = POOL_SIZE }: PostgresOptions,
 ): Promise<PostgresStores> {
   const limitsStatements = await supportsStatementTimeout(url)
   const migrated = await migratePostgres(url, log)
   const openLimited = (url: string, size: number) => openPool(url, log, size, limitsStatements)
-  const pool = openLimited(url, POOL_SIZE)
+  const pool = openLimited(url, poolSize)
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
   const { watch, checkSpace } = watchSpace(db)
   const typed = <T>(work: Promise<T>) => orUnavailable(watch(work), isPostgresAway)
+  const transact: Sql['transact'] = (work) =>
+    typed(
+      db.transaction().execute(async (trx) => {
+        if (!limitsStatements) await trx.executeQuery(LIMIT.compile(db))
+        return work((statement) => trx.executeQuery(statement.compile(db)))
+      }),
+    )
   const untraced: Sql = {
     db,
-    run: (statement) => typed(db.executeQuery(statement.compile(db))),
-    transact: (work) =>
-      typed(db.transaction().execute((trx) => work((statement) => trx.executeQuery(statement.compile(db))))),
+    // The limit of a session would reach other clients of a transaction pooler: it is set in a transaction.
+    run: (statement) =>
+      limitsStatements ? typed(db.executeQuery(statement.compile(db))) : transact((run) => run(statement)),
+    transact,
     locksRows: true,
     isOneOf: (ids) => sql<SqlBool>`id = any(${ids})`,
     checkSpace,
@@ -75,7 +88,10 @@ export async function openPostgres(
   }
 }
 
-/** PgBouncer refuses connections that set a statement timeout; then only the client's timeout applies. */
+/**
+ * PgBouncer refuses connections that set a statement timeout, or ignores it (`ignore_startup_parameters`); then each
+ * transaction sets it.
+ */
 async function supportsStatementTimeout(url: string): Promise<boolean> {
   const client = new TimeoutClient({
     connectionString: url,
@@ -85,8 +101,11 @@ async function supportsStatementTimeout(url: string): Promise<boolean> {
   })
   try {
     await client.connect()
+    const { rows } = await client.query<{ ms: string }>(
+      "SELECT setting AS ms FROM pg_settings WHERE name = 'statement_timeout'",
+    )
     await client.end()
-    return true
+    return rows[0]?.ms === String(STATEMENT_TIMEOUT_MS)
   } catch (error) {
     if (
       error instanceof pg.DatabaseError &&

@@ -10,7 +10,9 @@ import { describeTaskStore } from '../contract/task-store.ts'
 import { hasPgBouncer, openPooledDatabase, startPgBouncer } from '../support/pgbouncer.ts'
 import { startProcess } from '../support/process.ts'
 import { json, startScriptedUpstream } from '../support/scripted-upstream.ts'
+import { startSilentProxy } from '../support/proxy.ts'
 import type { TestServer } from '../support/servers.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
@@ -60,6 +62,80 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
     using _listener = await hints.listen('task', () => woken.resolve())
     await woken.promise
   })
+
+  test('notifications that stop arriving while the service runs are noticed, and so is their return', async () => {
+    await using database = await setUp()
+    await using proxy = await startSilentProxy(database.directUrl)
+    const lines: string[] = []
+    const note = (_facts: object, sentence: string) => void lines.push(sentence)
+    const log = { ...silent, warn: note, info: note }
+    await using hints = await openPostgresHints({ url: proxy.url, log, pollMs: 10, probeEveryMs: 50 })
+    expect(hints.isUp).toBe(true)
+    proxy.leadTo(pooler.url)
+    await waitFor(() => !hints.isUp)
+    const woken = Promise.withResolvers<void>()
+    using _listener = await hints.listen('task', () => woken.resolve())
+    await woken.promise
+    proxy.leadTo(database.directUrl)
+    await waitFor(() => hints.isUp)
+    const told = lines.filter((line) => /do not arrive|arrive again/.test(line))
+    expect(told).toEqual([
+      expect.stringMatching(/do not arrive over LISTEN.*Set DATABASE_LISTEN_URL/),
+      'hints of other replicas arrive again',
+    ])
+  }, 60_000)
+
+  test('the server cancels a statement that takes too long, although the pooler refuses the setting', async () => {
+    await using database = await setUp()
+    const hints = { announce: () => undefined, listen: () => Promise.reject(new Error('unused')) }
+    await using stores = await database.open(hints)
+    const other = new pg.Client({ connectionString: database.directUrl })
+    await other.connect()
+    await other.query('BEGIN; LOCK TABLE task IN ACCESS EXCLUSIVE MODE')
+    const reading = stores.store.readMany(['a'])
+    const updating = stores.store.remove('owner', 'a')
+    for (const failing of [reading, updating])
+      await expect(failing).rejects.toMatchObject({ name: 'StoreUnavailableError', cause: { code: '57014' } })
+    await other.query('COMMIT')
+    const { rows } = await other.query('SHOW statement_timeout')
+    expect(rows).toEqual([{ statement_timeout: '0' }])
+    await other.end()
+  })
+
+  test('a pooler that restarts causes retryable errors only; /readyz?verbose shows the hints', async () => {
+    await using own = await startPgBouncer()
+    await using database = await openPooledDatabase(own)
+    const settings = { DATABASE_URL: database.url, OWNER_RATE_LIMIT: '0', UPSTREAM_RATE_LIMIT: '0' }
+    await using direct = await startProcess({ ...settings, DATABASE_LISTEN_URL: database.directUrl })
+    await using pooled = await startProcess(settings)
+    const verbose = async ({ url }: { url: string }) => (await fetch(`${url}/readyz?verbose`)).json()
+    expect(await verbose(direct)).toMatchObject({
+      status: 'ok',
+      hints: 'ok',
+      engines: { 'kie-midjourney': 'available' },
+    })
+    expect(await verbose(pooled)).toMatchObject({
+      status: 'ok',
+      hints: expect.stringMatching(/not arriving/),
+    })
+    const submit = (key: string) =>
+      direct.run(
+        `mutation { upscaleImage(input: {taskId: "s", imageIndex: 0, idempotencyKey: "${key}"}) { task { id } } }`,
+      )
+    await own.stop()
+    expect(await submit('a')).toMatchObject({
+      errors: [{ extensions: { code: 'SERVICE_UNAVAILABLE', retryable: true } }],
+    })
+    expect(await verbose(direct)).toMatchObject({ status: 'store unavailable' })
+    await own.start()
+    const late = AbortSignal.timeout(10_000)
+    let answer = await submit('a')
+    while (!JSON.stringify(answer).includes('"id"')) {
+      expect(answer).toMatchObject({ errors: [{ extensions: { retryable: true } }] })
+      expect(late.aborted).toBe(false)
+      answer = await submit('a')
+    }
+  }, 60_000)
 
   test('a direct connection hears, and nothing is warned about', async () => {
     await using database = await setUp()

@@ -2,10 +2,12 @@ import { expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
 import { openBackends } from '../../src/backends.ts'
 import { systemClock } from '../../src/system.ts'
+import { openRedisHints } from '../../src/replicas/redis-hints.ts'
 import { openTestSchema } from '../support/postgres.ts'
 import { startRedis } from '../support/servers.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 import { NO_TRACING } from '../../src/tasks/tracing.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 /** Hints and limits on this Redis; `warned` resolves with the first warning in which the pattern is found. */
 async function openOn(redisUrl: string) {
@@ -23,7 +25,9 @@ async function openOn(redisUrl: string) {
   }
   const options = { pollsPerSecond: 5, clock: systemClock, log, tracing: NO_TRACING, onHint: () => undefined }
   const database = { kind: 'postgres', url } as const
-  const backends = opened.use(await openBackends({ database, redisUrl, databaseListenUrl: null }, options))
+  const backends = opened.use(
+    await openBackends({ database, redisUrl, databaseListenUrl: null, poolSize: 10 }, options),
+  )
   const limiter = backends.createLimiter('test', { limit: 5, perMs: 60_000 })
   const rest = opened.move()
   return {
@@ -140,3 +144,25 @@ test('a server that is not there', async () => {
   await using on = await openOn('redis://localhost:9')
   expect(await on.warned(/ECONNREFUSED/)).toMatch(/connect ECONNREFUSED .*; check host and port in REDIS_URL/)
 })
+
+test('heartbeats that do not arrive are noticed, warned about once, and replaced by reading', async () => {
+  await using redis = await startRedis()
+  const warnings: string[] = []
+  const log = {
+    info: () => undefined,
+    warn: (_facts: object, sentence: string) => void warnings.push(sentence),
+    error: () => undefined,
+  }
+  await using hints = await openRedisHints({ url: redis.url, log, heartbeatMs: 50 })
+  await using opened = new AsyncDisposableStack()
+  const admin = opened.adopt(new Redis(redis.url), (client) => client.disconnect())
+  expect(hints.isUp).toBe(true)
+  await admin.call('ACL', 'SETUSER', 'default', '-publish')
+  await waitFor(() => !hints.isUp)
+  const woken = Promise.withResolvers<void>()
+  using _listener = await hints.listen('task', () => woken.resolve())
+  await woken.promise
+  await admin.call('ACL', 'SETUSER', 'default', '+publish')
+  await waitFor(() => hints.isUp)
+  expect(warnings.filter((sentence) => sentence.includes('no own heartbeat'))).toHaveLength(1)
+}, 30_000)

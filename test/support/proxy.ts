@@ -13,18 +13,19 @@ export interface SilentProxy extends AsyncDisposable {
   speak(): void
   /** Cuts the connections that there are, and refuses new ones. */
   refuse(): Promise<void>
+  /** Cuts the connections that there are; new ones lead to this server. */
+  leadTo(target: string): void
   /** Accepts connections again, on the same port. */
   accept(): Promise<void>
 }
 
 export async function startSilentProxy(target: string): Promise<SilentProxy> {
   const url = new URL(target)
-  const { hostname } = url
-  const targetPort = Number(url.port)
+  let { hostname, port: targetPort } = url
   const pairs = new Set<readonly [Socket, Socket]>()
   let silent = false
   const server = createServer((client) => {
-    const upstream = connect(targetPort, hostname)
+    const upstream = connect(Number(targetPort), hostname)
     const pair = [client, upstream] as const
     pairs.add(pair)
     for (const [from, to] of [pair, [upstream, client] as const]) {
@@ -57,6 +58,10 @@ export async function startSilentProxy(target: string): Promise<SilentProxy> {
     },
     speak: () => void (silent = false),
     refuse: stop,
+    leadTo(other) {
+      ;({ hostname, port: targetPort } = new URL(other))
+      for (const pair of pairs) for (const socket of pair) socket.destroy()
+    },
     async accept() {
       server.listen(port, '127.0.0.1')
       await once(server, 'listening')

@@ -32,6 +32,7 @@ describe('settings', () => {
       publicUrl: null,
       database: { kind: 'sqlite', file: './data/upscale.db' },
       redisUrl: null,
+      poolSize: 10,
       pollIntervalMs: 30_000,
       taskDeadlineMs: 1_800_000,
       reassertMs: 15_000,
