@@ -67,8 +67,7 @@ class RedisHints extends LocalHints implements SharedHints {
     this.#subscriber = subscriber
     this.#publisher = publisher
     this.#log = log
-    this.#channels.set(this.#self, { listeners: 1, subscribed: Promise.resolve() })
-    this.#resubscribe()
+    this.#join(this.#self)
     this.#beating = setInterval(() => this.#beat(heartbeatMs), heartbeatMs)
     subscriber.on('message', (channel: string, message: string) => {
       const [sender, sentAt] = message.split(' ')
