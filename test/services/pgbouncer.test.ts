@@ -72,14 +72,15 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
     await using hints = await openPostgresHints({ url: proxy.url, log, pollMs: 10, probeEveryMs: 50 })
     expect(hints.isUp).toBe(true)
     proxy.leadTo(pooler.url)
-    await waitFor(() => !hints.isUp)
+    const told = () => lines.filter((line) => /do not arrive|arrive again/.test(line))
+    await waitFor(() => told().length === 1)
+    expect(hints.isUp).toBe(false)
     const woken = Promise.withResolvers<void>()
     using _listener = await hints.listen('task', () => woken.resolve())
     await woken.promise
     proxy.leadTo(database.directUrl)
     await waitFor(() => hints.isUp)
-    const told = lines.filter((line) => /do not arrive|arrive again/.test(line))
-    expect(told).toEqual([
+    expect(told()).toEqual([
       expect.stringMatching(/do not arrive over LISTEN.*Set DATABASE_LISTEN_URL/),
       'hints of other replicas arrive again',
     ])
