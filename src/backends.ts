@@ -68,9 +68,7 @@ async function openAlone(
   { clock, pollsPerSecond, tracing, hints = createLocalHints() }: BackendOptions,
 ): Promise<Backends> {
   await using opened = new AsyncDisposableStack()
-  const stores = await explained(`DATABASE_URL: ${resolve(file)}`, async () =>
-    opened.use(await openSqlite(file, hints, { exclusive: true, tracing })),
-  )
+  const stores = opened.use(await openFile(file, hints, tracing))
   const rest = opened.move()
   return {
     ...stores,
@@ -82,6 +80,28 @@ async function openAlone(
     hintsUp: () => undefined,
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
+}
+
+function openFile(file: string, hints: TaskHints, tracing?: Tracing) {
+  return explained(`DATABASE_URL: ${resolve(file)}`, () =>
+    openSqlite(file, hints, { exclusive: true, tracing }),
+  )
+}
+
+function openServer(
+  url: string,
+  hints: TaskHints,
+  options: { readonly log: Log; readonly tracing?: Tracing },
+) {
+  return explained(`DATABASE_URL: ${toPlace(url)}`, () => openPostgres(url, hints, options))
+}
+
+/** Opens the database of the settings without a service, for a command: nothing is announced. */
+export function openStores({ database }: Pick<Settings, 'database'>, log: Log): Promise<Stores> {
+  const hints = createLocalHints()
+  return database.kind === 'sqlite'
+    ? openFile(database.file, hints)
+    : openServer(database.url, hints, { log })
 }
 
 interface SharedUrls {
@@ -107,10 +127,8 @@ async function openShared(
       openHints,
     ),
   )
-  const stores = opened.use(
-    await explained(`DATABASE_URL: ${toPlace(url)}`, () => openPostgres(url, hints, { log, tracing })),
-  )
-  const { store, queueStore, outbox, resultJobs, copyUses, pool, openPool } = stores
+  const stores = opened.use(await openServer(url, hints, { log, tracing }))
+  const { store, queueStore, outbox, resultJobs, copyUses, eraseOwner, pool, openPool } = stores
   const openPostgresLimiters = async () => {
     // Limits are checked while a transaction holds a connection of the main pool: on the same pool, or through the same
     // transaction pooler, they could deadlock.
@@ -128,6 +146,7 @@ async function openShared(
     outbox,
     resultJobs,
     copyUses,
+    eraseOwner,
     hints,
     createLimiter,
     createAccountLimit: (engine, rate) =>

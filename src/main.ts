@@ -1,4 +1,7 @@
-/** Starts the service from the environment and stops it on SIGINT or SIGTERM. The only file that uses `process`. */
+/**
+ * Starts the service from the environment and stops it on SIGINT or SIGTERM, or runs the command that its argument names. The
+ * only file that uses `process`.
+ */
 const MINIMUM_NODE = 24
 /** How long the process may continue once the service has stopped. */
 const EXIT_MS = 1_000
@@ -33,20 +36,53 @@ if (major < MINIMUM_NODE) {
   }
 }
 
-async function main(settings: import('./settings.ts').Settings, hints: readonly string[]): Promise<void> {
-  const { createLogger } = await import('./log.ts')
+/** Runs a command: what it starts, or undefined if it has ended. */
+async function run(
+  command: string | undefined,
+  settings: import('./settings.ts').Settings,
+  log: import('pino').Logger,
+): Promise<AsyncDisposable | undefined> {
+  switch (command) {
+    case undefined:
+      return startTraced(settings, log)
+    case 'sandbox':
+      return (await import('./sandbox/standalone.ts')).startSandbox(settings, log)
+    case 'erase': {
+      const { text, exitCode } = await (
+        await import('./erase.ts')
+      ).erase(settings, process.argv.slice(3), log)
+      console.log(text)
+      process.exitCode = exitCode
+      return undefined
+    }
+    default: {
+      const { StartError } = await import('./start-error.ts')
+      throw new StartError(`"${command}" is no command: use erase, sandbox, or none to start the service`)
+    }
+  }
+}
+
+/** Starts the service. Disposing also sends its last spans. */
+async function startTraced(
+  settings: import('./settings.ts').Settings,
+  log: import('pino').Logger,
+): Promise<AsyncDisposable> {
   const { readVersions } = await import('./system.ts')
   const { openTracing } = await import('./tracing/open-tracing.ts')
+  const { startService } = await import('./service.ts')
+  await using opened = new AsyncDisposableStack()
+  const { version } = readVersions()
+  const tracing = opened.use(await openTracing(process.env, { version, log }))
+  opened.use(await startService(settings, log, { tracing }))
+  return opened.move()
+}
+
+async function main(settings: import('./settings.ts').Settings, hints: readonly string[]): Promise<void> {
+  const { createLogger } = await import('./log.ts')
   const log = createLogger(settings.logLevel, process.stdout.isTTY)
-  const tracing = await openTracing(process.env, {
-    version: readVersions().version,
-    log,
-  })
   for (const hint of hints) log.warn(hint)
-  const service =
-    process.argv[2] === 'sandbox'
-      ? await (await import('./sandbox/standalone.ts')).startSandbox(settings, log)
-      : await (await import('./service.ts')).startService(settings, log, { tracing })
+  const service = await run(process.argv[2], settings, log)
+  if (service === undefined) return
   // Once: a second signal ends the process by the system's default.
   const signal = await new Promise<string>((resolve) => {
     process.once('SIGINT', resolve)
@@ -54,7 +90,6 @@ async function main(settings: import('./settings.ts').Settings, hints: readonly 
   })
   log.info(`${signal}: stopping`)
   await service[Symbol.asyncDispose]()
-  await tracing[Symbol.asyncDispose]()
   log.info('stopped')
   // Needed only if a connection to a server that does not answer still keeps the process alive.
   setTimeout(() => process.exit(), EXIT_MS).unref()

@@ -3,6 +3,7 @@ import pg from 'pg'
 import type { Log, TaskHints } from '../tasks/ports.ts'
 import { migrate } from './migrations/migrations.ts'
 import { SqlCopyUses } from './copies.ts'
+import { eraseOwner } from './erase.ts'
 import { SqlOutbox } from './outbox.ts'
 import { SqlQueue } from './queue.ts'
 import { SqlResultJobs } from './result-jobs.ts'
@@ -68,6 +69,7 @@ export async function openPostgres(
     outbox: new SqlOutbox(postgres),
     resultJobs: new SqlResultJobs(postgres),
     copyUses: new SqlCopyUses(postgres),
+    eraseOwner: (owner) => eraseOwner(postgres, owner),
     pool,
     openPool: openLimited,
     [Symbol.asyncDispose]: () => postgres[Symbol.asyncDispose](),

@@ -3,6 +3,7 @@ import type { Outbox } from '../deliveries/outbox.ts'
 import type { CopyUses, ResultJobs } from '../results/jobs.ts'
 import type { TaskStore } from '../tasks/ports.ts'
 import type { QueueStore } from '../tasks/queue/queue-ports.ts'
+import type { Erasure } from './erase.ts'
 import type { Database } from './schema.ts'
 
 /** Tasks, deliveries, and the work on results, in one database. */
@@ -12,6 +13,8 @@ export interface Stores extends AsyncDisposable {
   readonly outbox: Outbox
   readonly resultJobs: ResultJobs
   readonly copyUses: CopyUses
+  /** Deletes what is stored of an owner: see erase.ts. */
+  eraseOwner(owner: string): Promise<Erasure>
 }
 
 /** A statement that Kysely can compile. */

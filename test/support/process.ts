@@ -2,9 +2,12 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 
-/** The built service as a process of its own (`npm test` builds before it tests); killed at the end, if it still runs. */
-export async function startProcess(settings: Record<string, string>) {
-  const child = spawn(process.execPath, ['dist/main.js'], {
+/**
+ * The built service as a process of its own (`npm test` builds before it tests); killed at the end, if it still runs.
+ * `args`: another build, or a command.
+ */
+export async function startProcess(settings: Record<string, string>, args = ['dist/main.js']) {
+  const child = spawn(process.execPath, args, {
     env: { PORT: '0', RESULT_INSPECT_MS: '0', RESULT_STORE: 'off', ...settings },
     stdio: 'pipe',
   })

@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import type { TaskHints } from '../../tasks/ports.ts'
 import { migrate } from '../migrations/migrations.ts'
 import { SqlCopyUses } from '../copies.ts'
+import { eraseOwner } from '../erase.ts'
 import { SqlOutbox } from '../outbox.ts'
 import { SqlQueue } from '../queue.ts'
 import { SqlResultJobs } from '../result-jobs.ts'
@@ -70,6 +71,7 @@ export async function openSqlite(
     outbox: new SqlOutbox(sqlite),
     resultJobs: new SqlResultJobs(sqlite),
     copyUses: new SqlCopyUses(sqlite),
+    eraseOwner: (owner) => eraseOwner(sqlite, owner),
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
 }
