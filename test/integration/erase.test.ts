@@ -36,7 +36,7 @@ test('a stopped service loses the tasks of the owner, and at its next start the 
     (await readdir(`${dir.path}/results`, { recursive: true })).filter((name) => /[0-9a-f]{64}/.test(name))
       .length
   await using first = await start(settings)
-  await first.run(UPSCALE('sandbox-lost'))
+  await first.run(UPSCALE('source'))
   await waitFor(async () => JSON.stringify(await first.run(LIST)).includes('"KEPT"'))
   expect(await countFiles()).toBeGreaterThan(0)
   const refused = await runErase(url(), 'anonymous')
