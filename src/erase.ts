@@ -2,7 +2,7 @@
 import { openStores } from './backends.ts'
 import type { Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
-import type { Erasure } from './store/erase.ts'
+import type { Erasure } from './store/sql.ts'
 import type { Log } from './tasks/ports.ts'
 
 /** What the command prints, and the exit code: 0 if nothing of the owner is left, 2 if the owner has open tasks. */

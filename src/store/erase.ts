@@ -1,20 +1,7 @@
 /** The erasure of an owner. */
 import { TASK_STATUSES } from '../tasks/task.ts'
 import { releaseCopies } from './copies.ts'
-import type { Run, Sql } from './sql.ts'
-
-/** What has been deleted of an owner: numbers of rows. */
-export interface Erasure {
-  readonly tasks: number
-  readonly keys: number
-  readonly deliveries: number
-  /** Copies that no other owner's task uses: they are UNUSED, and the result worker deletes their files. */
-  readonly copies: number
-  /** Days of reported costs, by engine. */
-  readonly usage: number
-  /** Tasks that have not settled. They are kept: a result that was paid for may still arrive. */
-  readonly open: number
-}
+import type { Erasure, Run, Sql } from './sql.ts'
 
 /** Tasks in one transaction: a service beside it waits for their locks. */
 const BATCH = 200

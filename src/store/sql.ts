@@ -3,7 +3,6 @@ import type { Outbox } from '../deliveries/outbox.ts'
 import type { CopyUses, ResultJobs } from '../results/jobs.ts'
 import type { TaskStore } from '../tasks/ports.ts'
 import type { QueueStore } from '../tasks/queue/queue-ports.ts'
-import type { Erasure } from './erase.ts'
 import type { Database } from './schema.ts'
 
 /** Tasks, deliveries, and the work on results, in one database. */
@@ -15,6 +14,19 @@ export interface Stores extends AsyncDisposable {
   readonly copyUses: CopyUses
   /** Deletes what is stored of an owner: see erase.ts. */
   eraseOwner(owner: string): Promise<Erasure>
+}
+
+/** What has been deleted of an owner: numbers of rows. */
+export interface Erasure {
+  readonly tasks: number
+  readonly keys: number
+  readonly deliveries: number
+  /** Copies that no other owner's task uses: they are UNUSED, and the result worker deletes their files. */
+  readonly copies: number
+  /** Days of reported costs, by engine. */
+  readonly usage: number
+  /** Tasks that have not settled. They are kept: a result that was paid for may still arrive. */
+  readonly open: number
 }
 
 /** A statement that Kysely can compile. */
