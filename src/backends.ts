@@ -24,7 +24,7 @@ import {
   type AccountLimit,
 } from './replicas/account-limit.ts'
 import type { Clock, Log, TaskHints } from './tasks/ports.ts'
-import type { Tracing } from './tasks/tracing.ts'
+import { NO_TRACING, type Tracing } from './tasks/tracing.ts'
 import type { PollBudget } from './tasks/rates.ts'
 
 /** The maximum of connections for rate limits. */
@@ -82,7 +82,7 @@ async function openAlone(
   }
 }
 
-function openFile(file: string, hints: TaskHints, tracing?: Tracing) {
+function openFile(file: string, hints: TaskHints, tracing = NO_TRACING) {
   return explained(`DATABASE_URL: ${resolve(file)}`, () =>
     openSqlite(file, hints, { exclusive: true, tracing }),
   )
