@@ -70,11 +70,15 @@ async function startTraced(
   const { readVersions } = await import('./system.ts')
   const { openTracing } = await import('./tracing/open-tracing.ts')
   const { startService } = await import('./service.ts')
-  await using opened = new AsyncDisposableStack()
   const { version } = readVersions()
-  const tracing = opened.use(await openTracing(process.env, { version, log }))
-  opened.use(await startService(settings, log, { tracing }))
-  return opened.move()
+  const tracing = await openTracing(process.env, { version, log })
+  const service = await startService(settings, log, { tracing })
+  return {
+    async [Symbol.asyncDispose]() {
+      await service[Symbol.asyncDispose]()
+      await tracing[Symbol.asyncDispose]()
+    },
+  }
 }
 
 async function main(settings: import('./settings.ts').Settings, hints: readonly string[]): Promise<void> {
