@@ -15,7 +15,7 @@ import {
 import type { Migrated } from './store/migrations/migrations.ts'
 import { isPostgresAway } from './store/postgres-errors.ts'
 import { migratePostgres } from './store/postgres-migrations.ts'
-import { openPostgres } from './store/postgres.ts'
+import { openPostgres, type PostgresOptions } from './store/postgres.ts'
 import type { Stores } from './store/sql.ts'
 import { DatabaseInUseError } from './store/sqlite/locks.ts'
 import { openSqlite } from './store/sqlite/open.ts'
@@ -97,6 +97,18 @@ function openFile(file: string, hints: TaskHints, tracing = NO_TRACING) {
   return explained(`DATABASE_URL: ${resolve(file)}`, () => openSqlite(file, hints, options))
 }
 
+function openServer(url: string, hints: TaskHints, options: PostgresOptions) {
+  return explained(`DATABASE_URL: ${toPlace(url)}`, () => openPostgres(url, hints, options))
+}
+
+/** Opens the database of the settings without a service, for a command: nothing is announced. */
+export function openStores({ database }: Pick<Settings, 'database'>, log: Log): Promise<Stores> {
+  const hints = createLocalHints()
+  return database.kind === 'sqlite'
+    ? openFile(database.file, hints)
+    : openServer(database.url, hints, { log })
+}
+
 interface SharedUrls {
   readonly url: string
   /** Null: LISTEN uses `url`, too. */
@@ -121,13 +133,9 @@ async function openShared(
       openHints,
     ),
   )
-  const stores = opened.use(
-    await explained(`DATABASE_URL: ${toPlace(url)}`, () =>
-      openPostgres(url, hints, { log, tracing, poolSize }),
-    ),
-  )
+  const stores = opened.use(await openServer(url, hints, { log, tracing, poolSize }))
   logMigration(stores.migrated, log)
-  const { store, queueStore, outbox, resultJobs, copyUses, pool, openPool } = stores
+  const { store, queueStore, outbox, resultJobs, copyUses, eraseOwner, pool, openPool } = stores
   const openPostgresLimiters = async () => {
     // Limits are checked while a transaction holds a connection of the main pool: on the same pool, or through the same
     // transaction pooler, they could deadlock.
@@ -147,6 +155,7 @@ async function openShared(
     outbox,
     resultJobs,
     copyUses,
+    eraseOwner,
     hints,
     createLimiter,
     createAccountLimit: (engine, rate) =>

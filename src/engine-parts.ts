@@ -28,15 +28,15 @@ interface EngineParts {
 /** Opens the engines of ENGINES. The embedded sandbox simulates each engine without a URL. */
 export function openEngineParts(parts: EngineParts): Engines & Disposable {
   const { settings, servers, metrics, sandboxKey, clock, log, tracing, circuitResetMs, connect } = parts
-  const engines = settings.engines.map(({ name, adapter, url, key, model, factor, hosts }) =>
+  const engines = settings.engines.map(({ name, adapter, url, keys, model, factor, hosts }) =>
     openHttpEngine({
       name,
       mode: settings.mode,
       dialect: ADAPTERS[adapter].createDialect({ model, factor }),
       baseUrl: () => url ?? servers.url() + SANDBOX_PREFIX,
-      apiKey: url === null ? sandboxKey : (key ?? 'sandbox'),
+      apiKeys: url === null ? [sandboxKey] : keys.length === 0 ? ['sandbox'] : keys,
       // One upstream may relay to another, and its messages may quote the key of the other.
-      secrets: settings.engines.flatMap(({ key: each }) => each ?? []),
+      secrets: settings.engines.flatMap((each) => each.keys),
       resultHosts: hosts,
       connector: connect(),
       timeoutMs: settings.upstreamTimeoutMs,

@@ -36,43 +36,61 @@ if (major < MINIMUM_NODE) {
   }
 }
 
-interface Parts {
-  readonly log: import('pino').Logger
-  readonly tracing: import('./tasks/tracing.ts').Tracing
-}
-
 /** Runs a command: what it starts, or undefined if it has ended. */
 async function run(
   command: string | undefined,
   settings: import('./settings.ts').Settings,
-  { log, tracing }: Parts,
+  log: import('pino').Logger,
 ): Promise<AsyncDisposable | undefined> {
   switch (command) {
     case undefined:
-      return (await import('./service.ts')).startService(settings, log, { tracing })
+      return startTraced(settings, log)
     case 'sandbox':
       return (await import('./sandbox/standalone.ts')).startSandbox(settings, log)
     case 'migrate':
       await (await import('./backends.ts')).migrateDatabase(settings, log)
       return undefined
+    case 'erase': {
+      const { text, exitCode } = await (
+        await import('./erase.ts')
+      ).erase(settings, process.argv.slice(3), log)
+      console.log(text)
+      process.exitCode = exitCode
+      return undefined
+    }
     default: {
       const { StartError } = await import('./start-error.ts')
-      throw new StartError(`"${command}" is no command: use migrate, sandbox, or none to start the service`)
+      throw new StartError(
+        `"${command}" is no command: use erase, migrate, sandbox, or none to start the service`,
+      )
     }
+  }
+}
+
+/** Starts the service. Disposing also sends its last spans. */
+async function startTraced(
+  settings: import('./settings.ts').Settings,
+  log: import('pino').Logger,
+): Promise<AsyncDisposable> {
+  const { readVersions } = await import('./system.ts')
+  const { openTracing } = await import('./tracing/open-tracing.ts')
+  const { startService } = await import('./service.ts')
+  const { version } = readVersions()
+  const tracing = await openTracing(process.env, { version, log })
+  const service = await startService(settings, log, { tracing })
+  return {
+    async [Symbol.asyncDispose]() {
+      await service[Symbol.asyncDispose]()
+      await tracing[Symbol.asyncDispose]()
+    },
   }
 }
 
 async function main(settings: import('./settings.ts').Settings, hints: readonly string[]): Promise<void> {
   const { createLogger } = await import('./log.ts')
-  const { readVersions } = await import('./system.ts')
-  const { openTracing } = await import('./tracing/open-tracing.ts')
   const log = createLogger(settings.logLevel, process.stdout.isTTY)
-  const tracing = await openTracing(process.env, {
-    version: readVersions().version,
-    log,
-  })
   for (const hint of hints) log.warn(hint)
-  const service = await run(process.argv[2], settings, { log, tracing })
+  const service = await run(process.argv[2], settings, log)
   if (service === undefined) return
   // Once: a second signal ends the process by the system's default.
   const signal = await new Promise<string>((resolve) => {
@@ -81,7 +99,6 @@ async function main(settings: import('./settings.ts').Settings, hints: readonly 
   })
   log.info(`${signal}: stopping`)
   await service[Symbol.asyncDispose]()
-  await tracing[Symbol.asyncDispose]()
   log.info('stopped')
   // Needed only if a connection to a server that does not answer still keeps the process alive.
   setTimeout(() => process.exit(), EXIT_MS).unref()

@@ -89,8 +89,8 @@ function resolveEngine(engine: EngineSetting, given: EngineSettings, live: boole
     ...engine,
     /** Null: the built-in sandbox. */
     url: engine.url ?? (isKie(engine) ? given.upstreamUrl : null) ?? (live ? VENDORS[adapter] : null),
-    /** Null: any key is accepted, in sandbox mode. */
-    key: engineKeys.get(name) ?? (usesKieKey(engine) ? upstreamApiKey : null),
+    /** In the order in which they are tried. Empty: any key is accepted, in sandbox mode. */
+    keys: engineKeys.get(name) ?? (usesKieKey(engine) ? upstreamApiKey : []),
     rateLimit: rateLimit === undefined ? upstreamRateLimit : rateLimit,
   }
 }
@@ -110,9 +110,10 @@ function findEngineFaults(given: EngineSettings, live: boolean): string[] {
     )
   const incomplete = engines
     .map((engine) => resolveEngine(engine, given, live))
-    .flatMap(({ name, adapter, key, url }) => {
+    .flatMap(({ name, adapter, keys, url }) => {
       if (!live) return []
-      if (key === null) return [`ENGINE_KEYS must have a key for ${name}, because other engines have one`]
+      if (keys.length === 0)
+        return [`ENGINE_KEYS must have a key for ${name}, because other engines have one`]
       return url === null
         ? [`ENGINES must have a URL for ${name}, such as ${adapter}:http://localhost:8080`]
         : []
@@ -124,7 +125,7 @@ function toResultStore({ resultStore }: Pick<Given, 'resultStore'>, live: boolea
   return resultStore ?? (live ? { kind: 'off' } : { kind: 'file', folder: './data/results' })
 }
 
-type AuthSettings = Partial<Record<'authMode' | 'authJwksUrl' | 'authJwtSecret', string | null | undefined>>
+type AuthSettings = Partial<Record<'authMode' | 'authJwksUrl' | 'authJwtSecret', unknown>>
 
 /** Callers are authenticated in live mode, or if keys are set. */
 function authenticates({ authMode, authJwksUrl, authJwtSecret }: AuthSettings, live: boolean): boolean {
@@ -132,11 +133,11 @@ function authenticates({ authMode, authJwksUrl, authJwtSecret }: AuthSettings, l
 }
 
 function toAuth(given: Omit<Given, 'databaseUrl'>, live: boolean) {
-  const { authJwksUrl: jwksUrl, authJwtSecret: secret, authIssuer: issuer, authAudience: audience } = given
+  const { authJwksUrl: jwksUrl, authJwtSecret: secrets, authIssuer: issuer, authAudience: audience } = given
   if (!authenticates(given, live)) return { mode: 'none' as const }
   return {
     mode: 'jwt' as const,
-    keys: jwksUrl === null ? { secret: secret ?? '' } : { jwksUrl },
+    keys: jwksUrl === null ? { secrets: secrets ?? [] } : { jwksUrl },
     issuer,
     audience,
   }

@@ -1,20 +1,14 @@
-import {
-  createRemoteJWKSet,
-  customFetch,
-  errors,
-  jwtVerify,
-  type JWTPayload,
-  type JWTVerifyGetKey,
-} from 'jose'
+import { createRemoteJWKSet, customFetch, errors, type JWTPayload, type JWTVerifyGetKey } from 'jose'
 import type { Fetch } from '../net/fetch.ts'
 import type { Log } from '../tasks/ports.ts'
 import { AuthUnavailableError, toRefusalReason, UnauthenticatedError } from './auth-refusals.ts'
+import { verifyToken } from './verify-token.ts'
 
 /** How bearer tokens are verified. */
 export interface JwtPolicy {
   readonly mode: 'jwt'
-  /** The URL of the key set, or the one key (HS256). */
-  readonly keys: { readonly jwksUrl: string } | { readonly secret: string }
+  /** The URL of the key set; or the secrets (HS256), each of which is accepted. */
+  readonly keys: { readonly jwksUrl: string } | { readonly secrets: readonly string[] }
   /** The `iss` and `aud` that a token must have; null: any. */
   readonly issuer: string | null
   readonly audience: string | null
@@ -54,17 +48,17 @@ export function createAuthenticate(
   fetch: Fetch,
 ): Authenticate {
   const options = {
-    algorithms: 'secret' in keys ? ['HS256'] : ASYMMETRIC,
+    algorithms: 'secrets' in keys ? ['HS256'] : ASYMMETRIC,
     clockTolerance: LEEWAY_S,
     requiredClaims: ['sub'],
     ...(issuer !== null && { issuer }),
     ...(audience !== null && { audience }),
   }
-  const getKey = createKeySource(keys, fetch)
+  const getKeys = 'secrets' in keys ? keys.secrets.map(toKey) : [createKeySource(keys.jwksUrl, fetch)]
   let hasWarned = false
   return async (authorization) => {
     const token = parseBearer(authorization)
-    const { payload } = await jwtVerify(token, getKey, options).catch((error: unknown) => {
+    const payload = await verifyToken(token, getKeys, options).catch((error: unknown) => {
       throw toAuthError(error)
     })
     const verified = toVerifiedToken(payload)
@@ -76,12 +70,13 @@ export function createAuthenticate(
   }
 }
 
-function createKeySource(keys: JwtPolicy['keys'], fetch: Fetch): JWTVerifyGetKey {
-  if ('secret' in keys) {
-    const secret = new TextEncoder().encode(keys.secret)
-    return () => secret
-  }
-  const getKey = createRemoteJWKSet(new URL(keys.jwksUrl), {
+function toKey(secret: string): JWTVerifyGetKey {
+  const key = new TextEncoder().encode(secret)
+  return () => key
+}
+
+function createKeySource(jwksUrl: string, fetch: Fetch): JWTVerifyGetKey {
+  const getKey = createRemoteJWKSet(new URL(jwksUrl), {
     timeoutDuration: 5_000,
     // An unknown key id causes a new fetch at most once in this time.
     cooldownDuration: 1_000,

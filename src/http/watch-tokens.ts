@@ -1,9 +1,10 @@
 import { hkdfSync } from 'node:crypto'
-import { errors, jwtVerify, SignJWT, type JWTVerifyOptions } from 'jose'
+import { errors, SignJWT, type JWTVerifyOptions } from 'jose'
 import type { WatchTokens } from '../graphql/context.ts'
 import type { Clock } from '../tasks/ports.ts'
 import { MAX_TOKEN_LENGTH } from './authenticate.ts'
 import { toRefusalReason, type AuthRefusals, type RefusalReason } from './auth-refusals.ts'
+import { verifyToken } from './verify-token.ts'
 
 interface WatchTokenOptions {
   /** The first signs, all verify: a secret can be replaced while its tokens are in use. */
@@ -52,15 +53,15 @@ async function verify(
   options: JWTVerifyOptions,
 ): Promise<{ taskId: string; expiresAt: number } | RefusalReason> {
   if (token.length > MAX_TOKEN_LENGTH) return 'too_long'
-  for (const key of keys) {
-    try {
-      const { sub, exp } = (await jwtVerify(token, key, options)).payload
-      return sub === undefined || exp === undefined ? 'malformed' : { taskId: sub, expiresAt: exp * 1_000 }
-    } catch (error) {
-      if (!(error instanceof errors.JOSEError)) throw error
-      const reason = toRefusalReason(error)
-      if (reason !== 'bad_signature') return reason
-    }
+  try {
+    const { sub, exp } = await verifyToken(
+      token,
+      keys.map((key) => () => key),
+      options,
+    )
+    return sub === undefined || exp === undefined ? 'malformed' : { taskId: sub, expiresAt: exp * 1_000 }
+  } catch (error) {
+    if (!(error instanceof errors.JOSEError)) throw error
+    return toRefusalReason(error)
   }
-  return 'bad_signature'
 }

@@ -7,14 +7,12 @@ export const callerSettings = {
     "The URL of your identity provider's public keys (JWKS); callers send its bearer JWTs.",
   ),
   authJwtSecret: optional(
-    z
-      .string()
-      .refine(
-        (secret) => Buffer.byteLength(secret) >= 32,
-        'must have at least 32 bytes (RFC 7518 §3.2); `openssl rand -base64 48` makes one',
-      ),
+    list.refine(
+      (secrets) => secrets.every((secret) => Buffer.byteLength(secret) >= 32),
+      'must have at least 32 bytes (RFC 7518 §3.2), or several such secrets separated by commas; `openssl rand -base64 48` makes one',
+    ),
   ).describe(
-    'Instead of `AUTH_JWKS_URL`: one HS256 secret of at least 32 bytes (RFC 7518 §3.2), for small installations. `openssl rand -base64 48` makes one.',
+    'Instead of `AUTH_JWKS_URL`: an HS256 secret of at least 32 bytes (RFC 7518 §3.2), for small installations. `openssl rand -base64 48` makes one. Several, separated by commas, [while one is replaced](docs/runbook.md#rotate-secrets): a token signed with any of them is accepted.',
   ),
   authIssuer: optional(text).describe('The `iss` that a token must have.'),
   authAudience: optional(text).describe('The `aud` that a token must have.'),

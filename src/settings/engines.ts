@@ -78,29 +78,34 @@ function parseOptions(
 
 const NAME = /^[a-z0-9][a-z0-9-]{0,31}$/
 
-/** `NAME=VALUE,…`, each name once. Undefined: not in this form. */
+/** `NAME=VALUE,…`. Undefined: not in this form. */
 function toEntries(items: readonly string[]): [string, string][] | undefined {
   const entries = items.map((item): [string, string] => {
     const at = item.indexOf('=')
     return [item.slice(0, Math.max(0, at)), item.slice(at + 1)]
   })
-  const isValid = entries.every(([name, value]) => NAME.test(name) && value !== '')
-  return isValid && new Set(entries.map(([name]) => name)).size === entries.length ? entries : undefined
+  return entries.every(([name, value]) => NAME.test(name) && value !== '') ? entries : undefined
 }
 
-/** Keys of printable ASCII by engine. */
-export const engineKeys = list.transform((items, context): ReadonlyMap<string, string> => {
+/** A key of an upstream: printable ASCII. (A comma separates keys.) */
+export const API_KEY = /^[\x21-\x7e]+$/
+
+/** The keys of each engine, in the order in which they are tried. */
+export const engineKeys = list.transform((items, context): ReadonlyMap<string, readonly string[]> => {
   const entries = toEntries(items)
-  if (entries?.every(([, key]) => /^[\x21-\x7e]+$/.test(key))) return new Map(entries)
-  context.addIssue('must be NAME=KEY, separated by commas, each engine once, keys of printable ASCII')
+  if (entries?.every(([, key]) => API_KEY.test(key)) && new Set(items).size === items.length) {
+    const byName = Map.groupBy(entries, ([name]) => name)
+    return new Map([...byName].map(([name, own]) => [name, own.map(([, key]) => key)]))
+  }
+  context.addIssue('must be NAME=KEY, separated by commas, each key once, keys of printable ASCII')
   return z.NEVER
 })
 
 /** Rates by engine; null: no limit. */
 export const engineRates = list.transform((items, context): ReadonlyMap<string, z.infer<typeof rate>> => {
   const entries = toEntries(items)?.map(([name, value]) => [name, rate.safeParse(value)] as const)
-  if (entries?.every(([, parsed]) => parsed.success))
-    return new Map(entries.map(([name, parsed]) => [name, parsed.data ?? null]))
+  const rates = new Map(entries?.map(([name, parsed]) => [name, parsed.data ?? null]))
+  if (entries?.every(([, parsed]) => parsed.success) && rates.size === entries.length) return rates
   context.addIssue(
     'must be NAME=COUNT/SECONDSs, such as legnext=20/10s, separated by commas, each engine once',
   )

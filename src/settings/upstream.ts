@@ -1,18 +1,19 @@
 /** The engines, and how tasks are sent, polled and kept. */
-import { z } from 'zod'
-import { engineKeys, engineRates, engines } from './engines.ts'
+import { API_KEY, engineKeys, engineRates, engines } from './engines.ts'
 import { baseUrl, duration, integer, list, onOff, optional, rate } from './values.ts'
 
 export const UPSTREAM = 'https://api.kie.ai'
 
 export const upstreamSettings = {
-  upstreamApiKey: optional(
-    z
-      .string()
-      .regex(/^[\x21-\x7e]+$/, 'must be one word of printable ASCII: the key alone, without "Bearer"'),
-  ).describe(
-    'The kie.ai key; without it and `ENGINE_KEYS` the service runs in sandbox mode, which costs nothing.',
-  ),
+  upstreamApiKey: list
+    .refine(
+      (keys) => keys.every((key) => API_KEY.test(key)) && new Set(keys).size === keys.length,
+      'must be one word of printable ASCII: the key alone, without "Bearer"; several are separated by commas, each once',
+    )
+    .default([])
+    .describe(
+      'The kie.ai key; without it and `ENGINE_KEYS` the service runs in sandbox mode, which costs nothing. Several, separated by commas, [while one is replaced](docs/runbook.md#rotate-secrets): the first is used; when the upstream refuses it, the next.',
+    ),
   engines: engines
     .prefault('kie-midjourney')
     .describe(
@@ -21,7 +22,7 @@ export const upstreamSettings = {
   engineKeys: engineKeys
     .default(new Map())
     .describe(
-      'The keys of engines, such as `legnext=KEY`, separated by commas. Default for the adapters `kie-midjourney` and `kie-jobs`, unless the engine has a name and a URL of its own: `UPSTREAM_API_KEY`. In live mode each engine needs a key.',
+      'The keys of engines, such as `legnext=KEY`, separated by commas. Several for one engine, such as `legnext=NEW,legnext=OLD`, are used like several of `UPSTREAM_API_KEY`. Default for the adapters `kie-midjourney` and `kie-jobs`, unless the engine has a name and a URL of its own: `UPSTREAM_API_KEY`. In live mode each engine needs a key.',
     ),
   engineRateLimits: engineRates
     .default(new Map())

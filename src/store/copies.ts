@@ -70,20 +70,20 @@ export class SqlCopyUses implements CopyUses {
   }
 }
 
-/** Marks the copies that only these tasks use as UNUSED, in the transaction that deletes the tasks. */
-export async function releaseCopies(sql: Sql, run: Run, taskIds: readonly string[]): Promise<void> {
+/** Marks the copies that only these tasks use as UNUSED, in the transaction that deletes the tasks. Returns how many. */
+export async function releaseCopies(sql: Sql, run: Run, taskIds: readonly string[]): Promise<number> {
   const uses = sql.db.selectFrom('copyUse').select('sha256').distinct().where('taskId', 'in', taskIds)
   const hashes = (await run(uses)).rows.map(({ sha256 }) => sha256)
-  if (hashes.length > 0) await markUnused(sql, run, hashes, taskIds)
+  return hashes.length > 0 ? markUnused(sql, run, hashes, taskIds) : 0
 }
 
-/** Marks the copies that no other tasks use as UNUSED. */
+/** Marks the copies that no other tasks use as UNUSED. Returns how many. */
 async function markUnused(
   sql: Sql,
   run: Run,
   hashes: readonly string[],
   exceptTaskIds: readonly string[],
-): Promise<void> {
+): Promise<number> {
   // A statement after the lock sees the uses that other transactions have committed meanwhile.
   await lockCopies(sql, run, hashes)
   const { db } = sql
@@ -92,7 +92,7 @@ async function markUnused(
     .select('copyUse.sha256')
     .where('copyUse.sha256', 'in', hashes)
     .$if(exceptTaskIds.length > 0, (query) => query.where('taskId', 'not in', exceptTaskIds))
-  await run(
+  const { numAffectedRows } = await run(
     db
       .updateTable('copy')
       // Null stays null. The files of a copy with a lease are being deleted: the next holder of a lease repeats that.
@@ -100,6 +100,7 @@ async function markUnused(
       .where('sha256', 'in', hashes)
       .where('sha256', 'not in', others),
   )
+  return Number(numAffectedRows)
 }
 
 async function insertCopy({ db }: Sql, run: Run, sha256: string, state: 'USED' | 'UNUSED'): Promise<void> {

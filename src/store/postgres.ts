@@ -2,6 +2,7 @@ import { Kysely, PostgresDialect, sql, type SqlBool } from 'kysely'
 import pg from 'pg'
 import type { Log, TaskHints } from '../tasks/ports.ts'
 import { SqlCopyUses } from './copies.ts'
+import { eraseOwner } from './erase.ts'
 import { SqlOutbox } from './outbox.ts'
 import { SqlQueue } from './queue.ts'
 import { SqlResultJobs } from './result-jobs.ts'
@@ -32,7 +33,7 @@ interface PostgresStores extends Stores {
   openPool(url: string, size: number): pg.Pool
 }
 
-interface PostgresOptions {
+export interface PostgresOptions {
   readonly log: Log
   readonly tracing?: Tracing
   /** The maximum of connections; default 10. */
@@ -82,6 +83,7 @@ export async function openPostgres(
     resultJobs: new SqlResultJobs(postgres),
     copyUses: new SqlCopyUses(postgres),
     migrated,
+    eraseOwner: (owner) => eraseOwner(postgres, owner),
     pool,
     openPool: openLimited,
     [Symbol.asyncDispose]: () => postgres[Symbol.asyncDispose](),

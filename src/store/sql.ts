@@ -12,6 +12,21 @@ export interface Stores extends AsyncDisposable {
   readonly outbox: Outbox
   readonly resultJobs: ResultJobs
   readonly copyUses: CopyUses
+  /** Deletes what is stored of an owner: see erase.ts. */
+  eraseOwner(owner: string): Promise<Erasure>
+}
+
+/** What has been deleted of an owner: numbers of rows. */
+export interface Erasure {
+  readonly tasks: number
+  readonly keys: number
+  readonly deliveries: number
+  /** Copies that no other owner's task uses: they are UNUSED, and the result worker deletes their files. */
+  readonly copies: number
+  /** Days of reported costs, by engine. */
+  readonly usage: number
+  /** Tasks that have not settled. They are kept: a result that was paid for may still arrive. */
+  readonly open: number
 }
 
 /** A statement that Kysely can compile. */

@@ -11,7 +11,8 @@ import { toFailure } from '../tasks/failure.ts'
 import type { Clock, Log } from '../tasks/ports.ts'
 import { NO_TRACING, type Tracing } from '../tasks/tracing.ts'
 import type { Dialect, WireAnswer } from './dialect.ts'
-import { UpstreamClient, type Outcome, type UpstreamRequest } from './http.ts'
+import type { Outcome, UpstreamRequest } from './http.ts'
+import { KeyedClient } from './keys.ts'
 import { findMessage } from './message.ts'
 import { redact } from './redact.ts'
 import { traceRequest } from './request-span.ts'
@@ -25,8 +26,9 @@ interface HttpEngineOptions extends Pick<Engine, 'name' | 'mode'> {
    * once it listens.
    */
   readonly baseUrl: () => string
-  readonly apiKey: string
-  /** Secrets that the upstream's messages may quote, besides its own key. */
+  /** At least one; in the order in which they are tried. */
+  readonly apiKeys: readonly string[]
+  /** Secrets that the upstream's messages may quote, besides its own keys. */
   readonly secrets: readonly string[]
   /** The hosts that results may have; empty: any. */
   readonly resultHosts: readonly string[]
@@ -89,7 +91,7 @@ class HttpEngine implements Engine, Disposable {
   readonly signsCallbacks: boolean
   readonly findUnsupported: Engine['findUnsupported']
   readonly #options: HttpEngineOptions
-  readonly #client: UpstreamClient
+  readonly #client: KeyedClient
   readonly #reads: Outbound
   /**
    * The paid request never reuses an idle socket: after a reset of a reused socket, it is unknown whether the request
@@ -99,14 +101,14 @@ class HttpEngine implements Engine, Disposable {
   #disposed = false
 
   constructor(options: HttpEngineOptions) {
-    const { name, mode, dialect, apiKey, connector, timeoutMs } = options
+    const { name, mode, dialect, connector, timeoutMs } = options
     const tunnelTimeoutMs = Math.min(timeoutMs, MAX_TUNNEL_MS)
     this.name = name
     this.mode = mode
     this.signsCallbacks = dialect.signsCallbacks
     this.findUnsupported = dialect.findUnsupported
     this.#options = options
-    this.#client = new UpstreamClient(dialect.toHeaders(apiKey))
+    this.#client = new KeyedClient(options)
     this.#reads = connector.open({ keepAlive: true, tunnelTimeoutMs })
     this.#submits = connector.open({ tunnelTimeoutMs })
   }
@@ -262,8 +264,8 @@ class HttpEngine implements Engine, Disposable {
   /** The upstream's message for the log. It may quote the request with our API key and the token in the callback URL. */
   #toSaid(body: unknown, callBackUrl: string | null): string | undefined {
     const token = callBackUrl?.split('/').at(-1)
-    const { apiKey, secrets: others } = this.#options
-    const secrets = [apiKey, ...others, callBackUrl ?? '', token ?? '']
+    const { apiKeys, secrets: others } = this.#options
+    const secrets = [...apiKeys, ...others, callBackUrl ?? '', token ?? '']
     const message = findMessage(body)
     // Truncate last: a truncated secret would not be found.
     return message && redact(message, secrets).slice(0, MAX_SAID_LENGTH)

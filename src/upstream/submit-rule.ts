@@ -5,7 +5,7 @@
  */
 import type { SubmitAnswer } from '../tasks/engines/engine-ports.ts'
 import { toFailure, type FailureCause, type UpscaleErrorCode } from '../tasks/failure.ts'
-import type { WireAnswer } from './dialect.ts'
+import type { Dialect, WireAnswer } from './dialect.ts'
 import { findMessage } from './message.ts'
 import { upstreamId } from './values.ts'
 
@@ -74,6 +74,12 @@ export function judgeRefusal(
   if (code === 'UPSTREAM_NOT_FOUND' && !isEndpointMissing) return { ...answer, sourceUnknown: true }
   const isUnavailable = UNAVAILABLE.includes(code) || code === 'UPSTREAM_NOT_FOUND'
   return isUnavailable ? { ...answer, engineUnavailable: true } : answer
+}
+
+/** Whether an answer to any request refuses the key beyond doubt: nothing ran, so it can be sent again with another key. */
+export function refusesKey({ parseSubmit }: Pick<Dialect, 'parseSubmit'>, wire: WireAnswer): boolean {
+  const answer = judgeRefusal(parseSubmit(wire), wire, false)
+  return answer.kind === 'refused' && answer.failure.code === 'UPSTREAM_UNAUTHORIZED' && !answer.doubtful
 }
 
 /** HTTP 5xx with another code in its body may come from a relay that has forwarded the request. */

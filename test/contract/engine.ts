@@ -66,7 +66,7 @@ async function openScene(facts: EngineFacts) {
         dialect,
         secrets: [],
         baseUrl: () => sandbox.url,
-        apiKey: KEY,
+        apiKeys: [KEY],
         resultHosts: [],
         connector,
         timeoutMs: 5_000,
@@ -168,7 +168,7 @@ export function describeEngine(name: string, facts: EngineFacts): void {
     if (wrongKey !== null)
       test('refuses with a wrong key', async () => {
         const [code, upstreamCode] = wrongKey
-        expect(await submit('sandbox-lost', scene.open({ apiKey: 'wrong' }))).toMatchObject({
+        expect(await submit('sandbox-lost', scene.open({ apiKeys: ['wrong'] }))).toMatchObject({
           kind: 'refused',
           failure: { code, upstreamCode },
         })
@@ -181,6 +181,22 @@ export function describeEngine(name: string, facts: EngineFacts): void {
         })
         expect(scene.answers).toEqual(['source 422'])
       })
+
+    test('uses the next key when the upstream refuses one, for every request, and logs its position', async () => {
+      const warned: object[] = []
+      const log = { ...silent, warn: (said: object) => void warned.push(said) }
+      const open = () => scene.open({ apiKeys: ['revoked', 'revoked-too', KEY], log })
+      const engine = open()
+      const { upstreamTaskId } = await accept('sandbox-late-60', engine)
+      expect(warned).toEqual([{ engine: 'second', refused: 1, used: 3 }])
+      expect(await engine.poll(upstreamTaskId, READ)).toEqual({ kind: 'pending' })
+      expect(warned).toHaveLength(1)
+      expect(await open().poll(upstreamTaskId, READ)).toEqual({ kind: 'pending' })
+      expect(await open().readSource('sandbox-lost', READ)).toHaveLength(facts.sourcePictures)
+      const credits = await open().credits(READ)
+      expect(credits !== null).toBe(facts.reportsCredits)
+      expect(JSON.stringify(warned)).not.toContain('revoked')
+    })
 
     test('reports an upstream that cannot be reached', async () => {
       const port = await findPort()

@@ -13,6 +13,7 @@ import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { newTask } from '../support/new-task.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 import { describeEngineMigration } from './engine-migration.ts'
+import { describeErasure } from './erasure.ts'
 import { describeOutbox } from './outbox.ts'
 import { describeQueueStore, readQueueStatements } from './queue-store.ts'
 import { describeResultJobs } from './result-jobs.ts'
@@ -32,6 +33,7 @@ const setUp = async () => {
 }
 describeTaskStore('The SQLite store', setUp)
 describeResultJobs('The SQLite store', setUp)
+describeErasure('The SQLite store', setUp)
 describeOutbox('The SQLite store', setUp)
 describeQueueStore('The SQLite store', setUp)
 describeEngineMigration('A SQLite database', setUp)

@@ -430,6 +430,25 @@ test('why the keys cannot be fetched is logged: the address and the cause', asyn
   expect(gateway.log()).toMatch(/"cause":"fetch failed: connect ECONNREFUSED 127\.0\.0\.1:\d+"/)
 })
 
+test('while an HS256 secret is replaced, tokens of both are accepted, and others are refused with their reason', async () => {
+  const [first, second, other] = ['new', 'old', 'other'].map((name) => name.padEnd(32, '-'))
+  await using gateway = await startGateway({ AUTH_JWT_SECRET: `${first},${second}` })
+  const tryToken = async (secret = '', expiry = '5m', alg = 'HS256') => {
+    const signer = new SignJWT({ sub: 'alice' }).setProtectedHeader({ alg }).setExpirationTime(expiry)
+    const token = await signer.sign(new TextEncoder().encode(secret))
+    return (await post(gateway.url, '{ __typename }', `Bearer ${token}`)).status
+  }
+  const reasons = () => [...gateway.log().matchAll(/"reason":"(\w+)"/g)].map(([, reason]) => reason)
+  for (const secret of [first, second]) expect(await tryToken(secret)).toBe(200)
+  expect(reasons()).toEqual([])
+  for (const secret of [first, second]) expect(await tryToken(secret, '1 minute ago')).toBe(401)
+  expect(reasons()).toEqual(['expired', 'expired'])
+  expect(await tryToken(other)).toBe(401)
+  expect(await tryToken(second?.repeat(2), '5m', 'HS512')).toBe(401)
+  expect(reasons().slice(2)).toEqual(['bad_signature', 'bad_algorithm'])
+  for (const secret of [first, second]) expect(gateway.log()).not.toContain(secret)
+})
+
 test('an HS256 secret serves small installations, and only for HS256', async () => {
   const secret = 'a-secret-of-at-least-thirty-two-bytes'
   await using gateway = await startGateway({ AUTH_JWT_SECRET: secret, AUTH_MODE: 'jwt' })

@@ -183,6 +183,6 @@ describe('migrate', () => {
   test('is spelt right, or nothing starts', async () => {
     await using service = await start('dist/main.js', 'migrat')
     expect(await service.exited).toEqual({ code: 1, signal: null })
-    expect(service.output()).toMatch(/^"migrat" is no command: use migrate, sandbox.*\n$/)
+    expect(service.output()).toMatch(/^"migrat" is no command: use erase, migrate, sandbox.*\n$/)
   })
 })

@@ -9,8 +9,10 @@ import { json, startScriptedUpstream, type Received } from '../support/scripted-
 import { openTempDir } from '../support/temp-dir.ts'
 
 const API_KEY = 'secret-api-key-0123456789'
+const OLD_API_KEY = 'secret-old-api-key-0123456789'
 const WEBHOOK_KEY = 'secret-webhook-key-0123456789'
 const JWT_SECRET = 'secret-jwt-signing-key-0123456789abcdef'
+const OLD_JWT_SECRET = 'secret-old-jwt-signing-key-0123456789abcdef'
 const IDEMPOTENCY_KEY = 'secret-idempotency-key'
 
 /** Everything a running service does with a secret, well and badly, while it logs all it can. */
@@ -21,9 +23,9 @@ test('no secret is in the debug log, in any answer, or in the database', async (
     LOG_LEVEL: 'debug',
     DATABASE_URL: `file:${dir.path}/t.db`,
     UPSTREAM_URL: upstream.url,
-    UPSTREAM_API_KEY: API_KEY,
+    UPSTREAM_API_KEY: `${API_KEY},${OLD_API_KEY}`,
     UPSTREAM_WEBHOOK_KEYS: WEBHOOK_KEY,
-    AUTH_JWT_SECRET: JWT_SECRET,
+    AUTH_JWT_SECRET: `${JWT_SECRET},${OLD_JWT_SECRET}`,
     PUBLIC_URL: 'http://127.0.0.1:1',
     POLL_INTERVAL_MS: '50',
   })
@@ -47,7 +49,7 @@ test('no secret is in the debug log, in any answer, or in the database', async (
 
   // The vendor quotes what it was sent, wherever it can.
   const quote = () => ({
-    msg: `key ${API_KEY}, url ${callBackUrls().join()}`,
+    msg: `key ${API_KEY} or ${OLD_API_KEY}, url ${callBackUrls().join()}`,
     paramJson: JSON.stringify({ callBackUrl: callBackUrls().at(-1), key: API_KEY }),
   })
   await graphql(upscale('accepted'), `Bearer ${token}`)
@@ -108,7 +110,10 @@ test('no secret is in the debug log, in any answer, or in the database', async (
   expect(places.log).toContain('the upstream did not accept')
   expect(places.log).toContain('a task changed')
   for (const [place, text] of Object.entries(places))
-    for (const secret of [API_KEY, WEBHOOK_KEY, JWT_SECRET, IDEMPOTENCY_KEY, token, signature, ...tokens])
+    for (const secret of [
+      ...[API_KEY, OLD_API_KEY, WEBHOOK_KEY, JWT_SECRET, OLD_JWT_SECRET, IDEMPOTENCY_KEY],
+      ...[token, signature, ...tokens],
+    ])
       expect([place, secret, text.includes(secret)]).toEqual([place, secret, false])
 })
 

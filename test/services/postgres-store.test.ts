@@ -9,6 +9,7 @@ import type { Database } from '../../src/store/schema.ts'
 import type { Sql, Stores } from '../../src/store/sql.ts'
 import { newTask } from '../support/new-task.ts'
 import { describeEngineMigration } from '../contract/engine-migration.ts'
+import { describeErasure } from '../contract/erasure.ts'
 import { describeOutbox } from '../contract/outbox.ts'
 import { describeQueueStore, readQueueStatements } from '../contract/queue-store.ts'
 import { describeResultJobs } from '../contract/result-jobs.ts'
@@ -256,6 +257,7 @@ describe('tasks by status', () => {
 })
 
 describeTaskStore('The PostgreSQL store', setUp)
+describeErasure('The PostgreSQL store', setUp)
 describeResultJobs('The PostgreSQL store', setUp)
 describeOutbox('The PostgreSQL store', setUp)
 describeQueueStore('The PostgreSQL store', setUp)

@@ -26,7 +26,7 @@ export function openKieMidjourney({
     mode: 'LIVE',
     dialect: kieMidjourney,
     baseUrl: () => url,
-    apiKey: 'key',
+    apiKeys: ['key'],
     secrets: [],
     resultHosts: [],
     connector: openConnector(),

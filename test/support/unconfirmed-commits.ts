@@ -5,6 +5,7 @@ import { openPostgres } from '../../src/store/postgres.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { createSqlite } from '../../src/store/sqlite/dialect.ts'
 import { SqlCopyUses } from '../../src/store/copies.ts'
+import { eraseOwner } from '../../src/store/erase.ts'
 import { SqlOutbox } from '../../src/store/outbox.ts'
 import { SqlQueue } from '../../src/store/queue.ts'
 import { SqlResultJobs } from '../../src/store/result-jobs.ts'
@@ -55,6 +56,7 @@ async function openOnRefusingDisk(
     outbox: new SqlOutbox(sql),
     resultJobs: new SqlResultJobs(sql),
     copyUses: new SqlCopyUses(sql),
+    eraseOwner: (owner) => eraseOwner(sql, owner),
     [Symbol.asyncDispose]: () => sql[Symbol.asyncDispose](),
   }
 }

@@ -20,7 +20,7 @@ function faultsOf(environment: Environment): string[] {
 
 const enginesOf = (environment: Environment) => parseSettings(environment).engines
 const LIVE = { AUTH_MODE: 'none' }
-const PLAIN = { url: null, key: null, model: null, factor: null, hosts: [] }
+const PLAIN = { url: null, keys: [], model: null, factor: null, hosts: [] }
 
 describe('ENGINES', () => {
   test('is kie-midjourney alone by default', () => {
@@ -96,11 +96,25 @@ describe('the keys of engines', () => {
       UPSTREAM_API_KEY: 'shared',
       ENGINE_KEYS: 'second=own=key,legnext=next',
     })
-    expect(engines.map(({ name, key }) => [name, key])).toEqual([
-      ['kie-midjourney', 'shared'],
-      ['kie-jobs', 'shared'],
-      ['second', 'own=key'],
-      ['legnext', 'next'],
+    expect(engines.map(({ name, keys }) => [name, keys])).toEqual([
+      ['kie-midjourney', ['shared']],
+      ['kie-jobs', ['shared']],
+      ['second', ['own=key']],
+      ['legnext', ['next']],
+    ])
+  })
+
+  test('are several while one is replaced, in their order', () => {
+    const engines = enginesOf({
+      ...LIVE,
+      ENGINES: 'kie-midjourney,legnext,second=kie-midjourney',
+      UPSTREAM_API_KEY: 'new, old',
+      ENGINE_KEYS: 'legnext=new,second=own,legnext=old',
+    })
+    expect(engines.map(({ name, keys }) => [name, keys])).toEqual([
+      ['kie-midjourney', ['new', 'old']],
+      ['legnext', ['new', 'old']],
+      ['second', ['own']],
     ])
   })
 
@@ -108,7 +122,7 @@ describe('the keys of engines', () => {
     const environment = { ENGINES: 'legnext', ENGINE_KEYS: 'legnext=key' }
     expect(parseSettings({ ...environment, ...LIVE })).toMatchObject({
       mode: 'LIVE',
-      engines: [{ url: 'https://api.legnext.ai', key: 'key' }],
+      engines: [{ url: 'https://api.legnext.ai', keys: ['key'] }],
     })
     expect(faultsOf(environment)).toEqual([expect.stringMatching(/AUTH_MODE=none/)])
   })
@@ -130,14 +144,17 @@ describe('the keys of engines', () => {
       faultsOf({ ...environment, ENGINES: 'kie-midjourney,own=kie-jobs:https://own.example.com' }),
     ).toEqual([expect.stringMatching(/^ENGINE_KEYS must have a key for own/)])
     const engines = 'kie-midjourney:https://api.kie.ai,topaz=kie-jobs?factor=4'
-    expect(enginesOf({ ...environment, ENGINES: engines }).map(({ key }) => key)).toEqual(['key', 'key'])
+    expect(enginesOf({ ...environment, ENGINES: engines }).flatMap(({ keys }) => keys)).toEqual([
+      'key',
+      'key',
+    ])
   })
 
-  test.each(['legnext', 'legnext=', '=key', 'legnext=a,legnext=b', 'legnext=a b', 'legnext=ä', 'legnext=a,'])(
+  test.each(['legnext', 'legnext=', '=key', 'legnext=a,legnext=a', 'legnext=a b', 'legnext=ä', 'legnext=a,'])(
     'are refused, and not shown: ENGINE_KEYS=%s',
     (value) => {
       expect(faultsOf({ ...LIVE, ENGINES: 'legnext', ENGINE_KEYS: value })).toEqual([
-        'ENGINE_KEYS must be NAME=KEY, separated by commas, each engine once, keys of printable ASCII',
+        'ENGINE_KEYS must be NAME=KEY, separated by commas, each key once, keys of printable ASCII',
       ])
     },
   )
@@ -184,7 +201,7 @@ describe('the URLs of engines', () => {
       'ENGINES must have a URL for midjourney-proxy, such as midjourney-proxy:http://localhost:8080',
     ])
     expect(enginesOf({ ...environment, ENGINES: 'midjourney-proxy:http://proxy:8080' })).toMatchObject([
-      { url: 'http://proxy:8080', key: 'key' },
+      { url: 'http://proxy:8080', keys: ['key'] },
     ])
   })
 })

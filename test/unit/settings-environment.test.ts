@@ -18,9 +18,9 @@ const LIVE = { UPSTREAM_API_KEY: 'key', AUTH_MODE: 'none' }
 
 describe('white space around a value is not part of it', () => {
   test.each<[string, string, object]>([
-    ['UPSTREAM_API_KEY', 'key\n', { mode: 'LIVE', upstreamApiKey: 'key' }],
-    ['UPSTREAM_API_KEY', '\ufeff key\r\n', { upstreamApiKey: 'key' }],
-    ['AUTH_JWT_SECRET', `${'s'.repeat(32)}\r`, { auth: { keys: { secret: 's'.repeat(32) } } }],
+    ['UPSTREAM_API_KEY', 'key\n', { mode: 'LIVE', upstreamApiKey: ['key'] }],
+    ['UPSTREAM_API_KEY', '\ufeff key\r\n', { upstreamApiKey: ['key'] }],
+    ['AUTH_JWT_SECRET', `${'s'.repeat(32)}\r`, { auth: { keys: { secrets: ['s'.repeat(32)] } } }],
     [
       'AUTH_JWKS_URL',
       ' https://a.example.com/k ',

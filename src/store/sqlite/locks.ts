@@ -74,7 +74,7 @@ export async function lockFile(file: string, waitMs: number): Promise<Disposable
     db.close()
     if (!(error instanceof DatabaseLockedError)) throw error
     throw new DatabaseInUseError(
-      `Another process serves ${file}. Replicas share PostgreSQL: set DATABASE_URL=postgres://…`,
+      `Another process serves ${file}: stop it first. Replicas share PostgreSQL: set DATABASE_URL=postgres://…`,
     )
   }
 }

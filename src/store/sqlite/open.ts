@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import type { TaskHints } from '../../tasks/ports.ts'
 import type { Migrated } from '../migrations/migrations.ts'
 import { SqlCopyUses } from '../copies.ts'
+import { eraseOwner } from '../erase.ts'
 import { SqlOutbox } from '../outbox.ts'
 import { SqlQueue } from '../queue.ts'
 import { SqlResultJobs } from '../result-jobs.ts'
@@ -76,6 +77,7 @@ export async function openSqlite(
     resultJobs: new SqlResultJobs(sqlite),
     copyUses: new SqlCopyUses(sqlite),
     migrated,
+    eraseOwner: (owner) => eraseOwner(sqlite, owner),
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
 }
