@@ -28,6 +28,7 @@ const exists = async (name: string) =>
   (await admin.query('select from pg_database where datname = $1', [name])).rowCount === 1
 
 async function create(name: string): Promise<void> {
+  await admin.query(`drop database if exists ${name} with (force)`)
   await admin.query(`create database ${name}`)
   await createTables(toUrl(name))
 }
