@@ -11,11 +11,11 @@ const DAYS = 90
 const OPEN_EVERY = 1_000
 const BATCH = 250_000
 
-export const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
 /** Opens the database (and thereby migrates it) and closes it again. */
 export async function createTables(url: string): Promise<void> {
-  await using _stores = await openPostgres(url, createLocalHints(), silent)
+  await using _stores = await openPostgres(url, createLocalHints(), { log: silent })
 }
 
 /** The age of task `n` of `count`: the oldest first, evenly over 90 days. */

@@ -7,6 +7,7 @@ import { SqlQueue } from '../../src/store/queue.ts'
 import { SqlResultJobs } from '../../src/store/result-jobs.ts'
 import type { Database } from '../../src/store/schema.ts'
 import type { Run, Sql } from '../../src/store/sql.ts'
+import { readBoundedCounts } from '../../src/store/task-counts.ts'
 import { SqlTaskStore } from '../../src/store/tasks.ts'
 import { newTask } from '../../test/support/new-task.ts'
 import { LARGE_OWNER } from './fill.ts'
@@ -163,6 +164,9 @@ export async function printPlans(url: string): Promise<void> {
     (each) => new SqlQueue(each).claimQueued(ENGINE, now, now, 1),
     /with "due"/,
   )
+  await explain('metrics: tasks by status', (each) => readBoundedCounts(each))
+  await explain('metrics: deliveries', (each) => new SqlOutbox(each).readBacklog())
+  await explain('metrics: queue', (each) => new SqlQueue(each).readBacklog())
   await explain('times of the latest tasks', (each) => new SqlQueue(each).readTimes(ENGINE, 500))
   await explain('claim of due results', (each) => new SqlResultJobs(each).claimDue(now, now, 8, DAY_MS))
   await explain('overdue inspections', (each) => new SqlResultJobs(each).listOverdue(now, 100))

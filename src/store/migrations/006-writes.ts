@@ -1,14 +1,12 @@
 import type { MigrationDialect } from './migration-dialect.ts'
 
 /**
- * Fewer index writes. The schedules hold only rows with a due time, and "taskBySettled" only settled tasks. Without
- * "scheduledAt", the claim of a delivery changes no indexed column. An older release uses these indexes, too.
+ * Fewer index writes. The schedules hold only rows with a due time. Without "scheduledAt", the claim of a delivery changes no
+ * indexed column. An older release uses these indexes, too.
  */
 const INDEXES: readonly string[] = [
   'drop index if exists "taskBySchedule"',
   'create index "taskBySchedule" on task ("dueAt", "scheduledAt") where "dueAt" is not null',
-  'drop index if exists "taskBySettled"',
-  'create index "taskBySettled" on task ("settledAt") where "settledAt" is not null',
   'drop index if exists "deliveryBySchedule"',
   'create index "deliveryBySchedule" on delivery ("dueAt") where "dueAt" is not null',
 ]
