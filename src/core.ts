@@ -21,7 +21,6 @@ import { createTasks, type Tasks } from './tasks/tasks.ts'
 import { createAlarm, type Alarm } from './worker.ts'
 
 const HOUR_MS = 3_600_000
-export const POLLS_PER_SECOND = 5
 /** A replay waits at most this long for a replica that has died. */
 const ANSWER_LEASE_MS = 6_000
 
@@ -124,7 +123,7 @@ function toPolicy(settings: Settings): TaskPolicy {
     answerLeaseMs: ANSWER_LEASE_MS,
     pollTimeoutMs: Math.min(upstreamTimeoutMs, 10_000),
     confirmTimeoutMs: 3_000,
-    pollsPerSecond: POLLS_PER_SECOND,
+    pollsPerSecond: settings.pollsPerSecond,
     confirmCallbacks: settings.callbackConfirm,
     inspectMs: settings.resultInspectMs,
     keepsCopies: settings.resultStore.kind !== 'off',

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import { announce } from './announce.ts'
 import { openBackends } from './backends.ts'
-import { openCore, POLLS_PER_SECOND, type Core } from './core.ts'
+import { openCore, type Core } from './core.ts'
 import { addEmbeddedSandbox } from './embedded-sandbox.ts'
 import type { HttpLimits } from './http/app.ts'
 import { createMetrics } from './metrics/metrics.ts'
@@ -57,7 +57,7 @@ export async function startService(
   let draining = false
   const isDraining = () => draining
   const metrics = createMetrics({ clock, log, versions: readVersions() })
-  const shared = { pollsPerSecond: POLLS_PER_SECOND, clock, log, tracing, onHint: metrics.onHint }
+  const shared = { pollsPerSecond: settings.pollsPerSecond, clock, log, tracing, onHint: metrics.onHint }
   const backends = opened.use(await openBackends(settings, { ...shared, hints: overrides.hints }))
   const servers = opened.use(await openServers(settings, { log, limits, isDraining }))
   const open = () => openConnector(settings.proxies, { servers: nameServers })

@@ -18,7 +18,7 @@ interface Counter {
 /** The budget of one process: at most `perSecond` polls in any 1,000 ms. */
 export function createPollBudget(clock: Clock, perSecond: number): PollBudget {
   const window = new SlidingWindow(clock, { limit: perSecond, perMs: WINDOW_MS })
-  return createBudget(clock, {
+  return createBudget(clock, perSecond, {
     free: () => window.free,
     count: (polls) => window.take(polls),
     giveBack: (polls) => window.giveBack(polls),
@@ -39,7 +39,7 @@ export function createSharedPollBudget(
   const giveBack = async (polls: number) => {
     if (clock.elapsed() < windowEndsAt) await limiter.reward(KEY, polls)
   }
-  return createBudget(clock, {
+  return createBudget(clock, perSecond, {
     free: async () => (await limiter.get(KEY))?.remainingPoints ?? perSecond,
     async count(polls) {
       const startedAt = clock.elapsed()
@@ -58,11 +58,12 @@ export function createSharedPollBudget(
   })
 }
 
-function createBudget(clock: Clock, counter: Counter): PollBudget {
+function createBudget(clock: Clock, perSecond: number, counter: Counter): PollBudget {
   let waiting = 0
   return {
     async take(wanted, spared = 0) {
-      const polls = Math.max(0, Math.min(wanted, (await counter.free()) - waiting - spared))
+      const kept = waiting + Math.floor(spared * perSecond)
+      const polls = Math.max(0, Math.min(wanted, (await counter.free()) - kept))
       return polls > 0 && (await counter.count(polls)) === null ? polls : 0
     },
     async giveBack(polls) {

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Log } from '../tasks/ports.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
+import { isOwnerTopic } from '../tasks/watch/owner-topic.ts'
 import { LocalHints, type SharedHints } from './local-hints.ts'
 import { PostgresLink } from './postgres-link.ts'
 
@@ -17,6 +18,11 @@ interface PostgresHintsOptions {
 
 /** Hints that are announced within this time share a notification. */
 const BATCH_MS = 10
+/**
+ * A hint about an owner alone says that a task is new. It waits up to this long for a hint about a task, usually that the upstream
+ * has accepted it, to share its notification.
+ */
+const NEW_TASK_BATCH_MS = 200
 /** PostgreSQL accepts payloads of less than 8,000 bytes. */
 const MAX_PAYLOAD_BYTES = 7_900
 /** How many hints are kept for the next connection. */
@@ -47,6 +53,9 @@ export async function openPostgresHints(options: PostgresHintsOptions): Promise<
 class PostgresHints extends LocalHints implements SharedHints {
   readonly #options: PostgresHintsOptions
   readonly #unsent = new Set<string>()
+  /** Whether the unsent hints are sent now. */
+  #isDue = false
+  #dueTimer: NodeJS.Timeout | undefined
   readonly #ended = new AbortController()
   /** Ends the wait for a hint. */
   #wakeSender: () => void = () => undefined
@@ -93,6 +102,12 @@ class PostgresHints extends LocalHints implements SharedHints {
   override announce(topic: string, state?: UpscaleTask): void {
     super.announce(topic, state)
     if (this.#unsent.size < MAX_UNSENT) this.#unsent.add(topic)
+    if (isOwnerTopic(topic)) this.#dueTimer ??= setTimeout(() => this.#sendNow(), NEW_TASK_BATCH_MS)
+    else this.#sendNow()
+  }
+
+  #sendNow(): void {
+    this.#isDue = true
     this.#wakeSender()
   }
 
@@ -159,7 +174,7 @@ class PostgresHints extends LocalHints implements SharedHints {
    */
   async #waitForHint(lost: AbortSignal): Promise<boolean> {
     const isOver = () => lost.aborted || this.#ended.signal.aborted
-    if (this.#unsent.size === 0 && !isOver()) {
+    if (!this.#isDue && !isOver()) {
       const { promise, resolve } = Promise.withResolvers<void>()
       const timer = setTimeout(resolve, HEARTBEAT_MS)
       this.#wakeSender = resolve
@@ -177,6 +192,11 @@ class PostgresHints extends LocalHints implements SharedHints {
       if (payload.length + topic.length >= MAX_PAYLOAD_BYTES) break
       payload += ` ${topic}`
       this.#unsent.delete(topic)
+    }
+    if (this.#unsent.size === 0) {
+      this.#isDue = false
+      clearTimeout(this.#dueTimer)
+      this.#dueTimer = undefined
     }
     return payload
   }

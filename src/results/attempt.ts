@@ -74,12 +74,15 @@ async function tryOnce(
         known[position] = await processImage(deps, image, step)
       }),
     )
-  await source
+  const sourceImage = (await source) ?? task.sourceImage
   signal.throwIfAborted()
   const now = clock.now()
   const retryAt = toRetryAt(task.resultAttempts, now, Math.random())
   const outcome = known.map((found, position) => giveUp(found, images[position], retryAt))
-  const after = await tasks.inspected(task.id, { images: outcome, retryAt, note: toNote(outcome) })
+  const after = await tasks.inspected(
+    { ...task, sourceImage },
+    { images: outcome, retryAt, note: toNote(outcome) },
+  )
   for (const [position] of open) deps.onResult?.(outcome[position]?.copyState.toLowerCase() ?? '')
   return after
 }

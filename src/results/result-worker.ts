@@ -13,6 +13,8 @@ const LEASE_MS = 10_000
 const RENEW_BEFORE_MS = 6_000
 /** The process that makes an attempt settles its task itself, with what it knows: others wait for that. */
 const OVERDUE_GRACE_MS = 1_000
+/** How often a process looks for overdue tasks, in milliseconds. */
+const OVERDUE_EVERY_MS = 1_000
 /** How long the deletion of files may take before another process repeats it. */
 const DELETE_LEASE_MS = 120_000
 /** No deletion begins later than this in a lease: a file that is stored again after the lease must not be deleted. */
@@ -43,6 +45,8 @@ export class ResultWorker {
   readonly #leases = new Set<Lease>()
   /** When unused copies are deleted next, on the monotonic clock. */
   #deleteAt = -Infinity
+  /** When overdue tasks are settled next, on the monotonic clock. */
+  #settleOverdueAt = -Infinity
 
   constructor(deps: ResultWorkerDependencies) {
     this.#deps = deps
@@ -87,6 +91,9 @@ export class ResultWorker {
   /** For results without a running attempt: its process has died, or all processes are busy. */
   async #settleOverdue(): Promise<void> {
     const { jobs, tasks, clock } = this.#deps
+    // A callback starts a round, too.
+    if (clock.elapsed() < this.#settleOverdueAt) return
+    this.#settleOverdueAt = clock.elapsed() + OVERDUE_EVERY_MS
     for (const { id } of await jobs.listOverdue(clock.now() - OVERDUE_GRACE_MS, BATCH))
       await tasks.inspected(id, { images: [], retryAt: null, note: 'not inspected in time' })
   }

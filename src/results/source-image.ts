@@ -31,8 +31,8 @@ type SourceOf = Pick<UpscaleTask, 'engine' | 'sourceTaskId' | 'imageIndex'>
 const SHARED_FOR_MS = 60_000
 const POLL_TIMEOUT_MS = 3_000
 const WAIT_MS = 1_000
-/** Polls per second that are left to callbacks and to tasks without one. */
-const SPARED_POLLS = 3
+/** The share of the polls that is left to callbacks and to tasks without one: 3 of 5. */
+const SPARED_POLLS = 0.6
 /** How many source images may wait for a poll. */
 const MAX_WAITING = 100
 const RETRY_MS = 500

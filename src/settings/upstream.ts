@@ -60,7 +60,12 @@ export const upstreamSettings = {
   pollIntervalMs: duration
     .prefault('30000')
     .describe(
-      'How often a task without a callback is polled. A task older than ten intervals is polled after every tenth of its age, at most 2 minutes apart. All tasks together: 5 polls a second.',
+      'How often a task without a callback is polled. A task older than ten intervals is polled after every tenth of its age, at most 2 minutes apart. All tasks together: `POLLS_PER_SECOND`.',
+    ),
+  pollsPerSecond: integer(1, 1_000)
+    .prefault('5')
+    .describe(
+      'How many polls a second all replicas together send to the engines. If more tasks are due, they wait: `upscale_polls_overdue` counts them. Without callbacks, the number of running tasks divided by `POLL_INTERVAL_MS` (in seconds) must not exceed it.',
     ),
   taskDeadlineMs: duration
     .prefault('1800000')

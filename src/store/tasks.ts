@@ -189,6 +189,8 @@ export class SqlTaskStore implements TaskStore {
           .selectFrom('task')
           .select('id')
           .where('settledAt', '<', before)
+          // In the order of the index: PostgreSQL could otherwise read the whole table.
+          .orderBy('settledAt')
           .limit(limit)
           .$if(locksRows, (query) => query.forUpdate().skipLocked()),
       )

@@ -31,7 +31,10 @@ export interface RateLimits {
 
 /** Limits the polls per second of all tasks and replicas. */
 export interface PollBudget {
-  /** Takes up to `wanted` polls, of which `spared` must stay free, and returns how many. Callers of `wait` have priority. */
+  /**
+   * Takes up to `wanted` polls and returns how many. `spared`: the share of a second's polls (0 to 1) that must stay free.
+   * Callers of `wait` have priority.
+   */
   take(wanted: number, spared?: number): Promise<number>
   /** Returns polls that were taken and not made. */
   giveBack(count: number): Promise<void>

@@ -50,7 +50,7 @@ export interface Tasks extends EngineOperations {
    * Reports what an attempt to inspect and copy the images has found. Resolves to the task after the change; undefined: the
    * task does not exist any more.
    */
-  inspected(id: string, inspection: Inspection): Promise<UpscaleTask | undefined>
+  inspected(task: string | UpscaleTask, inspection: Inspection): Promise<UpscaleTask | undefined>
   /** Deletes an owner's task with its keys and deliveries. Undefined: the owner has no such task. False: it has not settled. */
   remove(owner: string, id: string): Promise<boolean | undefined>
   /** One round of retention, deadlines and polls. Resolves to the polls it started. */
@@ -101,9 +101,9 @@ export function createTasks(deps: TaskDependencies): Tasks {
     watchGroup: (request) => watchGroup(watchDeps, request),
     watchOwner: (request) => watchOwner(watchDeps, request),
     receive: (...args) => context.track(receive(...args)),
-    inspected: (id, inspection) =>
+    inspected: (task, inspection) =>
       context
-        .report(id, { kind: 'inspected', at: clock.now(), source: 'INSPECTION', ...inspection })
+        .report(task, { kind: 'inspected', at: clock.now(), source: 'INSPECTION', ...inspection })
         .catch((error: unknown) => {
           if (error instanceof UnknownTaskError) return undefined
           throw error

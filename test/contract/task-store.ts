@@ -431,6 +431,15 @@ export function describeTaskStore(
         expect(await claim(30)).toEqual([])
       })
 
+      test('counts what is due and not leased, and tells since when the oldest is', async () => {
+        expect(await store.readOverdue(30)).toEqual({ count: 0, oldestDueAt: null })
+        for (const dueAt of [20, 10, 31, null]) await insert({ dueAt })
+        await insert({ dueAt: 0, images: [] })
+        expect(await store.readOverdue(30)).toEqual({ count: 2, oldestDueAt: 10 })
+        await claim(30, 1)
+        expect(await store.readOverdue(30)).toEqual({ count: 1, oldestDueAt: 20 })
+      })
+
       test('gives it again when the lease has ended', async () => {
         const task = await insert({ dueAt: 10 })
         await claim(10, 1, 500)

@@ -81,18 +81,21 @@ describe('a worker', () => {
 })
 
 describe('the service', () => {
-  test('asks the upstream five times in a second, and no more, however much is due', async () => {
+  test.each<[string, Record<string, string>, number[]]>([
+    ['five times', {}, [5, 10, 12]],
+    ['POLLS_PER_SECOND times', { POLLS_PER_SECOND: '7' }, [7, 12]],
+  ])('asks the upstream %s in a second, and no more, however much is due', async (_, given, polls) => {
     await using upstream = await startScriptedUpstream()
     const clock = new ManualClock()
     // On a file, whatever the other tests run on: what replicas share counts by the real clock.
     await using dir = await openTempDir()
-    const settings = { UPSTREAM_URL: upstream.url, DATABASE_URL: `file:${dir.path}/t.db` }
+    const settings = { UPSTREAM_URL: upstream.url, DATABASE_URL: `file:${dir.path}/t.db`, ...given }
     await using gateway = await startGateway(settings, { clock })
     for (let n = 0; n < 12; n += 1) await gateway.run('HTTP', UPSCALE)
     upstream.onLookup = generating
     upstream.received.length = 0
     clock.advance(29_000)
-    for (const [second, expected] of [5, 10, 12].entries()) {
+    for (const [second, expected] of polls.entries()) {
       clock.advance(second === 0 ? 1_000 : 1_001)
       while (upstream.received.length < expected) await new Promise(setImmediate)
       // A request that is answered now was sent after all earlier ones arrived.

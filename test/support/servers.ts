@@ -67,8 +67,8 @@ export function toServiceUser(): { uid: number; gid: number } | undefined {
   return { uid: id('-u'), gid: id('-g') }
 }
 
-/** PostgreSQL, which will not run as root. */
-export async function startPostgres(parent?: string): Promise<TestServer> {
+/** PostgreSQL, which will not run as root. `more`: further arguments. */
+export async function startPostgres(parent?: string, ...more: string[]): Promise<TestServer> {
   const dir = await openTempDir(parent)
   const data = `${dir.path}/data`
   await mkdir(data)
@@ -79,7 +79,7 @@ export async function startPostgres(parent?: string): Promise<TestServer> {
     stdio: 'ignore',
   })
   const port = await findPort()
-  const args = ['-D', data, '-p', String(port), '-k', dir.path, '-c', 'listen_addresses=127.0.0.1']
+  const args = ['-D', data, '-p', String(port), '-k', dir.path, '-c', 'listen_addresses=127.0.0.1', ...more]
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`
   const run = () => spawn('postgres', args, { ...user, stdio: 'ignore' })
   const isUp = async () => {

@@ -85,6 +85,7 @@ describe('settings', () => {
       { auth: { mode: 'jwt', keys: { secrets: ['n'.repeat(32), 'o'.repeat(32)] } } },
     ],
     ['POLL_INTERVAL_MS', '1', { pollIntervalMs: 1 }],
+    ['POLLS_PER_SECOND', '100', { pollsPerSecond: 100 }],
     ['TASK_DEADLINE_MS', '600000', { taskDeadlineMs: 600_000 }],
     ['REASSERT_MS', '2147483647', { reassertMs: 2_147_483_647 }],
     ['DRAIN_MS', '0', { drainMs: 0 }],
@@ -179,6 +180,8 @@ describe('a setting that is not usable', () => {
     // Above this Node's timers fire at once.
     ['UPSTREAM_TIMEOUT_MS', '2147483648'],
     ['POLL_INTERVAL_MS', '0'],
+    ['POLLS_PER_SECOND', '0'],
+    ['POLLS_PER_SECOND', '1001'],
     ['TASK_DEADLINE_MS', '-5'],
     ['REASSERT_MS', '1.5'],
     ['DRAIN_MS', 'never'],

@@ -6,6 +6,7 @@ import { toResultTables } from './002-results.ts'
 import { toQueueTables } from './003-queue.ts'
 import { ENGINE_TABLES } from './004-engines.ts'
 import { TRACING_COLUMNS } from './005-tracing.ts'
+import { toWriteIndexes } from './006-writes.ts'
 import type { MigrationDialect } from './migration-dialect.ts'
 
 /** The major version of this build: it starts on every schema of this version and of earlier ones. */
@@ -27,8 +28,9 @@ const toFoundation = (dialect: MigrationDialect): Record<string, Migration> => (
  * one. Replicas of earlier builds use the schema at the same time, so a change only expands it: see "Schema changes" in
  * ARCHITECTURE.md.
  */
-export const toExpansions = (_dialect: MigrationDialect): Readonly<Record<string, readonly string[]>> => ({
+export const toExpansions = (dialect: MigrationDialect): Readonly<Record<string, readonly string[]>> => ({
   '0-005-tracing': TRACING_COLUMNS,
+  '0-006-writes': toWriteIndexes(dialect),
 })
 
 /** The names of the last migrations before and after; `from` is null for an empty database. */

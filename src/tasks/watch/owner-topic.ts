@@ -1,9 +1,15 @@
+const PREFIX = 'owner:'
+
 /**
  * The topic of hints about all tasks of an owner: short, without spaces. Two owners may share a topic, so a listener
  * checks the owner of a state.
  */
 export function toOwnerTopic(owner: string): string {
-  return `owner:${toHash(owner)}`
+  return PREFIX + toHash(owner)
+}
+
+export function isOwnerTopic(topic: string): boolean {
+  return topic.startsWith(PREFIX)
 }
 
 /** cyrb53: 53 bits, well mixed, not cryptographic. A fraction of the time of a digest, and every commit needs one. */
