@@ -17,9 +17,7 @@ export const PREVIOUS_SCHEMA = [
   'alter table "idempotencyKey" drop column "requestedEngine"',
   'create index "taskByQueue" on task ("queueRank", "createdAt", id, "queueDueAt", "deadlineAt") where "queueRank" is not null',
   'create index "taskByQueueDue" on task ("queueDueAt") where "queueDueAt" is not null',
-  'alter table task drop column "correlationId"',
-  'alter table task drop column traceparent',
-  `delete from upscale_migration where name >= '004-engines'`,
+  `delete from upscale_migration where name = '004-engines'`,
 ]
 
 interface MigratedDatabase extends AsyncDisposable {

@@ -5,10 +5,10 @@ import type { MigrationDialect } from './migration-dialect.ts'
  * indexed column. An older release uses these indexes, too.
  */
 const INDEXES: readonly string[] = [
-  'drop index if exists "taskBySchedule"',
-  'create index "taskBySchedule" on task ("dueAt", "scheduledAt") where "dueAt" is not null',
-  'drop index if exists "deliveryBySchedule"',
-  'create index "deliveryBySchedule" on delivery ("dueAt") where "dueAt" is not null',
+  'create index "taskByDue" on task ("dueAt", "scheduledAt") where "dueAt" is not null',
+  'create index "deliveryByDue" on delivery ("dueAt") where "dueAt" is not null',
+  'drop index "taskBySchedule"',
+  'drop index "deliveryBySchedule"',
 ]
 
 /**
