@@ -155,7 +155,7 @@ test('while the store fails a link gets 503, which is not cached; then it recove
       const { status, text, headers } = await readStatus(picture.url + query)
       expect([status, text]).toEqual([503, expect.stringContaining('SERVICE_UNAVAILABLE')])
       expect(text).not.toContain(keeper.folder)
-      expect(headers.get('retry-after')).toBe('5')
+      expect(headers.get('retry-after')).toBe('2')
       expect(headers.get('cache-control')).toBe('no-store')
       expect(headers.get('access-control-allow-origin')).toBe('*')
       for (const name of ['etag', 'content-disposition', 'accept-ranges'])
