@@ -69,7 +69,7 @@ describe.each(['the fast path', 'graphql-js'])('an unexpected error in an event,
       newTask({ owner: 'alice' }),
     )
     expect(result).toMatchObject({
-      errors: [{ path: ['taskUpdated', 'callbacks'], extensions: { code: 'SERVICE_UNAVAILABLE' } }],
+      errors: [{ path: ['taskUpdated', 'callbacks'], extensions: { code: 'INTERNAL_SERVER_ERROR' } }],
     })
   })
 })
