@@ -12,10 +12,10 @@ import { openResults, type Results } from './results/results.ts'
 import { openS3Store } from './results/s3-store.ts'
 import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
-import { systemSecrets } from './system.ts'
 import type { Engines } from './tasks/engines/engine-ports.ts'
 import type { Clock, Log } from './tasks/ports.ts'
 import type { Tasks } from './tasks/tasks.ts'
+import type { Tracing } from './tasks/tracing.ts'
 import type { Alarm } from './worker.ts'
 
 /** In tests and in development Node runs the TypeScript itself. */
@@ -36,6 +36,7 @@ interface ResultParts {
   readonly nameServers: readonly string[]
   readonly clock: Clock
   readonly log: Log
+  readonly tracing: Tracing
   readonly alarm: Alarm
   /** Opens connections to one dependency. */
   connect(): Connector
@@ -43,8 +44,20 @@ interface ResultParts {
 
 /** Opens what inspects results, and makes and serves copies, as the settings say. */
 export function openResultParts(parts: ResultParts): Results {
-  const { settings, backends, servers, metrics, tasks, engines, links, nameServers, clock, log, alarm } =
-    parts
+  const {
+    settings,
+    backends,
+    servers,
+    metrics,
+    tasks,
+    engines,
+    links,
+    nameServers,
+    clock,
+    log,
+    tracing,
+    alarm,
+  } = parts
   const opened = new DisposableStack()
   const { resultStore } = settings
   // On the disk of the file store, so that the file system can share blocks instead of copying a picture.
@@ -73,8 +86,8 @@ export function openResultParts(parts: ResultParts): Results {
       engines,
       budget: backends.budget,
       clock,
-      secrets: systemSecrets,
       log,
+      tracing,
       wake: () => alarm.ring(),
       onResult: metrics.onResult,
     }),

@@ -54,12 +54,14 @@ export class DeliveryWorker {
     this.#running += 1
     this.#hosts.start(host)
     this.#owners.start(owner)
+    let task: UpscaleTask | undefined
     try {
-      const status = await deliver(this.#deps, delivery)
+      task = await this.#deps.store.read(taskId)
+      const status = task === undefined ? null : await deliver(this.#deps, delivery, task)
       if (status === 429) this.#hosts.lower(host)
       else if (isSuccess(status)) this.#hosts.raise(host)
     } catch (error) {
-      const facts = { err: error, taskId, host }
+      const facts = { err: error, taskId, correlationId: task?.correlationId, host }
       this.#deps.log.warn(facts, 'failed to record a delivery; it is retried when its lease ends')
     } finally {
       const wasFull = this.#running >= MAX_RUNNING || this.#hosts.isFull(host) || this.#owners.isFull(owner)
@@ -72,11 +74,13 @@ export class DeliveryWorker {
   }
 }
 
-/** Makes one attempt: reads, signs, sends, records. Resolves to the status of the answer; null: no answer. */
-async function deliver(deps: DeliveryDependencies, delivery: Delivery): Promise<number | null> {
-  const { store, outbox, signer, sender, clock, log, deliverForMs, toImageUrl } = deps
-  const task = await store.read(delivery.taskId)
-  if (task === undefined) return null
+/** Makes one attempt: signs, sends, records. Resolves to the status of the answer; null: no answer. */
+async function deliver(
+  deps: DeliveryDependencies,
+  delivery: Delivery,
+  task: UpscaleTask,
+): Promise<number | null> {
+  const { outbox, signer, sender, clock, log, deliverForMs, toImageUrl } = deps
   const releaseLease = () => outbox.finish(delivery, delivery).then(() => null)
   // The task has changed since the claim: the next claim delivers its latest state, under that state's id.
   if (task.version !== delivery.version) return releaseLease()
@@ -114,6 +118,8 @@ function traceDelivery(
     'http.request.resend_count': attempts === 0 ? undefined : attempts,
     'server.address': hostname,
     'server.port': Number(port) || (protocol === 'https:' ? 443 : 80),
+    'messaging.system': 'webhook',
+    'messaging.operation.name': 'send',
     'messaging.operation.type': 'send',
     'messaging.message.id': `${task.id}-${task.version}`,
     ...toTaskAttributes(task),

@@ -44,6 +44,17 @@ export interface OperationRecord {
   describe(operation: OperationDefinitionNode, name: string | null | undefined): void
   /** Notes the code of a failure; the first one counts. */
   note(code: string): void
+  /** Notes the task that a subscription follows. */
+  follow(task: FollowedTask): void
+  /** The operation does not end with its request: `endStream` ends it. */
+  outliveRequest(): void
+  endStream(): Promise<void>
+}
+
+/** A task that is followed. */
+export interface FollowedTask {
+  /** The trace of the task; null: none, or not known yet. */
+  traceparent(): string | null
 }
 
 /** Issues and verifies watch tokens. A watch token authorizes its holder to follow one task until the token expires. */

@@ -49,7 +49,7 @@ export class TaskUpdatedResolver {
 /** Watches a task, authorized by a watch token for it, or else as its owner. */
 async function watchTask(
   { id, afterVersion = null, watchToken }: TaskUpdatedArgs,
-  { tasks, owner, watchTokens, stream }: OperationContext,
+  { tasks, owner, watchTokens, stream, record }: OperationContext,
   withPlace: boolean,
 ): Promise<Watch> {
   const token = watchToken == null ? undefined : await watchTokens?.read(watchToken, id)
@@ -63,6 +63,11 @@ async function watchTask(
     withPlace,
     afterVersion: stream?.afterVersion ?? afterVersion,
     until: ends.length > 0 ? Math.min(...ends) : null,
-    ...(stream && { onOpen: (watch) => stream.onOpen(watch, isGuest ? id : null) }),
+    ...(stream && {
+      onOpen(watch) {
+        record?.follow(watch)
+        return stream.onOpen(watch, isGuest ? id : null)
+      },
+    }),
   })
 }

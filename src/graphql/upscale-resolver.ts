@@ -166,10 +166,11 @@ export class UpscaleTaskResolver {
 
   @FieldResolver()
   sourceImage(
-    @Root() { id, engine, source, imageIndex, sourceImage }: UpscaleTaskType,
+    @Root() { id, correlationId, engine, source, imageIndex, sourceImage }: UpscaleTaskType,
     @Ctx() { results }: OperationContext,
   ): UpscaleTaskType['sourceImage'] | Promise<UpscaleTaskType['sourceImage']> {
-    return sourceImage ?? results.loadSource({ id, engine, sourceTaskId: source.id, imageIndex })
+    const task = { id, correlationId, engine, sourceTaskId: source.id, imageIndex }
+    return sourceImage ?? results.loadSource(task)
   }
 
   @Directive('@listSize(assumedSize: 5)')

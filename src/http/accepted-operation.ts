@@ -7,13 +7,13 @@ import {
   type ExecutionResult,
   type GraphQLSchema,
 } from 'graphql'
-import type { SubscribePayload } from 'graphql-ws'
+import { CloseCode, type SubscribePayload } from 'graphql-ws'
 import type { OperationContext } from '../graphql/context.ts'
-import { maskError } from '../graphql/errors.ts'
+import { maskError, type RequestErrorCode } from '../graphql/errors.ts'
 import { maskResult } from '../graphql/mask-result.ts'
 import type { Log } from '../tasks/ports.ts'
 import type { RunningOperation } from './operation-records.ts'
-import type { SocketWire } from './socket-wire.ts'
+import { GOING_AWAY, type SocketWire } from './socket-wire.ts'
 
 /** What operations are run with. */
 export interface ExecutionOptions {
@@ -29,6 +29,14 @@ interface FastPath {
   executeEvent(event: unknown, operation: AcceptedOperation): string | Promise<string>
   /** The WebSocket frame of a text message. */
   toTextFrame(text: string): Buffer
+}
+
+/** The outcome of an operation whose connection was closed before it began. */
+const CONNECTION_CLOSED = 'CONNECTION_CLOSED'
+/** The outcome of a stream whose socket this side has closed with one of these codes. */
+const CLOSE_REASONS: Partial<Record<number, RequestErrorCode>> = {
+  [GOING_AWAY]: 'SERVICE_UNAVAILABLE',
+  [CloseCode.Forbidden]: 'UNAUTHENTICATED',
 }
 
 interface Parts {
@@ -75,7 +83,11 @@ export class AcceptedOperation implements ExecutionArgs {
   /** Runs the operation. The iterator of a subscription sends the results itself and yields nothing. Does not reject. */
   async run(): Promise<AsyncIterableIterator<never> | ExecutionResult> {
     // A message in the same packet may have closed the socket since the operation was accepted.
-    if (!this.#wire.isOpen) return {}
+    if (!this.#wire.isOpen) {
+      this.#record.note(CONNECTION_CLOSED)
+      this.#record.end()
+      return {}
+    }
     const isSubscription = this.type === OperationTypeNode.SUBSCRIPTION
     const begun = await this.#record.within(() => (isSubscription ? this.#subscribe() : this.#execute()))
     if (begun instanceof SentResults) return begun
@@ -110,8 +122,15 @@ export class AcceptedOperation implements ExecutionArgs {
     return result
   }
 
+  /** Called when the stream has failed. */
+  noteError(error: unknown): void {
+    this.#record.noteError(error)
+  }
+
   /** Called when the stream has ended. */
   async endStream(): Promise<void> {
+    const code = CLOSE_REASONS[this.#wire.closedWith ?? 0]
+    if (code !== undefined) this.#record.note(code)
     await this.#record.endStream()
   }
 
@@ -149,6 +168,9 @@ class SentResults implements AsyncIterableIterator<never> {
     try {
       for (let next = await this.#events.next(); !next.done; next = await this.#events.next())
         await this.#operation.sendResult(next.value)
+    } catch (error) {
+      this.#operation.noteError(error)
+      throw error
     } finally {
       await this.#events.return?.()
       await this.#operation.endStream()

@@ -25,6 +25,7 @@ import { toOutageHead } from '../graphql/outage.ts'
 import type { Prepare } from '../graphql/prepare.ts'
 import type { Log } from '../tasks/ports.ts'
 import type { HttpAuthorization } from './http-authorization.ts'
+import type { RunningOperation } from './operation-records.ts'
 import type { RouterCallbacks } from './router-callbacks.ts'
 
 export interface ApolloOptions {
@@ -33,11 +34,13 @@ export interface ApolloOptions {
   readonly authorization: HttpAuthorization
   readonly routerCallbacks: RouterCallbacks
   readonly log: Log
+  /** The record of the running request. */
+  current(): RunningOperation | undefined
 }
 
 /** Apollo Server with our checks, limits and error format. */
 export async function startApollo(options: ApolloOptions): Promise<ApolloServer<OperationContext>> {
-  const { schema, routerCallbacks, log } = options
+  const { schema, routerCallbacks, log, current } = options
   const apollo = new ApolloServer<OperationContext>({
     schema,
     // `prepare` limits operations: Apollo's own limits do not apply to sockets.
@@ -47,7 +50,12 @@ export async function startApollo(options: ApolloOptions): Promise<ApolloServer<
     includeStacktraceInErrorResponses: false,
     stopOnTerminationSignals: false,
     nodeEnv: 'production',
-    formatError: (_formatted, error) => formatError(error, log),
+    formatError(_formatted, error) {
+      const record = current()
+      const formatted = formatError(error, record?.correlationId, log)
+      record?.note(String(formatted.extensions?.code))
+      return formatted
+    },
     plugins: [
       { requestDidStart: () => Promise.resolve(createPrepareListener(options)) },
       routerCallbacks.plugin,
@@ -137,15 +145,16 @@ function findTransportFault(
   )
 }
 
-function formatError(error: unknown, log: Log) {
+/** Apollo refuses some requests, such as batches, before they have a context with a correlation id. */
+function formatError(error: unknown, requestId: string | undefined, log: Log) {
   const cause = error instanceof Error ? error : new Error(String(error))
   const graphqlError = error instanceof GraphQLError ? error : new GraphQLError('', { originalError: cause })
-  const { code, correlationId } = graphqlError.extensions
+  const { code, correlationId = requestId ?? randomUUID() } = graphqlError.extensions
   // Apollo's refusals of persisted queries have an HTTP status, but no code.
   const isRefusal = code === undefined && toHttpStatus(graphqlError) === 400
   return toPublicError(
     isRefusal ? withCode('BAD_REQUEST', graphqlError) : graphqlError,
-    typeof correlationId === 'string' ? correlationId : randomUUID(),
+    String(correlationId),
     log,
   )
 }

@@ -64,8 +64,11 @@ export async function createHttpApp(options: HttpAppOptions): Promise<FastifyIns
     routerOptions: { maxParamLength: 1_000 },
     clientErrorHandler: (error, socket) => connections.of(socket).refuse(toRawResponse(error.code)),
     forceCloseConnections: 'idle',
-    frameworkErrors: (error, _request, reply) =>
-      void sendError(reply, error.statusCode ?? 400, 'The URL of the request is not valid.'),
+    // No hook runs for these requests.
+    frameworkErrors: (error, { id }, reply) => {
+      void reply.header(CORRELATION_HEADER, id)
+      void sendError(reply, error.statusCode ?? 400, 'The URL of the request is not valid.')
+    },
   })
   const connections = new Connections(app.server, limits)
   app.addHook('onClose', () => connections[Symbol.dispose]())
@@ -123,12 +126,14 @@ const RAW_STATUSES: Record<string, string> = {
 /** A complete HTTP response for a connection whose requests are invalid, too slow or too many. */
 function toRawResponse(errorCode = ''): string {
   const status = RAW_STATUSES[errorCode] ?? '400 Bad Request'
-  const body = toErrorBody('BAD_REQUEST', `${status.slice(4)}.`, randomUUID())
+  const correlationId = randomUUID()
+  const body = toErrorBody('BAD_REQUEST', `${status.slice(4)}.`, correlationId)
   const head = [
     `HTTP/1.1 ${status}`,
     'Connection: close',
     'Content-Type: application/json; charset=utf-8',
     `Content-Length: ${Buffer.byteLength(body)}`,
+    `${CORRELATION_HEADER}: ${correlationId}`,
   ]
   return `${head.join('\r\n')}\r\n\r\n${body}`
 }

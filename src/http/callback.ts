@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Callback, Engines } from '../tasks/engines/engine-ports.ts'
 import { StoreUnavailableError, type Clock, type Log, type Secrets } from '../tasks/ports.ts'
+import type { CallbackResult } from '../tasks/callback.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import { parseTraceparent, toTaskAttributes, type Tracing } from '../tasks/tracing.ts'
 import { logOutage, sendError } from './http-errors.ts'
@@ -85,7 +86,11 @@ async function receive(route: CallbackRoute, request: CallbackRequest): Promise<
     return [403, 'The token is not valid for this task.']
   const engine = engines.find(task.engine)
   if (engine === undefined) {
-    log.warn({ taskId, engine: task.engine }, 'a callback cannot be read: ENGINES does not name its engine')
+    const { correlationId } = task
+    log.warn(
+      { taskId, correlationId, engine: task.engine },
+      'a callback cannot be read: ENGINES does not name its engine',
+    )
     return [503, 'The engine of this task is not configured: retry.']
   }
   const callback = engine.parseCallback(request.body)
@@ -104,13 +109,22 @@ async function receive(route: CallbackRoute, request: CallbackRequest): Promise<
     attributes: {
       'http.request.method': 'POST',
       'http.route': toCallbackPath(':taskId', ':token'),
+      'messaging.system': 'webhook',
+      'messaging.operation.name': 'process',
       'messaging.operation.type': 'process',
       ...toTaskAttributes(task),
     },
   } as const
-  const result = await route.tracing.run(start, () =>
-    tasks.receive(task, verdict === 'stale' ? inconclusive : callback),
-  )
+  return route.tracing.run(start, async (span) => {
+    const refusal = toRefusal(await tasks.receive(task, verdict === 'stale' ? inconclusive : callback))
+    const [status] = refusal ?? [200]
+    span.set({ 'http.response.status_code': status })
+    if (status >= 400) span.fail(String(status))
+    return refusal
+  })
+}
+
+function toRefusal(result: CallbackResult): Refusal | undefined {
   switch (result) {
     case 'mismatch':
       return [400, 'The callback is about another upstream task.']

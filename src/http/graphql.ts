@@ -1,4 +1,5 @@
 import { fastifyApolloHandler } from '@as-integrations/fastify'
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { CreateContext } from '../graphql/context.ts'
 import type { Outbound } from '../net/outbound.ts'
@@ -9,7 +10,7 @@ import type { OperationRecords, RunningOperation } from './operation-records.ts'
 import { PAGE_POLICY, renderPage } from './pages.ts'
 import { createRouterCallbacks } from './router-callbacks.ts'
 
-interface GraphqlRoute extends Omit<ApolloOptions, 'routerCallbacks'> {
+interface GraphqlRoute extends Omit<ApolloOptions, 'routerCallbacks' | 'current'> {
   readonly graphiql: boolean
   readonly createContext: CreateContext
   readonly streams: HttpStreams
@@ -24,14 +25,14 @@ interface GraphqlRoute extends Omit<ApolloOptions, 'routerCallbacks'> {
 export async function addGraphqlRoute(app: FastifyInstance, route: GraphqlRoute): Promise<AsyncDisposable> {
   const { graphiql, createContext, streams, subscriptionCallbackUrls, routers, log, authorization } = route
   const routerCallbacks = createRouterCallbacks(subscriptionCallbackUrls, routers, log)
-  const apollo = await startApollo({ ...route, routerCallbacks })
-  const running = new WeakMap<FastifyRequest, RunningOperation>()
+  const running = new AsyncLocalStorage<RunningOperation>()
+  const apollo = await startApollo({ ...route, routerCallbacks, current: () => running.getStore() })
   const execute = fastifyApolloHandler(apollo, {
     context(request) {
       const identity = authorization.identity(request)
       const { owner, operator } = identity
       const stream = streams.transport(identity, 'router_callback')
-      return Promise.resolve(createContext({ owner, operator, stream }, request.id, running.get(request)))
+      return Promise.resolve(createContext({ owner, operator, stream }, request.id, running.getStore()))
     },
   })
   const handle: typeof execute = async function (request, reply) {
@@ -41,11 +42,12 @@ export async function addGraphqlRoute(app: FastifyInstance, route: GraphqlRoute)
       correlationId: request.id,
       traceparent: parseTraceparent(request.headers.traceparent),
     })
-    running.set(request, record)
     try {
-      return await record.within(async () => execute.call(this, request, reply))
+      return await record.within(async () =>
+        running.run(record, async () => execute.call(this, request, reply)),
+      )
     } finally {
-      record.end()
+      record.endRequest()
     }
   }
   // A router may have no bearer token: then the subscription must have a watch token.

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import type { ExecutionResult, OperationDefinitionNode } from 'graphql'
-import type { OperationRecord } from '../graphql/context.ts'
+import { GraphQLError, type ExecutionResult, type OperationDefinitionNode } from 'graphql'
+import type { FollowedTask, OperationRecord } from '../graphql/context.ts'
 import type { Clock, Log } from '../tasks/ports.ts'
-import { toTraceId, type Span, type Tracing } from '../tasks/tracing.ts'
+import { toTraceId, type Span, type SpanStart, type Tracing } from '../tasks/tracing.ts'
 
 interface RecordsOptions {
   readonly tracing: Tracing
@@ -30,6 +30,9 @@ interface Described {
 }
 
 const UNKNOWN: Described = { type: 'unknown', name: null, fields: '' }
+/** The name that the semantic conventions for GraphQL give to a span of an unknown operation. */
+const UNKNOWN_SPAN = 'GraphQL Operation'
+const UNEXPECTED = 'INTERNAL_SERVER_ERROR'
 const MAX_NAME_LENGTH = 100
 const MAX_FIELDS = 3
 
@@ -49,6 +52,8 @@ export class RunningOperation implements OperationRecord {
   #span: Span | undefined
   #traceparent: string | null
   #code: string | undefined
+  #followed: FollowedTask | undefined
+  #outlivesRequest = false
   #hasEnded = false
 
   constructor(options: RecordsOptions, request: Request) {
@@ -76,6 +81,14 @@ export class RunningOperation implements OperationRecord {
     this.#span?.set(this.#toAttributes())
   }
 
+  follow(task: FollowedTask): void {
+    this.#followed = task
+  }
+
+  outliveRequest(): void {
+    this.#outlivesRequest = true
+  }
+
   /** The first code counts. */
   note(code: string): void {
     this.#code ??= code
@@ -83,25 +96,41 @@ export class RunningOperation implements OperationRecord {
 
   noteErrors({ errors }: { readonly errors?: ExecutionResult['errors'] | undefined }): void {
     const [error] = errors ?? []
-    if (error === undefined) return
-    const { code } = error.extensions
-    this.note(typeof code === 'string' ? code : 'INTERNAL_SERVER_ERROR')
+    if (error !== undefined) this.noteError(error)
+  }
+
+  noteError(error: unknown): void {
+    const code = error instanceof GraphQLError ? error.extensions.code : undefined
+    this.note(typeof code === 'string' ? code : UNEXPECTED)
   }
 
   /** Runs the operation, or the start of a subscription, within its span. */
   within<T>(work: () => Promise<T>): Promise<T> {
-    const { traceparent } = this.#request
-    const start = { name: this.#toSpanName(), kind: 'server', traceparent } as const
-    return this.#options.tracing.run({ ...start, attributes: this.#toAttributes() }, async (span) => {
+    return this.#options.tracing.run(this.#toStart(), async (span) => {
       this.#span = span
       this.#traceparent = span.traceparent
       try {
         return await work()
+      } catch (error) {
+        this.noteError(error)
+        throw error
       } finally {
         if (this.#code !== undefined) span.fail(this.#code)
         this.#span = undefined
       }
     })
+  }
+
+  /** Records an operation that is refused before it begins. */
+  refuse(errors: readonly GraphQLError[]): void {
+    this.noteErrors({ errors })
+    void this.within(() => Promise.resolve())
+    this.end()
+  }
+
+  /** Records the end of the request, unless the operation outlives it. */
+  endRequest(): void {
+    if (!this.#outlivesRequest) this.end()
   }
 
   /** Writes the line in the access log. Further calls have no effect. */
@@ -134,19 +163,30 @@ export class RunningOperation implements OperationRecord {
   endStream(): Promise<void> {
     if (this.#hasEnded) return Promise.resolve()
     this.end()
+    const traceparent = this.#traceparent
+    const task = this.#followed?.traceparent() ?? null
+    const isSameTrace = task !== null && traceparent !== null && toTraceId(task) === toTraceId(traceparent)
     const start = {
+      ...this.#toStart(),
       name: `${this.#toSpanName()} end`,
       kind: 'internal',
-      traceparent: this.#traceparent,
+      traceparent,
+      links: isSameTrace ? [] : [task],
     } as const
-    return this.#options.tracing.run({ ...start, attributes: this.#toAttributes() }, (span) => {
+    return this.#options.tracing.run(start, (span) => {
       if (this.#code !== undefined) span.fail(this.#code)
       return Promise.resolve()
     })
   }
 
+  #toStart(): SpanStart {
+    const { traceparent } = this.#request
+    return { name: this.#toSpanName(), kind: 'server', traceparent, attributes: this.#toAttributes() }
+  }
+
   #toSpanName(): string {
     const { type, fields } = this.#described
+    if (this.#described === UNKNOWN) return UNKNOWN_SPAN
     return fields === '' ? type : `${type} ${fields}`
   }
 
@@ -154,7 +194,7 @@ export class RunningOperation implements OperationRecord {
     const { type, name } = this.#described
     const { correlationId, transport } = this.#request
     return {
-      'graphql.operation.type': type,
+      'graphql.operation.type': this.#described === UNKNOWN ? undefined : type,
       'graphql.operation.name': name ?? undefined,
       'upscale.transport': transport,
       'upscale.correlation_id': correlationId,

@@ -119,9 +119,13 @@ function guardPlugin(
           if (!isAccepted) return
           const { contextValue } = response
           const release = () => void urlsInUse.delete(href)
-          const hasBegun = onEnd(contextValue, release)
+          const hasBegun = onEnd(contextValue, () => {
+            release()
+            void contextValue.record?.endStream()
+          })
           await listener.willSendResponse?.(response)
-          if (!hasBegun()) release()
+          if (hasBegun()) contextValue.record?.outliveRequest()
+          else release()
           const { body, http } = response.response
           if (body.kind === 'single' && body.singleResult.errors) {
             http.status = 400

@@ -33,6 +33,7 @@ const ID_IN_USE = requestError(
 interface Operation {
   /** True once the client has completed it. */
   isCompleted: boolean
+  correlationId?: string
   accepted?: AcceptedOperation
 }
 
@@ -70,17 +71,22 @@ export class SocketOperations {
 
   /** Accepts an operation, or returns the errors that refuse it. */
   accept(id: string, payload: SubscribePayload, caller: Caller): AcceptedOperation | readonly GraphQLError[] {
-    const record = this.#options.records({
-      transport: 'websocket',
-      owner: caller.owner,
-      correlationId: randomUUID(),
-      traceparent: parseTraceparent(payload.extensions?.traceparent) ?? this.traceparent,
-    })
+    const record = this.#openRecord(caller.owner, payload)
+    const operation = this.#unfinished.get(id)
+    if (operation !== undefined) operation.correlationId = record.correlationId
     const accepted = this.#accept(id, payload, caller, record)
-    if (accepted instanceof AcceptedOperation) return accepted
-    record.noteErrors({ errors: accepted })
-    record.end()
+    if (!(accepted instanceof AcceptedOperation)) record.refuse(accepted)
     return accepted
+  }
+
+  #openRecord(owner: string | null, { extensions }: Pick<SubscribePayload, 'extensions'>): RunningOperation {
+    const traceparent = parseTraceparent(extensions?.traceparent) ?? this.traceparent
+    return this.#options.records({
+      transport: 'websocket',
+      owner,
+      correlationId: randomUUID(),
+      traceparent,
+    })
   }
 
   #accept(
@@ -115,7 +121,10 @@ export class SocketOperations {
   }
 
   formatErrors(id: string, errors: readonly GraphQLError[]): GraphQLFormattedError[] {
-    const correlationId = this.#unfinished.get(id)?.accepted?.contextValue.correlationId ?? randomUUID()
+    return this.#format(errors, this.#unfinished.get(id)?.correlationId ?? randomUUID())
+  }
+
+  #format(errors: readonly GraphQLError[], correlationId: string): GraphQLFormattedError[] {
     return errors.map((error) => toPublicError(error, correlationId, this.#options.log))
   }
 
@@ -134,7 +143,9 @@ export class SocketOperations {
   async #passSubscribe(id: string, handle: () => Promise<void>): Promise<void> {
     const earlier = this.#unfinished.get(id)
     if (earlier?.isCompleted) {
-      const payload = this.formatErrors(id, [ID_IN_USE])
+      const record = this.#openRecord(earlier.accepted?.contextValue.owner ?? null, {})
+      record.refuse([ID_IN_USE])
+      const payload = this.#format([ID_IN_USE], record.correlationId)
       this.#wire.send(JSON.stringify({ id, type: MessageType.Error, payload }))
       return
     }

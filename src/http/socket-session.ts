@@ -15,7 +15,7 @@ import {
 import { AuthUnavailableError, UnauthenticatedError } from './auth-refusals.ts'
 import { toOwnerKey, toTaskKey, type Counts } from './counts.ts'
 import type { HttpObserver } from './http-observer.ts'
-import type { SocketWire } from './socket-wire.ts'
+import { GOING_AWAY, type SocketWire } from './socket-wire.ts'
 
 /** A timer cannot be set for longer (2³¹ − 1 ms, about 24 days). */
 const MAX_TIMER_MS = 2_147_483_647
@@ -30,7 +30,6 @@ const INIT_MS = 10_000
 /** Close codes that graphql-transport-ws leaves to the WebSocket protocol (RFC 6455, IANA registry). */
 const TRY_AGAIN_LATER = 1013
 const NORMAL_CLOSURE = 1000
-export const GOING_AWAY = 1001
 const INTERNAL_ERROR = 1011
 const UNAUTHENTICATED = 'UNAUTHENTICATED'
 

@@ -5,6 +5,8 @@ import type { Log } from '../tasks/ports.ts'
 
 /** Bytes that may queue behind the message being sent. A client that leaves more unread is terminated. */
 const MAX_UNSENT_BYTES = 1024 * 1024
+/** The close code of a stopping server (RFC 6455 §7.4.1). */
+export const GOING_AWAY = 1001
 /** RFC 6455 §5.5: a control frame holds 125 bytes, and two of a close frame's are the code. */
 const MAX_REASON_BYTES = 123
 const NOTHING = Buffer.alloc(0)

@@ -7,8 +7,8 @@ import { isHostAllowed, isHostValid, isOriginAllowed, type AccessPolicy } from '
 import { Counts } from './counts.ts'
 import { SocketOperations, type OperationOptions } from './socket-operations.ts'
 import { connectSocket, createProtocol, type SocketParts } from './socket-protocol.ts'
-import { GOING_AWAY, SocketSession, type SessionOptions } from './socket-session.ts'
-import { SocketWire } from './socket-wire.ts'
+import { SocketSession, type SessionOptions } from './socket-session.ts'
+import { GOING_AWAY, SocketWire } from './socket-wire.ts'
 
 const PATH = '/graphql'
 const MAX_MESSAGE_BYTES = 64 * 1024

@@ -10,7 +10,7 @@ import {
 } from 'graphql'
 import { z } from 'zod'
 import type { Caller, CreateContext } from '../graphql/context.ts'
-import { toPublicError } from '../graphql/errors.ts'
+import { requestError, toPublicError } from '../graphql/errors.ts'
 import { maskResult } from '../graphql/mask-result.ts'
 import { toOutageHead } from '../graphql/outage.ts'
 import type { Prepare } from '../graphql/prepare.ts'
@@ -65,42 +65,33 @@ export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
     }
     const { query, operationName, variables } = data
     const stream = new EventStream(route, request, reply)
-    const { record } = stream
     const document = route.prepare.document(query)
-    if (!document.ok) return stream.send(toOne({ errors: document.errors }))
+    if (!document.ok) return stream.refuse(document.errors)
     const operation = route.prepare.operation(document.value, operationName, variables, stream.caller)
     if (!operation.ok) {
       const isGuestRefused =
         stream.caller.owner === null && operation.errors[0]?.extensions.code === 'UNAUTHENTICATED'
-      if (!isGuestRefused) return stream.send(toOne({ errors: operation.errors }))
-      record.noteErrors(operation)
-      record.end()
+      if (!isGuestRefused) return stream.refuse(operation.errors)
+      stream.record.refuse(operation.errors)
       return authorization.refuseGuest(request, reply)
     }
-    record.describe(operation.value, operationName)
+    stream.record.describe(operation.value, operationName)
     const type = operation.value.operation
     if (type === OperationTypeNode.MUTATION && request.method === 'GET') {
-      record.note('BAD_REQUEST')
-      record.end()
-      return sendError(reply, 405, 'Mutations are not allowed by GET: use POST.')
+      const refusal = requestError('BAD_REQUEST', 'Mutations are not allowed by GET: use POST.')
+      stream.record.refuse([refusal])
+      return sendError(reply, 405, refusal.message)
     }
     const run = type === OperationTypeNode.SUBSCRIPTION ? subscribe : execute
-    const result = await record.within(async () =>
+    return stream.run(async () =>
       run({
         schema: route.schema,
         document: document.value,
-        contextValue: route.createContext(stream.caller, request.id, record),
+        contextValue: route.createContext(stream.caller, request.id, stream.record),
         operationName,
         variableValues: variables,
       }),
     )
-    if (Symbol.asyncIterator in result) return stream.send(result)
-    const only = maskResult(result, request.id, route.log)
-    const head = toOutageHead(only)
-    if (head === undefined) return stream.send(toOne(result))
-    record.noteErrors(result)
-    record.end()
-    return reply.code(head.status).headers(head.headers).type(JSON_TYPE).send(JSON.stringify(only))
   }
   const options = { onRequest: authorization.allowGuests }
   app.get(PATH, options, handle)
@@ -124,6 +115,12 @@ function readRequest({ method, url, body }: FastifyRequest): unknown {
   }
 }
 
+type Begun = AsyncGenerator<ExecutionResult, void> | ExecutionResult
+
+function isStream(begun: Begun): begun is AsyncGenerator<ExecutionResult, void> {
+  return Symbol.asyncIterator in begun
+}
+
 async function* toOne(result: ExecutionResult): AsyncGenerator<ExecutionResult, void> {
   yield await Promise.resolve(result)
 }
@@ -144,12 +141,13 @@ class EventStream {
     this.#reply = reply
     const identity = route.authorization.identity(request)
     const transport = route.streams.transport(identity, 'sse')
-    this.record = route.records({
+    const record = route.records({
       transport: 'sse',
       owner: identity.owner,
       correlationId: request.id,
       traceparent: parseTraceparent(request.headers.traceparent),
     })
+    this.record = record
     const lastEventId = String(request.headers['last-event-id'])
     this.caller = {
       owner: identity.owner,
@@ -160,7 +158,10 @@ class EventStream {
         // Without `complete`, so that the client reconnects: to another replica.
         onOpen(watch, guestTask) {
           const repeat = () => watch.repeat()
-          const end = () => void reply.raw.destroy()
+          const end = () => {
+            record.note('SERVICE_UNAVAILABLE')
+            reply.raw.destroy()
+          }
           return transport.onOpen({ repeat, end, ending: () => watch.ending() }, guestTask)
         },
         onVersion: (version) => void (this.#version = version),
@@ -168,8 +169,38 @@ class EventStream {
     }
   }
 
+  /** Sends the errors of an operation that is not run. */
+  refuse(errors: readonly GraphQLError[]): FastifyReply {
+    this.record.refuse(errors)
+    return this.#send(toOne({ errors }))
+  }
+
+  /** Runs an operation and sends its results. */
+  async run(begin: () => Promise<Begun>): Promise<FastifyReply> {
+    const { record } = this
+    let result: Begun | undefined
+    try {
+      result = await record.within(async () => {
+        const begun = await begin()
+        if (!isStream(begun)) record.noteErrors(begun)
+        return begun
+      })
+    } finally {
+      if (result === undefined || !isStream(result)) record.end()
+    }
+    return isStream(result) ? this.#send(result) : this.#sendOnly(result)
+  }
+
+  /** Sends the result of a query or mutation: as an event, or as a response with a status if the store is away. */
+  #sendOnly(result: ExecutionResult): FastifyReply {
+    const masked = maskResult(result, this.#request.id, this.#route.log)
+    const head = toOutageHead(masked)
+    if (head === undefined) return this.#send(toOne(result))
+    return this.#reply.code(head.status).headers(head.headers).type(JSON_TYPE).send(JSON.stringify(masked))
+  }
+
   /** Sends the results, and ends them when the connection closes. */
-  send(results: AsyncGenerator<ExecutionResult, void>): FastifyReply {
+  #send(results: AsyncGenerator<ExecutionResult, void>): FastifyReply {
     const { raw } = this.#reply
     const ping = setInterval(() => {
       if (raw.headersSent && !raw.writableNeedDrain) raw.write(PING)
@@ -201,11 +232,16 @@ class EventStream {
   async *#toFrames(results: AsyncIterable<ExecutionResult>): AsyncGenerator<string, void> {
     // Some browsers report an open stream only after its first bytes.
     yield PING
-    for await (const { errors, ...result } of results) {
-      const id = this.#version === undefined ? '' : `id: ${this.#version}\n`
-      this.record.noteErrors({ errors })
-      const payload = errors ? { ...result, errors: this.#format(errors) } : result
-      yield `${id}event: next\ndata: ${JSON.stringify(payload)}\n\n`
+    try {
+      for await (const { errors, ...result } of results) {
+        const id = this.#version === undefined ? '' : `id: ${this.#version}\n`
+        this.record.noteErrors({ errors })
+        const payload = errors ? { ...result, errors: this.#format(errors) } : result
+        yield `${id}event: next\ndata: ${JSON.stringify(payload)}\n\n`
+      }
+    } catch (error) {
+      this.record.noteError(error)
+      throw error
     }
     yield COMPLETE
   }

@@ -93,7 +93,7 @@ function startDeadlineTimer(
   task: UpscaleTask,
   known: readonly Found[],
 ): Disposable | undefined {
-  const { id, status, dueAt } = task
+  const { id, correlationId, status, dueAt } = task
   if (status === 'SUCCEEDED' || dueAt === null) return undefined
   return clock.after(Math.max(0, dueAt - clock.now()), () => {
     const isInspected = known.every(({ facts }) => facts !== null)
@@ -102,7 +102,7 @@ function startDeadlineTimer(
       .inspected(id, { images: known, retryAt: null, note })
       .catch((error: unknown) =>
         log.warn(
-          { err: error, taskId: id },
+          { err: error, taskId: id, correlationId },
           'failed to settle a task at the deadline of its inspection; it is retried',
         ),
       )
@@ -128,18 +128,19 @@ interface Step {
 async function processImage(deps: AttemptDependencies, image: UpscaledImage, step: Step): Promise<Found> {
   const { pictures, copies, clock, log } = deps
   const { task, position, signal } = step
+  const facts = { taskId: task.id, correlationId: task.correlationId, position }
   const before = { position, facts: image.facts, copyState: copies === null ? 'OFF' : 'PENDING' } as const
   // Ends the attempts even if each one ends with its process, and is never reported.
   if (task.status === 'SUCCEEDED' && copies !== null && clock.now() >= image.expiresAt)
     return { ...before, copyState: 'LOST', reason: "the upstream's link has expired" }
   const found = await pictures.download(image.url, signal).catch((error: unknown): Unusable => {
     signal.throwIfAborted()
-    log.error({ err: error, taskId: task.id, position }, 'failed to write a result to the temporary folder')
+    log.error({ err: error, ...facts }, 'failed to write a result to the temporary folder')
     return { kind: 'unusable', reason: 'the gateway could not write it to its disk', permanent: false }
   })
   if (found.kind === 'unusable') {
     const { reason, permanent } = found
-    log.warn({ taskId: task.id, position, reason, permanent }, 'a result could not be inspected')
+    log.warn({ ...facts, reason, permanent }, 'a result could not be inspected')
     return { ...before, reason, copyState: permanent && copies !== null ? 'LOST' : before.copyState }
   }
   await using picture = found
@@ -151,7 +152,7 @@ async function processImage(deps: AttemptDependencies, image: UpscaledImage, ste
     return reason === undefined ? { ...inspected, copyState: 'KEPT' } : { ...inspected, reason }
   } catch (error) {
     signal.throwIfAborted()
-    log.warn({ err: error, taskId: task.id, position }, 'a copy could not be stored; it is retried')
+    log.warn({ err: error, ...facts }, 'a copy could not be stored; it is retried')
     return { ...inspected, reason: 'the copy could not be stored' }
   }
 }

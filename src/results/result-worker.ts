@@ -1,4 +1,5 @@
 import type { UpscaleTask } from '../tasks/task.ts'
+import { toTaskAttributes, type Tracing } from '../tasks/tracing.ts'
 import { attempt, type AttemptDependencies } from './attempt.ts'
 import { toAllKeys } from './copy-keys.ts'
 import type { ResultJobs } from './jobs.ts'
@@ -25,6 +26,7 @@ const BATCH = 100
 
 interface ResultWorkerDependencies extends AttemptDependencies {
   readonly jobs: ResultJobs
+  readonly tracing: Tracing
   /** Aborted when the service stops: attempts then end, and are due at once for other processes. */
   readonly stopping: AbortSignal
   /** Starts the next round now. */
@@ -33,6 +35,7 @@ interface ResultWorkerDependencies extends AttemptDependencies {
 
 interface Lease {
   readonly taskId: string
+  readonly correlationId: string
   /** When its task settles at the latest, in Unix milliseconds. */
   readonly settledBy: number
   until: number
@@ -126,12 +129,16 @@ export class ResultWorker {
   }
 
   async #run(task: UpscaleTask): Promise<void> {
-    const { stopping, clock, wake } = this.#deps
-    const { id: taskId, resultDueAt, dueAt } = task
-    const lease = { taskId, settledBy: dueAt ?? 0, until: resultDueAt ?? 0, lost: new AbortController() }
+    const { stopping, clock, wake, tracing } = this.#deps
+    const { id: taskId, correlationId, traceparent, resultDueAt, dueAt } = task
+    const facts = { taskId, correlationId, settledBy: dueAt ?? 0, until: resultDueAt ?? 0 }
+    const lease = { ...facts, lost: new AbortController() }
     this.#leases.add(lease)
+    const attributes = { ...toTaskAttributes(task), 'upscale.result.attempt': task.resultAttempts + 1 }
     try {
-      await attempt(this.#deps, task, AbortSignal.any([stopping, lease.lost.signal]))
+      await tracing.run({ name: 'inspect', kind: 'internal', traceparent, attributes }, () =>
+        attempt(this.#deps, task, AbortSignal.any([stopping, lease.lost.signal])),
+      )
     } catch (error) {
       await this.#release(lease, error)
     } finally {
@@ -142,17 +149,20 @@ export class ResultWorker {
   }
 
   /** Handles a rejected attempt: a stopping service ends its lease at once, otherwise the lease runs out. */
-  async #release({ taskId, until, lost }: Lease, error: unknown): Promise<void> {
+  async #release({ taskId, correlationId, until, lost }: Lease, error: unknown): Promise<void> {
     const { jobs, clock, log, stopping } = this.#deps
     if (!stopping.aborted && !lost.signal.aborted) {
-      log.warn({ err: error, taskId }, 'an attempt at a result failed; it is retried when its lease ends')
+      log.warn(
+        { err: error, taskId, correlationId },
+        'an attempt at a result failed; it is retried when its lease ends',
+      )
       return
     }
     if (stopping.aborted)
       await jobs
         .moveLease(taskId, until, clock.now())
         .catch((err: unknown) =>
-          log.warn({ err, taskId }, 'failed to end the lease of a result; it runs out'),
+          log.warn({ err, taskId, correlationId }, 'failed to end the lease of a result; it runs out'),
         )
   }
 }

@@ -1,7 +1,8 @@
 import type { Engines } from '../tasks/engines/engine-ports.ts'
-import type { Clock, Log, Secrets } from '../tasks/ports.ts'
+import type { Clock, Log } from '../tasks/ports.ts'
 import type { PollBudget } from '../tasks/rates.ts'
 import type { Tasks } from '../tasks/tasks.ts'
+import type { Tracing } from '../tasks/tracing.ts'
 import type { CopyStore } from './copy-store.ts'
 import type { CopyUses, ResultJobs } from './jobs.ts'
 import type { ResultLinks } from './links.ts'
@@ -40,8 +41,8 @@ interface ResultsOptions {
   readonly engines: Pick<Engines, 'find'>
   readonly budget: Pick<PollBudget, 'take'>
   readonly clock: Clock
-  readonly secrets: Pick<Secrets, 'newId'>
   readonly log: Log
+  readonly tracing: Tracing
   /** Starts the next round now. */
   readonly wake: () => void
   /** Called with the outcome of each image, for metrics. */

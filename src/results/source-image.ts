@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Engines } from '../tasks/engines/engine-ports.ts'
-import type { Clock, Log, Secrets } from '../tasks/ports.ts'
+import type { Clock, Log } from '../tasks/ports.ts'
 import type { PollBudget } from '../tasks/rates.ts'
 import type { SourceImage, UpscaleTask } from '../tasks/task.ts'
 import { createSequence, shareCalls } from '../tasks/timing.ts'
@@ -13,7 +13,6 @@ interface SourceImageOptions {
   readonly pictures: PictureSource
   readonly jobs: Pick<ResultJobs, 'saveSource'>
   readonly clock: Clock
-  readonly secrets: Pick<Secrets, 'newId'>
   readonly log: Log
   /** Aborts downloads. */
   readonly signal: AbortSignal
@@ -23,7 +22,9 @@ interface SourceImageOptions {
  * Loads the source image of a task, and stores it with the task. Null: the upstream does not report it, or loading takes
  * longer than a second and continues in the background. Does not reject.
  */
-export type LoadSourceImage = (task: SourceOf & Pick<UpscaleTask, 'id'>) => Promise<SourceImage | null>
+export type LoadSourceImage = (
+  task: SourceOf & Pick<UpscaleTask, 'id' | 'correlationId'>,
+) => Promise<SourceImage | null>
 
 type SourceOf = Pick<UpscaleTask, 'engine' | 'sourceTaskId' | 'imageIndex'>
 
@@ -44,19 +45,19 @@ interface Finder extends SourceImageOptions {
 }
 
 export function createSourceImageLoader(options: SourceImageOptions): LoadSourceImage {
-  const { jobs, clock, secrets, log, signal } = options
+  const { jobs, clock, log, signal } = options
   const takePoll = createPollQueue(options)
   const find = shareCalls(clock, SHARED_FOR_MS, (key, correlationId) => {
     const [engine, sourceTaskId, imageIndex] = JSON.parse(key) as [string, string, number]
     return findSourceImage({ ...options, takePoll }, { engine, sourceTaskId, imageIndex }, correlationId)
   })
-  const load: LoadSourceImage = async ({ id, engine, sourceTaskId, imageIndex }) => {
+  const load: LoadSourceImage = async ({ id, correlationId, engine, sourceTaskId, imageIndex }) => {
     try {
-      const image = await find(JSON.stringify([engine, sourceTaskId, imageIndex]), secrets.newId())
+      const image = await find(JSON.stringify([engine, sourceTaskId, imageIndex]), correlationId)
       if (image !== null) await jobs.saveSource(id, image)
       return image
     } catch (error) {
-      log.warn({ err: error, taskId: id }, 'failed to load a source image')
+      log.warn({ err: error, taskId: id, correlationId }, 'failed to load a source image')
       return null
     }
   }

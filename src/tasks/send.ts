@@ -83,7 +83,7 @@ async function submitToEngine(context: TaskContext, { task, token }: Sending): P
   const request = { sourceTaskId, imageIndex, waterMark, callBackUrl, traceparent }
   const engine = engines.find(task.engine)
   if (engine === undefined) throw new Error(`ENGINES does not name ${task.engine}`)
-  const answer = await holdLease(context, task.id, () => engine.submit(request, correlationId))
+  const answer = await holdLease(context, task, () => engine.submit(request, correlationId))
   // If the store fails now, only this line links the payment to the task.
   log.info({ taskId: task.id, engine: engine.name, correlationId, answer }, 'the upstream has answered')
   return answer

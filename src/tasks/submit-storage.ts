@@ -15,13 +15,13 @@ const LAST_PAUSE_MS = 30_000
 /** Renews the lease on the answer to a submit (`answerBy`) while the paid request runs. */
 export async function holdLease<T>(
   { store, clock, policy: { answerLeaseMs }, log }: TaskContext,
-  taskId: string,
+  { id: taskId, correlationId }: UpscaleTask,
   request: () => Promise<T>,
 ): Promise<T> {
   const renew = () => {
     timer = clock.after(answerLeaseMs / 3, renew)
     store.extendAnswer(taskId, clock.now() + answerLeaseMs).catch((error: unknown) => {
-      log.warn({ err: error, taskId }, 'failed to renew the lease on the answer to a submit')
+      log.warn({ err: error, taskId, correlationId }, 'failed to renew the lease on the answer to a submit')
     })
   }
   let timer = clock.after(answerLeaseMs / 3, renew)

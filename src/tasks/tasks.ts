@@ -109,8 +109,9 @@ export function createTasks(deps: TaskDependencies): Tasks {
           throw error
         }),
     async remove(owner, id) {
+      const correlationId = (await store.read(id))?.correlationId
       const removed = await store.remove(owner, id)
-      if (removed) context.log.info({ taskId: id, owner }, 'a task was deleted by its owner')
+      if (removed) context.log.info({ taskId: id, correlationId, owner }, 'a task was deleted by its owner')
       return removed
     },
     pollDue: () => pollDue(context),

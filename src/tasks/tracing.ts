@@ -19,6 +19,8 @@ export interface SpanStart {
   /** Spans that are related, but not the parent; null is left out. */
   readonly links?: readonly (string | null)[]
   readonly attributes?: Attributes
+  /** True: without a running span the work is not recorded. Otherwise it would be a trace of its own. */
+  readonly onlyWithin?: boolean
 }
 
 export interface Span {
@@ -46,7 +48,9 @@ const NO_RECORD: Omit<Span, 'traceparent'> = {
   fail: () => undefined,
 }
 
-const FORMAT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-|$)/
+/** Later versions may have more fields than version 00. */
+const FORMAT =
+  /^(?:00(?=.{53}$)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-|$)/
 
 /** Parses a header `traceparent` of any version to version 00; null if it is missing or invalid. */
 export function parseTraceparent(header: unknown): string | null {

@@ -10,7 +10,7 @@ import {
   type Span as ApiSpan,
   type Tracer,
 } from '@opentelemetry/api'
-import type { Attributes, Span, SpanStart, Tracing } from '../tasks/tracing.ts'
+import { NO_TRACING, type Attributes, type Span, type SpanStart, type Tracing } from '../tasks/tracing.ts'
 
 const KINDS = {
   server: SpanKind.SERVER,
@@ -22,7 +22,9 @@ const KINDS = {
 
 export function createTracing(tracer: Tracer): Tracing {
   return {
-    run({ name, kind, traceparent, links = [], attributes = {} }, work) {
+    run({ name, kind, traceparent, links = [], attributes = {}, onlyWithin = false }, work) {
+      if (onlyWithin && trace.getSpanContext(context.active()) === undefined)
+        return NO_TRACING.run({ name, kind, traceparent }, work)
       const { parent, links: found } = findParent(parse(traceparent))
       const linked = [...found, ...links.map(parse)].flatMap((each) => (each ? [{ context: each }] : []))
       const options = { kind: KINDS[kind], attributes: withoutMissing(attributes), links: linked }

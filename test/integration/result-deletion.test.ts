@@ -6,6 +6,7 @@ import { openFileStore } from '../../src/results/file-store.ts'
 import { ResultWorker } from '../../src/results/result-worker.ts'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
+import { NO_TRACING } from '../../src/tasks/tracing.ts'
 import { ManualClock } from '../support/clock.ts'
 import { newTask } from '../support/new-task.ts'
 import { openTempDir } from '../support/temp-dir.ts'
@@ -40,6 +41,7 @@ test('a process that deletes slowly leaves the rest to others, so that it delete
     loadSource: () => Promise.resolve(null),
     clock,
     log: silent,
+    tracing: NO_TRACING,
     stopping: new AbortController().signal,
     wake: () => undefined,
   })

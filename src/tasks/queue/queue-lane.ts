@@ -4,6 +4,7 @@ import type { SubmitAnswer } from '../engines/engine-ports.ts'
 import { sendTask } from '../send.ts'
 import type { UpscaleTask } from '../task.ts'
 import { createSequence } from '../timing.ts'
+import { toTaskAttributes } from '../tracing.ts'
 import { createHealth, type Health } from './health.ts'
 import { beginSending, CLAIM_LEASE_MS, type Sending } from './begin-sending.ts'
 import { readReturnRank } from './return-rank.ts'
@@ -113,13 +114,21 @@ export class QueueLane {
 
   async #send(claimed: UpscaleTask): Promise<void> {
     const { limits, track, wakeQueue } = this.#context
-    const sending = await beginSending(this.#context, claimed)
+    const sending = await this.#trace('dequeue', claimed, () => beginSending(this.#context, claimed))
     if (sending === undefined) return limits.giveBackAccount(this.#engine)
     this.#sendingCount += 1
-    void track(this.#finishSending(sending)).finally(() => {
+    const sent = this.#trace('send', sending.task, () => this.#finishSending(sending))
+    void track(sent).finally(() => {
       this.#sendingCount -= 1
       wakeQueue()
     })
+  }
+
+  /** The round may run within the operation that submitted another task: the work belongs to the trace of this task. */
+  #trace<T>(name: string, task: UpscaleTask, work: () => Promise<T>): Promise<T> {
+    const { traceparent } = task
+    const start = { name, kind: 'internal', traceparent, attributes: toTaskAttributes(task) } as const
+    return this.#context.tracing.run(start, work)
   }
 
   /** Does not reject. */

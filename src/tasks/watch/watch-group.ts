@@ -2,7 +2,7 @@ import type { UpscaleTask } from '../task.ts'
 import { toEnding, type StreamEnd, type StreamEnding, type WatchEvent } from './watch-state.ts'
 import { TaskWatch, type WatchControl, type WatchDependencies, type WatchRequest } from './watch.ts'
 
-export interface GroupRequest extends Pick<WatchRequest, 'until' | 'onOpen' | 'withPlace'> {
+export interface GroupRequest extends Pick<WatchRequest<WatchControl>, 'until' | 'onOpen' | 'withPlace'> {
   readonly owner: string
   /** The tasks, each once. `afterVersion`: the version that the client has; null: none. */
   readonly tasks: readonly Pick<WatchRequest, 'id' | 'afterVersion'>[]

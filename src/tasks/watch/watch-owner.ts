@@ -6,7 +6,7 @@ import type { TaskStatus, UpscaleTask } from '../task.ts'
 import { toEnding, type StreamEnd, type StreamEnding } from './watch-state.ts'
 import type { WatchControl, WatchDependencies, WatchRequest } from './watch.ts'
 
-export interface OwnerRequest extends Pick<WatchRequest, 'until' | 'onOpen'> {
+export interface OwnerRequest extends Pick<WatchRequest<WatchControl>, 'until' | 'onOpen'> {
   readonly owner: string
   /** Only states with this status; null: all. */
   readonly status: TaskStatus | null

@@ -13,14 +13,14 @@ import {
   type WatchRules,
 } from './watch-state.ts'
 
-export interface WatchRequest extends Pick<WatchRules, 'afterVersion' | 'until'> {
+export interface WatchRequest<Control = TaskWatchControl> extends Pick<WatchRules, 'afterVersion' | 'until'> {
   /** The owner whose tasks may be watched; null: the caller is already authorized for this task. */
   readonly owner: string | null
   readonly id: string
   /** Sends the state again when the task's place in the queue changes, at most once a second. */
   readonly withPlace?: boolean
   /** Called before the watch begins. The watch disposes of its result at the end. `watchTask` throws its errors. */
-  readonly onOpen?: (watch: WatchControl) => Disposable
+  readonly onOpen?: (watch: Control) => Disposable
 }
 
 /** How a transport controls a running watch. */
@@ -31,6 +31,11 @@ export interface WatchControl {
   end(): void
   /** How the watch has ended; null: it has not, or no event of it was requested. */
   ending(): StreamEnding | null
+}
+
+interface TaskWatchControl extends WatchControl {
+  /** The trace of the task; null: none, or no state has been sent. */
+  traceparent(): string | null
 }
 
 export type WatchDependencies = Pick<TaskDependencies, 'store' | 'hints' | 'clock' | 'log'> & {
@@ -50,7 +55,7 @@ export function watchTask(deps: WatchDependencies, request: WatchRequest): Watch
   return new TaskWatch(deps, request)
 }
 
-export class TaskWatch implements Watch, WatchControl {
+export class TaskWatch implements Watch, TaskWatchControl {
   readonly #deps: WatchDependencies
   readonly #request: WatchRequest
   readonly #opened: Disposable | undefined
@@ -63,6 +68,9 @@ export class TaskWatch implements Watch, WatchControl {
   #timerAt = Infinity
   #hasBegun = false
   #ending: StreamEnding | null = null
+  /** Of the task, once it has been sent. Not the task itself: every idle watch would keep one in memory. */
+  #correlationId: string | undefined
+  #traceparent: string | null = null
   /** Wakes the generator while it waits. */
   #wake: (() => void) | undefined
 
@@ -79,6 +87,10 @@ export class TaskWatch implements Watch, WatchControl {
 
   ending(): StreamEnding | null {
     return this.#ending
+  }
+
+  traceparent(): string | null {
+    return this.#traceparent
   }
 
   next(): Promise<IteratorResult<WatchEvent, undefined>> {
@@ -134,6 +146,7 @@ export class TaskWatch implements Watch, WatchControl {
           await this.#read()
           continue
         }
+        this.#noteTask(step.event)
         this.#followPlace(step.event)
         this.#ending ??= toEnding(step.event)
         yield step.event
@@ -144,6 +157,12 @@ export class TaskWatch implements Watch, WatchControl {
     } finally {
       await this.#dispose()
     }
+  }
+
+  #noteTask(event: WatchEvent): void {
+    if (this.#correlationId !== undefined || typeof event === 'string') return
+    this.#correlationId = event.correlationId
+    this.#traceparent = event.traceparent
   }
 
   #followPlace(event: WatchEvent): void {
@@ -185,7 +204,8 @@ export class TaskWatch implements Watch, WatchControl {
       const hasBegun = this.#state.sent !== null
       if (!hasBegun && !(error instanceof StoreUnavailableError)) throw error
       const then = hasBegun ? 'retrying' : 'its stream ends'
-      this.#deps.log.warn({ err: error, taskId: id }, `failed to read a watched task: ${then}`)
+      const facts = { err: error, taskId: id, correlationId: this.#correlationId }
+      this.#deps.log.warn(facts, `failed to read a watched task: ${then}`)
       this.#receive({ type: hasBegun ? 'readFailed' : 'unavailable' })
     }
   }
