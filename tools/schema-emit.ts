@@ -115,7 +115,7 @@ These are always GraphQL errors, never a \`problem\`. They have the same keys in
 | \`PERSISTED_QUERY_NOT_FOUND\` | HTTP only: the hash is unknown or no longer cached; send it again with the document. |
 | \`BAD_REQUEST\`, \`NOT_FOUND\`, \`PAYLOAD_TOO_LARGE\`, \`UNSUPPORTED_MEDIA_TYPE\` | The HTTP request is not a GraphQL request. \`BAD_REQUEST\` on a socket: the completed operation with this id has not ended yet. |
 | \`UNAUTHENTICATED\` | HTTP 401, close code 4401: the bearer or watch token is missing or invalid. At the end of a stream, or close code 4403: the token has expired. |
-| \`AUTH_UNAVAILABLE\` | HTTP 503, close code 1013: tokens cannot be verified at the moment. |
+| \`AUTH_UNAVAILABLE\` | HTTP 503, close code 1013: tokens cannot be verified at the moment. Retry after \`retryAfterMs\`. |
 | \`FORBIDDEN\` | The token lacks the scope, the \`Host\` is not served, or a router's callback URL is not under \`SUBSCRIPTION_CALLBACK_URLS\`. |
 | \`TOO_MANY_OPERATIONS\` | Too many operations run on this socket, or you have too many streams over HTTP. The streams of all guests of one task count together. |
 | \`SERVICE_UNAVAILABLE\` | HTTP 503, or at the end of a stream: this replica is stopping (retry on another), or its database is unavailable (retry after \`retryAfterMs\`). [When a submit may be repeated](#when-a-submit-may-be-repeated). |

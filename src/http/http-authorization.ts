@@ -60,7 +60,7 @@ export class HttpAuthorization {
       if (error instanceof UnauthenticatedError) return this.#refuse(reply)
       if (!(error instanceof AuthUnavailableError)) throw error
       const message = 'Tokens cannot be verified at the moment.'
-      return sendError(reply.header('retry-after', '5'), 503, message, 'AUTH_UNAVAILABLE')
+      return sendError(reply, 503, message, 'AUTH_UNAVAILABLE')
     }
   }
 

@@ -21,10 +21,16 @@ const CODES: Record<number, RequestErrorCode> = {
   503: 'SERVICE_UNAVAILABLE',
 }
 
+/** When a client should retry after an error that passes by itself, in milliseconds. */
+const RETRIES: Partial<Record<RequestErrorCode, number>> = {
+  SERVICE_UNAVAILABLE: RETRY_AFTER_MS,
+  AUTH_UNAVAILABLE: 5_000,
+}
+
 /** The body of every error response. */
 export function toErrorBody(code: RequestErrorCode, message: string, correlationId: string): string {
-  const { retryable, retryAfterMs } = STORE_UNAVAILABLE
-  const retry = code === 'SERVICE_UNAVAILABLE' ? { retryable, retryAfterMs } : {}
+  const retryAfterMs = RETRIES[code]
+  const retry = retryAfterMs === undefined ? {} : { retryable: true, retryAfterMs }
   return JSON.stringify({ errors: [toCodedError(requestError(code, message, retry), correlationId)] })
 }
 
@@ -38,7 +44,8 @@ export function sendError(
   const { routeOptions, headers, id } = reply.request
   const isGraphql = routeOptions.url?.startsWith('/graphql') === true
   const type = isGraphql ? toPreferredType(headers.accept) : JSON_TYPE
-  if (code === 'SERVICE_UNAVAILABLE') addRetryAfter(reply)
+  const retryAfterMs = RETRIES[code]
+  if (retryAfterMs !== undefined) addRetryAfter(reply, retryAfterMs)
   return reply
     .code(status)
     .type(`${type}; charset=utf-8`)
@@ -51,8 +58,8 @@ export function logOutage({ message: reason }: StoreUnavailableError, correlatio
 }
 
 /** Adds `Retry-After` to a response with status 503. */
-export function addRetryAfter(reply: FastifyReply): void {
-  reply.header('retry-after', String(RETRY_AFTER_MS / 1_000))
+export function addRetryAfter(reply: FastifyReply, afterMs = RETRY_AFTER_MS): void {
+  reply.header('retry-after', String(afterMs / 1_000))
 }
 
 /** JSON errors for unknown paths, unreadable bodies and unexpected errors. */

@@ -379,7 +379,7 @@ test('while the keys cannot be fetched nobody is let in, and told to come again'
   const authorization = `Bearer ${await provider.sign('alice')}`
   expect(await post(gateway.url, UPSCALE, authorization)).toMatchObject({
     status: 503,
-    errors: [{ extensions: { code: 'AUTH_UNAVAILABLE' } }],
+    errors: [{ extensions: { code: 'AUTH_UNAVAILABLE', retryable: true, retryAfterMs: 5_000 } }],
   })
   using connection = await connectSocket(gateway.url, { authorization })
   expect(connection.first).toEqual([1013, 'AUTH_UNAVAILABLE'])

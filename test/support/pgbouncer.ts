@@ -9,9 +9,12 @@ import { openTempDir } from './temp-dir.ts'
 /** Whether PgBouncer is installed; tools/install-pgbouncer.sh does that. */
 export const hasPgBouncer = spawnSync('pgbouncer', ['--version']).status === 0
 
-/** PgBouncer in transaction mode, in front of the test server. It takes everyone in as the user of TEST_DATABASE_URL. */
-export async function startPgBouncer(poolSize = 30): Promise<TestServer> {
-  const { hostname, port: serverPort, username, password } = new URL(TEST_DATABASE_URL ?? '')
+/** PgBouncer in transaction mode, in front of the test server or another one. It takes everyone in as the user of that URL. */
+export async function startPgBouncer(
+  poolSize = 30,
+  serverUrl = TEST_DATABASE_URL ?? '',
+): Promise<TestServer> {
+  const { hostname, port: serverPort, username, password } = new URL(serverUrl)
   const dir = await openTempDir()
   const port = await findPort()
   const secret = password === '' ? '' : ` password=${decodeURIComponent(password)}`
@@ -25,6 +28,7 @@ export async function startPgBouncer(poolSize = 30): Promise<TestServer> {
     'auth_type = any',
     'pool_mode = transaction',
     `default_pool_size = ${poolSize}`,
+    'server_login_retry = 1',
   ]
   await writeFile(`${dir.path}/pgbouncer.ini`, settings.join('\n'))
   await chmod(dir.path, 0o755)
