@@ -118,17 +118,18 @@ function createOpener(options: GraphqlSocket, isDraining: () => boolean): Open<S
   }
 }
 
-/** Accepts allowed upgrade requests until the returned function is called. */
+/** Accepts allowed upgrade requests until the returned function is called; then refuses all with 503, so that none hangs. */
 function takeUpgrades(
   server: Server,
   sockets: WebSocketServer,
   access: AccessPolicy,
   accept: Open<void>,
 ): () => void {
-  const onUpgrade = (request: IncomingMessage, stream: Duplex, head: Buffer) => {
+  let isStopped = false
+  server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
     // The upgrade removed Node's own listener, and an unhandled 'error' event ends the process.
     stream.on('error', destroy)
-    const refusal = toRefusal(request, access)
+    const refusal = isStopped ? '503 Service Unavailable' : toRefusal(request, access)
     if (refusal === undefined)
       sockets.handleUpgrade(request, stream, head, (socket) =>
         accept(socket, stream, request.headers.authorization),
@@ -138,9 +139,10 @@ function takeUpgrades(
       stream.once('finish', destroy)
       stream.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
     }
+  })
+  return () => {
+    isStopped = true
   }
-  server.on('upgrade', onUpgrade)
-  return () => void server.off('upgrade', onUpgrade)
 }
 
 /** Closes sockets one after the other, each once no mutation runs on it. */

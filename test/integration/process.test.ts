@@ -68,6 +68,25 @@ describe('the process', () => {
     expect((await fetch(`${first.url}/readyz`)).status).toBe(200)
   })
 
+  test('refuses new sockets while it stops, and does not wait for them', async () => {
+    await using upstream = await startScriptedUpstream()
+    const asked = Promise.withResolvers<() => void>()
+    const created = json(200, { code: 200, msg: 'success', data: { taskId: 'upstream-1' } })
+    upstream.onCreate = (response, request) => asked.resolve(() => created(response, request))
+    await using service = await start({ UPSTREAM_URL: upstream.url, DRAIN_MS: '60000' })
+    const submit = service.run(UPSCALE)
+    const answer = await asked.promise
+    const stopping = service.logged('SIGTERM: stopping')
+    service.child.kill('SIGTERM')
+    await stopping
+    const socket = new WebSocket(`${service.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws')
+    const [error] = (await once(socket, 'error')) as [Error]
+    expect(error.message).toBe('Unexpected server response: 503')
+    answer()
+    expect(await submit).toMatchObject({ data: { upscaleImage: { task: { status: 'PROCESSING' } } } })
+    expect(await service.exited).toEqual({ code: 0, signal: null })
+  })
+
   test.each(['SIGINT', 'SIGTERM'] as const)(
     '%s closes subscriptions with 1001 and ends with exit code 0',
     async (signal) => {
