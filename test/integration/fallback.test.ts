@@ -374,7 +374,7 @@ describe('the circuit breaker of an engine', () => {
   }
 
   test('opens after five failures, so that new tasks begin with the next engine, and closes when one is taken', async () => {
-    await using scene = await openScene()
+    await using scene = await openScene({}, 2_000)
     scene.first.onCreate = refuse(505)
     for (let n = 0; n < 5; n += 1) await scene.submit('force: true')
     expect(scene.posts()).toEqual([5, 5])
@@ -387,7 +387,7 @@ describe('the circuit breaker of an engine', () => {
       'upscale_engine_circuit{engine="second",state="closed"} 1',
     ])
     scene.first.onCreate = json(200, { code: 200, data: { taskId: 'first-1' } })
-    // Half-open after 60 ms.
+    // Half-open after two seconds.
     await waitFor(async () => (await readCircuit(scene))[0]?.includes('half-open') ?? false)
     expect(await scene.submit('force: true')).toMatchObject({ task: { engine: 'first' } })
     expect((await readCircuit(scene))[0]).toContain('"closed"')
