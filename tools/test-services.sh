@@ -27,9 +27,9 @@ if ! command -v pgbouncer >/dev/null; then
 fi
 tools/install-s3-server.sh
 npm run build --silent
-# Left out: tests of pictures, of the file store, of the sandbox and of engines, which use no database of the service
+# Left out: tests of pictures, of the file store, of the sandbox, of engines, of traces and of alerts, which use no database of the service
 # (engines-sandbox.test.ts repeats on it what engines.test.ts tests); those that always use SQLite; and the simulation of
 # queue-fairness.test.ts, which tests the order, not the database.
 npm run test:jest --silent -- test/services test/contract test/integration \
-  --testPathIgnorePatterns 'test/integration/(picture|renditions|sandbox|engines-sandbox|queue-fairness)' \
+  --testPathIgnorePatterns 'test/integration/(picture|renditions|sandbox|engines-sandbox|queue-fairness|tracing|observability|operation-records|upstream-keys)' \
   'test/integration/((queue-|fallback-)?kill|process|sqlite-operation)' 'test/contract/(file-store|engines)' "$@"
