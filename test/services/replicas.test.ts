@@ -19,7 +19,7 @@ interface Shown {
 
 const random = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)] as T
 
-/** Tries until it works: whoever it asks may just have been killed. */
+/** Retries until the attempt succeeds: a request may reach a replica that was just killed. */
 async function insist<T>(attempt: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
@@ -160,7 +160,7 @@ describe('several replicas on one database', () => {
       const { upscaleTask } = (await insist(() =>
         run(`{ upscaleTask(id: "${id}") { version status source { id } history { status } } }`),
       )) as { upscaleTask: Shown & { source: { id: string }; history: { status: string }[] } }
-      // One that was killed between its row and its request was never sent, and nobody called back about it.
+      // A submit that was killed before its request was never sent, and has no callback.
       const sent = posts.has(upscaleTask.source.id)
       expect(upscaleTask.status).toBe(sent ? 'SUCCEEDED' : 'FAILED')
       expect(taken.has(id)).toBe(sent)

@@ -92,7 +92,7 @@ export async function startPostgres(parent?: string, ...more: string[]): Promise
       }
     }
   }
-  // SIGINT is its fast shutdown: whoever is connected is cut off.
+  // SIGINT is its fast shutdown: it closes all connections.
   const server = control(url, port, run, 'SIGINT', isUp)
   await server.start()
   return {

@@ -19,7 +19,7 @@ const ENDINGS = {
   UNAVAILABLE: 'error',
 } as const
 
-/** How a stream of one task ends after this event; null: it goes on. */
+/** How a stream of one task ends after this event; null: it continues. */
 export function toEnding(event: WatchEvent): StreamEnding | null {
   if (typeof event === 'string') return ENDINGS[event]
   return isSettled(event) ? 'settled' : null
