@@ -53,7 +53,7 @@ export default tseslint.config(
   { files: ['*.config.js', '**/*.mjs', 'src/**/*.js'], ...tseslint.configs.disableTypeChecked },
   { files: ['*.config.js', '**/*.mjs'], rules: { 'no-restricted-syntax': 'off' } },
   {
-    files: ['src/**', 'client/src/**'],
+    files: ['src/**', 'client/src/**', 'console/src/**'],
     rules: {
       '@typescript-eslint/max-params': ['error', { max: 4 }],
       'max-lines-per-function': ['error', { max: 60 }],
@@ -73,7 +73,7 @@ export default tseslint.config(
         {
           patterns: [
             {
-              regex: '^(?!\\./)',
+              regex: '^(?!\\.\\.?/)',
               allowTypeImports: true,
               message: 'The client runs in browsers and imports nothing at run time: use `import type`.',
             },
@@ -84,6 +84,29 @@ export default tseslint.config(
       '@typescript-eslint/no-import-type-side-effects': 'error',
       'no-restricted-syntax': ['error', DEFAULT_EXPORT, DYNAMIC_IMPORT],
     },
+  },
+  {
+    // The hooks import React, their optional peer dependency.
+    files: ['client/src/react/**'],
+    rules: {
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              regex: '^(?!\\.\\.?/|react$)',
+              allowTypeImports: true,
+              message: 'The hooks import only the client and React.',
+            },
+          ],
+        },
+      ],
+    },
+  },
+  {
+    // Functions that are components have capital letters, and return elements.
+    files: ['console/src/**'],
+    rules: { 'max-lines-per-function': ['error', { max: 80 }] },
   },
   fence(['src/tasks/*.ts'], '^(?!\\./)', CORE),
   fence(['src/tasks/*/*.ts'], '^(?!\\.\\.?/)|^\\.\\./\\.\\./', CORE),

@@ -13,8 +13,8 @@ interface Module {
 }
 
 /** Entry points of packages: other projects import their exports. */
-const ENTRIES = ['client/src/index.ts']
-const CHECKED = /^(src|client\/src)\//
+const ENTRIES = ['client/src/index.ts', 'client/src/react/index.ts', 'client/src/testing/index.ts']
+const CHECKED = /^(src|client\/src|console\/src)\//
 
 /** The path of an imported module. The bench imports the build of `src`. */
 function toPath(file: string, specifier: string): string {
@@ -80,7 +80,7 @@ function findUnused(modules: ReadonlyMap<string, Module>): string[] {
     })
 }
 
-const files = globSync('{src,client/src,test,tools,bench}/**/*.{ts,mjs}', {
+const files = globSync('{src,client/src,console/src,test,tools,bench}/**/*.{ts,tsx,mjs}', {
   exclude: ['**/node_modules/**', 'bench/peers/**'],
 })
 const modules = new Map(files.map((file) => [file, readModule(file)]))

@@ -1,0 +1,1 @@
+export { SANDBOX_SCRIPTS, type SandboxScript } from './scripts.ts'
