@@ -1,69 +1,101 @@
-/** A task cannot be followed. `code` is a code of the error catalogue, e.g. TASK_NOT_FOUND or UNAUTHENTICATED. */
-export class FollowError extends Error {
-  override readonly name = 'FollowError'
+/** Why an upscale was refused or has failed: `problem` of the schema, and `extensions` of every GraphQL error. */
+export interface Problem {
+  /** The stable code. Branch on it, not on the message. */
   readonly code: string
-  /** The id of the task that the error concerns; null if it concerns no single task. */
+  /** What happened, for people. */
+  readonly message: string
+  /** Whether a retry of the same request may succeed. */
+  readonly retryable: boolean
+  /** How long to wait before the retry, in milliseconds. */
+  readonly retryAfterMs: number | null
+  /** The upscale service's code, if it sent one. */
+  readonly upstreamCode: number | null
+  /** The task that the error concerns, if it is stored. */
   readonly taskId: string | null
+  /** Quote it to the operator, who finds the cause by it. Empty if the failure arose in the client. */
+  readonly correlationId: string
+}
 
-  constructor(code: string, message: string, taskId: string | null = null) {
-    super(message)
-    this.code = code
-    this.taskId = taskId
+/**
+ * What every function of this package throws. `code` is a code of the gateway's error catalogue, such as TASK_NOT_FOUND or
+ * UNAUTHENTICATED, or one of the client's own: CONNECTION_FAILED (no usable answer arrived; `cause` has the reason), ABORTED
+ * (the signal aborted a submit) and UNKNOWN (a router has removed the code).
+ */
+export class FollowError extends Error implements Problem {
+  override readonly name = 'FollowError'
+  declare readonly code: string
+  declare readonly retryable: boolean
+  declare readonly retryAfterMs: number | null
+  declare readonly upstreamCode: number | null
+  declare readonly taskId: string | null
+  declare readonly correlationId: string
+
+  constructor(code: string, message: string, { cause, ...facts }: Facts = {}) {
+    super(message, { cause })
+    Object.assign(this, NO_FACTS, facts, { code })
   }
 }
+
+/** What an error lacks. The keys are also fields of `UpscaleProblem`. */
+export const NO_FACTS = {
+  retryable: false,
+  retryAfterMs: null,
+  upstreamCode: null,
+  taskId: null,
+  correlationId: '',
+}
+
+type Facts = Partial<Problem> & ErrorOptions
 
 /** A GraphQL error as it arrives. */
 export interface GraphqlError {
   readonly message: string
-  readonly extensions?:
-    | {
-        readonly code?: unknown
-        readonly taskId?: unknown
-        readonly retryable?: unknown
-        readonly retryAfterMs?: unknown
-      }
-    | undefined
+  readonly extensions?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** The token is missing or invalid. graphql-ws does not retry it. */
 const UNAUTHORIZED = 4401
 /** The token has expired, or (from other servers) lacks permission. */
 const FORBIDDEN = 4403
-/** Close codes of a server that failed: Internal Error, and that of graphql-ws. */
-const SERVER_FAILURES: unknown[] = [1011, 4500]
 
-const PERMANENT = [
-  'TASK_NOT_FOUND',
-  'UNAUTHENTICATED',
-  'FORBIDDEN',
-  'BAD_USER_INPUT',
-  'BAD_REQUEST',
-  'GRAPHQL_PARSE_FAILED',
-  'GRAPHQL_VALIDATION_FAILED',
-]
+/** The codes of HTTP statuses, for responses without a body of ours, such as those of a proxy. */
+export const CODES: Readonly<Record<string, string>> = {
+  401: 'UNAUTHENTICATED',
+  403: 'FORBIDDEN',
+  429: 'RATE_LIMITED',
+  500: 'INTERNAL_SERVER_ERROR',
+}
+
+/** UNAUTHENTICATED, FORBIDDEN, and the codes of invalid requests: BAD_USER_INPUT, TASK_NOT_FOUND, GRAPHQL_PARSE_FAILED … */
+const PERMANENT = /^(UNAU|FORB|BAD_|PAYL|UNSU|GRAP|OPER)|NOT_FOUND$/
 
 /** Whether a retry cannot fix the error. */
 export function isPermanent({ code }: FollowError): boolean {
-  return PERMANENT.includes(code)
+  return PERMANENT.test(code)
 }
 
-export function toFollowError(error: GraphqlError | undefined): FollowError {
-  const { code, taskId } = error?.extensions ?? {}
-  const message = error?.message ?? 'The event has neither a task nor an error.'
-  const id = typeof taskId === 'string' ? taskId : null
-  return new FollowError(typeof code === 'string' ? code : 'UNKNOWN', message, id)
+/** The error with the facts of its `extensions`; `defaults` are those that it lacks. */
+export function toFollowError(error: GraphqlError | undefined, defaults: Facts = {}): FollowError {
+  const { code = 'UNKNOWN', ...facts } = { ...defaults, ...(error?.extensions as Facts | undefined) }
+  return new FollowError(code, error?.message ?? 'No data.', facts)
 }
 
-/** How long to wait at least before a retry, in milliseconds; null: the error is not marked as retryable. */
-export function toRetryMs(error: GraphqlError | undefined): number | null {
-  const { retryable, retryAfterMs } = error?.extensions ?? {}
-  if (retryable !== true) return null
-  return typeof retryAfterMs === 'number' ? retryAfterMs : 0
+/** The error of a failed request or a lost connection. */
+export function connectionFailed(cause?: unknown, retryable = true): FollowError {
+  return new FollowError('CONNECTION_FAILED', 'Connection failed.', { retryable, cause })
 }
 
-/** Whether the server closed the connection because it failed. graphql-ws does not reconnect then. */
-export function isServerFailure(error: unknown): boolean {
-  return SERVER_FAILURES.includes(toFields(error).code)
+/**
+ * The failure of an operation as its transport threw it. graphql-ws has given up after a close code, except 1011 and 4500 of
+ * a server that failed: it does not reconnect after them.
+ * @throws FollowError if the transport has given up.
+ */
+export function toTransportError(failure: unknown): FollowError {
+  if (failure instanceof FollowError) return failure
+  if (Array.isArray(failure)) return toFollowError(failure[0] as GraphqlError | undefined)
+  const { code } = toFields(failure)
+  if (code === 1011 || code === 4500) return connectionFailed(failure)
+  throw toAuthError(failure) ?? connectionFailed(failure, false)
 }
 
 export function isTokenExpired(error: unknown): boolean {
@@ -75,19 +107,17 @@ export function isTokenExpired(error: unknown): boolean {
  * The error of a connection whose token was refused; undefined for any other error. `ws` states the HTTP status in its
  * message; browsers do not expose it.
  */
-export function toAuthError(error: unknown): FollowError | undefined {
-  const { code, reason, message } = toFields(error)
-  const status = typeof message === 'string' ? /server response: (401|403)$/.exec(message)?.[1] : undefined
-  if (code === UNAUTHORIZED || status === '401' || isTokenExpired(error) || reason === 'UNAUTHENTICATED')
-    return new FollowError('UNAUTHENTICATED', 'The token is missing, invalid or expired.')
-  if (code === FORBIDDEN || status === '403')
-    return new FollowError('FORBIDDEN', 'The token lacks permission for this server.')
-  if (reason === 'AUTH_UNAVAILABLE')
-    return new FollowError(reason, 'The server cannot verify tokens at the moment.')
+export function toAuthError(cause: unknown): FollowError | undefined {
+  const { code, reason, message } = toFields(cause)
+  const isRefused = code === UNAUTHORIZED || isTokenExpired(cause) || reason === 'UNAUTHENTICATED'
+  const retryable = reason === 'AUTH_UNAVAILABLE'
+  const status = /server response: (401|403)$/.exec(String(message))?.[1]
+  const refusal = retryable ? reason : CODES[isRefused ? 401 : code === FORBIDDEN ? 403 : (status ?? '')]
+  if (refusal) return new FollowError(refusal, 'Token refused.', { cause, retryable })
   return undefined
 }
 
 /** The fields of a failure of graphql-ws: a CloseEvent, an ErrorEvent or an Error. */
-function toFields(error: unknown): { code?: unknown; reason?: unknown; message?: unknown } {
-  return typeof error === 'object' && error !== null ? error : {}
+function toFields(error: unknown) {
+  return (error ?? {}) as { readonly code?: unknown; readonly reason?: unknown; readonly message?: unknown }
 }
