@@ -1,0 +1,108 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import type { Browser, Locator, Page } from 'playwright-core'
+import { launchChromium } from '../support/chromium.ts'
+import { buildClientPage, openClientProject, readClientPage } from '../support/client-page.ts'
+import { SECRET, startClientSite } from '../support/client-site.ts'
+import { startGateway } from '../support/gateway.ts'
+import { startSilentProxy } from '../support/proxy.ts'
+
+const LATE = { sandboxCompleteAfterMs: 300 }
+
+/** The page of docs/clients, built and served, before a gateway that a proxy can cut off. */
+async function openClient(name: string) {
+  await using opened = new AsyncDisposableStack()
+  const page = await readClientPage(name)
+  const site = opened.use(await startClientSite())
+  const settings = { AUTH_JWT_SECRET: SECRET, CORS_ORIGINS: site.url }
+  const gateway = opened.use(await startGateway(settings, LATE))
+  const proxy = opened.use(await startSilentProxy(gateway.url))
+  const project = opened.use(await openClientProject(page, proxy.url.replace(/\/$/, '')))
+  site.serve(await buildClientPage(page, project))
+  const rest = opened.move()
+  return { site, gateway, proxy, [Symbol.asyncDispose]: () => rest.disposeAsync() }
+}
+type Client = Awaited<ReturnType<typeof openClient>>
+
+let browser: Browser
+beforeAll(async () => {
+  browser = await launchChromium()
+})
+afterAll(async () => {
+  await browser.close()
+})
+
+/** What the page logs as an error, or does not catch. */
+function watchErrors(page: Page): string[] {
+  const errors: string[] = []
+  page.on('pageerror', ({ message }) => errors.push(message))
+  page.on('console', (message) => {
+    // Chromium itself reports connections that the test has cut.
+    if (message.type() === 'error' && !/ERR_|WebSocket connection/.test(message.text())) errors.push(message.text())
+  })
+  return errors
+}
+
+/** Resolves when all images of a section have loaded, and there are as many as this. */
+async function expectPictures(section: Locator, count: number): Promise<void> {
+  await section.getByRole('img').nth(count - 1).waitFor()
+  const widths = await section
+    .getByRole('img')
+    .evaluateAll((images) => Promise.all(images.map(async (image) => (await (image as HTMLImageElement).decode(), (image as HTMLImageElement).naturalWidth))))
+  expect(widths).toEqual(Array.from({ length: count }, () => 1024))
+}
+
+describe.each(['apollo-client', 'urql', 'relay'])('the page %s', (name) => {
+  let client: Client
+  let page: Page
+  let errors: string[]
+  beforeAll(async () => {
+    client = await openClient(name)
+    page = await browser.newPage()
+    errors = watchErrors(page)
+  }, 60_000)
+  afterAll(async () => {
+    await page.close()
+    await client[Symbol.asyncDispose]()
+    expect(errors).toEqual([])
+  })
+
+  const open = async (taskId: string, title: 'One picture' | 'All pictures') => {
+    await page.goto(`${client.site.url}/?taskId=${taskId}`)
+    const section = page.getByRole('region', { name: title })
+    await section.getByRole('button').click()
+    return section
+  }
+
+  test('submits a picture, and follows it to its end', async () => {
+    const section = await open('source', 'One picture')
+    await section.getByText('PROCESSING').waitFor()
+    await expectPictures(section, 1)
+  })
+
+  test('submits four pictures, and follows them in one stream', async () => {
+    const section = await open('four', 'All pictures')
+    await section.getByText('PROCESSING').nth(3).waitFor()
+    await expectPictures(section, 4)
+  })
+
+  test.each([
+    ['sandbox-code-402', 'INSUFFICIENT_CREDITS'],
+    ['sandbox-callback-501', 'GENERATION_FAILED'],
+  ])('shows the problem of %s, of one picture and of four', async (taskId, code) => {
+    const one = await open(taskId, 'One picture')
+    await one.getByRole('alert').filter({ hasText: code }).waitFor()
+    const all = await open(taskId, 'All pictures')
+    await all.getByRole('alert').filter({ hasText: code }).nth(3).waitFor()
+  })
+
+  test('follows over a cut connection and an expired token', async () => {
+    client.site.signFor(2)
+    const section = await open('sandbox-late-3', 'One picture')
+    await section.getByText('PROCESSING').waitFor()
+    const tokens = client.site.tokens()
+    client.proxy.leadTo(client.gateway.url)
+    await expectPictures(section, 1)
+    // For the cut connection, and after the token has expired.
+    expect(client.site.tokens()).toBeGreaterThanOrEqual(tokens + 2)
+  })
+})
