@@ -37,21 +37,34 @@ function watchErrors(page: Page): string[] {
   page.on('pageerror', ({ message }) => errors.push(message))
   page.on('console', (message) => {
     // Chromium itself reports connections that the test has cut.
-    if (message.type() === 'error' && !/ERR_|WebSocket connection/.test(message.text())) errors.push(message.text())
+    if (message.type() === 'error' && !/ERR_|WebSocket connection/.test(message.text()))
+      errors.push(message.text())
   })
   return errors
 }
 
 /** Resolves when all images of a section have loaded, and there are as many as this. */
 async function expectPictures(section: Locator, count: number): Promise<void> {
-  await section.getByRole('img').nth(count - 1).waitFor()
+  await section
+    .getByRole('img')
+    .nth(count - 1)
+    .waitFor()
   const widths = await section
     .getByRole('img')
-    .evaluateAll((images) => Promise.all(images.map(async (image) => (await (image as HTMLImageElement).decode(), (image as HTMLImageElement).naturalWidth))))
+    .evaluateAll((images) =>
+      Promise.all(
+        images.map(
+          async (image) => (
+            await (image as HTMLImageElement).decode(),
+            (image as HTMLImageElement).naturalWidth
+          ),
+        ),
+      ),
+    )
   expect(widths).toEqual(Array.from({ length: count }, () => 1024))
 }
 
-describe.each(['apollo-client', 'urql', 'relay'])('the page %s', (name) => {
+describe.each(['apollo-client', 'urql', 'relay', 'event-source'])('the page %s', (name) => {
   let client: Client
   let page: Page
   let errors: string[]
@@ -97,12 +110,16 @@ describe.each(['apollo-client', 'urql', 'relay'])('the page %s', (name) => {
 
   test('follows over a cut connection and an expired token', async () => {
     client.site.signFor(2)
-    const section = await open('sandbox-late-3', 'One picture')
-    await section.getByText('PROCESSING').waitFor()
+    const one = await open('sandbox-late-3', 'One picture')
+    const all = page.getByRole('region', { name: 'All pictures' })
+    await all.getByRole('button').click()
+    await one.getByText('PROCESSING').waitFor()
+    await all.getByText('PROCESSING').nth(3).waitFor()
     const tokens = client.site.tokens()
     client.proxy.leadTo(client.gateway.url)
-    await expectPictures(section, 1)
-    // For the cut connection, and after the token has expired.
+    await expectPictures(one, 1)
+    await expectPictures(all, 4)
+    // One for the connection that was cut, and one after the token has expired.
     expect(client.site.tokens()).toBeGreaterThanOrEqual(tokens + 2)
   })
 })

@@ -24,7 +24,9 @@ export interface ClientPage {
 export async function readClientPage(name: string): Promise<ClientPage> {
   const text = await readFile(`docs/clients/${name}.md`, 'utf8')
   const blocks = text.matchAll(/(?<=\n\n)`([\w./-]+\.\w+)`(?:(?!\n\n).)*\n\n```\w+\n(.*?)^```$/gms)
-  const shell = [...text.matchAll(/^```sh\n(.*?)^```$/gms)].flatMap(([, code = '']) => code.trim().split('\n'))
+  const shell = [...text.matchAll(/^```sh\n(.*?)^```$/gms)].flatMap(([, code = '']) =>
+    code.trim().split('\n'),
+  )
   const toWords = (start: string) =>
     shell.filter((line) => line.startsWith(start)).map((line) => line.slice(start.length))
   return {
