@@ -52,15 +52,16 @@ export async function openClientProject(page: ClientPage, gatewayUrl: string) {
   return {
     path,
     /** Runs a command of an installed package. Rejects with its output. */
-    async run(command: string): Promise<string> {
+    async run(command: string): Promise<void> {
       const bins = PACKAGE_FOLDERS.map((folder) => join(folder, '.bin'))
       const env = { ...process.env, NODE_OPTIONS: '', PATH: [...bins, process.env.PATH].join(delimiter) }
-      const { stdout } = await run('sh', ['-c', command], { cwd: path, env })
-      return stdout
+      await run('sh', ['-c', command], { cwd: path, env })
     },
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   }
 }
+
+export type ClientProject = Awaited<ReturnType<typeof openClientProject>>
 
 async function install(project: string, name: string): Promise<void> {
   const target = join(project, 'node_modules', name)
@@ -84,6 +85,31 @@ async function installClient(target: string): Promise<void> {
   await writeFile(join(target, 'package.json'), JSON.stringify({ type: 'module', exports }))
 }
 
+/** Strict; otherwise what `npm create vite` writes. */
+const TSCONFIG = {
+  compilerOptions: {
+    target: 'ES2024',
+    lib: ['ESNext', 'DOM', 'DOM.Iterable', 'DOM.AsyncIterable'],
+    module: 'ESNext',
+    moduleResolution: 'bundler',
+    allowImportingTsExtensions: true,
+    verbatimModuleSyntax: true,
+    jsx: 'react-jsx',
+    types: [],
+    strict: true,
+    noUncheckedIndexedAccess: true,
+    skipLibCheck: true,
+    noEmit: true,
+  },
+  include: ['src'],
+}
+
+/** Checks the types of a page. Rejects with the compiler's errors. */
+export async function checkTypes({ path, run }: ClientProject): Promise<void> {
+  await writeFile(join(path, 'tsconfig.json'), JSON.stringify(TSCONFIG))
+  await run('tsc -p tsconfig.json >&2')
+}
+
 /** What `npm create vite` writes, with the page's own entry. */
 const toIndex = (entry: string) => `<!doctype html>
 <html lang="en">
@@ -93,10 +119,7 @@ const toIndex = (entry: string) => `<!doctype html>
 `
 
 /** Runs the commands of a page, and builds its `src/main`. Resolves to the folder of the built site. */
-export async function buildClientPage(
-  page: ClientPage,
-  project: Awaited<ReturnType<typeof openClientProject>>,
-): Promise<string> {
+export async function buildClientPage(page: ClientPage, project: ClientProject): Promise<string> {
   const entry = [...page.files.keys()].find((file) => /^src\/main\.\w+$/.test(file)) ?? 'src/main.js'
   await writeFile(join(project.path, 'index.html'), toIndex(entry))
   for (const command of page.commands) await project.run(command)
