@@ -1,11 +1,12 @@
 import { format, resolveConfig } from 'prettier'
+import { STORE_UNAVAILABLE, taskNotFound } from '../src/graphql/errors.ts'
 import { CATALOGUE, UPSCALE_ERROR_CODES } from '../src/tasks/failure.ts'
 import { isOutageCode, isTemporary } from '../src/tasks/queue/refusals.ts'
 import { judgeRefusal, parseStatus } from '../src/upstream/submit-rule.ts'
 
 export const CLIENT_CATALOGUE = 'client/src/testing/catalogue.ts'
 
-const HEAD = `// Generated from src/tasks and src/upstream by \`npm run schema:emit\`.
+const HEAD = `// Generated from src/tasks, src/upstream and src/graphql by \`npm run schema:emit\`.
 
 /** An entry of the error catalogue, as \`upscaleErrors\` returns it. */
 interface CatalogueEntry {
@@ -52,6 +53,12 @@ export type UpscaleErrorCode = (typeof CATALOGUE)[number]['code']
 
 /** The refusals without an envelope, by HTTP status. After any other status the outcome is unknown. */
 export const REFUSAL_BY_STATUS: Readonly<Record<number, StatusRefusal>> = ${JSON.stringify(toRefusals())}
+
+/** The error SERVICE_UNAVAILABLE. */
+export const UNAVAILABLE = ${JSON.stringify(STORE_UNAVAILABLE)} as const
+
+/** The message of TASK_NOT_FOUND. */
+export const TASK_NOT_FOUND = ${JSON.stringify(taskNotFound('').message)}
 `
   return format(text, { ...(await resolveConfig(CLIENT_CATALOGUE)), parser: 'typescript' })
 }

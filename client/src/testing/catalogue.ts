@@ -1,4 +1,4 @@
-// Generated from src/tasks and src/upstream by `npm run schema:emit`.
+// Generated from src/tasks, src/upstream and src/graphql by `npm run schema:emit`.
 
 /** An entry of the error catalogue, as `upscaleErrors` returns it. */
 interface CatalogueEntry {
@@ -241,3 +241,13 @@ export const REFUSAL_BY_STATUS: Readonly<Record<number, StatusRefusal>> = {
   '526': { code: 'UPSTREAM_UNREACHABLE', isTemporary: true },
   '530': { code: 'UPSTREAM_UNREACHABLE', isTemporary: true },
 }
+
+/** The error SERVICE_UNAVAILABLE. */
+export const UNAVAILABLE = {
+  message: 'The service is unavailable at the moment: retry.',
+  retryable: true,
+  retryAfterMs: 2000,
+} as const
+
+/** The message of TASK_NOT_FOUND. */
+export const TASK_NOT_FOUND = 'No task of yours has this id.'
