@@ -223,7 +223,7 @@ class MemoryGateway implements ScriptedGateway {
       stream.refresh()
     } catch (error) {
       if (!isFieldError(error)) throw error
-      events.push({ data: { [field.key]: null }, errors: [toGraphqlError(error, correlationId)] })
+      events.push({ errors: [toGraphqlError(error, correlationId)] })
       events.end()
     }
   }
