@@ -12,8 +12,6 @@ import {
   SANDBOX_SCRIPTS,
   type ScriptedGateway,
 } from '../../client/src/testing/index.ts'
-import { toScenario } from '../../src/sandbox/scenario.ts'
-import { toUpstreamFailure } from '../../src/tasks/failure.ts'
 import { connect } from '../support/frontend.ts'
 import { startGateway } from '../support/gateway.ts'
 import { openTempDir } from '../support/temp-dir.ts'
@@ -224,7 +222,7 @@ async function playMany(client: FollowClient) {
   const query = `mutation Many($input: UpscaleImagesInput!) {
     upscaleImages(input: $input) { results { replayed task { id status queue { position } } problem { code } } }
   }`
-  const taskIds = ['many', 'sandbox-code-422', 'sandbox-early', 'sandbox-http-429']
+  const taskIds = ['many', 'sandbox-code-422', 'other', 'sandbox-http-429']
   const input = { inputs: taskIds.map((taskId) => ({ taskId, imageIndex: 0 })), idempotencyKey: 'many' }
   const answer = await run<{ upscaleImages: { results: Payload[] } }>(client, query, { input })
   const ids = answer.upscaleImages.results.flatMap(({ task }) => task?.id ?? [])
@@ -253,7 +251,7 @@ describe('the scripted gateway', () => {
   })
 
   test('answers as a gateway in sandbox mode: replays, keys, errors, aliases and fragments', async () => {
-    await using gateway = await startGateway({ RESULT_INSPECT_MS: '60000' })
+    await using gateway = await startGateway()
     const client = connect(gateway.url)
     const expected = normalize([await playRules(client), await playMany(client)])
     await client.dispose()
