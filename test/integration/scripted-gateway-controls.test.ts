@@ -26,12 +26,12 @@ describe('the controls of the scripted gateway', () => {
     const gateway = createScriptedGateway({ clock: 'manual', completeAfterMs: 500 })
     const id = gateway.addTask({ taskId: 'my-picture' })
     const states = followTask(gateway, { id })
-    expect((await states.next()).value).toEqual({ version: 2, status: 'PROCESSING' })
+    expect((await states.next()).value).toMatchObject({ version: 2, status: 'PROCESSING' })
     const next = states.next()
     await gateway.advance(499)
     expect(await isSettled(next)).toBe(false)
     await gateway.advance(1)
-    expect((await next).value).toEqual({ version: 3, status: 'SUCCEEDED' })
+    expect((await next).value).toMatchObject({ version: 3, status: 'SUCCEEDED' })
     expect((await states.next()).done).toBe(true)
   })
 
@@ -85,7 +85,7 @@ describe('the controls of the scripted gateway', () => {
     })
   })
 
-  test('disconnect ends streams and fails operations without an answer; a key then finds the task', async () => {
+  test('disconnect fails streams and operations without an answer; a key then finds the task', async () => {
     const gateway = createScriptedGateway({ clock: 'manual' })
     const id = gateway.addTask({ taskId: 'my-picture' })
     const states = follow(gateway, id)
@@ -93,13 +93,29 @@ describe('the controls of the scripted gateway', () => {
     const lost = submit(gateway, 'sandbox-hang', key)
     await gateway.advance(0)
     gateway.disconnect(1_000)
-    expect(await states).toMatchObject([{ data: { taskUpdated: { version: 2 } } }])
-    await expect(lost).rejects.toThrow('The connection was lost.')
+    const failed = { name: 'FollowError', code: 'CONNECTION_FAILED', retryable: true }
+    await expect(states).rejects.toMatchObject(failed)
+    await expect(lost).rejects.toMatchObject(failed)
     const again = submit(gateway, 'sandbox-hang', key)
     await gateway.advance(999)
     expect(gateway.requests).toHaveLength(2)
     await gateway.advance(30_000)
     expect(await again).toMatchObject([{ data: { upscaleImage: { replayed: true, task: { version: 1 } } } }])
+  })
+
+  test('followTask resumes after a lost connection, and says so', async () => {
+    const gateway = createScriptedGateway()
+    const id = gateway.addTask({ taskId: 'my-picture' })
+    const connection: string[] = []
+    const onConnection = (state: string) => void connection.push(state)
+    const states = followTask(gateway, { id, onConnection })
+    expect((await states.next()).value).toMatchObject({ version: 2 })
+    const next = states.next()
+    gateway.disconnect()
+    await gateway.advance(2_000)
+    expect((await next).value).toMatchObject({ version: 3 })
+    expect(connection).toEqual(['connecting', 'live', 'waiting', 'connecting', 'live'])
+    expect(gateway.requests.map(({ variables }) => variables.afterVersion)).toEqual([null, 2])
   })
 
   test('fail refuses the next submit with a problem, and other operations with an error', async () => {

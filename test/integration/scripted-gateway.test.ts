@@ -1,23 +1,20 @@
-import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from '@jest/globals'
 import {
+  FollowError,
   followTask,
   followTasks,
+  submit as submitUpscale,
   type FollowedTask,
   type FollowedTaskOfMany,
+  type Transport,
 } from '../../client/src/index.ts'
-import type { FollowClient } from '../../client/src/follow.ts'
-import {
-  createScriptedGateway,
-  SANDBOX_SCRIPTS,
-  type ScriptedGateway,
-} from '../../client/src/testing/index.ts'
+import { createScriptedGateway, SANDBOX_SCRIPTS } from '../../client/src/testing/index.ts'
 import { connect } from '../support/frontend.ts'
 import { startGateway } from '../support/gateway.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 
 const PROBLEM = 'problem { code message retryable retryAfterMs upstreamCode taskId }'
-const TASK = `id version status ${PROBLEM} images { width height thumbhash copyState } history { status source upstreamCode }`
+const TASK = `${PROBLEM} images { width height thumbhash copyState } history { status source upstreamCode }`
 const SUBMIT = `mutation Submit($input: UpscaleImageInput!) {
   upscaleImage(input: $input) { replayed task { id status queue { position } } ${PROBLEM} }
 }`
@@ -42,7 +39,7 @@ interface Payload {
 
 /** The answer to one operation. */
 async function run<Data>(
-  client: FollowClient,
+  client: Transport,
   query: string,
   variables: Record<string, unknown>,
 ): Promise<Data> {
@@ -53,7 +50,7 @@ async function run<Data>(
   throw new Error('The operation completed without an answer')
 }
 
-async function submit(client: FollowClient, input: Record<string, unknown>): Promise<Payload> {
+async function submit(client: Transport, input: Record<string, unknown>): Promise<Payload> {
   const data = await run<{ upscaleImage: Payload }>(client, SUBMIT, { input })
   return data.upscaleImage
 }
@@ -62,24 +59,26 @@ async function submit(client: FollowClient, input: Record<string, unknown>): Pro
 const withoutId = (problem: Problem | null) => problem && { ...problem, taskId: problem.taskId !== null }
 
 /** Submits up to three times with the same key until the task is accepted, then follows it, and returns all that it saw. */
-async function play(client: FollowClient, taskId: string) {
+async function play(client: Transport, taskId: string) {
   const submits: object[] = []
   const states: object[] = []
   for (let attempt = 0; attempt < 3; attempt += 1) {
-    const { replayed, task, problem } = await submit(client, {
-      taskId,
-      imageIndex: 1,
-      idempotencyKey: taskId,
-    })
-    submits.push({ replayed, status: task?.status, problem: withoutId(problem) })
-    if (task === null) continue
-    let last: State | undefined
-    for await (const state of followTask<State>(client, { id: task.id, selection: TASK })) {
-      const { version, status, images } = state
-      states.push({ version, status, problem: withoutId(state.problem), images })
-      last = state
+    const input = { taskId, imageIndex: 1, idempotencyKey: taskId }
+    try {
+      const { task, replayed } = await submitUpscale(client, { input })
+      submits.push({ replayed, status: task.status })
+      let last: State | undefined
+      for await (const state of followTask<State>(client, { id: task.id, selection: TASK })) {
+        const { version, status, images } = state
+        states.push({ version, status, problem: withoutId(state.problem), images })
+        last = state
+      }
+      return { taskId, submits, states: withoutThumbhash(states), history: last?.history }
+    } catch (error) {
+      if (!(error instanceof FollowError)) throw error
+      const { code, message, retryable, retryAfterMs, upstreamCode } = error
+      submits.push({ code, message, retryable, retryAfterMs, upstreamCode, isStored: error.taskId !== null })
     }
-    return { taskId, submits, states: withoutThumbhash(states), history: last?.history }
   }
   return { taskId, submits, states, history: undefined }
 }
@@ -100,7 +99,7 @@ const QUICK = SANDBOX_SCRIPTS.filter(({ waitsFor }) => waitsFor === null).map(({
 const AT_ONCE = 8
 
 /** Plays all scripts: those that wait at once, the others in groups, so that a busy machine causes no timeouts. */
-async function playAll(client: FollowClient) {
+async function playAll(client: Transport) {
   const slow = SLOW.map((taskId) => play(client, taskId))
   const played = []
   for (let first = 0; first < QUICK.length; first += AT_ONCE)
@@ -132,9 +131,9 @@ async function playOnSandbox() {
 async function playInMemory() {
   const gateway = createScriptedGateway({ ...TIMING, clock: 'manual' })
   const played = playAll(gateway)
-  let isDone = false
-  void played.finally(() => (isDone = true))
-  while (!isDone) await gateway.advance(100)
+  const done = new AbortController()
+  void played.finally(() => done.abort())
+  while (!done.signal.aborted) await gateway.advance(100)
   return played
 }
 
@@ -152,7 +151,7 @@ function normalize(value: unknown): unknown {
 }
 
 /** Sends an operation, and returns its answer or the errors that it ended with. */
-async function send(client: FollowClient, query: string, variables: Record<string, unknown> = {}) {
+async function send(client: Transport, query: string, variables: Record<string, unknown> = {}) {
   try {
     return await Array.fromAsync(client.iterate({ query, variables }))
   } catch (error) {
@@ -161,7 +160,7 @@ async function send(client: FollowClient, query: string, variables: Record<strin
 }
 
 /** What a frontend may send about submits: replays, keys, refusals, and each way to select. */
-async function playRules(client: FollowClient) {
+async function playRules(client: Transport) {
   const picture = { taskId: 'rules', imageIndex: 2, waterMark: '' }
   const key = { idempotencyKey: 'key' }
   const first = await submit(client, { ...picture, ...key })
@@ -218,7 +217,7 @@ async function playRules(client: FollowClient) {
 }
 
 /** Many pictures: two succeed, one is refused, and one, the last because it stops the queue, waits and is canceled. */
-async function playMany(client: FollowClient) {
+async function playMany(client: Transport) {
   const query = `mutation Many($input: UpscaleImagesInput!) {
     upscaleImages(input: $input) { results { replayed task { id status queue { position } } problem { code } } }
   }`

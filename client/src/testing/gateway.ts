@@ -1,4 +1,5 @@
-import type { FollowClient } from '../follow.ts'
+import { FollowError } from '../errors.ts'
+import type { GraphqlRequest, Transport } from '../transport.ts'
 import { ScriptClock } from './clock.ts'
 import { readArgs } from './document.ts'
 import { EventQueue } from './event-queue.ts'
@@ -45,12 +46,10 @@ interface Sink<Result> {
   complete(): void
 }
 
-type Payload = Parameters<FollowClient['iterate']>[0]
-
 /** A gateway in memory, with the scripts of the sandbox. A graphql-ws client can be replaced by it. */
-export interface ScriptedGateway extends FollowClient {
+export interface ScriptedGateway extends Transport {
   /** As that of a graphql-ws client, for the links and exchanges of GraphQL clients. */
-  subscribe(payload: Payload, sink: Sink<never>): () => void
+  subscribe(request: GraphqlRequest, sink: Sink<never>): () => void
   /** What was sent to it, oldest first. */
   readonly requests: readonly ScriptedRequest[]
   /** Submits a task without an operation, for a component that follows an existing one. Returns the id of the task. */
@@ -60,7 +59,7 @@ export interface ScriptedGateway extends FollowClient {
   /** Moves the clock until all tasks have settled. */
   settleAll(): Promise<void>
   /**
-   * Loses the connection: all streams end, and the operations without an answer fail. Operations that begin in the next
+   * Loses the connection: all streams, and the operations without an answer, end with CONNECTION_FAILED. Operations that begin in the next
    * `forMs` milliseconds wait until then.
    */
   disconnect(forMs?: number): void
@@ -76,6 +75,11 @@ export interface ScriptedGateway extends FollowClient {
 /** Creates a gateway for unit tests and Storybook: same states, errors and rules as a gateway in sandbox mode. */
 export function createScriptedGateway(options: ScriptedGatewayOptions = {}): ScriptedGateway {
   return new MemoryGateway(options)
+}
+
+interface Running {
+  readonly events: EventQueue<GraphqlResult>
+  readonly onOpen: (() => void) | undefined
 }
 
 class MemoryGateway implements ScriptedGateway {
@@ -113,12 +117,12 @@ class MemoryGateway implements ScriptedGateway {
     return this.#requests
   }
 
-  iterate(payload: Payload): AsyncIterableIterator<never> {
-    return this.#start(payload) as AsyncIterableIterator<never>
+  iterate(request: GraphqlRequest, onOpen?: () => void): AsyncIterableIterator<never> {
+    return this.#start(request, onOpen) as AsyncIterableIterator<never>
   }
 
-  subscribe(payload: Payload, sink: Sink<never>): () => void {
-    const events = this.iterate(payload)
+  subscribe(request: GraphqlRequest, sink: Sink<never>): () => void {
+    const events = this.iterate(request)
     const read = async () => {
       try {
         for await (const event of events) sink.next(event)
@@ -147,10 +151,8 @@ class MemoryGateway implements ScriptedGateway {
 
   disconnect(forMs = 0): void {
     this.#onlineAt = this.#clock.now() + forMs
-    for (const events of this.#running) {
-      if (this.#streams.has(events)) events.end()
-      else events.fail(new Error('The connection was lost.'))
-    }
+    const lost = () => new FollowError('CONNECTION_FAILED', 'The connection was lost.', { retryable: true })
+    for (const events of this.#running) events.fail(lost())
   }
 
   fail(code: string, options: FailOptions = {}): void {
@@ -167,33 +169,35 @@ class MemoryGateway implements ScriptedGateway {
     this.#random.reset()
   }
 
-  #start(payload: Payload): EventQueue<GraphqlResult> {
+  #start(request: GraphqlRequest, onOpen?: () => void): EventQueue<GraphqlResult> {
     const events = new EventQueue<GraphqlResult>(() => {
       this.#running.delete(events)
       this.#streams.delete(events)
     })
     this.#running.add(events)
-    this.#run(payload, events).catch((error: unknown) => {
+    this.#run(request, { events, onOpen }).catch((error: unknown) => {
       events.fail(error instanceof RequestError ? [toGraphqlError(error, this.#random.uuid())] : error)
     })
     return events
   }
 
-  async #run(payload: Payload, events: EventQueue<GraphqlResult>): Promise<void> {
+  async #run(request: GraphqlRequest, { events, onOpen }: Running): Promise<void> {
     await this.#clock.wait(this.#onlineAt - this.#clock.now())
     if (!this.#running.has(events)) return
-    const { query, operationName = null } = payload
+    const { query, operationName = null } = request
     // A copy, because the variables of a stream may change later. JSON removes what is undefined.
-    const variables = JSON.parse(JSON.stringify(payload.variables ?? {})) as Record<string, unknown>
-    const request = { query, variables, operationName }
-    const index = this.#requests.push({ ...request, field: null }) - 1
+    const variables = JSON.parse(JSON.stringify(request.variables ?? {})) as Record<string, unknown>
+    const received = { query, variables, operationName }
+    const index = this.#requests.push({ ...received, field: null }) - 1
     const prepared = prepare(query, variables, operationName)
-    this.#requests[index] = { ...request, field: prepared.fields[0]?.name ?? null }
+    this.#requests[index] = { ...received, field: prepared.fields[0]?.name ?? null }
     const correlationId = this.#random.uuid()
     const failure = this.#takeFailure(prepared.fields[0]?.name ?? null)
     if (prepared.kind === 'subscription') {
       await this.#clock.wait(this.#latencyMs)
-      if (this.#running.has(events)) this.#open(prepared, events, { correlationId, failure })
+      if (!this.#running.has(events)) return
+      onOpen?.()
+      this.#open(prepared, events, { correlationId, failure })
       return
     }
     const result = await execute(prepared, { tasks: this.#tasks, correlationId, failure })
