@@ -1,4 +1,3 @@
-import type { ClientOptions } from 'graphql-ws'
 import { isPermanent, isTokenExpired, toAuthError } from './errors.ts'
 import { randomRetryMs, wait } from './retry.ts'
 
@@ -14,6 +13,22 @@ export interface ConnectionSettings {
   readonly watchToken?: string
 }
 
+/** The options of `createClient` of graphql-ws that `toClientOptions` sets. */
+export interface SocketOptions {
+  readonly url: () => Promise<string>
+  readonly connectionParams: () => Promise<Record<string, unknown>>
+  readonly retryAttempts: number
+  readonly retryWait: (retries: number) => Promise<void>
+  readonly shouldRetry: (failure: unknown) => boolean
+  readonly keepAlive: number
+  readonly on: {
+    readonly opened: (socket: unknown) => void
+    readonly ping: (received: boolean) => void
+    readonly pong: (received: boolean) => void
+    readonly closed: (event: unknown) => void
+  }
+}
+
 const PING_INTERVAL_MS = 10_000
 const PONG_TIMEOUT_MS = 5_000
 /** This client's close code: no pong arrived in time. */
@@ -25,7 +40,7 @@ const CONNECTION_LOST = 4408
  * fail only if the token is refused (4401, HTTP 401 and 403, or 4403 unless the token has expired), or if a message
  * cannot be parsed.
  */
-export function toClientOptions({ url, getAuthorization, watchToken }: ConnectionSettings): ClientOptions {
+export function toClientOptions({ url, getAuthorization, watchToken }: ConnectionSettings): SocketOptions {
   let socket: ClosableSocket | undefined
   let pongTimer: ReturnType<typeof setTimeout> | undefined
   let authorization: Promise<string | undefined> | undefined

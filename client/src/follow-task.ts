@@ -1,27 +1,35 @@
-import { follow, Progress, type FollowClient, type FollowedTask } from './follow.ts'
+import { toRequest, toText, type TypedDocument } from './document.ts'
+import { follow, Progress, type AnyTask, type ConnectionState, type FollowedTask } from './follow.ts'
+import type { Transport } from './transport.ts'
 
-export interface FollowRequest {
+export interface FollowRequest<Task = FollowedTask> {
   readonly id: string
   /** The fields to select besides `version` and `status`, e.g. `images { url } problem { code message }`. */
-  readonly selection?: string
+  readonly selection?: string | undefined
+  /**
+   * Instead of `selection`: a subscription to `taskUpdated` that selects `version` and `status`. Its variables are `$id`,
+   * `$afterVersion` and `$watchToken`, as far as it declares them.
+   */
+  readonly document?: TypedDocument<{ readonly taskUpdated?: Task | null }> | undefined
   /** The last version that the caller has received: only newer states are yielded. */
-  readonly afterVersion?: number
+  readonly afterVersion?: number | undefined
   /** Gives access to a task of another owner. */
-  readonly watchToken?: string
+  readonly watchToken?: string | null | undefined
+  /** Receives each change of the connection's state. */
+  readonly onConnection?: ((state: ConnectionState) => void) | undefined
   /** Ends the generator at once, even while it waits. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /**
  * Follows a task with `taskUpdated` until it has settled, and yields each state once, in order. A state of the same version is
- * yielded again only if the selected fields have changed, such as `queue { position }`. If the stream ends before the task
- * has settled, because a replica or a router stops, it subscribes again after the last version.
- * @throws FollowError if the task is not found, the token is missing, invalid or lacks permission, or errors persist; a
- * CloseEvent if the connection failed for another reason.
+ * yielded again only if the selected fields have changed, such as `queue { position }`. If the connection is lost or the stream
+ * ends before the task has settled, because a replica or a router stops, it subscribes again after the last version.
+ * @throws FollowError if the task is not found, the token is missing, invalid or lacks permission, or errors persist.
  */
-export async function* followTask<Task extends FollowedTask = FollowedTask>(
-  client: FollowClient,
-  { id, selection = '', afterVersion, watchToken, signal }: FollowRequest,
+export async function* followTask<Task extends AnyTask = FollowedTask>(
+  client: Transport,
+  { id, selection = '', document, afterVersion, watchToken, onConnection, signal }: FollowRequest<Task>,
 ): AsyncGenerator<Task, void> {
   const progress = new Progress(afterVersion)
   const variables = {
@@ -33,9 +41,10 @@ export async function* followTask<Task extends FollowedTask = FollowedTask>(
   }
   yield* follow<Task>(client, {
     field: 'taskUpdated',
-    payload: { query: toQuery(selection), variables },
+    request: toRequest(document ? toText(document) : toQuery(selection), variables),
     pending: new Map([[id, progress]]),
     toId: () => id,
+    onConnection,
     signal,
   })
 }

@@ -1,37 +1,52 @@
+import { toRequest, toText, type TypedDocument } from './document.ts'
 import { isPermanent, type FollowError } from './errors.ts'
-import { follow, Progress, type FollowClient, type FollowedTask } from './follow.ts'
+import { follow, Progress, type AnyTask, type ConnectionState, type FollowedTask } from './follow.ts'
+import type { Transport } from './transport.ts'
 
 /** The fields of every event of `followTasks`. `selection` adds more. */
 export interface FollowedTaskOfMany extends FollowedTask {
   readonly id: string
 }
 
-export interface FollowManyRequest {
+/** What every task of `followTasks` needs, whatever types a code generator makes of it. */
+export interface AnyTaskOfMany extends AnyTask {
+  readonly id: string
+}
+
+export interface FollowManyRequest<Task = FollowedTaskOfMany> {
   /** 1 to 50 ids. */
   readonly ids: readonly string[]
   /** The fields to select besides `id`, `version` and `status`. */
-  readonly selection?: string
+  readonly selection?: string | undefined
+  /**
+   * Instead of `selection`: a subscription to `tasksUpdated` that selects `id`, `version` and `status`. Its variables are `$ids`
+   * and, if it declares them, `$afterVersions`.
+   */
+  readonly document?: TypedDocument<{ readonly tasksUpdated?: Task | null }> | undefined
   /** For each id the last version that the caller has received: only newer states are yielded. */
-  readonly afterVersions?: readonly (number | null)[]
+  readonly afterVersions?: readonly (number | null)[] | undefined
+  /** Receives each change of the connection's state. */
+  readonly onConnection?: ((state: ConnectionState) => void) | undefined
   /** Ends the generator at once, even while it waits. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /**
    * Receives the error of each task that cannot be followed, once; the stream continues with the others. Absent: the first such
    * error is thrown when the other tasks have settled.
    */
-  readonly onError?: (id: string, error: FollowError) => void
+  readonly onError?: ((id: string, error: FollowError) => void) | undefined
 }
 
 /**
  * Follows many tasks with one `tasksUpdated` stream until all have settled. Yields each state once, in the order of each task,
  * as `followTask` does. If the stream ends before that, it subscribes again to the tasks that have not settled.
  * @throws FollowError if the token is missing, invalid or lacks permission, or errors persist; without `onError` also if a
- * task is not found. A CloseEvent if the connection failed for another reason.
+ * task is not found.
  */
-export async function* followTasks<Task extends FollowedTaskOfMany = FollowedTaskOfMany>(
-  client: FollowClient,
-  { ids, selection = '', afterVersions = [], signal, onError }: FollowManyRequest,
+export async function* followTasks<Task extends AnyTaskOfMany = FollowedTaskOfMany>(
+  client: Transport,
+  request: FollowManyRequest<Task>,
 ): AsyncGenerator<Task, void> {
+  const { ids, selection = '', document, afterVersions = [], signal, onConnection, onError } = request
   const pending = new Map<string, Progress>()
   for (const [index, id] of ids.entries())
     if (!pending.has(id)) pending.set(id, new Progress(afterVersions[index]))
@@ -54,10 +69,11 @@ export async function* followTasks<Task extends FollowedTaskOfMany = FollowedTas
   }
   yield* follow<Task>(client, {
     field: 'tasksUpdated',
-    payload: { query: toQuery(selection), variables },
+    request: toRequest(document ? toText(document) : toQuery(selection), variables),
     pending,
     toId: ({ id }) => id,
     takeError,
+    onConnection,
     signal,
   })
   if (firstError && !onError && !signal?.aborted) throw firstError

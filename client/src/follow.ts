@@ -1,15 +1,8 @@
 /** What `followTask` and `followTasks` share: one subscription until all its tasks have settled. */
-import type { Client, SubscribePayload } from 'graphql-ws'
-import {
-  isPermanent,
-  isServerFailure,
-  toAuthError,
-  toFollowError,
-  toRetryMs,
-  type FollowError,
-  type GraphqlError,
-} from './errors.ts'
+import { FollowError, isPermanent } from './errors.ts'
+import { readResults } from './results.ts'
 import { randomRetryMs, wait } from './retry.ts'
+import type { GraphqlRequest, Transport } from './transport.ts'
 
 /** The fields of every event. `selection` adds more. */
 export interface FollowedTask {
@@ -17,7 +10,14 @@ export interface FollowedTask {
   readonly status: 'SUBMITTED' | 'PROCESSING' | 'SUCCEEDED' | 'FAILED'
 }
 
-export type FollowClient = Pick<Client, 'iterate'>
+/** What every task needs, whatever types a code generator makes of it. */
+export interface AnyTask {
+  readonly version: number
+  readonly status: string
+}
+
+/** `waiting`: between two attempts, such as offline. graphql-ws reconnects by itself: use its own events beside these. */
+export type ConnectionState = 'connecting' | 'live' | 'waiting'
 
 const SETTLED = ['SUCCEEDED', 'FAILED']
 /**
@@ -25,6 +25,8 @@ const SETTLED = ['SUCCEEDED', 'FAILED']
  * permanent error.
  */
 const MAX_FAILURES = 10
+/** A stream that lasted this long ends the backoff: something cuts connections off, but the server can be reached. */
+const STABLE_MS = 2_000
 
 /** What is known about a task that has not settled. */
 export class Progress {
@@ -42,7 +44,7 @@ export class Progress {
    * Records a state, and returns whether it is new to the caller. The place in the queue changes without a new version; a
    * re-assertion changes nothing. A router may send an older state, but a settled state counts even then.
    */
-  record(task: FollowedTask): boolean {
+  record(task: AnyTask): boolean {
     const { version, status } = task
     this.resumeAfter = version
     if (version < this.#version && !SETTLED.includes(status)) return false
@@ -58,13 +60,14 @@ export class Progress {
 interface Follow<Task> {
   /** The only field of the subscription. */
   readonly field: string
-  /** graphql-ws sends this payload again after each reconnect: getters in `variables` return the latest values. */
-  readonly payload: SubscribePayload
+  /** graphql-ws sends this request again after each reconnect: getters in `variables` return the latest values. */
+  readonly request: GraphqlRequest
   /** The tasks that have not settled, by id. A settled task is removed. */
   readonly pending: Map<string, Progress>
   readonly toId: (task: Task) => string
   /** Takes an error that concerns one task, and returns false for all others. Absent: it takes none. */
   readonly takeError?: (error: FollowError) => boolean
+  readonly onConnection: ((state: ConnectionState) => void) | undefined
   readonly signal: AbortSignal | undefined
 }
 
@@ -73,63 +76,48 @@ interface Follow<Task> {
  * subscribes again: without limit after errors that are marked as retryable, such as an outage of the gateway's database.
  * @throws FollowError for a permanent error, and if temporary errors persist.
  */
-export async function* follow<Task extends FollowedTask>(
-  client: FollowClient,
-  { field, payload, pending, toId, takeError, signal }: Follow<Task>,
+export async function* follow<Task extends AnyTask>(
+  client: Transport,
+  { field, request, pending, toId, takeError, onConnection, signal }: Follow<Task>,
 ): AsyncGenerator<Task, void> {
+  let state: ConnectionState | undefined
+  const report = (next: ConnectionState) => {
+    if (next !== state) onConnection?.((state = next))
+  }
+  const reading = { field, signal, onOpen: () => report('live') }
   for (let failures = 0, retries = 0; pending.size > 0 && !signal?.aborted; retries += 1) {
     let minWaitMs = 0
-    for await (const { data, errors } of iterate<Task>(client, payload, signal)) {
-      const task = data?.[field]
+    let wasLost = false
+    const startedAt = performance.now()
+    report('connecting')
+    for await (const { value: task, error, isLost = false } of readResults<Task>(client, request, reading)) {
       if (task) {
         failures = 0
-        const id = toId(task)
-        const progress = pending.get(id)
-        if (SETTLED.includes(task.status)) pending.delete(id)
+        requireFields(task, toId(task), field)
+        const progress = pending.get(toId(task))
+        if (SETTLED.includes(task.status)) pending.delete(toId(task))
         if (progress?.record(task)) {
           retries = 0
           yield task
         }
-      } else {
-        const error = toFollowError(errors?.[0])
-        if (!takeError?.(error)) {
-          const askedMs = toRetryMs(errors?.[0])
-          if (askedMs === null) failures += 1
-          else minWaitMs = askedMs
-          if (failures > MAX_FAILURES * pending.size || isPermanent(error)) throw error
-        }
+      } else if (error && !takeError?.(error)) {
+        wasLost = isLost
+        if (!error.retryable) failures += 1
+        else minWaitMs = error.retryAfterMs ?? 0
+        if (failures > MAX_FAILURES * pending.size || isPermanent(error)) throw error
       }
       if (pending.size === 0) return
     }
-    // A stream after the final version is empty. Without `afterVersion` the next one begins with the current state.
-    for (const progress of pending.values()) progress.resumeAfter = null
+    // After a complete stream the next one begins with the current state: a stream after the final version is empty.
+    if (!wasLost) for (const progress of pending.values()) progress.resumeAfter = null
+    if (performance.now() - startedAt > STABLE_MS) retries = 0
+    report('waiting')
     await wait(minWaitMs + randomRetryMs(retries), signal)
   }
 }
 
-interface Result<Task> {
-  readonly data?: Readonly<Record<string, Task | null>> | null | undefined
-  readonly errors?: readonly GraphqlError[] | undefined
-}
-
-/** The results of a subscription. Errors that end it are the last result. */
-async function* iterate<Task>(
-  client: FollowClient,
-  payload: SubscribePayload,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Result<Task>> {
-  if (signal?.aborted) return
-  const events = client.iterate<Record<string, Task | null>>(payload)
-  // `return` of an async generator waits for its pending `next`; that of graphql-ws does not.
-  const end = () => void events.return?.()
-  signal?.addEventListener('abort', end)
-  try {
-    yield* events
-  } catch (failure) {
-    if (Array.isArray(failure)) yield { errors: failure as GraphqlError[] }
-    else if (isServerFailure(failure)) yield { errors: [{ message: 'The server closed the connection.' }] }
-    else throw toAuthError(failure) ?? failure
-  } finally {
-    signal?.removeEventListener('abort', end)
-  }
+function requireFields({ version, status }: Partial<AnyTask>, id: unknown, field: string): void {
+  if (typeof version === 'number' && typeof status === 'string' && typeof id === 'string') return
+  const message = `The document must select id, version and status of ${field}, without aliases.`
+  throw new FollowError('BAD_USER_INPUT', message)
 }

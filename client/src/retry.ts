@@ -6,15 +6,24 @@ export function randomRetryMs(retries: number): number {
   return Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** retries) * (0.5 + Math.random() / 2)
 }
 
-/** Waits `ms`, or until the signal aborts. Never rejects. */
+/** The events of a browser's window. Other environments have none. */
+interface Listening {
+  addEventListener(type: string, listener: () => void): void
+  removeEventListener(type: string, listener: () => void): void
+}
+
+/** Waits `ms`, or until the signal aborts, or until the browser is online again. Never rejects. */
 export function wait(ms: number, signal?: AbortSignal): Promise<void> {
+  const target = globalThis as Partial<Listening>
   return new Promise((resolve) => {
     const end = () => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', end)
+      target.removeEventListener?.('online', end)
       resolve()
     }
-    const timer = setTimeout(end, ms)
+    const timer = setTimeout(end, signal?.aborted ? 0 : ms)
     signal?.addEventListener('abort', end)
+    target.addEventListener?.('online', end)
   })
 }

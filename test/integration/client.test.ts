@@ -285,7 +285,7 @@ describe('the client for frontends', () => {
       })
       return stdout.trim()
     }
-    const names = 'FollowError,followTask,followTasks,toClientOptions'
+    const names = 'FollowError,createHttpTransport,followTask,followTasks,submit,toClientOptions'
     expect(await exportsOf('upscale-gateway-client', dir.path)).toBe(names)
     expect(await exportsOf('upscale-gateway/client')).toBe(names)
   })
