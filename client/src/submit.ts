@@ -95,7 +95,7 @@ export async function submit<Task = SubmittedTask>(
 }
 
 /** `crypto.randomUUID` exists in secure contexts only. */
-function createKey(): string {
+export function createKey(): string {
   return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join('-')
 }
 

@@ -4,7 +4,13 @@ import { createKey, type UpscaleImageInput } from './submit.ts'
 import { readSaved, writeSaved, toInput, toTimes, type Pending, type Saved } from './upscale-saved.ts'
 import { followUpscale, type Socket } from './upscale-stream.ts'
 import { cancelUpscale, isUnanswered, sendUpscale, waitUntil } from './upscale-submit.ts'
-import { IDLE, type Upscale, type UpscaleOptions, type UpscaleSnapshot, type UpscaleTask } from './upscale-types.ts'
+import {
+  IDLE,
+  type Upscale,
+  type UpscaleOptions,
+  type UpscaleSnapshot,
+  type UpscaleTask,
+} from './upscale-types.ts'
 import { listenForWake } from './upscale-wake.ts'
 
 /**
