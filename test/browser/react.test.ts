@@ -71,10 +71,10 @@ async function openPage(url: URL) {
 }
 
 const see = (page: Page, id: string, value: string) =>
-  page.waitForFunction(([name, expected]) => document.getElementById(name)?.innerText === expected, [
-    id,
-    value,
-  ] as const)
+  page
+    .locator(`#${id}`)
+    .filter({ hasText: new RegExp(`^${value}$`) })
+    .waitFor()
 
 /** A gateway whose pages are of another origin, with an upstream that accepts everything. */
 async function openOne(version: 18 | 19) {
@@ -136,7 +136,7 @@ describe.each(VERSIONS)('the hooks in React %d, in StrictMode', (version) => {
     const sockets: string[] = []
     page.on('websocket', (socket) => sockets.push(socket.url()))
     const readRecords = () =>
-      page.evaluate(() => (window as unknown as { records: Record<string, ScriptRecord> }).records)
+      page.evaluate<Record<string, ScriptRecord>>('records')
     await waitFor(async () => Object.values(await readRecords()).every(({ ends }) => ends.length > 0))
     // Nothing is open any more, and nothing is opened again.
     await waitFor(() => proxy.count() === 0)
@@ -182,7 +182,7 @@ describe.each(VERSIONS)('the hooks in React %d, in StrictMode', (version) => {
     await page.reload()
     await see(page, 'status', 'SUCCEEDED')
     await see(page, 'connection', 'idle')
-    expect(await page.evaluate(() => sessionStorage.getItem('settled'))).toBe('1')
+    expect(await page.evaluate("sessionStorage.getItem('settled')")).toBe('1')
   })
 
   test('send a submit again after a reload in the middle of it, but not from a link', async () => {
@@ -224,7 +224,7 @@ describe.each(VERSIONS)('the hooks in React %d, in StrictMode', (version) => {
     proxy.silence()
     await one.succeed()
     const before = performance.now()
-    await page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })))
+    await page.evaluate("void dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
     await see(page, 'status', 'SUCCEEDED')
     expect(performance.now() - before).toBeLessThan(10_000)
   })
