@@ -53,11 +53,8 @@ export function toClientOptions({ url, getAuthorization, watchToken }: Connectio
       return url
     },
     async connectionParams() {
-      const value = await authorization
-      return {
-        ...(value !== undefined && { Authorization: value }),
-        ...(watchToken !== undefined && { watchToken }),
-      }
+      // JSON omits what is undefined.
+      return { Authorization: await authorization, watchToken }
     },
     retryAttempts: Infinity,
     retryWait: (retries) => wait(randomRetryMs(retries)),
@@ -83,12 +80,12 @@ export function toClientOptions({ url, getAuthorization, watchToken }: Connectio
 
 interface ClosableSocket {
   close(code: number, reason: string): void
-  onclose: ((event: { code: number; reason: string; wasClean: boolean }) => void) | null
+  onclose: ((event: { code: number; reason: string }) => void) | null
 }
 
 /** Reports the connection as closed at once: a dead peer never answers the close frame. */
 function terminate(socket: ClosableSocket): void {
-  const event = { code: CONNECTION_LOST, reason: 'No pong', wasClean: false }
+  const event = { code: CONNECTION_LOST, reason: 'No pong' }
   const { onclose } = socket
   socket.onclose = null
   socket.close(event.code, event.reason)

@@ -1,16 +1,15 @@
-/** The reason of an AbortController whose operation has ended as intended. */
-export const ENDED = 'ended'
+/** Waits for a promise, one at a time, and rejects when the controller aborts: at the latest after `ms`. */
+export type Limit = <Value>(promise: Promise<Value>) => Promise<Value>
 
-/** Waits for a promise; after `ms` it aborts the controller, so that a request which the promise belongs to rejects. */
-export async function within<Value>(
-  ms: number,
-  abort: AbortController,
-  promise: Promise<Value>,
-): Promise<Value> {
-  const timer = setTimeout(() => abort.abort(new Error(`No data for ${ms / 1_000} s`)), ms)
-  try {
-    return await promise
-  } finally {
-    clearTimeout(timer)
-  }
+export function toLimit(abort: AbortController, ms: number): Limit {
+  const { signal } = abort
+  return (promise) =>
+    new Promise((resolve, reject) => {
+      const timer = setTimeout(() => abort.abort(new Error('Timeout')), ms)
+      signal.onabort = () => {
+        clearTimeout(timer)
+        reject(signal.reason as Error)
+      }
+      promise.then(resolve, reject).finally(() => clearTimeout(timer))
+    })
 }

@@ -13,15 +13,17 @@ export interface TypedDocument<Data = unknown> {
   toString(): string
 }
 
-/** The text of a document. */
-export function toText(document: TypedDocument): string {
-  return document.definitions ? print(document as AstNode) : String(document)
-}
-
-/** A request with those of the variables that its text declares. Getters among them are kept. */
-export function toRequest(query: string, variables: Record<string, unknown>): GraphqlRequest {
-  const declared = {}
-  for (const [name, descriptor] of Object.entries(Object.getOwnPropertyDescriptors(variables)))
-    if (new RegExp(`\\$${name}\\s*:`).test(query)) Object.defineProperty(declared, name, descriptor)
-  return { query, variables: declared }
+/** A request with those of the variables that its text declares. They are read for each attempt. */
+export function toRequest(
+  document: TypedDocument,
+  readVariables: () => Record<string, unknown>,
+): GraphqlRequest {
+  const query = document.definitions ? print(document as AstNode) : String(document)
+  const isDeclared = ([name]: [string, unknown]) => query.includes(`$${name}:`)
+  return {
+    query,
+    get variables() {
+      return Object.fromEntries(Object.entries(readVariables()).filter(isDeclared))
+    },
+  }
 }

@@ -23,23 +23,29 @@ export interface Problem {
  */
 export class FollowError extends Error implements Problem {
   override readonly name = 'FollowError'
-  readonly code: string
-  readonly retryable: boolean
-  readonly retryAfterMs: number | null
-  readonly upstreamCode: number | null
-  readonly taskId: string | null
-  readonly correlationId: string
+  declare readonly code: string
+  declare readonly retryable: boolean
+  declare readonly retryAfterMs: number | null
+  declare readonly upstreamCode: number | null
+  declare readonly taskId: string | null
+  declare readonly correlationId: string
 
-  constructor(code: string, message: string, facts: Partial<Problem> & { readonly cause?: unknown } = {}) {
-    super(message, 'cause' in facts ? { cause: facts.cause } : undefined)
-    this.code = code
-    this.retryable = facts.retryable ?? false
-    this.retryAfterMs = facts.retryAfterMs ?? null
-    this.upstreamCode = facts.upstreamCode ?? null
-    this.taskId = facts.taskId ?? null
-    this.correlationId = facts.correlationId ?? ''
+  constructor(code: string, message: string, { cause, ...facts }: Facts = {}) {
+    super(message, { cause })
+    Object.assign(this, NO_FACTS, facts, { code })
   }
 }
+
+/** What an error lacks. The keys are also fields of `UpscaleProblem`. */
+export const NO_FACTS = {
+  retryable: false,
+  retryAfterMs: null,
+  upstreamCode: null,
+  taskId: null,
+  correlationId: '',
+}
+
+type Facts = Partial<Problem> & ErrorOptions
 
 /** A GraphQL error as it arrives. */
 export interface GraphqlError {
@@ -51,57 +57,45 @@ export interface GraphqlError {
 const UNAUTHORIZED = 4401
 /** The token has expired, or (from other servers) lacks permission. */
 const FORBIDDEN = 4403
-/** Close codes of a server that failed: Internal Error, and that of graphql-ws. */
-const SERVER_FAILURES: unknown[] = [1011, 4500]
 
-const PERMANENT = [
-  'TASK_NOT_FOUND',
-  'UNAUTHENTICATED',
-  'FORBIDDEN',
-  'NOT_FOUND',
-  'BAD_USER_INPUT',
-  'BAD_REQUEST',
-  'PAYLOAD_TOO_LARGE',
-  'UNSUPPORTED_MEDIA_TYPE',
-  'GRAPHQL_PARSE_FAILED',
-  'GRAPHQL_VALIDATION_FAILED',
-  'OPERATION_RESOLUTION_FAILURE',
-]
+/** The codes of HTTP statuses, for responses without a body of ours, such as those of a proxy. */
+export const CODES: Readonly<Record<string, string>> = {
+  401: 'UNAUTHENTICATED',
+  403: 'FORBIDDEN',
+  429: 'RATE_LIMITED',
+  500: 'INTERNAL_SERVER_ERROR',
+}
+
+/** UNAUTHENTICATED, FORBIDDEN, and the codes of invalid requests: BAD_USER_INPUT, TASK_NOT_FOUND, GRAPHQL_PARSE_FAILED … */
+const PERMANENT = /^(UNAU|FORB|BAD_|PAYL|UNSU|GRAP|OPER)|NOT_FOUND$/
 
 /** Whether a retry cannot fix the error. */
 export function isPermanent({ code }: FollowError): boolean {
-  return PERMANENT.includes(code)
+  return PERMANENT.test(code)
 }
 
 /** The error with the facts of its `extensions`; `defaults` are those that it lacks. */
-export function toFollowError(error: GraphqlError | undefined, defaults: Partial<Problem> = {}): FollowError {
-  const { message = 'The answer has neither data nor an error.', extensions = {} } = error ?? {}
-  const read = <Key extends keyof Problem>(key: Key, type: string) =>
-    (typeof extensions[key] === type ? extensions[key] : defaults[key]) as Problem[Key] | undefined
-  return new FollowError(read('code', 'string') ?? 'UNKNOWN', message, {
-    retryable: read('retryable', 'boolean') ?? false,
-    retryAfterMs: read('retryAfterMs', 'number') ?? null,
-    upstreamCode: read('upstreamCode', 'number') ?? null,
-    taskId: read('taskId', 'string') ?? null,
-    correlationId: read('correlationId', 'string') ?? '',
-  })
+export function toFollowError(error: GraphqlError | undefined, defaults: Facts = {}): FollowError {
+  const { code = 'UNKNOWN', ...facts } = { ...defaults, ...(error?.extensions as Facts | undefined) }
+  return new FollowError(code, error?.message ?? 'No data.', facts)
 }
 
 /** The error of a failed request or a lost connection. */
-export function connectionFailed(message: string, retryable: boolean, cause?: unknown): FollowError {
-  return new FollowError('CONNECTION_FAILED', message, { retryable, cause })
+export function connectionFailed(cause?: unknown, retryable = true): FollowError {
+  return new FollowError('CONNECTION_FAILED', 'Connection failed.', { retryable, cause })
 }
 
-/** The error of an operation whose transport has failed: of graphql-ws, or of the HTTP transport. */
+/**
+ * The failure of an operation as its transport threw it. graphql-ws has given up after a close code, except 1011 and 4500 of
+ * a server that failed: it does not reconnect after them.
+ * @throws FollowError if the transport has given up.
+ */
 export function toTransportError(failure: unknown): FollowError {
   if (failure instanceof FollowError) return failure
   if (Array.isArray(failure)) return toFollowError(failure[0] as GraphqlError | undefined)
-  return toAuthError(failure) ?? connectionFailed('The connection failed.', isServerFailure(failure), failure)
-}
-
-/** Whether the server closed the connection because it failed. graphql-ws does not reconnect then. */
-export function isServerFailure(error: unknown): boolean {
-  return SERVER_FAILURES.includes(toFields(error).code)
+  const { code } = toFields(failure)
+  if (code === 1011 || code === 4500) return connectionFailed(failure)
+  throw toAuthError(failure) ?? connectionFailed(failure, false)
 }
 
 export function isTokenExpired(error: unknown): boolean {
@@ -115,20 +109,15 @@ export function isTokenExpired(error: unknown): boolean {
  */
 export function toAuthError(cause: unknown): FollowError | undefined {
   const { code, reason, message } = toFields(cause)
-  const status = typeof message === 'string' ? /server response: (401|403)$/.exec(message)?.[1] : undefined
-  if (code === UNAUTHORIZED || status === '401' || isTokenExpired(cause) || reason === 'UNAUTHENTICATED')
-    return new FollowError('UNAUTHENTICATED', 'The token is missing, invalid or expired.', { cause })
-  if (code === FORBIDDEN || status === '403')
-    return new FollowError('FORBIDDEN', 'The token lacks permission for this server.', { cause })
-  if (reason === 'AUTH_UNAVAILABLE')
-    return new FollowError(reason, 'The server cannot verify tokens at the moment.', {
-      cause,
-      retryable: true,
-    })
+  const isRefused = code === UNAUTHORIZED || isTokenExpired(cause) || reason === 'UNAUTHENTICATED'
+  const retryable = reason === 'AUTH_UNAVAILABLE'
+  const status = /server response: (401|403)$/.exec(String(message))?.[1]
+  const refusal = retryable ? reason : CODES[isRefused ? 401 : code === FORBIDDEN ? 403 : (status ?? '')]
+  if (refusal) return new FollowError(refusal, 'Token refused.', { cause, retryable })
   return undefined
 }
 
 /** The fields of a failure of graphql-ws: a CloseEvent, an ErrorEvent or an Error. */
-function toFields(error: unknown): { code?: unknown; reason?: unknown; message?: unknown } {
-  return typeof error === 'object' && error !== null ? error : {}
+function toFields(error: unknown) {
+  return (error ?? {}) as { readonly code?: unknown; readonly reason?: unknown; readonly message?: unknown }
 }

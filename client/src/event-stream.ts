@@ -1,4 +1,4 @@
-import { within } from './deadline.ts'
+import type { Limit } from './deadline.ts'
 import { connectionFailed } from './errors.ts'
 
 /** What is used of EventSource. */
@@ -16,22 +16,23 @@ interface SourceEvent {
 /** The server has refused the request. */
 const CLOSED = 2
 
-/** The results in a stream of server-sent events, up to the event `complete`. `wait` limits the time of each read. */
+/** The results in a stream of server-sent events, up to the event `complete`.  */
 export async function* readEvents<Result>(
   body: ReadableStream<Uint8Array>,
-  wait: <Value>(read: Promise<Value>) => Promise<Value>,
+  limit: Limit,
 ): AsyncGenerator<Result, void> {
   const reader = body.getReader()
   const decoder = new TextDecoder()
   let text = ''
   for (;;) {
-    const { done, value } = await wait(reader.read())
+    const { done, value } = await limit(reader.read())
     if (done) return
     const events = (text + decoder.decode(value, { stream: true })).split(/\r?\n\r?\n/)
     text = events.pop() ?? ''
     for (const event of events) {
       if (/^event: ?complete/m.test(event)) return
-      const data = [...event.matchAll(/^data: ?(.*)/gm)].map(([, line]) => line).join('\n')
+      // Whitespace between its lines does not change JSON.
+      const data = event.replace(/^data:|^(?!data:).*/gm, '').trim()
       if (data) yield JSON.parse(data) as Result
     }
   }
@@ -44,7 +45,7 @@ export async function* readEvents<Result>(
 export async function* listen<Result>(
   EventSource: EventSourceConstructor,
   url: string,
-  { abort, silenceMs, onOpen }: Listening,
+  limit: Limit,
 ): AsyncGenerator<Result, boolean> {
   const events: SourceEvent[] = []
   let wake = (): void => undefined
@@ -53,26 +54,16 @@ export async function* listen<Result>(
     wake()
   }
   const source = new EventSource(url)
-  for (const type of ['open', 'next', 'complete', 'error']) source.addEventListener(type, take)
-  abort.signal.addEventListener('abort', take)
+  for (const type of ['next', 'complete', 'error']) source.addEventListener(type, take)
   try {
     for (;;) {
-      if (events.length === 0)
-        await within(silenceMs, abort, new Promise<void>((resolve) => (wake = resolve)))
+      if (events.length === 0) await limit(new Promise<void>((resolve) => (wake = resolve)))
       const { type, data } = events.shift() ?? {}
-      if (type === 'open') onOpen?.()
-      else if (type === 'next') yield JSON.parse(String(data)) as Result
-      else if (type === 'error' && source.readyState === CLOSED) return false
-      else if (type === 'complete') return true
-      else throw connectionFailed('The event source has lost its connection.', true)
+      if (type === 'next') yield JSON.parse(String(data)) as Result
+      else if (type === 'complete' || source.readyState === CLOSED) return type === 'complete'
+      else throw connectionFailed()
     }
   } finally {
     source.close()
   }
-}
-
-interface Listening {
-  readonly abort: AbortController
-  readonly silenceMs: number
-  readonly onOpen: (() => void) | undefined
 }

@@ -1,4 +1,4 @@
-import { toRequest, toText, type TypedDocument } from './document.ts'
+import { toRequest, type TypedDocument } from './document.ts'
 import { follow, Progress, type AnyTask, type ConnectionState, type FollowedTask } from './follow.ts'
 import type { Transport } from './transport.ts'
 
@@ -15,7 +15,7 @@ export interface FollowRequest<Task = FollowedTask> {
   readonly afterVersion?: number | undefined
   /** Gives access to a task of another owner. */
   readonly watchToken?: string | null | undefined
-  /** Receives each change of the connection's state. */
+  /** Receives the state of the connection: `live` with each event. */
   readonly onConnection?: ((state: ConnectionState) => void) | undefined
   /** Ends the generator at once, even while it waits. */
   readonly signal?: AbortSignal | undefined
@@ -29,23 +29,20 @@ export interface FollowRequest<Task = FollowedTask> {
  */
 export async function* followTask<Task extends AnyTask = FollowedTask>(
   client: Transport,
-  { id, selection = '', document, afterVersion, watchToken, onConnection, signal }: FollowRequest<Task>,
+  options: FollowRequest<Task>,
 ): AsyncGenerator<Task, void> {
+  const { id, selection = '', document, afterVersion, watchToken } = options
   const progress = new Progress(afterVersion)
-  const variables = {
-    id,
-    watchToken: watchToken ?? null,
-    get afterVersion() {
-      return progress.resumeAfter
-    },
-  }
   yield* follow<Task>(client, {
+    ...options,
     field: 'taskUpdated',
-    request: toRequest(document ? toText(document) : toQuery(selection), variables),
+    request: toRequest(document ?? toQuery(selection), () => ({
+      id,
+      afterVersion: progress.resumeAfter,
+      watchToken: watchToken ?? null,
+    })),
     pending: new Map([[id, progress]]),
     toId: () => id,
-    onConnection,
-    signal,
   })
 }
 

@@ -1,4 +1,4 @@
-import { toRequest, toText, type TypedDocument } from './document.ts'
+import { toRequest, type TypedDocument } from './document.ts'
 import { isPermanent, type FollowError } from './errors.ts'
 import { follow, Progress, type AnyTask, type ConnectionState, type FollowedTask } from './follow.ts'
 import type { Transport } from './transport.ts'
@@ -25,7 +25,7 @@ export interface FollowManyRequest<Task = FollowedTaskOfMany> {
   readonly document?: TypedDocument<{ readonly tasksUpdated?: Task | null }> | undefined
   /** For each id the last version that the caller has received: only newer states are yielded. */
   readonly afterVersions?: readonly (number | null)[] | undefined
-  /** Receives each change of the connection's state. */
+  /** Receives the state of the connection: `live` with each event. */
   readonly onConnection?: ((state: ConnectionState) => void) | undefined
   /** Ends the generator at once, even while it waits. */
   readonly signal?: AbortSignal | undefined
@@ -44,37 +44,32 @@ export interface FollowManyRequest<Task = FollowedTaskOfMany> {
  */
 export async function* followTasks<Task extends AnyTaskOfMany = FollowedTaskOfMany>(
   client: Transport,
-  request: FollowManyRequest<Task>,
+  options: FollowManyRequest<Task>,
 ): AsyncGenerator<Task, void> {
-  const { ids, selection = '', document, afterVersions = [], signal, onConnection, onError } = request
+  const { ids, selection = '', document, afterVersions = [], signal, onError } = options
   const pending = new Map<string, Progress>()
   for (const [index, id] of ids.entries())
     if (!pending.has(id)) pending.set(id, new Progress(afterVersions[index]))
-  const variables = {
-    get ids() {
-      return [...pending.keys()]
-    },
-    get afterVersions() {
-      return [...pending.values()].map(({ resumeAfter }) => resumeAfter)
-    },
-  }
   let firstError: FollowError | undefined
   const takeError = (error: FollowError) => {
     const { taskId } = error
     if (taskId === null || !ids.includes(taskId) || !isPermanent(error)) return false
-    if (!pending.delete(taskId)) return true
-    firstError ??= error
-    onError?.(taskId, error)
+    if (pending.delete(taskId)) {
+      firstError ??= error
+      onError?.(taskId, error)
+    }
     return true
   }
   yield* follow<Task>(client, {
+    ...options,
     field: 'tasksUpdated',
-    request: toRequest(document ? toText(document) : toQuery(selection), variables),
+    request: toRequest(document ?? toQuery(selection), () => ({
+      ids: [...pending.keys()],
+      afterVersions: [...pending.values()].map(({ resumeAfter }) => resumeAfter),
+    })),
     pending,
     toId: ({ id }) => id,
     takeError,
-    onConnection,
-    signal,
   })
   if (firstError && !onError && !signal?.aborted) throw firstError
 }

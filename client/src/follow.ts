@@ -16,7 +16,10 @@ export interface AnyTask {
   readonly status: string
 }
 
-/** `waiting`: between two attempts, such as offline. graphql-ws reconnects by itself: use its own events beside these. */
+/**
+ * `live`: an event has arrived. `waiting`: between two attempts, such as offline. graphql-ws reconnects by itself and does not
+ * report it here: use its events `connecting`, `connected` and `closed`.
+ */
 export type ConnectionState = 'connecting' | 'live' | 'waiting'
 
 const SETTLED = ['SUCCEEDED', 'FAILED']
@@ -60,15 +63,15 @@ export class Progress {
 interface Follow<Task> {
   /** The only field of the subscription. */
   readonly field: string
-  /** graphql-ws sends this request again after each reconnect: getters in `variables` return the latest values. */
+  /** graphql-ws sends this request again after each reconnect, with the latest `variables`. */
   readonly request: GraphqlRequest
   /** The tasks that have not settled, by id. A settled task is removed. */
   readonly pending: Map<string, Progress>
   readonly toId: (task: Task) => string
   /** Takes an error that concerns one task, and returns false for all others. Absent: it takes none. */
   readonly takeError?: (error: FollowError) => boolean
-  readonly onConnection: ((state: ConnectionState) => void) | undefined
-  readonly signal: AbortSignal | undefined
+  readonly onConnection?: ((state: ConnectionState) => void) | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /**
@@ -78,46 +81,37 @@ interface Follow<Task> {
  */
 export async function* follow<Task extends AnyTask>(
   client: Transport,
-  { field, request, pending, toId, takeError, onConnection, signal }: Follow<Task>,
+  reading: Follow<Task>,
 ): AsyncGenerator<Task, void> {
-  let state: ConnectionState | undefined
-  const report = (next: ConnectionState) => {
-    if (next !== state) onConnection?.((state = next))
-  }
-  const reading = { field, signal, onOpen: () => report('live') }
+  const { request, pending, toId, takeError, onConnection, signal } = reading
   for (let failures = 0, retries = 0; pending.size > 0 && !signal?.aborted; retries += 1) {
     let minWaitMs = 0
-    let wasLost = false
     const startedAt = performance.now()
-    report('connecting')
-    for await (const { value: task, error, isLost = false } of readResults<Task>(client, request, reading)) {
+    onConnection?.('connecting')
+    for await (const { value: task, error } of readResults<Task>(client, request, reading)) {
       if (task) {
+        onConnection?.('live')
         failures = 0
-        requireFields(task, toId(task), field)
-        const progress = pending.get(toId(task))
-        if (SETTLED.includes(task.status)) pending.delete(toId(task))
+        const id = toId(task)
+        if (!id || !task.status || !(task.version >= 0))
+          throw new FollowError('BAD_USER_INPUT', 'Select id, version and status.')
+        const progress = pending.get(id)
+        if (SETTLED.includes(task.status)) pending.delete(id)
         if (progress?.record(task)) {
           retries = 0
           yield task
         }
       } else if (error && !takeError?.(error)) {
-        wasLost = isLost
-        if (!error.retryable) failures += 1
-        else minWaitMs = error.retryAfterMs ?? 0
+        if (error.retryable) minWaitMs = error.retryAfterMs ?? 0
+        else failures += 1
         if (failures > MAX_FAILURES * pending.size || isPermanent(error)) throw error
       }
       if (pending.size === 0) return
     }
-    // After a complete stream the next one begins with the current state: a stream after the final version is empty.
-    if (!wasLost) for (const progress of pending.values()) progress.resumeAfter = null
+    // A stream after the final version is empty. Without `afterVersion` the next one begins with the current state.
+    for (const progress of pending.values()) progress.resumeAfter = null
     if (performance.now() - startedAt > STABLE_MS) retries = 0
-    report('waiting')
+    onConnection?.('waiting')
     await wait(minWaitMs + randomRetryMs(retries), signal)
   }
-}
-
-function requireFields({ version, status }: Partial<AnyTask>, id: unknown, field: string): void {
-  if (typeof version === 'number' && typeof status === 'string' && typeof id === 'string') return
-  const message = `The document must select id, version and status of ${field}, without aliases.`
-  throw new FollowError('BAD_USER_INPUT', message)
 }

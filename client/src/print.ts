@@ -4,61 +4,39 @@ export interface AstNode {
   readonly [key: string]: unknown
 }
 
-/** Prints an executable document. The text is compact; parsed again, it is the same document. */
+/**
+ * How nodes are printed: each word is a property. If it is absent, it is omitted with the sign before it (`:=(&{`) and after it
+ * (`:!)}`). `&` is the keyword `on`.
+ */
+const FORMATS: Readonly<Record<string, string>> = {
+  Argument: 'name:value',
+  ObjectField: 'name:value',
+  ListType: '[type]',
+  NonNullType: 'type!',
+  ListValue: '[values]',
+  ObjectValue: '{ fields }',
+}
+/** All other kinds. None has more than some of these properties. */
+const COMMON =
+  'definitions operation variable :type =defaultValue alias: name (variableDefinitions) (arguments) &typeCondition directives selectionSet {selections} value'
+const PREFIXES: Readonly<Record<string, string>> = {
+  Variable: '$',
+  Directive: '@',
+  FragmentSpread: '...',
+  InlineFragment: '...',
+  FragmentDefinition: 'fragment ',
+}
+
+/** Prints an executable document. The text is compact; parsed again, it is the same document. Descriptions are omitted. */
 export function print(node: AstNode): string {
-  const show = (key: string, before = '', after = ' ') => {
+  const kind = String(node.kind)
+  if (kind === 'StringValue') return printString(String(node.value), node.block === true)
+  if (kind === 'NullValue') return 'null'
+  const show = (_: string, before: string, key: string, after: string) => {
     const text = printPart(node[key])
-    return text && before + text + after
+    return text && (before === '&' ? 'on ' : before) + text + after
   }
-  const args = () => show('arguments', '(', ')')
-  const variables = () => show('variableDefinitions', '(', ')')
-  const rest = () => show('directives') + show('selectionSet')
-  switch (node.kind) {
-    case 'OperationDefinition':
-      return show('description') + show('operation') + show('name') + variables() + rest()
-    case 'VariableDefinition':
-      return (
-        show('description') +
-        show('variable') +
-        show('type', ':') +
-        show('defaultValue', '=') +
-        show('directives')
-      )
-    case 'Variable':
-      return show('name', '$')
-    case 'SelectionSet':
-      return show('selections', '{', '}')
-    case 'Field':
-      return show('alias', '', ':') + show('name') + args() + rest()
-    case 'FragmentSpread':
-      return show('name', '...') + rest()
-    case 'InlineFragment':
-      return '...' + show('typeCondition', 'on ') + rest()
-    case 'FragmentDefinition':
-      return (
-        show('description') + show('name', 'fragment ') + variables() + show('typeCondition', 'on ') + rest()
-      )
-    case 'Directive':
-      return show('name', '@') + args()
-    case 'Argument':
-    case 'ObjectField':
-      return show('name', '', ':') + show('value')
-    case 'StringValue':
-      return printString(String(node.value), node.block === true)
-    case 'NullValue':
-      return 'null'
-    case 'ListValue':
-      return `[${show('values')}]`
-    case 'ObjectValue':
-      return `{${show('fields')}}`
-    case 'ListType':
-      return show('type', '[', ']')
-    case 'NonNullType':
-      return show('type', '', '!')
-    default:
-      // Document, NamedType, and the kinds that have only a value.
-      return show('definitions') + show('name', '', '') + show('value', '', '')
-  }
+  return (PREFIXES[kind] ?? '') + (FORMATS[kind] ?? COMMON).replace(/([:=(&{]?)(\w+)([:!)}]?)/g, show)
 }
 
 /** A property of a node: a node, nodes, text or a boolean. Empty if it is absent. */

@@ -1,5 +1,5 @@
-import { toRequest, toText, type TypedDocument } from './document.ts'
-import { FollowError, toFollowError, type Problem } from './errors.ts'
+import { toRequest, type TypedDocument } from './document.ts'
+import { FollowError, NO_FACTS, toFollowError, type Problem } from './errors.ts'
 import type { FollowedTask } from './follow.ts'
 import { readResults } from './results.ts'
 import { randomRetryMs, wait } from './retry.ts'
@@ -60,7 +60,7 @@ interface Payload<Task> {
 }
 
 /** Failures of the gateway or the way to it: the request may have been lost, or its answer. */
-const REPEATED = ['CONNECTION_FAILED', 'SERVICE_UNAVAILABLE', 'AUTH_UNAVAILABLE']
+const REPEATED = /^CONNECTION_FAILED$|_UNAVAILABLE$/
 /** About 45 seconds. */
 const MAX_RETRIES = 7
 
@@ -73,10 +73,10 @@ export async function submit<Task = SubmittedTask>(
   client: Transport,
   { input, selection = '', document, signal }: SubmitRequest<Task>,
 ): Promise<Submitted<Task>> {
-  const query = document ? toText(document) : toQuery(selection)
-  const request = toRequest(query, {
-    input: { ...input, idempotencyKey: input.idempotencyKey ?? createKey() },
-  })
+  // `crypto.randomUUID` exists in secure contexts only.
+  const idempotencyKey = input.idempotencyKey ?? crypto.getRandomValues(new Uint32Array(4)).join('-')
+  const variables = { input: { ...input, idempotencyKey } }
+  const request = toRequest(document ?? toQuery(selection), () => variables)
   for (let retries = 0; ; retries += 1) {
     let failure = toFollowError(undefined)
     const reading = { field: 'upscaleImage', signal }
@@ -86,24 +86,20 @@ export async function submit<Task = SubmittedTask>(
       failure = problem ? toFollowError({ ...problem, extensions: { ...problem } }) : (error ?? failure)
       break
     }
-    const { code, retryable, retryAfterMs } = failure
-    const isRepeatable = retryable && REPEATED.includes(code) && retries < MAX_RETRIES
-    if (!signal?.aborted && !isRepeatable) throw failure
-    await wait((retryAfterMs ?? 0) + randomRetryMs(retries), signal)
-    if (signal?.aborted) throw new FollowError('ABORTED', 'The submit was aborted.', { cause: signal.reason })
+    if (!signal?.aborted) {
+      const { code, retryable, retryAfterMs } = failure
+      if (!retryable || !REPEATED.test(code) || retries === MAX_RETRIES) throw failure
+      await wait((retryAfterMs ?? 0) + randomRetryMs(retries), signal)
+    }
+    if (signal?.aborted) throw new FollowError('ABORTED', 'Aborted.', { cause: signal.reason })
   }
-}
-
-/** `crypto.randomUUID` exists in secure contexts only. */
-export function createKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join('-')
 }
 
 function toQuery(selection: string): string {
   return `mutation Submit($input: UpscaleImageInput!) {
   upscaleImage(input: $input) {
     replayed watchToken task { id version status ${selection} }
-    problem { code message retryable retryAfterMs upstreamCode taskId correlationId }
+    problem { code message ${Object.keys(NO_FACTS).join(' ')} }
   }
 }`
 }

@@ -1,6 +1,6 @@
 import type { GraphqlError } from './errors.ts'
 
-/** An operation. Its `variables` may have getters: they are read for each request. */
+/** An operation. `variables` may be a getter: it is read for each request, also after a reconnect. */
 export interface GraphqlRequest {
   readonly query: string
   readonly variables?: Readonly<Record<string, unknown>>
@@ -17,9 +17,5 @@ export interface GraphqlResult<Data = Record<string, unknown>> {
  * once. A client of graphql-ws is a transport; `createHttpTransport` creates one that uses HTTP only.
  */
 export interface Transport {
-  /** `onOpen` is called when the server has accepted the operation, if the transport knows. */
-  iterate<Data = Record<string, unknown>>(
-    request: GraphqlRequest,
-    onOpen?: () => void,
-  ): AsyncIterableIterator<GraphqlResult<Data>>
+  iterate<Data = Record<string, unknown>>(request: GraphqlRequest): AsyncIterableIterator<GraphqlResult<Data>>
 }

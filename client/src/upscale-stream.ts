@@ -3,7 +3,7 @@ import type { AnyTask, ConnectionState } from './follow.ts'
 import { followTask } from './follow-task.ts'
 import { randomRetryMs, wait } from './retry.ts'
 import type { Transport } from './transport.ts'
-import { SELECTION, type UpscaleOptions } from './upscale-types.ts'
+import { SELECTION, type UpscaleOptions, type UpscaleSnapshot } from './upscale-types.ts'
 
 /** What a client of graphql-ws has beside `iterate`. Its reconnects are its own. */
 export type Socket = Transport & {
@@ -52,4 +52,22 @@ export async function followUpscale<Task extends AnyTask>(
     await wait(randomRetryMs(retries), signal)
   }
   return undefined
+}
+
+/** The first state of the task that is followed. */
+export function readFirst<Task extends AnyTask>(
+  listeners: Set<() => void>,
+  getSnapshot: () => UpscaleSnapshot<Task>,
+): Promise<Task> {
+  return new Promise((resolve, reject) => {
+    const look = () => {
+      const { task, problem } = getSnapshot()
+      if (task) resolve(task)
+      else if (problem) reject(toTransportError(problem))
+      else return
+      listeners.delete(look)
+    }
+    listeners.add(look)
+    look()
+  })
 }

@@ -1,8 +1,8 @@
 import { FollowError, toTransportError } from './errors.ts'
 import type { AnyTask } from './follow.ts'
-import { createKey, type UpscaleImageInput } from './submit.ts'
+import type { UpscaleImageInput } from './submit.ts'
 import { readSaved, writeSaved, toInput, toTimes, type Pending, type Saved } from './upscale-saved.ts'
-import { followUpscale, type Socket } from './upscale-stream.ts'
+import { followUpscale, readFirst, type Socket } from './upscale-stream.ts'
 import { cancelUpscale, isUnanswered, sendUpscale, waitUntil } from './upscale-submit.ts'
 import {
   IDLE,
@@ -95,7 +95,7 @@ class Store<Task extends AnyTask> implements Upscale<Task> {
     if (this.#submitting) return this.#submitting
     if (this.#saved.id !== undefined && endedAt === null) {
       this.follow(this.#saved.id)
-      return this.#first()
+      return readFirst(this.#listeners, this.getSnapshot)
     }
     const input = this.#saved.input ?? toInput(task)
     if (!input)
@@ -294,19 +294,7 @@ class Store<Task extends AnyTask> implements Upscale<Task> {
     // In a microtask: an error in the caller's function does not end the stream.
     if (isSettled && saved.settled !== version) queueMicrotask(() => this.#options.onSettled?.(task))
   }
-
-  /** The first state of the task that is followed. */
-  #first(): Promise<Task> {
-    return new Promise((resolve, reject) => {
-      const look = () => {
-        const { task, problem } = this.#snapshot
-        if (task) resolve(task)
-        else if (problem) reject(toTransportError(problem))
-        else return
-        this.#listeners.delete(look)
-      }
-      this.#listeners.add(look)
-      look()
-    })
-  }
 }
+
+/** `crypto.randomUUID` exists in secure contexts only. */
+const createKey = () => crypto.getRandomValues(new Uint32Array(4)).join('-')

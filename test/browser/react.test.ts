@@ -135,8 +135,7 @@ describe.each(VERSIONS)('the hooks in React %d, in StrictMode', (version) => {
     const { page } = opened
     const sockets: string[] = []
     page.on('websocket', (socket) => sockets.push(socket.url()))
-    const readRecords = () =>
-      page.evaluate<Record<string, ScriptRecord>>('records')
+    const readRecords = () => page.evaluate<Record<string, ScriptRecord>>('records')
     await waitFor(async () => Object.values(await readRecords()).every(({ ends }) => ends.length > 0))
     // Nothing is open any more, and nothing is opened again.
     await waitFor(() => proxy.count() === 0)
