@@ -19,3 +19,6 @@ export {
   type UpscaleImageInput,
 } from './submit.ts'
 export type { GraphqlRequest, GraphqlResult, Transport, Transport as FollowClient } from './transport.ts'
+export { toUrlStorage, toWebStorage, type UpscaleStorage, type WebStorage } from './storage.ts'
+export { createUpscale } from './upscale.ts'
+export type { Upscale, UpscaledImage, UpscaleOptions, UpscaleSnapshot, UpscaleTask } from './upscale-types.ts'

@@ -3,14 +3,14 @@ import { expect, test } from '@jest/globals'
 import { build } from 'esbuild'
 
 /** The minified bundle of a module that imports these names from the client. */
-async function bundle(imports: string): Promise<string> {
+async function bundle(imports: string, more = ''): Promise<string> {
   const { outputFiles } = await build({
-    stdin: { contents: `export ${imports} from './client/src/index.ts'`, resolveDir: '.' },
+    stdin: { contents: `export ${imports} from './client/src/index.ts'; ${more}`, resolveDir: '.' },
     bundle: true,
     minify: true,
     format: 'esm',
     target: 'es2022',
-    external: ['graphql-ws'],
+    external: ['graphql-ws', 'react'],
     write: false,
   })
   return outputFiles[0]?.text ?? ''
@@ -18,8 +18,16 @@ async function bundle(imports: string): Promise<string> {
 
 const toSize = (text: string) => gzipSync(text, { level: 9 }).length
 
+/** Everything but the store of the hooks. */
+const CORE = '{ createHttpTransport, FollowError, followTask, followTasks, submit, toClientOptions }'
+
 test('the client has at most 4 kB, minified and compressed', async () => {
-  expect(toSize(await bundle('*'))).toBeLessThanOrEqual(4_096)
+  expect(toSize(await bundle(CORE))).toBeLessThanOrEqual(4_096)
+})
+
+test('the client with the hooks has at most 6 kB', async () => {
+  const text = await bundle('{ toClientOptions, toUrlStorage }', "export * from './client/src/react/index.ts'")
+  expect(toSize(text)).toBeLessThanOrEqual(6_144)
 })
 
 test('a bundler leaves out what is not imported', async () => {
