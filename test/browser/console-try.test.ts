@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { SignJWT } from 'jose'
 import type { Browser, Page } from 'playwright-core'
 import { launchChromium } from '../support/chromium.ts'
@@ -9,6 +9,9 @@ const SECRET = 'a-secret-of-at-least-thirty-two-bytes'
 const NARROW = { width: 360, height: 740 }
 /** Fast, but long enough to see what a card says before its end. */
 const COMPLETE_AFTER_MS = 300
+
+// Chromium and its pictures share the processors with the other tests.
+jest.setTimeout(90_000)
 
 let browser: Browser
 beforeAll(async () => {

@@ -43,6 +43,8 @@ export interface Try {
 }
 
 export interface Tries {
+  /** The source task of the form: it is kept while another page is shown. */
+  readonly source: Store<string>
   readonly all: Pick<Store<readonly Try[]>, 'get' | 'subscribe'>
   /** Submits pictures of one source task in one request. */
   submit(requests: readonly TryRequest[]): void
@@ -103,6 +105,7 @@ export function createTries(session: Pick<Session, 'execute' | 'transport'>): Tr
   }
   const begin = (key: string, request: TryRequest): Try => ({ ...EMPTY, key, request, startedAt: Date.now() })
   return {
+    source: createStore(''),
     all: store,
     submit(requests) {
       const press = randomKey()

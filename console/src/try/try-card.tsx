@@ -121,7 +121,7 @@ function toStatus({ task, failure }: Try) {
 }
 
 function toStatusText({ task, failure, id }: Try): string {
-  if (failure) return task || id !== null ? 'Failed' : 'Refused'
+  if (failure && task?.status !== 'FAILED') return id === null ? 'Refused' : 'Not followed'
   if (!task) return id === null ? 'Sending' : 'Loading'
   if (task.queue) return `Waiting, number ${task.queue.position}`
   return { SUBMITTED: 'Submitted', PROCESSING: 'Processing', SUCCEEDED: 'Done', FAILED: 'Failed' }[

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useRef } from 'preact/hooks'
 import { replaceHash, toHash, useRoute } from '../router.ts'
 import { useStore } from '../store.ts'
 import { Button } from '../ui/button.tsx'
@@ -13,15 +13,19 @@ export function TryPage({ tries }: { tries: Tries }) {
   const items = useStore(tries.all)
   const linked = query.get('source') ?? ''
   const ids = query.get('tasks') ?? ''
-  const [source, setSource] = useState(linked)
+  const source = useStore(tries.source)
+  const written = useRef('')
   useEffect(() => {
-    if (linked !== '') setSource(linked)
-  }, [linked])
+    // What this page has written may be older than what is being typed.
+    if (linked !== '' && linked !== written.current) tries.source.set(linked)
+  }, [tries, linked])
   useEffect(() => tries.restore(ids.split(',').filter(Boolean)), [tries, ids])
   const tasks = items.flatMap(({ id }) => id ?? []).join(',')
   useEffect(() => {
     // The first rendering has not restored the tasks of the URL yet.
-    if (tasks !== '' || ids === '' || items.length > 0) replaceHash(toHash(['try'], { source, tasks }))
+    if (tasks === '' && ids !== '' && items.length === 0) return
+    written.current = tries.source.get()
+    replaceHash(toHash(['try'], { source: written.current, tasks }))
   }, [source, tasks])
   const results = useRef<HTMLElement>(null)
   const showResults = () => {
@@ -38,7 +42,7 @@ export function TryPage({ tries }: { tries: Tries }) {
         <div class="page-head">
           <h1>Try it</h1>
         </div>
-        <Composer tries={tries} source={source} onSource={setSource} onSubmit={showResults} />
+        <Composer tries={tries} source={source} onSource={tries.source.set} onSubmit={showResults} />
       </div>
       <section ref={results} class="try-results" aria-labelledby="results">
         <div class="page-head">
