@@ -1,0 +1,44 @@
+/** The history of a task as the steps of a timeline. */
+import type { OpenTask, TaskEvent, TaskStatus } from './task-documents.ts'
+
+export interface TimelineStep {
+  readonly at: string
+  readonly status: TaskStatus
+  /** Whether the status is another one than before: a turn of the task, not only a note. */
+  readonly isTurn: boolean
+  readonly source: string
+  readonly note: string
+  readonly upstreamCode: number | null
+  /** Since the step before, in milliseconds; null for the first one. */
+  readonly sinceMs: number | null
+}
+
+const SOURCES: Readonly<Record<TaskEvent['source'], string>> = {
+  SUBMIT: 'Submit',
+  CALLBACK: 'Callback',
+  POLL: 'Poll',
+  DEADLINE: 'Deadline',
+  INSPECTION: 'Inspection',
+  OWNER: 'Owner',
+}
+
+export function toTimeline({ history }: Pick<OpenTask, 'history'>): readonly TimelineStep[] {
+  return history.map(({ at, status, source, note, upstreamCode }, index) => {
+    const before = history[index - 1]
+    return {
+      at,
+      status,
+      isTurn: status !== before?.status,
+      source: SOURCES[source],
+      note: toSentence(note),
+      upstreamCode,
+      sinceMs: before ? Math.max(0, Date.parse(at) - Date.parse(before.at)) : null,
+    }
+  })
+}
+
+function toSentence(note: string | null): string {
+  if (note === null || note === '') return ''
+  const text = note[0]?.toUpperCase() + note.slice(1)
+  return /[.!?]$/.test(text) ? text : `${text}.`
+}
