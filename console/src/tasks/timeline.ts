@@ -39,6 +39,6 @@ export function toTimeline({ history }: Pick<OpenTask, 'history'>): readonly Tim
 
 function toSentence(note: string | null): string {
   if (note === null || note === '') return ''
-  const text = note[0]?.toUpperCase() + note.slice(1)
+  const text = note.charAt(0).toUpperCase() + note.slice(1)
   return /[.!?]$/.test(text) ? text : `${text}.`
 }
