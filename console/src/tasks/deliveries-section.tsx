@@ -1,31 +1,41 @@
 import { useState } from 'preact/hooks'
-import { execute, toApiError, type Api, type ApiError } from './api.ts'
+import type { Failure } from '../failure.ts'
+import { useSession } from '../session.ts'
+import { Badge, type Tone } from '../ui/badge.tsx'
+import { Button } from '../ui/button.tsx'
+import { ErrorNote } from '../ui/error-note.tsx'
+import { useAnnounce } from '../ui/live.tsx'
 import { isSettled, toDeliveryText } from './deliveries.ts'
 import { toRelative } from './formats.ts'
 import { REDELIVER, type Delivery, type OpenTask } from './task-documents.ts'
 import { useNow } from './use-now.ts'
 
 interface DeliveriesSectionProps {
-  readonly api: Api
   readonly task: OpenTask
-  apply(change: Partial<OpenTask>): void
+  readonly apply: (change: Partial<OpenTask>) => void
 }
 
 /** The deliveries to the callback URLs of a task. */
-export function DeliveriesSection({ api, task, apply }: DeliveriesSectionProps) {
+export function DeliveriesSection({ task, apply }: DeliveriesSectionProps) {
+  const { execute } = useSession()
+  const announce = useAnnounce()
+  const now = useNow()
   const [isBusy, setBusy] = useState(false)
-  const [error, setError] = useState<ApiError | null>(null)
-  const now = useNow(1_000)
-  const redeliver = () => {
+  const [failure, setFailure] = useState<Failure | null>(null)
+  const redeliver = async () => {
     setBusy(true)
-    setError(null)
-    execute<{ redeliverCallbacks: Pick<OpenTask, 'callbacks'> }>(api, REDELIVER, { id: task.id })
-      .then(({ redeliverCallbacks }) => apply(redeliverCallbacks))
-      .catch((failure: unknown) => setError(toApiError(failure)))
-      .finally(() => setBusy(false))
+    const { data, failures } = await execute<{ redeliverCallbacks: Pick<OpenTask, 'callbacks'> | null }>(
+      REDELIVER,
+      { id: task.id },
+    )
+    setBusy(false)
+    setFailure(failures[0] ?? null)
+    if (!data?.redeliverCallbacks) return
+    apply({ callbacks: data.redeliverCallbacks.callbacks })
+    announce('The deliveries begin anew')
   }
   if (task.callbacks.length === 0)
-    return <p class="muted">None: the task was submitted without a callback URL.</p>
+    return <p class="soft">None: the task was submitted without a callback URL.</p>
   return (
     <>
       <ul class="deliveries">
@@ -33,31 +43,41 @@ export function DeliveriesSection({ api, task, apply }: DeliveriesSectionProps) 
           <DeliveryRow key={delivery.url} delivery={delivery} now={now} />
         ))}
       </ul>
-      <div class="deliveries-actions">
-        <button type="button" class="button" disabled={isBusy || !isSettled(task)} onClick={redeliver}>
-          {isBusy ? 'Redelivering…' : 'Redeliver'}
-        </button>
-        {!isSettled(task) && <span class="muted">Deliveries begin when the task has settled.</span>}
-      </div>
-      {error && <p role="alert">{error.message}</p>}
+      {isSettled(task) ? (
+        <Button size="small" icon="retry" isBusy={isBusy} onClick={() => void redeliver()}>
+          Redeliver
+        </Button>
+      ) : (
+        <p class="soft">They begin when the task has settled.</p>
+      )}
+      {failure && <ErrorNote failure={failure} />}
     </>
   )
+}
+
+const TONES: Readonly<Record<Delivery['state'], Tone>> = {
+  PENDING: 'warning',
+  DELIVERED: 'success',
+  GAVE_UP: 'danger',
 }
 
 function DeliveryRow({ delivery, now }: { readonly delivery: Delivery; readonly now: number }) {
   const { url, state, attempts, lastStatusCode, nextAttemptAt } = delivery
   return (
     <li class="delivery" data-state={state}>
-      <span class={`delivery-state delivery-${state.toLowerCase()}`}>{toDeliveryText(delivery)}</span>
+      <Badge tone={TONES[state]}>{toDeliveryText(delivery)}</Badge>
       <span class="delivery-url">{url}</span>
       <span class="delivery-facts">
-        <span>
-          {attempts} {attempts === 1 ? 'attempt' : 'attempts'}
-        </span>
+        <span>{attempts === 1 ? '1 attempt' : `${attempts} attempts`}</span>
         {lastStatusCode !== null && <span>last answer {lastStatusCode}</span>}
-        {attempts > 0 && lastStatusCode === null && <span>no answer</span>}
-        {nextAttemptAt !== null && state === 'PENDING' && <span>next {toRelative(nextAttemptAt, now)}</span>}
+        {lastStatusCode === null && attempts > 0 && <span>no answer</span>}
+        {state === 'PENDING' && nextAttemptAt !== null && <span>next {toNext(nextAttemptAt, now)}</span>}
       </span>
     </li>
   )
+}
+
+/** The clock of this machine may be ahead: a due attempt is made now. */
+function toNext(at: string, now: number): string {
+  return Date.parse(at) <= now ? 'now' : toRelative(at, now)
 }

@@ -45,6 +45,7 @@ export interface OpenTask extends ListedTask {
 }
 
 export interface OpenImage extends TaskImage {
+  readonly originalUrl: string
   readonly expiresAt: string | null
   readonly byteSize: number | null
   readonly contentType: string | null
@@ -89,7 +90,7 @@ const DELIVERIES = 'callbacks { url state attempts lastStatusCode nextAttemptAt 
 /** The selection of the open task. `taskUpdated` and the query share it. */
 export const OPEN_SELECTION = `id version status source { id } imageIndex engine createdAt updatedAt settledAt deadlineAt
   estimatedDoneAt correlationId waterMark creditsConsumed queue { position estimatedStartAt }
-  images { url copyState width height thumbhash expiresAt byteSize contentType enlargement }
+  images { url originalUrl copyState width height thumbhash expiresAt byteSize contentType enlargement }
   sourceImage { url thumbhash }
   problem { code message retryable retryAfterMs upstreamCode correlationId }
   history { at status source upstreamCode note }

@@ -1,43 +1,41 @@
 import { followTask } from 'upscale-gateway-client'
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
-import { execute, toApiError, type Api, type ApiError } from './api.ts'
+import { useCallback, useEffect, useState } from 'preact/hooks'
+import { toThrownFailure, type Failure } from '../failure.ts'
+import { useSession } from '../session.ts'
 import { isSettled, toPollMs } from './deliveries.ts'
 import { DELIVERIES_QUERY, OPEN_SELECTION, TASK_QUERY, type OpenTask } from './task-documents.ts'
 
-export interface LiveTask {
+interface State {
+  readonly id: string
   /** Null while it is loaded, and if there is none. */
   readonly task: OpenTask | null
   /** Whether no task of the caller has this id. */
   readonly isUnknown: boolean
-  readonly error: ApiError | null
-  /** Records a newer state, such as the answer to a mutation. */
-  apply(change: Partial<OpenTask>): void
-  reload(): void
+  readonly failure: Failure | null
 }
 
-interface State {
-  readonly id: string
-  readonly task: OpenTask | null
-  readonly isUnknown: boolean
-  readonly error: ApiError | null
+export interface LiveTask extends State {
+  /** Records what a mutation has changed. */
+  readonly apply: (change: Partial<OpenTask>) => void
+  readonly reload: () => void
 }
 
-const toLoading = (id: string): State => ({ id, task: null, isUnknown: false, error: null })
+const toLoading = (id: string): State => ({ id, task: null, isUnknown: false, failure: null })
 
 /**
- * The task with this id, live. `listedVersion` is the version in the list: a settled task has no stream of its own, so it
+ * The task with this id, live. `listedVersion` is its version in the list: a settled task has no stream of its own, so it
  * is loaded again when the list has a newer state.
  */
-export function useOpenTask(api: Api, id: string, listedVersion: number): LiveTask {
-  const [stored, setState] = useState<State>(toLoading(id))
+export function useOpenTask(id: string, listedVersion: number): LiveTask {
+  const { execute, transport } = useSession()
+  const [stored, setState] = useState(toLoading(id))
+  const [round, setRound] = useState(0)
   const state = stored.id === id ? stored : toLoading(id)
-  const [reloads, setReloads] = useState(0)
+  const reload = useCallback(() => setRound((count) => count + 1), [])
   const apply = useCallback(
     (change: Partial<OpenTask>) =>
       setState((last) =>
-        last.id === id && last.task && (change.version ?? last.task.version) >= last.task.version
-          ? { ...last, task: { ...last.task, ...change } }
-          : last,
+        last.id === id && last.task ? { ...last, task: { ...last.task, ...change } } : last,
       ),
     [id],
   )
@@ -46,53 +44,58 @@ export function useOpenTask(api: Api, id: string, listedVersion: number): LiveTa
     const { signal } = aborter
     const show = (change: Partial<State>) => {
       if (!signal.aborted)
-        setState((last) => ({ ...(last.id === id ? last : toLoading(id)), error: null, ...change }))
+        setState((last) => ({ ...(last.id === id ? last : toLoading(id)), failure: null, ...change }))
     }
     const run = async () => {
-      const { upscaleTask: task } = await execute<{ upscaleTask: OpenTask | null }>(api, TASK_QUERY, { id })
+      const options = { signal, repeat: true }
+      const { data, failures } = await execute<{ upscaleTask: OpenTask | null }>(TASK_QUERY, { id }, options)
+      if (!data?.upscaleTask && failures[0]) return show({ failure: failures[0] })
+      const task = data?.upscaleTask ?? null
       show({ task, isUnknown: task === null })
-      if (!task || isSettled(task)) return
-      const states = followTask<OpenTask>(api, { id, selection: OPEN_SELECTION, signal })
+      if (!task || isSettled(task) || signal.aborted) return
+      const states = followTask<OpenTask>(transport, { id, selection: OPEN_SELECTION, signal })
       for await (const next of states) show({ task: next })
     }
-    run().catch((failure: unknown) => show({ error: toApiError(failure) }))
+    run().catch((error: unknown) => show({ failure: toThrownFailure(error) }))
     return () => aborter.abort()
-  }, [api, id, reloads])
-  const reload = useCallback(() => setReloads((count) => count + 1), [])
+  }, [execute, transport, id, round])
   const isStale = state.task !== null && isSettled(state.task) && listedVersion > state.task.version
   useEffect(() => {
     if (isStale) reload()
   }, [isStale, listedVersion, reload])
-  useDeliveries(api, state.task, apply)
-  return { task: state.task, isUnknown: state.isUnknown, error: state.error, apply, reload }
+  useDeliveries(state.task, apply)
+  return { ...state, apply, reload }
 }
 
 /** Polls the deliveries while one is pending and the page is visible. */
-function useDeliveries(api: Api, task: OpenTask | null, apply: LiveTask['apply']): void {
+function useDeliveries(task: OpenTask | null, apply: LiveTask['apply']): void {
+  const { execute } = useSession()
   const [polls, setPolls] = useState(0)
-  const latest = useRef(task)
-  latest.current = task
   const id = task?.id
   const pollMs = task ? toPollMs(task, Date.now()) : null
-  const isWaiting = pollMs !== null
   useEffect(() => {
     if (id === undefined || pollMs === null) return
-    const poll = () => {
+    const aborter = new AbortController()
+    const { signal } = aborter
+    const poll = async () => {
       if (document.hidden) return
-      execute<{ upscaleTask: Pick<OpenTask, 'callbacks'> | null }>(api, DELIVERIES_QUERY, { id })
-        .then(({ upscaleTask }) => {
-          if (upscaleTask && latest.current?.id === id) apply(upscaleTask)
-        })
-        // The next poll may succeed.
-        .catch(() => undefined)
-        .finally(() => setPolls((count) => count + 1))
+      const { data } = await execute<{ upscaleTask: Pick<OpenTask, 'callbacks'> | null }>(
+        DELIVERIES_QUERY,
+        { id },
+        { signal },
+      )
+      if (signal.aborted) return
+      if (data?.upscaleTask) apply(data.upscaleTask)
+      setPolls((count) => count + 1)
     }
-    const timer = setTimeout(poll, pollMs)
-    document.addEventListener('visibilitychange', poll)
+    const timer = setTimeout(() => void poll(), pollMs)
+    const look = () => void poll()
+    document.addEventListener('visibilitychange', look)
     return () => {
+      aborter.abort()
       clearTimeout(timer)
-      document.removeEventListener('visibilitychange', poll)
+      document.removeEventListener('visibilitychange', look)
     }
-    // `pollMs` changes with the clock: only another poll or another state begins a new wait.
-  }, [api, id, isWaiting, polls, task?.version, apply])
+    // `pollMs` depends on the clock, too: only another poll or another state begins a new wait.
+  }, [execute, id, pollMs === null, polls, task?.version, apply])
 }

@@ -1,5 +1,7 @@
 import { useCallback, useEffect, useReducer, useState } from 'preact/hooks'
-import { execute, toApiError, type Api, type ApiError } from './api.ts'
+import type { Failure } from '../failure.ts'
+import { useSession } from '../session.ts'
+import type { Transport } from '../transport.ts'
 import {
   TASKS_CHANGED,
   TASKS_QUERY,
@@ -40,86 +42,83 @@ export interface LiveTaskList {
   readonly list: TaskList
   readonly isLoading: boolean
   /** Why the last page could not be loaded. */
-  readonly error: ApiError | null
-  loadMore(): void
-  /** Shows what has changed since. */
-  settle(): void
-  remove(id: string): void
-  /** Records a state that came another way. */
-  record(task: ListedTask): void
+  readonly failure: Failure | null
+  /** Loads the next page, or the first one again after a failure. */
+  readonly loadMore: () => void
+  /** Adds and removes the rows that have changed since. */
+  readonly settle: () => void
+  readonly remove: (id: string) => void
 }
 
 /** Pages of tasks with this status, kept current by the stream of all tasks of the caller. */
-export function useTaskList(api: Api, status: TaskStatus | null): LiveTaskList {
+export function useTaskList(status: TaskStatus | null): LiveTaskList {
+  const { execute, transport } = useSession()
   const [list, dispatch] = useReducer(reduce, toEmptyList(status))
-  const [request, setRequest] = useState<{ isLoading: boolean; error: ApiError | null }>({
-    isLoading: true,
-    error: null,
-  })
+  const [request, setRequest] = useState({ isLoading: true, failure: null as Failure | null })
   const load = useCallback(
-    (after: string | null, signal?: AbortSignal) => {
-      setRequest({ isLoading: true, error: null })
-      execute<{ upscaleTasks: TaskPage }>(api, TASKS_QUERY, { first: PAGE_SIZE, after, status })
-        .then(({ upscaleTasks: page }) => {
-          if (signal?.aborted) return
-          dispatch({ kind: 'page', page, status })
-          setRequest({ isLoading: false, error: null })
-        })
-        .catch((failure: unknown) => {
-          if (!signal?.aborted) setRequest({ isLoading: false, error: toApiError(failure) })
-        })
+    async (after: string | null, signal?: AbortSignal) => {
+      setRequest({ isLoading: true, failure: null })
+      const variables = { first: PAGE_SIZE, after, status }
+      const options = { repeat: true, ...(signal && { signal }) }
+      const { data, failures } = await execute<{ upscaleTasks: TaskPage | null }>(
+        TASKS_QUERY,
+        variables,
+        options,
+      )
+      if (signal?.aborted) return
+      if (data?.upscaleTasks) dispatch({ kind: 'page', page: data.upscaleTasks, status })
+      setRequest({ isLoading: false, failure: failures[0] ?? null })
     },
-    [api, status],
+    [execute, status],
   )
   useEffect(() => {
     const aborter = new AbortController()
     dispatch({ kind: 'filter', status })
-    load(null, aborter.signal)
+    void load(null, aborter.signal)
     return () => aborter.abort()
   }, [load, status])
-  useEffect(() => followAll(api, (tasks) => dispatch({ kind: 'states', tasks })), [api])
+  useEffect(() => followAll(transport, (tasks) => dispatch({ kind: 'states', tasks })), [transport])
   return {
     list,
     ...request,
-    loadMore: useCallback(() => load(list.endCursor), [load, list.endCursor]),
+    loadMore: () => void load(list.endCursor),
     settle: useCallback(() => dispatch({ kind: 'settle' }), []),
     remove: useCallback((id: string) => dispatch({ kind: 'removed', id }), []),
-    record: useCallback((task: ListedTask) => dispatch({ kind: 'states', tasks: [task] }), []),
   }
 }
 
+interface ChangedData extends Record<string, unknown> {
+  readonly upscaleTasksChanged: ListedTask | null
+}
+
 /** Reports the states of one frame together: a subscription begins with up to 100 of them. Returns the end of it. */
-function followAll(api: Api, report: (tasks: readonly ListedTask[]) => void): () => void {
-  let ended = false
-  let events: AsyncIterableIterator<unknown> | undefined
+function followAll(transport: Transport, report: (tasks: readonly ListedTask[]) => void): () => void {
+  const aborter = new AbortController()
+  const { signal } = aborter
   let timer: ReturnType<typeof setTimeout> | undefined
-  let frame = 0
   let tasks: ListedTask[] = []
   const flush = () => {
-    frame = 0
-    report(tasks)
+    if (!signal.aborted) report(tasks)
     tasks = []
   }
   const run = async () => {
+    const events = transport.iterate<ChangedData>({ query: TASKS_CHANGED })
+    const end = () => void events.return?.()
+    signal.addEventListener('abort', end)
     try {
-      const stream = api.iterate<{ upscaleTasksChanged: ListedTask | null }>({ query: TASKS_CHANGED })
-      events = stream
-      for await (const { data } of stream) {
-        if (ended) return
+      for await (const { data } of events) {
         if (!data?.upscaleTasksChanged) continue
-        tasks.push(data.upscaleTasksChanged)
-        frame ||= requestAnimationFrame(flush)
+        if (tasks.push(data.upscaleTasksChanged) === 1) setTimeout(flush)
       }
     } catch {
-      // The session reports a lost connection and a refused token; a replica that stops is followed by another one.
+      // A stream ends with an error when a replica stops, for example. It is followed by another one.
     }
-    if (!ended) timer = setTimeout(() => void run(), RETRY_MS)
+    signal.removeEventListener('abort', end)
+    if (!signal.aborted) timer = setTimeout(() => void run(), RETRY_MS)
   }
   void run()
   return () => {
-    ended = true
+    aborter.abort()
     clearTimeout(timer)
-    cancelAnimationFrame(frame)
-    void events?.return?.()
   }
 }
