@@ -1,0 +1,4 @@
+/** The gateway itself. */
+export function ServicePage() {
+  return <h1>Service</h1>
+}
