@@ -1,4 +1,5 @@
 /** The operations of the Service page, and the types of their data. */
+import type { TaskStatus } from '../tasks/task-documents.ts'
 
 export interface EngineRate {
   readonly limit: number
@@ -63,3 +64,18 @@ export interface CreditsData {
 
 export const ERRORS_QUERY =
   'query ConsoleErrors { upscaleErrors { code upstreamCode description retryable retryAfterMs } }'
+
+/** Always a new task, also for a picture that was upscaled before. */
+export const RUN_SCRIPT = `mutation ConsoleRunScript($taskId: ID!, $key: String!) {
+  upscaleImage(input: { taskId: $taskId, imageIndex: 0, force: true, idempotencyKey: $key }) {
+    task { id status }
+    problem { code taskId }
+  }
+}`
+
+export interface ScriptOutcome {
+  readonly upscaleImage: {
+    readonly task: { readonly id: string; readonly status: TaskStatus } | null
+    readonly problem: { readonly code: string; readonly taskId: string | null } | null
+  } | null
+}

@@ -15,6 +15,11 @@ interface TaskActionsProps {
   readonly onDeleted: (id: string) => void
 }
 
+interface Answer {
+  readonly cancelUpscale?: OpenTask | null
+  readonly deleteUpscaleTask?: string | null
+}
+
 /** Cancel, while the task waits in the queue; delete, once it has settled. */
 export function TaskActions({ task, apply, reload, onDeleted }: TaskActionsProps) {
   const { execute } = useSession()
@@ -22,31 +27,33 @@ export function TaskActions({ task, apply, reload, onDeleted }: TaskActionsProps
   const [isBusy, setBusy] = useState(false)
   const [isAsking, setAsking] = useState(false)
   const [failure, setFailure] = useState<Failure | null>(null)
-  const run = async <Data,>(mutation: string, done: (data: Data) => void) => {
+  /** Resolves to null if it failed. */
+  const run = async (mutation: string): Promise<Answer | null> => {
     setBusy(true)
-    const { data, failures } = await execute<Data>(mutation, { id: task.id })
+    const { data, failures } = await execute<Answer>(mutation, { id: task.id })
     setBusy(false)
     setAsking(false)
     setFailure(failures[0] ?? null)
-    if (data && failures.length === 0) return done(data)
     // It may have been sent, or deleted, in the meantime.
-    reload()
+    if (failures[0]) reload()
+    return failures[0] ? null : data
   }
-  const cancel = () =>
-    void run<{ cancelUpscale: OpenTask }>(CANCEL, ({ cancelUpscale }) => {
-      apply(cancelUpscale)
-      announce('Cancelled')
-    })
-  const remove = () =>
-    void run(DELETE, () => {
-      announce('Deleted')
-      onDeleted(task.id)
-    })
+  const cancel = async () => {
+    const answer = await run(CANCEL)
+    if (!answer?.cancelUpscale) return
+    apply(answer.cancelUpscale)
+    announce('Cancelled')
+  }
+  const remove = async () => {
+    if (!(await run(DELETE))) return
+    announce('Deleted')
+    onDeleted(task.id)
+  }
   return (
     <>
       {failure && <ErrorNote failure={failure} />}
       {task.queue && (
-        <Button variant="danger" icon="cross" isBusy={isBusy} onClick={cancel}>
+        <Button variant="danger" icon="cross" isBusy={isBusy} onClick={() => void cancel()}>
           Cancel the task
         </Button>
       )}
@@ -62,7 +69,7 @@ export function TaskActions({ task, apply, reload, onDeleted }: TaskActionsProps
         </p>
         <div class="dialog-actions">
           <Button onClick={() => setAsking(false)}>Keep it</Button>
-          <Button variant="danger" isBusy={isBusy} onClick={remove}>
+          <Button variant="danger" isBusy={isBusy} onClick={() => void remove()}>
             Delete
           </Button>
         </div>

@@ -49,7 +49,10 @@ export function useOpenTask(id: string, listedVersion: number): LiveTask {
     const run = async () => {
       const options = { signal, repeat: true }
       const { data, failures } = await execute<{ upscaleTask: OpenTask | null }>(TASK_QUERY, { id }, options)
-      if (!data?.upscaleTask && failures[0]) return show({ failure: failures[0] })
+      if (!data?.upscaleTask && failures[0]) {
+        show({ failure: failures[0] })
+        return
+      }
       const task = data?.upscaleTask ?? null
       show({ task, isUnknown: task === null })
       if (!task || isSettled(task) || signal.aborted) return

@@ -5,7 +5,7 @@ import type { RefObject } from 'preact'
  * Whether somebody reads the list: it is scrolled, the pointer is over its rows, or the focus is in them. Rows are then
  * neither added nor removed, so that nothing moves while it is read or aimed at.
  */
-export function useReading(rows: RefObject<HTMLElement>): boolean {
+export function useReading(rows: RefObject<HTMLElement | null>): boolean {
   const [isReading, setReading] = useState(false)
   useEffect(() => {
     const element = rows.current
@@ -17,7 +17,7 @@ export function useReading(rows: RefObject<HTMLElement>): boolean {
       const isScrolled = element.offsetParent !== null && element.getBoundingClientRect().top < 0
       setReading(isOver || hasFocus || isScrolled)
     }
-    const listen = <Name extends keyof HTMLElementEventMap>(name: Name, set: () => void) => {
+    const listen = (name: keyof HTMLElementEventMap, set: () => void) => {
       const listener = () => {
         set()
         update()
