@@ -9,18 +9,28 @@ import { ServicePage } from './service/service-page.tsx'
 import { createSession, SessionContext, type Session } from './session.ts'
 import { SignIn } from './sign-in.tsx'
 import { TasksPage } from './tasks/tasks-page.tsx'
+import { createTries, type Tries } from './try/tries.ts'
 import { TryPage } from './try/try-page.tsx'
 import { ErrorNote } from './ui/error-note.tsx'
 import { LiveRegion } from './ui/live.tsx'
 
+interface Opened {
+  readonly session: Session
+  readonly tries: Tries
+}
+
 /** The whole console. The header is there at once; the pages wait for the configuration. */
 export function App() {
-  const [session, setSession] = useState<Session | null>(null)
+  const [opened, setOpened] = useState<Opened | null>(null)
   const [isLost, setLost] = useState(false)
   const open = () => {
     setLost(false)
     void readConfig().then(
-      (config) => setSession(createSession(config)),
+      (config) => {
+        const session = createSession(config)
+        // Tasks go on while another page is shown.
+        setOpened({ session, tries: createTries(session) })
+      },
       () => setLost(true),
     )
   }
@@ -30,13 +40,13 @@ export function App() {
       <a class="skip-link" href="#main" onClick={focusMain}>
         Skip to the content
       </a>
-      <Header session={session} />
+      <Header session={opened?.session ?? null} />
       <main id="main" tabIndex={-1}>
         {isLost && <ErrorNote failure={NETWORK} onRetry={open} />}
-        {session && (
-          <SessionContext.Provider value={session}>
+        {opened && (
+          <SessionContext.Provider value={opened.session}>
             <ConnectionBanner />
-            <Page />
+            <Page tries={opened.tries} />
             <SignIn />
           </SessionContext.Provider>
         )}
@@ -53,11 +63,11 @@ function focusMain(event: Event): void {
 
 const TITLES: Readonly<Record<string, string>> = { try: 'Try it', tasks: 'Tasks', service: 'Service' }
 
-function Page(): ComponentChildren {
+function Page({ tries }: { tries: Tries }): ComponentChildren {
   const [name = 'try'] = useRoute().path
   useEffect(() => {
     document.title = `${TITLES[name] ?? 'Try it'} · Upscale gateway`
   }, [name])
   if (name === 'tasks') return <TasksPage />
-  return name === 'service' ? <ServicePage /> : <TryPage />
+  return name === 'service' ? <ServicePage /> : <TryPage tries={tries} />
 }

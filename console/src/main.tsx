@@ -4,6 +4,7 @@ import './styles/tokens.css'
 import './styles/base.css'
 import './styles/ui.css'
 import './styles/shell.css'
+import './styles/try.css'
 import { applyStoredTheme } from './theme.ts'
 
 applyStoredTheme()

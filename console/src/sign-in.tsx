@@ -20,7 +20,7 @@ export function SignIn() {
   return (
     <Dialog title={isRefused ? 'Sign in again' : 'Sign in'} isOpen={wanted !== null} isModal={!isRefused}>
       <form class="stack" onSubmit={submit}>
-        <TextField label="Bearer token" type="password" value={text} onInput={setText} isCode isRequired />
+        <TextField label="Bearer token" isSecret value={text} onInput={setText} isCode isRequired />
         <Button type="submit" variant="primary">
           Continue
         </Button>

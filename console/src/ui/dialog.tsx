@@ -9,10 +9,11 @@ interface DialogProps {
   readonly onClose?: () => void
   /** False: it stands in a corner, and the page can be used. */
   readonly isModal?: boolean
+  readonly isWide?: boolean
   readonly children: ComponentChildren
 }
 
-export function Dialog({ title, isOpen, onClose, isModal = true, children }: DialogProps) {
+export function Dialog({ title, isOpen, onClose, isModal = true, isWide = false, children }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null)
   const id = useId()
   useEffect(() => {
@@ -25,7 +26,7 @@ export function Dialog({ title, isOpen, onClose, isModal = true, children }: Dia
   return (
     <dialog
       ref={dialog}
-      class={isModal ? 'dialog' : 'dialog dialog-corner'}
+      class={`dialog ${isModal ? '' : 'dialog-corner'} ${isWide ? 'dialog-wide' : ''}`}
       aria-labelledby={id}
       onCancel={(event) => {
         event.preventDefault()

@@ -12,7 +12,8 @@ interface TextFieldProps extends FieldProps {
   readonly onInput: (value: string) => void
   readonly placeholder?: string
   readonly maxLength?: number
-  readonly type?: 'text' | 'password'
+  /** Shows dots in place of the text. */
+  readonly isSecret?: boolean
   /** Ids and codes are set in the font of code. */
   readonly isCode?: boolean
   readonly isRequired?: boolean
@@ -21,7 +22,8 @@ interface TextFieldProps extends FieldProps {
 export function TextField({ label, hint, error, value, onInput, isCode = false, ...rest }: TextFieldProps) {
   const id = useId()
   const isInvalid = error !== undefined
-  const { placeholder, maxLength, type = 'text', isRequired } = rest
+  const { placeholder, maxLength, isSecret = false, isRequired } = rest
+  const type = isSecret ? ({ type: 'password' } as const) : ({ type: 'text' } as const)
   return (
     <div class="field">
       <label class="field-label" for={id}>
@@ -30,7 +32,7 @@ export function TextField({ label, hint, error, value, onInput, isCode = false, 
       <input
         id={id}
         class={isCode ? 'input input-code' : 'input'}
-        type={type}
+        {...type}
         value={value}
         placeholder={placeholder}
         maxLength={maxLength}

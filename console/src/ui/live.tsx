@@ -1,5 +1,7 @@
 import { createContext, type ComponentChildren } from 'preact'
-import { useCallback, useContext, useState } from 'preact/hooks'
+import { useCallback, useContext, useRef, useState } from 'preact/hooks'
+
+const GATHER_MS = 200
 
 const AnnounceContext = createContext<(text: string) => void>(() => undefined)
 
@@ -9,10 +11,15 @@ export const useAnnounce = (): ((text: string) => void) => useContext(AnnounceCo
 /** The page's live region, which its components share. */
 export function LiveRegion({ children }: { children: ComponentChildren }) {
   const [{ text, count }, setMessage] = useState({ text: '', count: 0 })
-  const announce = useCallback(
-    (next: string) => setMessage((last) => ({ text: next, count: last.count + 1 })),
-    [],
-  )
+  const waiting = useRef<string[]>([])
+  const announce = useCallback((next: string) => {
+    // What happens at the same time is said together: a text replaces the one before.
+    if (waiting.current.push(next) > 1) return
+    setTimeout(() => {
+      const all = waiting.current.splice(0).join('. ')
+      setMessage(({ count: last }) => ({ text: all, count: last + 1 }))
+    }, GATHER_MS)
+  }, [])
   return (
     <AnnounceContext.Provider value={announce}>
       {children}
