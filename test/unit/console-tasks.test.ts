@@ -115,7 +115,7 @@ describe('The timeline', () => {
       ],
     })
     expect(steps.map(({ isTurn, sinceMs, note }) => ({ isTurn, sinceMs, note }))).toEqual([
-      { isTurn: true, sinceMs: null, note: 'Submitted.' },
+      { isTurn: true, sinceMs: null, note: '' },
       { isTurn: false, sinceMs: 1_000, note: 'Refused; sent again.' },
       { isTurn: true, sinceMs: 2_000, note: '' },
     ])

@@ -1,10 +1,10 @@
 import { useId, useState } from 'preact/hooks'
 import { toAdvice } from '../tasks/advice.ts'
+import { toAge } from '../tasks/formats.ts'
 import { useQuery } from '../session.ts'
 import { Badge } from '../ui/badge.tsx'
 import { Card } from '../ui/card.tsx'
 import { ErrorNote } from '../ui/error-note.tsx'
-import { toDuration } from '../ui/format.ts'
 import { searchErrors } from './service-data.ts'
 import { ERRORS_QUERY, type ErrorInfo } from './service-documents.ts'
 
@@ -69,7 +69,7 @@ function ErrorRow({ info }: { readonly info: ErrorInfo }) {
       </td>
       <td class="table-end">
         {retryable ? (
-          <Badge tone="success">{retryAfterMs ? `after ${toDuration(retryAfterMs)}` : 'at once'}</Badge>
+          <Badge tone="success">{retryAfterMs ? `after ${toAge(retryAfterMs)}` : 'at once'}</Badge>
         ) : (
           <Badge>no</Badge>
         )}

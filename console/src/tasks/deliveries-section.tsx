@@ -38,7 +38,7 @@ export function DeliveriesSection({ task, apply }: DeliveriesSectionProps) {
     return <p class="soft">None: the task was submitted without a callback URL.</p>
   return (
     <>
-      <ul class="deliveries">
+      <ul class="task-deliveries">
         {task.callbacks.map((delivery) => (
           <DeliveryRow key={delivery.url} delivery={delivery} now={now} />
         ))}
@@ -64,10 +64,10 @@ const TONES: Readonly<Record<Delivery['state'], Tone>> = {
 function DeliveryRow({ delivery, now }: { readonly delivery: Delivery; readonly now: number }) {
   const { url, state, attempts, lastStatusCode, nextAttemptAt } = delivery
   return (
-    <li class="delivery" data-state={state}>
+    <li class="task-delivery" data-state={state}>
       <Badge tone={TONES[state]}>{toDeliveryText(delivery)}</Badge>
-      <span class="delivery-url">{url}</span>
-      <span class="delivery-facts">
+      <span class="task-delivery-url">{url}</span>
+      <span class="task-delivery-facts">
         <span>{attempts === 1 ? '1 attempt' : `${attempts} attempts`}</span>
         {lastStatusCode !== null && <span>last answer {lastStatusCode}</span>}
         {lastStatusCode === null && attempts > 0 && <span>no answer</span>}

@@ -10,7 +10,7 @@ export function FactsList({ task }: { readonly task: OpenTask }) {
   const { engine, waterMark, creditsConsumed, createdAt, settledAt, deadlineAt, queue } = task
   const now = useNow()
   return (
-    <dl class="facts">
+    <dl class="task-facts">
       <Fact name="Engine">{engine}</Fact>
       <Fact name="Cost">
         {creditsConsumed === null ? 'not reported' : `${toAmount(creditsConsumed)} credits`}

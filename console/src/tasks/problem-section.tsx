@@ -1,6 +1,6 @@
-import { toDuration } from '../ui/format.ts'
 import { Icon } from '../ui/icon.tsx'
 import { toAdvice } from './advice.ts'
+import { toAge } from './formats.ts'
 import type { TaskProblem } from './task-documents.ts'
 import type { Catalogue } from './use-catalogue.ts'
 
@@ -15,15 +15,15 @@ export function ProblemSection({ problem, catalogue }: ProblemSectionProps) {
   const advice = toAdvice(code)
   const description = catalogue.get(code)?.description ?? message
   return (
-    <section class="error-note problem" aria-label={`Problem ${code}`}>
+    <section class="error-note task-problem" aria-label={`Problem ${code}`}>
       <div class="error-line">
         <Icon name="warning" />
         <code class="error-code">{code}</code>
         {upstreamCode !== null && <span class="error-upstream">upstream code {upstreamCode}</span>}
       </div>
-      <p class="problem-description">{description}</p>
+      <p class="task-problem-description">{description}</p>
       {message !== description && <p class="soft">{message}</p>}
-      <p class="problem-advice">
+      <p class="task-problem-advice">
         <strong>{advice.by === 'operator' ? 'For the operator' : 'What to do'}</strong>
         {advice.text}
       </p>
@@ -34,5 +34,5 @@ export function ProblemSection({ problem, catalogue }: ProblemSectionProps) {
 
 function toRetryText({ retryable, retryAfterMs }: TaskProblem): string {
   if (!retryable) return 'The same request fails again: it is not retryable.'
-  return retryAfterMs ? `Retryable, after ${toDuration(retryAfterMs)}.` : 'Retryable at once.'
+  return retryAfterMs ? `Retryable, after ${toAge(retryAfterMs)}.` : 'Retryable at once.'
 }

@@ -60,7 +60,7 @@ function Details({ task, live: { apply, reload }, onDeleted }: DetailsProps) {
   const catalogue = useCatalogue()
   return (
     <>
-      <dl class="ids">
+      <dl class="task-ids">
         <div>
           <dt>Task id</dt>
           <dd>
@@ -76,7 +76,7 @@ function Details({ task, live: { apply, reload }, onDeleted }: DetailsProps) {
           </div>
         )}
       </dl>
-      <TaskPictures task={task} />
+      {(task.status !== 'FAILED' || task.sourceImage) && <TaskPictures task={task} />}
       {task.problem && <ProblemSection problem={task.problem} catalogue={catalogue} />}
       <Section title="History">
         <TaskTimeline task={task} />

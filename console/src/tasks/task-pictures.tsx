@@ -11,7 +11,7 @@ export function TaskPictures({ task }: { readonly task: OpenTask }) {
   const { sourceImage, images } = task
   const results = images ?? []
   return (
-    <div class="pictures">
+    <div class="task-pictures">
       <Frame
         name="Source"
         url={sourceImage?.url ?? null}
@@ -56,16 +56,16 @@ function Frame({ name, url, thumbhash, missing, fullUrl, isWaiting = false }: Fr
   const [brokenUrl, setBrokenUrl] = useState<string | null>(null)
   const isShown = url !== null && url !== brokenUrl
   return (
-    <figure class="picture">
+    <figure class="task-picture">
       <div
-        class="picture-frame"
+        class="task-picture-frame"
         style={{ backgroundImage: placeholder === null ? 'none' : `url(${placeholder})` }}
       >
         {isShown && (
           <img src={url} alt={`${name} picture`} decoding="async" onError={() => setBrokenUrl(url)} />
         )}
         {!isShown && (
-          <span class="picture-missing">
+          <span class="task-picture-missing">
             {isWaiting ? <Spinner /> : <Icon name="image" size={20} />}
             {isWaiting ? 'in progress' : missing}
           </span>

@@ -13,8 +13,8 @@ export function TaskTimeline({ task }: { readonly task: OpenTask }) {
     note: (
       <>
         {step.note !== '' && <p>{step.note}</p>}
-        <p class="history-facts">
-          <span>by {source.toLowerCase()}</span>
+        <p class="task-history-facts">
+          {title !== source && <span>by {source.toLowerCase()}</span>}
           {step.upstreamCode !== null && <span>upstream code {step.upstreamCode}</span>}
           {step.sinceMs !== null && <span>after {toDuration(step.sinceMs)}</span>}
         </p>

@@ -45,9 +45,12 @@ export function TasksPage() {
       </div>
       <div class="tasks-detail">
         {id === null ? (
-          <EmptyState title="No task is open">
-            Choose a task to see its history, its deliveries and its facts.
-          </EmptyState>
+          <>
+            <h2 class="visually-hidden">The open task</h2>
+            <EmptyState title="No task is open">
+              Choose a task to see its history, its deliveries and its facts.
+            </EmptyState>
+          </>
         ) : (
           <TaskPanel
             id={id}

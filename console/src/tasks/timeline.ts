@@ -41,7 +41,7 @@ export function toTimeline({ history }: Pick<OpenTask, 'history'>): readonly Tim
       title: isTurn ? STATUS_TEXTS[status] : SOURCES[source],
       isTurn,
       source: SOURCES[source],
-      note: toSentence(note ?? ''),
+      note: note?.toLowerCase() === STATUS_TEXTS[status].toLowerCase() ? '' : toSentence(note ?? ''),
       upstreamCode,
       sinceMs: before ? Math.max(0, Date.parse(at) - Date.parse(before.at)) : null,
     }

@@ -11,7 +11,7 @@ interface SegmentsProps<Value> {
 /** A row of buttons, one of which is chosen. */
 export function Segments<Value>({ label, options, value, onChange }: SegmentsProps<Value>) {
   return (
-    <div class="segments" role="group" aria-label={label}>
+    <div class="segmented" role="group" aria-label={label}>
       {options.map((option) => (
         <button
           key={option.text}
