@@ -31,7 +31,8 @@ export function CatalogueCard() {
         onInput={({ currentTarget }) => setText(currentTarget.value)}
       />
       {failure && <ErrorNote failure={failure} onRetry={refetch} />}
-      <table class="table">
+      {/* The roles stay when a narrow page shows each entry as a block. */}
+      <table class="table" role="table">
         <thead>
           <tr>
             <th scope="col">Code</th>
@@ -58,16 +59,18 @@ export function CatalogueCard() {
 function ErrorRow({ info }: { readonly info: ErrorInfo }) {
   const { code, upstreamCode, description, retryable, retryAfterMs } = info
   return (
-    <tr data-code={code}>
-      <th scope="row">
+    <tr role="row" data-code={code}>
+      <th role="rowheader" scope="row">
         <code>{code}</code>
       </th>
-      <td class="table-number">{upstreamCode ?? '–'}</td>
-      <td>
+      <td role="cell" class="table-number">
+        {upstreamCode ?? '–'}
+      </td>
+      <td role="cell">
         {description}
         <span class="table-note">{toAdvice(code).text}</span>
       </td>
-      <td class="table-end">
+      <td role="cell" class="table-end">
         {retryable ? (
           <Badge tone="success">{retryAfterMs ? `after ${toAge(retryAfterMs)}` : 'at once'}</Badge>
         ) : (

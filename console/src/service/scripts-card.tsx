@@ -48,7 +48,7 @@ function ScriptRow({ script, isHidden }: { readonly script: SandboxScript; reado
         {run && <RunState run={run} />}
       </div>
       <Button size="small" isBusy={run?.isSubmitting ?? false} label={`Run ${taskId}`} onClick={start}>
-        {run === null ? 'Run' : 'Again'}
+        Run
       </Button>
     </li>
   )
