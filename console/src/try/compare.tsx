@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks'
 import type { SourcePicture } from './operations.ts'
-import { Picture, toReachable } from './picture.tsx'
+import { Picture } from './picture.tsx'
 
 interface CompareProps {
   readonly before: SourcePicture | null
@@ -11,14 +11,14 @@ interface CompareProps {
 /** The source on the left, the upscale on the right, and a line between them that moves with the pointer or arrow keys. */
 export function Compare({ before, after, alt }: CompareProps) {
   const [split, setSplit] = useState(50)
-  if (!before) return <Picture url={after.url} thumbhash={after.thumbhash} alt={alt} />
+  if (!before) return <Picture url={after.url} thumbhash={after.thumbhash} alt={alt} isFramed />
   return (
     <div class="compare" style={{ '--split': `${split}%` }}>
       <div class="compare-side">
-        <img class="picture-layer" src={toReachable(before.url)} alt="" />
+        <Picture url={before.url} thumbhash={before.thumbhash} alt="" isFramed />
       </div>
       <div class="compare-side compare-after">
-        <Picture url={after.url} thumbhash={after.thumbhash} alt={alt} />
+        <Picture url={after.url} thumbhash={after.thumbhash} alt={alt} isFramed />
       </div>
       <span class="compare-tag compare-tag-before" aria-hidden="true">
         Source

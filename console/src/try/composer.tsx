@@ -9,6 +9,7 @@ import { SOURCE, type SourceData } from './operations.ts'
 import { Options, type OptionValues } from './options.tsx'
 import { INDICES, PicturePicker } from './picture-picker.tsx'
 import { toGraphiqlUrl, toSnippets } from './snippets.ts'
+import { isNamed } from './sandbox-sources.ts'
 import { SourcePicker } from './source-picker.tsx'
 import type { Tries } from './tries.ts'
 import { useCovers } from './covers.ts'
@@ -18,18 +19,19 @@ interface ComposerProps {
   readonly tries: Tries
   readonly source: string
   readonly onSource: (source: string) => void
+  readonly onSubmit: () => void
 }
 
 const TYPING_PAUSE_MS = 350
 
 /** What to upscale, and the button. */
-export function Composer({ tries, source, onSource }: ComposerProps) {
+export function Composer({ tries, source, onSource, onSubmit }: ComposerProps) {
   const { config } = useSession()
   const [chosen, setChosen] = useState<readonly number[]>(INDICES)
   const [options, setOptions] = useState<OptionValues>(DEFAULTS)
   const [isCodeOpen, setCodeOpen] = useState(false)
   const taskId = source.trim()
-  const known = useSettled(taskId, TYPING_PAUSE_MS)
+  const known = useSettled(taskId, isNamed(taskId) ? 0 : TYPING_PAUSE_MS)
   const { engine, waterMark, queue } = options
   const variables = { taskId: known, engine: engine === '' ? null : engine }
   const query = useQuery<SourceData>(known === '' ? null : SOURCE, variables)
@@ -46,6 +48,7 @@ export function Composer({ tries, source, onSource }: ComposerProps) {
         sourceImage: pictures[imageIndex] ?? null,
       })),
     )
+    onSubmit()
   }
   const snippetInput = {
     url: toGatewayUrl('graphql').href,

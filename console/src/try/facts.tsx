@@ -15,7 +15,7 @@ export function Facts({ picture }: { picture: UpscaledPicture | null }) {
       <Fact name="Enlargement">{enlargement !== null && `× ${Number(enlargement.toFixed(2))}`}</Fact>
       <Fact name="File">{file}</Fact>
       <Fact name="Link">{picture && toValidity(picture)}</Fact>
-      <Fact name="Content Credentials">{provenance && (provenance === 'PRESENT' ? 'C2PA' : 'None')}</Fact>
+      <Fact name="Credentials">{provenance && (provenance === 'PRESENT' ? 'C2PA' : 'None')}</Fact>
       <Fact name="SHA-256">
         {sha256 !== null && <CodeChip value={sha256} label="SHA-256" shown={sha256.slice(0, 8)} />}
       </Fact>
@@ -44,8 +44,8 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
 }
 
 function toValidity({ copyState, expiresAt }: UpscaledPicture): string {
-  if (copyState === 'KEPT') return 'Does not expire'
-  if (copyState === 'PENDING') return 'Copy is being made'
+  if (copyState === 'KEPT') return 'Never expires'
+  if (copyState === 'PENDING') return 'Being copied'
   if (expiresAt === null) return 'Expires'
   const hours = Math.round((Date.parse(expiresAt) - Date.now()) / 3_600_000)
   return hours > 0 ? `Expires in ${hours} h` : 'Expired'

@@ -41,21 +41,24 @@ export interface Task {
   readonly settledAt: string | null
   readonly estimatedDoneAt: string | null
   readonly queue: { readonly position: number; readonly estimatedStartAt: string | null } | null
-  readonly sourceImage: SourcePicture | null
+  /** Absent in the answer to a submit; null if the upscale service does not report it, or not yet. */
+  readonly sourceImage?: SourcePicture | null
   readonly images: readonly UpscaledPicture[] | null
   readonly problem: Problem | null
 }
 
 const PROBLEM_FIELDS = 'problem { code message retryable retryAfterMs upstreamCode correlationId }'
 
-/** Everything that a card shows. */
-export const TASK_FIELDS = `id version status source { id } imageIndex waterMark engine
+/** Without the source picture: loading it would delay the answer to a submit by up to a second. */
+const SUBMITTED_FIELDS = `id version status source { id } imageIndex waterMark engine
   createdAt settledAt estimatedDoneAt queue { position estimatedStartAt }
-  sourceImage { url thumbhash }
   images {
     url originalUrl expiresAt copyState width height byteSize contentType sha256 thumbhash enlargement provenance
   }
   ${PROBLEM_FIELDS}`
+
+/** Everything that a card shows. */
+export const TASK_FIELDS = `${SUBMITTED_FIELDS} sourceImage { url thumbhash }`
 
 export interface UpscaleData {
   readonly upscaleImages: {
@@ -69,7 +72,7 @@ export interface UpscaleData {
 
 export const UPSCALE = `mutation Upscale($input: UpscaleImagesInput!) {
   upscaleImages(input: $input) {
-    results { task { ${TASK_FIELDS} } ${PROBLEM_FIELDS} replayed }
+    results { task { ${SUBMITTED_FIELDS} } ${PROBLEM_FIELDS} replayed }
   }
 }`
 

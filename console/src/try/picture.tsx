@@ -6,15 +6,20 @@ interface PictureProps {
   readonly thumbhash: string | null
   readonly alt: string
   readonly isBlurred?: boolean
+  /** Fills what the picture leaves empty of its parent with the picture, blurred. */
+  readonly isFramed?: boolean
 }
 
 /** A picture over its placeholder. It fills its parent, and appears when it has loaded. */
-export function Picture({ url, thumbhash, alt, isBlurred = false }: PictureProps) {
+export function Picture({ url, thumbhash, alt, isBlurred = false, isFramed = false }: PictureProps) {
   const [loaded, setLoaded] = useState<string | null>(null)
   const state = loaded === url ? 'is-loaded' : ''
   return (
     <>
       <Placeholder thumbhash={thumbhash} />
+      {isFramed && loaded === url && (
+        <img class="picture-layer picture-frame" src={toReachable(url)} alt="" />
+      )}
       <img
         class={`picture-layer picture ${state} ${isBlurred ? 'is-blurred' : ''}`}
         src={toReachable(url)}

@@ -21,3 +21,6 @@ export const SCRIPTS = [
   { id: 'sandbox-lost', text: 'Lost callback', outcome: 'no callback: the gateway polls the result' },
   { id: 'sandbox-late-20', text: 'Slow', outcome: 'succeeds after 20 seconds' },
 ] as const
+
+/** Whether a source was clicked, not typed. */
+export const isNamed = (taskId: string): boolean => [...GALLERY, ...SCRIPTS].some(({ id }) => id === taskId)

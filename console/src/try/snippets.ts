@@ -62,14 +62,21 @@ function toOperation(input: SnippetInput): string {
 `
 }
 
+const CURL_QUERY =
+  'mutation($input: UpscaleImagesInput!) { upscaleImages(input: $input) { results { task { id } problem { code message } } } }'
+
 function toCurl(input: SnippetInput): string {
-  const body = JSON.stringify({ query: toOperation(input).replace(/\s+/g, ' ').trim() })
-  return [
-    `curl ${input.url}`,
-    `-H 'content-type: application/json'`,
-    ...(input.isBearer ? ['-H "authorization: Bearer $TOKEN"'] : []),
-    `-d '${body.replaceAll("'", `'\\''`)}'`,
-  ].join(' \\\n  ')
+  const { taskId, ...options } = toFields(input)
+  const variables = { input: { taskId, imageIndices: input.imageIndices, ...options } }
+  return `curl ${input.url} \\
+  -H 'content-type: application/json' \\${input.isBearer ? '\n  -H "authorization: Bearer $TOKEN" \\' : ''}
+  -d @- <<'JSON'
+{
+  "query": ${JSON.stringify(CURL_QUERY)},
+  "variables": ${JSON.stringify(variables)}
+}
+JSON
+`
 }
 
 /** The input of `upscaleImage`, as TypeScript; its `queue` is false by default. */

@@ -56,8 +56,8 @@ export interface Tries {
 
 /** A stream follows 50 tasks at most. */
 const MAX_TRIES = 48
-/** A settled task sends no events, and its copy may be made later. */
-const COPY_CHECKS_MS = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000]
+/** When a succeeded task is queried for facts that are missing: a copy may be made later, and a source be found. */
+const CHECKS_MS = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000]
 
 const isSettled = (task: Task | null): boolean => task?.status === 'SUCCEEDED' || task?.status === 'FAILED'
 
@@ -76,8 +76,7 @@ export function createTries(session: Pick<Session, 'execute' | 'transport'>): Tr
     const old = store.get().find(({ id }) => id === task.id)
     if (!old || (old.task && old.task.version > task.version)) return
     update(old.key, { task, failure: task.problem })
-    if (task.images?.some(({ copyState }) => copyState === 'PENDING') && old.task?.status !== 'SUCCEEDED')
-      void checkCopies(session, task.id, take)
+    if (isIncomplete(task) && old.task?.status !== 'SUCCEEDED') void completeFacts(session, task.id, take)
   }
   const follow = async (ids: readonly string[]) => {
     const pending = ids.filter((id) => !isSettled(store.get().find((each) => each.id === id)?.task ?? null))
@@ -168,22 +167,34 @@ async function submit({ execute }: Pick<Session, 'execute'>, tries: readonly Try
   })
 }
 
-/** Queries a succeeded task whose copies are being made. */
-async function checkCopies(
+/** Whether facts of a succeeded task may become known later: no event tells. */
+function isIncomplete({ images }: Task): boolean {
+  return (
+    images?.some(({ copyState, enlargement }) => copyState === 'PENDING' || enlargement === null) ?? false
+  )
+}
+
+async function completeFacts(
   { execute }: Pick<Session, 'execute'>,
   id: string,
   take: (task: Task) => void,
 ): Promise<void> {
-  for (const ms of COPY_CHECKS_MS) {
+  for (const ms of CHECKS_MS) {
     await new Promise((resolve) => setTimeout(resolve, ms))
     const { data } = await execute<{ upscaleTask: Task | null }>(TASK, { id }, { repeat: true })
     const task = data?.upscaleTask
     if (task) take(task)
-    if (!task?.images?.some(({ copyState }) => copyState === 'PENDING')) return
+    if (!task || !isIncomplete(task)) return
   }
 }
 
 function toRequest({ source, imageIndex, waterMark, sourceImage }: Task): TryRequest {
   const options = { engine: '', queue: true, force: false }
-  return { taskId: source.id, imageIndex, waterMark: waterMark ?? '', sourceImage, ...options }
+  return {
+    taskId: source.id,
+    imageIndex,
+    waterMark: waterMark ?? '',
+    sourceImage: sourceImage ?? null,
+    ...options,
+  }
 }

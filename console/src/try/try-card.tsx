@@ -33,7 +33,7 @@ export function TryCard({ item, tries }: TryCardProps) {
         {picture ? (
           <Compare before={source} after={toShown(picture)} alt={`${name}, upscaled`} />
         ) : (
-          source && <Picture {...source} alt={`${name}, source`} isBlurred />
+          source && <Picture {...source} alt={`${name}, source`} isBlurred isFramed />
         )}
         <div class="try-status">
           <StatusPill status={toStatus(item)} text={toStatusText(item)} />

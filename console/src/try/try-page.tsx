@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { replaceHash, toHash, useRoute } from '../router.ts'
 import { useStore } from '../store.ts'
 import { Button } from '../ui/button.tsx'
@@ -23,6 +23,11 @@ export function TryPage({ tries }: { tries: Tries }) {
     // The first rendering has not restored the tasks of the URL yet.
     if (tasks !== '' || ids === '' || items.length > 0) replaceHash(toHash(['try'], { source, tasks }))
   }, [source, tasks])
+  const results = useRef<HTMLElement>(null)
+  const showResults = () => {
+    // On narrow screens they are below the form.
+    if (matchMedia('(max-width: 900px)').matches) results.current?.scrollIntoView({ behavior: 'smooth' })
+  }
   const clear = () => {
     tries.clear()
     replaceHash(toHash(['try'], { source }))
@@ -33,9 +38,9 @@ export function TryPage({ tries }: { tries: Tries }) {
         <div class="page-head">
           <h1>Try it</h1>
         </div>
-        <Composer tries={tries} source={source} onSource={setSource} />
+        <Composer tries={tries} source={source} onSource={setSource} onSubmit={showResults} />
       </div>
-      <section class="try-results" aria-labelledby="results">
+      <section ref={results} class="try-results" aria-labelledby="results">
         <div class="page-head">
           <h2 id="results">Results</h2>
           {items.length > 0 && (
