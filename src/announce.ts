@@ -46,7 +46,7 @@ export function announce(settings: Settings, { servers, store }: Announced, log:
   announceStore(settings, log)
   announceProxies(settings, log)
   const url = servers.url()
-  const ready: Ready = { version: readVersions().version, mode, url, console: true, upstream }
+  const ready: Ready = { version: readVersions().version, mode, url, console: settings.console, upstream }
   log.info({ ready }, `GraphQL at ${url}/graphql${graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)
 }
 
