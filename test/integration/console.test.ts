@@ -117,8 +117,12 @@ describe('the console', () => {
   test('learns from config.json whom it talks to, without a token', async () => {
     const response = await get('/console/config.json')
     expect(response.headers.get('cache-control')).toBe('no-store')
-    const version = expect.any(String) as string
-    expect(await response.json()).toEqual({ mode: 'SANDBOX', version, authentication: 'none', oidc: null })
+    expect(await response.json()).toEqual({
+      mode: 'SANDBOX',
+      version: expect.any(String),
+      authentication: 'none',
+      oidc: null,
+    })
   })
 })
 
@@ -144,8 +148,10 @@ test('a console that is not built is answered 503 with the remedy, and the servi
 
 test('the console may connect to the OpenID provider and its token endpoint', async () => {
   const provider = createServer((request, response) => {
-    if (request.url !== '/realm/.well-known/openid-configuration') return response.writeHead(404).end()
-    response.end(JSON.stringify({ token_endpoint: 'https://tokens.example.com/token' }))
+    const found = request.url === '/realm/.well-known/openid-configuration'
+    response
+      .writeHead(found ? 200 : 404)
+      .end(JSON.stringify({ token_endpoint: 'https://tokens.example.com/token' }))
   }).listen(0, '127.0.0.1')
   await once(provider, 'listening')
   await using _provider = { [Symbol.asyncDispose]: async () => void provider.close() }
