@@ -1,7 +1,7 @@
 /** What the Service page derives from its data. */
 import type { EngineRate, ErrorInfo, ServiceData, UsageEntry } from './service-documents.ts'
 
-export interface UsageDay {
+interface UsageDay {
   /** In UTC, such as `2026-01-31`. */
   readonly day: string
   readonly tasks: number
@@ -17,7 +17,7 @@ export function toUsageDays(usage: readonly UsageEntry[], nowMs: number, days = 
   })
 }
 
-export interface UsageOfEngine {
+interface UsageOfEngine {
   readonly engine: string
   readonly tasks: number
   readonly credits: number

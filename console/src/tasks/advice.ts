@@ -1,6 +1,6 @@
 /** What a user does about a failure: the catalogue says what it means. */
 
-export interface Advice {
+interface Advice {
   readonly text: string
   /** Who acts. */
   readonly by: 'you' | 'operator' | 'nobody'

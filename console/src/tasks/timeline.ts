@@ -1,7 +1,7 @@
 /** The history of a task as the steps of a timeline. */
 import type { OpenTask, TaskEvent, TaskStatus } from './task-documents.ts'
 
-export interface TimelineStep {
+interface TimelineStep {
   readonly at: string
   readonly status: TaskStatus
   /** The new status, or the source if the status is the same as before. */
