@@ -9,20 +9,25 @@ export const SECRET = 'a-secret-of-at-least-thirty-two-bytes'
 
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' }
 
-/** A site of another origin than the gateway's, with a session: `/token` answers with a token of Ann. */
+const PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>'
+
+/** A site of another origin than the gateway's, with a picture and a session: `/token` answers with a token of Ann. */
 export async function startClientSite() {
   let folder = ''
   let expiresInS = 600
-  let tokens = 0
+  let waiting: (() => void)[] = []
   const server = createServer((request, response) => void answer(request.url ?? '/', response))
   const answer = async (path: string, response: ServerResponse) => {
     const { pathname } = new URL(path, 'http://site')
     if (pathname === '/token') {
-      tokens += 1
+      for (const resolve of waiting) resolve()
+      waiting = []
       const jwt = new SignJWT({ sub: 'ann' }).setProtectedHeader({ alg: 'HS256' })
       const exp = Math.floor(Date.now() / 1_000) + expiresInS
       return response.end(await jwt.setExpirationTime(exp).sign(new TextEncoder().encode(SECRET)))
     }
+    if (pathname === '/picture.svg')
+      return response.writeHead(200, { 'content-type': 'image/svg+xml' }).end(PICTURE)
     const file = pathname === '/' ? '/index.html' : pathname
     const body = await readFile(join(folder, file)).catch(() => undefined)
     return response
@@ -36,8 +41,8 @@ export async function startClientSite() {
     serve: (built: string) => void (folder = built),
     /** From now on tokens are valid for this time. */
     signFor: (seconds: number) => void (expiresInS = seconds),
-    /** How many tokens it has handed out. */
-    tokens: () => tokens,
+    /** Resolves when a page asks for a new token. */
+    nextToken: () => new Promise<void>((resolve) => waiting.push(resolve)),
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
       server.close()
