@@ -151,7 +151,9 @@ describe('the page Try it', () => {
       '{ upscaleTasks { edges { node { id } } } }',
     )
     expect(data?.upscaleTasks.edges).toHaveLength(5)
-    expect(opened.problems.filter((problem) => !problem.includes('ERR_'))).toEqual([])
+    // The browser reports lost connections, and the URLs of pictures lead past the proxy.
+    const expected = ['ERR_', `Requested ${service.url}/`]
+    expect(opened.problems.filter((problem) => !expected.some((part) => problem.includes(part)))).toEqual([])
   })
 
   test('says at once that the browser has no network', async () => {
