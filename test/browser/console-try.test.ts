@@ -51,10 +51,9 @@ describe('the page Try it', () => {
     await page.waitForFunction(
       `[...document.querySelectorAll('.try-media img')].every((image) => image.complete && image.naturalWidth > 0)`,
     )
-    const text = await page.locator('.try-grid').innerText()
-    expect(text).toContain('1024 × 1024')
-    expect(text).toContain('× 4')
-    expect(text).toContain('Never expires')
+    // On a busy machine a task succeeds before its picture is measured; the card is completed later.
+    for (const fact of ['1024 × 1024', '× 4', 'Never expires'])
+      await page.getByText(fact, { exact: true }).nth(3).waitFor()
     expect(await opened.readLayoutShift()).toBeLessThan(0.05)
     expect(opened.problems).toEqual([])
   })
