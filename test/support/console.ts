@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { startConsoleFront } from './console-front.ts'
 import { startKeeper } from './kept.ts'
 import type { Overrides } from '../../src/service.ts'
 
@@ -18,14 +17,8 @@ export async function buildConsole(): Promise<void> {
 
 /** A sandbox gateway that keeps copies, with its console. */
 export async function startConsole(settings: Record<string, string> = {}, overrides: Overrides = {}) {
-  await using opened = new AsyncDisposableStack()
-  const { gateway } = opened.use(await startKeeper({ CONSOLE: 'on', ...settings }, overrides))
-  const { ok } = await fetch(`${gateway.url}/console/`)
-  const authentication = settings.AUTH_JWT_SECRET === undefined ? 'none' : 'bearer'
-  const config = { mode: 'SANDBOX', version: '0.1.0', authentication, oidc: null }
-  const { url } = ok ? gateway : opened.use(await startConsoleFront(gateway.url, config))
-  const rest = opened.move()
-  return { gateway, url, [Symbol.asyncDispose]: () => rest.disposeAsync() }
+  const { gateway, ...keeper } = await startKeeper({ CONSOLE: 'on', ...settings }, overrides)
+  return { gateway, url: gateway.url, [Symbol.asyncDispose]: () => keeper[Symbol.asyncDispose]() }
 }
 
 /** JavaScript for the page: sums up the layout shifts that no input caused. */
