@@ -247,7 +247,7 @@ describe('the scripted gateway', () => {
   test('shows the same as a gateway in sandbox mode, for each script', async () => {
     const expected = await playOnSandbox()
     expect(await playInMemory()).toEqual(expected)
-  })
+  }, 90_000)
 
   test('answers as a gateway in sandbox mode: replays, keys, errors, aliases and fragments', async () => {
     await using gateway = await startGateway()
