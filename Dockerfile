@@ -1,10 +1,11 @@
 FROM node:24-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY client/package.json client/
+COPY console/package.json console/
 RUN --mount=type=cache,target=/root/.npm npm ci
 COPY . .
-# The client package is not part of the image.
-RUN npm run build:service
+RUN node tools/build.ts service console
 
 FROM node:24-slim AS runtime
 # The sandbox writes watermarks: without a font they would stay empty.
@@ -15,6 +16,7 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev
 COPY --from=build /app/dist dist
+COPY --from=build /app/console/dist console/dist
 # A new volume takes over the owner of the folder that it is mounted on.
 RUN mkdir data && chown node:node data
 # MALLOC_ARENA_MAX: after a burst of large buffers, glibc keeps tens of MiB for each of its arenas.

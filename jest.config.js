@@ -12,7 +12,10 @@ export default {
     ...(process.env.SUPERGRAPH ? [] : ['<rootDir>/test/supergraph/']),
     ...(process.env.BROWSER ? [] : ['<rootDir>/test/browser/']),
   ],
-  modulePathIgnorePatterns: ['<rootDir>/test/supergraph/node_modules/'],
+  modulePathIgnorePatterns: [
+    '<rootDir>/test/supergraph/node_modules/',
+    '<rootDir>/test/browser/node_modules/',
+  ],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [

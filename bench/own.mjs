@@ -19,7 +19,7 @@ const hints = createLocalHints()
 const { database } = settings
 // Before the service is ready, and asked for tasks.
 const postgres = database.kind === 'sqlite' ? undefined : await onPostgres(database.url)
-const service = await startService(settings, createLogger(settings.logLevel, false), { hints })
+const service = await startService(settings, createLogger(settings.logLevel), { hints })
 process.once('SIGTERM', () => void service[Symbol.asyncDispose]().then(() => process.exit()))
 
 const DAY_MS = 86_400_000
@@ -120,7 +120,7 @@ async function onPostgres(connectionString) {
   const client = new pg.Client({ connectionString })
   await client.connect()
   // As another replica would.
-  const log = createLogger('silent', false)
+  const log = createLogger('silent')
   const others = await openPostgresHints({ url: connectionString, log })
   return {
     async tasks(count, settled = false) {

@@ -1,7 +1,9 @@
 import type { Logger } from 'pino'
 import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
+import { readVersions } from './system.ts'
 import type { TaskStore } from './tasks/ports.ts'
+import type { Ready } from './terminal.ts'
 
 interface Announced {
   readonly servers: Pick<Servers, 'url' | 'publicUrl' | 'metricsUrl'>
@@ -16,6 +18,7 @@ export function announce(settings: Settings, { servers, store }: Announced, log:
   if (mode === 'LIVE') log.info({ upstream }, 'LIVE mode: every new upscale costs credits')
   else if (urls.size === 0)
     log.warn(
+      { mode },
       'SANDBOX mode: UPSTREAM_API_KEY is not set, so the built-in sandbox simulates upscales, which cost nothing',
     )
   else log.warn(`SANDBOX mode: UPSTREAM_API_KEY is not set, and upscales go to ${upstream}`)
@@ -42,7 +45,9 @@ export function announce(settings: Settings, { servers, store }: Announced, log:
   else log.info(`Metrics at ${metricsUrl}/metrics`)
   announceStore(settings, log)
   announceProxies(settings, log)
-  log.info(`GraphQL at ${servers.url()}/graphql${graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)
+  const url = servers.url()
+  const ready: Ready = { version: readVersions().version, mode, url, console: settings.console, upstream }
+  log.info({ ready }, `GraphQL at ${url}/graphql${graphiql ? ' (open it in a browser for GraphiQL)' : ''}`)
 }
 
 /** Reports renamed and removed engines: results that are paid for would be lost. */

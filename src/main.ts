@@ -14,6 +14,9 @@ if (major < MINIMUM_NODE) {
   )
   process.exitCode = 1
 } else {
+  // Compiled modules are kept for the next start, in Node's own folder for temporary files.
+  const { enableCompileCache } = await import('node:module')
+  enableCompileCache()
   // Imported only now, because an older Node would fail on these modules before the check of the version.
   const { parseSettings, SettingsError } = await import('./settings.ts')
   const { SETTING_NAMES } = await import('./settings/schema.ts')
@@ -86,9 +89,24 @@ async function startTraced(
   }
 }
 
-async function main(settings: import('./settings.ts').Settings, hints: readonly string[]): Promise<void> {
+/** On a terminal, a log for people. A command has no banner. */
+async function openLog(
+  level: import('./settings.ts').Settings['logLevel'],
+  isCommand: boolean,
+): Promise<import('pino').Logger> {
   const { createLogger } = await import('./log.ts')
-  const log = createLogger(settings.logLevel, process.stdout.isTTY)
+  if (!process.stdout.isTTY) return createLogger(level)
+  const { createTerminal } = await import('./terminal.ts')
+  const { stdout } = process
+  const details = isCommand || level === 'debug' || level === 'trace'
+  return createLogger(
+    level,
+    createTerminal({ color: stdout.hasColors(), details, write: (text) => stdout.write(text) }),
+  )
+}
+
+async function main(settings: import('./settings.ts').Settings, hints: readonly string[]): Promise<void> {
+  const log = await openLog(settings.logLevel, process.argv[2] !== undefined)
   for (const hint of hints) log.warn(hint)
   const service = await run(process.argv[2], settings, log)
   if (service === undefined) return

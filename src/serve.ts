@@ -1,4 +1,5 @@
 import type { Backends } from './backends.ts'
+import { addBrowserPages } from './browser-pages.ts'
 import type { Core } from './core.ts'
 import { createFastPath } from './fast/fast-path.ts'
 import { createContextFactory } from './graphql/context.ts'
@@ -42,6 +43,8 @@ interface ServeOptions {
   readonly routers: Outbound
   /** False: subscriptions on sockets run without the fast path. */
   readonly fast?: boolean | undefined
+  /** The folder of the built console. */
+  readonly consoleFolder?: string | undefined
 }
 
 /** The transports for clients. */
@@ -77,6 +80,7 @@ export async function serve(options: ServeOptions): Promise<Transports> {
     engines: core.engines,
     tracing,
   })
+  await addBrowserPages(options)
   return serveGraphql(options)
 }
 

@@ -38,7 +38,7 @@ export async function openServers(
   const { host, port, callbackPort, metricsPort, publicUrl, keepAliveTimeoutMs, mode } = settings
   const access = toAccessPolicy(settings, log)
   const options = { access, log, keepAliveMs: keepAliveTimeoutMs, isDraining, ...(limits && { limits }) }
-  const app = await createHttpApp(options)
+  const app = await createHttpApp({ ...options, hint: toHint(settings) })
   const callbackApp = callbackPort === null ? app : await createHttpApp(options)
   const metricsPlace = toMetricsPlace(settings)
   const sharedApp = metricsPlace === 'shared' ? app : null
@@ -82,9 +82,16 @@ function toMetricsPlace({ metricsPort, port, mode }: Settings): 'own' | 'shared'
   return metricsPort === port && port !== 0 ? 'shared' : 'own'
 }
 
-function toAccessPolicy({ corsOrigins, auth, host, publicUrl, resultUrl }: Settings, log: Log): AccessPolicy {
+/** What the server of GraphQL serves. */
+function toHint({ console }: Settings): string {
+  return `GraphQL is at /graphql${console ? ', the console at /console/' : ''}.`
+}
+
+function toAccessPolicy(settings: Settings, log: Log): AccessPolicy {
+  const { corsOrigins, auth, host, publicUrl, resultUrl, mode } = settings
   return {
     corsOrigins,
+    loopbackOrigins: mode === 'SANDBOX',
     hosts: toAllowedHosts(auth.mode !== 'none', host, [publicUrl, resultUrl]),
     onRefusedOrigin: createRefusedOriginLog(log),
   }

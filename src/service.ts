@@ -38,6 +38,8 @@ export interface Overrides {
   readonly limits?: Partial<HttpLimits>
   /** False: subscriptions on sockets run without the fast path. */
   readonly fast?: boolean
+  /** The folder of the built console. Default: console/dist. */
+  readonly consoleFolder?: string
   /** The duration of an upscale of the embedded sandbox. */
   readonly sandboxCompleteAfterMs?: number
   /** How long the circuit of an engine stays open. */
@@ -45,6 +47,8 @@ export interface Overrides {
   /** Default: nothing is traced. */
   readonly tracing?: Tracing
 }
+
+const toServed = ({ fast, consoleFolder }: Overrides) => ({ fast, consoleFolder })
 
 /** Builds the service from its parts, starts it, and resolves once it accepts requests. */
 export async function startService(
@@ -79,7 +83,7 @@ export async function startService(
   })
   const { store, pool, hintsUp } = backends
   const { sockets, streams } = opened.use(
-    await serve({ ...parts, core, routers, backends, fast: overrides.fast }),
+    await serve({ ...parts, ...toServed(overrides), core, routers, backends }),
   )
   const connections = { sockets: sockets.count, streams: streams.count, pool, hintsUp }
   metrics.observe({ connections, database: backends })

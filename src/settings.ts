@@ -52,6 +52,8 @@ function resolve({ databaseUrl: database, ...given }: Given, live: boolean) {
     engines: given.engines.map((engine) => resolveEngine(engine, given, live)),
     introspection: given.introspection ?? !live,
     graphiql: given.graphiql ?? !live,
+    console: given.console ?? !live,
+    oidc: toOidc(given),
     auth: toAuth(given, live),
     resultStore: toResultStore(given, live),
     proxies: { http: given.httpProxy, https: given.httpsProxy, noProxy: given.noProxy },
@@ -153,12 +155,25 @@ function findAuthFaults(given: AuthSettings, live: boolean): string[] {
   ]
 }
 
+type OidcSettings = Pick<Given, 'consoleOidcIssuer' | 'consoleOidcClientId' | 'consoleOidcScope'>
+
+/** The OpenID provider of the console; null: none. */
+function toOidc({
+  consoleOidcIssuer: issuer,
+  consoleOidcClientId: clientId,
+  consoleOidcScope: scope,
+}: OidcSettings) {
+  return issuer === null || clientId === null ? null : { issuer, clientId, scope }
+}
+
 function findContradictions({
   port,
   callbackPort,
   metricsPort,
   databaseUrl,
   databaseListenUrl,
+  consoleOidcIssuer,
+  consoleOidcClientId,
 }: Given): string[] {
   const faults = []
   if (callbackPort === port && port !== 0)
@@ -167,6 +182,8 @@ function findContradictions({
     faults.push('METRICS_PORT must differ from CALLBACK_PORT, which the internet reaches')
   if (databaseListenUrl !== null && databaseUrl.kind !== 'postgres')
     faults.push('DATABASE_LISTEN_URL must be unset unless DATABASE_URL is postgres://…')
+  if ((consoleOidcIssuer === null) !== (consoleOidcClientId === null))
+    faults.push('CONSOLE_OIDC_ISSUER and CONSOLE_OIDC_CLIENT_ID must both be set, or neither')
   return faults
 }
 

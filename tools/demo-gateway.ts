@@ -44,7 +44,7 @@ async function startGateway(): Promise<DemoGateway> {
     RESULT_STORE: `file:${folder}/results`,
     LOG_LEVEL: 'error',
   })
-  const { url } = opened.use(await startService(settings, createLogger(settings.logLevel, false)))
+  const { url } = opened.use(await startService(settings, createLogger(settings.logLevel)))
   const rest = opened.move()
   return { url, isOwn: true, [Symbol.asyncDispose]: () => rest.disposeAsync() }
 }

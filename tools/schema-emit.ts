@@ -1,6 +1,6 @@
 /**
- * Writes the files that are generated from the code: the schemas, and the page of error codes. With `--check` it writes
- * nothing, and fails if a committed file differs.
+ * Writes the files that are generated from the code: the schemas, the page of error codes, and the client's catalogue.
+ * With `--check` it writes nothing, and fails if a committed file differs.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { mapSchema, MapperKind, pruneSchema } from '@graphql-tools/utils'
@@ -12,6 +12,7 @@ import { CATALOGUE, UPSCALE_ERROR_CODES } from '../src/tasks/failure.ts'
 import { ADAPTERS } from '../src/upstream/adapters.ts'
 import type { DialectCode } from '../src/upstream/dialect.ts'
 import { callbackBody } from '../src/upstream/kie-midjourney/wire.ts'
+import { CLIENT_CATALOGUE, printClientCatalogue } from './client-catalogue.ts'
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
@@ -162,6 +163,7 @@ const files: Record<string, string> = {
   'schema/schema.graphql': await readSdl(schema),
   'schema/api.graphql': printApi(schema),
   'docs/errors.md': errorsPage,
+  [CLIENT_CATALOGUE]: await printClientCatalogue(),
   'docs/supergraph/apollo-router.md': await writeKeys('docs/supergraph/apollo-router.md'),
   'docs/supergraph/cosmo.md': await writeKeys('docs/supergraph/cosmo.md'),
   'schema/callback.schema.json': `${JSON.stringify(z.toJSONSchema(callbackBody, { io: 'input' }), null, 2)}\n`,

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Runs test/browser in a real Chromium: the program that CHROMIUM names, or the first of the usual ones. CI installs it.
+# The frameworks and GraphQL clients are installed into test/browser (some 200 MB, most of it relay-compiler), apart from the
+# project's own packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,4 +20,6 @@ if [[ -z $CHROMIUM ]]; then
   exit 0
 fi
 export CHROMIUM BROWSER=1
-NODE_OPTIONS='--experimental-vm-modules --disable-warning=ExperimentalWarning' exec npx jest test/browser --runInBand
+
+[[ test/browser/node_modules/.package-lock.json -nt test/browser/package-lock.json ]] || npm ci --prefix test/browser
+NODE_OPTIONS='--experimental-vm-modules --disable-warning=ExperimentalWarning' exec npx jest test/browser --runInBand "$@"

@@ -83,7 +83,7 @@ export interface OperationContext extends Caller {
   /** The core. In the context, because a TypeGraphQL `subscribe` is not a method and gets nothing else. */
   readonly tasks: Tasks
   readonly deliveries: Deliveries
-  readonly results: Pick<Results, 'links' | 'loadSource' | 'remove'>
+  readonly results: Pick<Results, 'links' | 'loadSource' | 'listSources' | 'remove'>
   readonly mode: 'LIVE' | 'SANDBOX'
   readonly callbackPolicy: CallbackPolicy
   /** Null: watch tokens are not configured. */

@@ -18,6 +18,7 @@ import { maskUnexpected } from './mask.ts'
 import { QueueResolver, UpscaleImagesPayloadResolver } from './queue-resolver.ts'
 import { resolveTaskReference, UpscaleImagePayloadResolver, UpscaleTaskResolver } from './upscale-resolver.ts'
 import { UpscaleEngineResolver, UpscaleServiceResolver } from './service-resolver.ts'
+import { SourceImagesResolver } from './source-images-resolver.ts'
 import { TaskStreamsResolver } from './task-streams-resolver.ts'
 import { TaskUpdatedResolver } from './task-updated-resolver.ts'
 
@@ -57,6 +58,7 @@ export async function createSchema(log: Log): Promise<GraphQLSchema> {
       UpscaleImagePayloadResolver,
       UpscaleServiceResolver,
       UpscaleEngineResolver,
+      SourceImagesResolver,
     ],
     pubSub: NO_PUB_SUB,
     validate: false,

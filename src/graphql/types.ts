@@ -50,7 +50,7 @@ export class MidjourneyTaskType {
 }
 
 @PlainType('SourceImage', 'The picture that is upscaled, on the server of the upscale service.')
-class SourceImageType implements SourceImage {
+export class SourceImageType implements SourceImage {
   @Field(() => Url, { description: 'The URL of the picture. It expires.' })
   url!: string
 

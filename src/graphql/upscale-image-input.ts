@@ -77,6 +77,15 @@ function isPrintable(id: string): boolean {
   return id.length <= 128 && PRINTABLE.test(id) && !INVISIBLE.test(id) && id === id.normalize()
 }
 
+/** Throws BAD_USER_INPUT unless this can be the id of a source task. */
+export function checkTaskId(taskId: string, path = ''): void {
+  if (!isPrintable(taskId))
+    throw badUserInput(
+      `${path}taskId`,
+      'taskId must have 1 to 128 printable characters in Unicode normal form C, without leading or trailing spaces and without invisible characters.',
+    )
+}
+
 type Request = Omit<SubmitInput, 'correlationId' | 'traceparent'>
 
 export interface InputContext {
@@ -95,11 +104,7 @@ export function parseUpscaleImageInput(
   path = '',
 ): Request & { readonly idempotencyKey: string | null } {
   const { taskId, imageIndex, waterMark, callBackUrl, idempotencyKey, force, queue, engine } = input
-  if (!isPrintable(taskId))
-    throw badUserInput(
-      `${path}taskId`,
-      'taskId must have 1 to 128 printable characters in Unicode normal form C, without leading or trailing spaces and without invisible characters.',
-    )
+  checkTaskId(taskId, path)
   if (imageIndex < 0 || imageIndex > 3)
     throw badUserInput(`${path}imageIndex`, 'imageIndex must be 0, 1, 2 or 3.')
   if (waterMark && waterMark.length > 256)

@@ -4,6 +4,8 @@ import type { Log } from '../tasks/ports.ts'
 export interface AccessPolicy {
   /** Origins whose pages may send requests and open sockets, besides our own. */
   readonly corsOrigins: readonly string[]
+  /** Whether pages on loopback hosts may, too: development servers on the caller's own machine. */
+  readonly loopbackOrigins?: boolean
   /** Allowed values of the Host header, without ports; null: any. */
   readonly hosts: readonly string[] | null
   /** Called for each refusal. */
@@ -41,10 +43,21 @@ export function isHostAllowed({ hosts }: AccessPolicy, host: string | undefined)
   return URL.canParse(url) && hosts.includes(new URL(url).hostname)
 }
 
+/** `http(s)://HOST[:PORT]` of this machine, as browsers send it. `localhost.example.com` is not one. */
+const LOOPBACK_ORIGIN = /^https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/
+
+/** Whether pages of another origin may use the service. */
+export function isCorsAllowed(
+  { corsOrigins, loopbackOrigins = false }: AccessPolicy,
+  origin: string,
+): boolean {
+  return corsOrigins.includes(origin) || (loopbackOrigins && LOOPBACK_ORIGIN.test(origin))
+}
+
 /** Whether pages of the request's origin may use the service. Only browsers send an Origin. */
 export function isOriginAllowed(access: AccessPolicy, { headers }: IncomingMessage): boolean {
   const { origin, host = '' } = headers
-  if (origin === undefined || access.corsOrigins.includes(origin)) return true
+  if (origin === undefined || isCorsAllowed(access, origin)) return true
   // The scheme may be that of a proxy. It determines the default port.
   const isOwn = URL.canParse(origin) && new URL(origin).host === toHost(new URL(origin).protocol, host)
   if (!isOwn) access.onRefusedOrigin?.(origin)

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Log } from '../tasks/ports.ts'
-import type { AccessPolicy } from './access.ts'
+import { isCorsAllowed, type AccessPolicy } from './access.ts'
 import { Connections } from './connections.ts'
 import { handleErrors, sendError, toErrorBody } from './http-errors.ts'
 import { checkRequests } from './request-checks.ts'
@@ -35,6 +35,8 @@ interface HttpAppOptions {
   /** How long a connection may be idle between two requests. */
   readonly keepAliveMs: number
   readonly limits?: Partial<HttpLimits>
+  /** What is here, as a sentence for those who look elsewhere. Absent: this server tells nothing. */
+  readonly hint?: string
   isDraining(): boolean
 }
 
@@ -72,13 +74,14 @@ export async function createHttpApp(options: HttpAppOptions): Promise<FastifyIns
   })
   const connections = new Connections(app.server, limits)
   app.addHook('onClose', () => connections[Symbol.dispose]())
-  handleErrors(app, log)
+  handleErrors(app, log, options.hint)
   queueRequests(app, connections)
   checkRequests(app, access)
   prepareResponses(app, connections, isDraining)
-  if (access.corsOrigins.length > 0)
+  if (access.corsOrigins.length > 0 || access.loopbackOrigins === true)
     await app.register(cors, {
-      origin: [...access.corsOrigins],
+      origin: (origin, allow) => allow(null, origin !== undefined && isCorsAllowed(access, origin)),
+      // The headers of a preflight request are allowed as they are: all of ours, and those of tracing libraries.
       methods: ['GET', 'POST'],
       exposedHeaders: [CORRELATION_HEADER],
       maxAge: 600,

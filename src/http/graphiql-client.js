@@ -9,6 +9,17 @@ const TYPING_PAUSE_MS = 500
 /** True if loading the schema failed because no token has been entered yet. */
 let schemaWantsToken = false
 let typing
+/** The id of the task that was submitted last, until it is in the variables of the tab "Follow". */
+let submittedId
+
+/** The options for the tabs of a first visit. A query in the page's URL has a tab of its own, in front. */
+export function toTabOptions(tabs) {
+  const query = new URL(location.href).searchParams.get('query')
+  if (query) return { defaultTabs: [{ query }, ...tabs] }
+  // GraphiQL does not show the variables of the first tab by itself. Later, it shows those that it has stored.
+  const isFirst = localStorage.getItem('graphiql:tabState') === null
+  return { defaultTabs: tabs, ...(isFirst && { variables: tabs[0].variables }) }
+}
 
 export function fetcher(request, { headers = {}, documentAST } = {}) {
   if (request.operationName === 'IntrospectionQuery') return introspect(request, headers)
@@ -36,7 +47,9 @@ async function post(request, headers) {
   })
   const text = await response.text()
   try {
-    return JSON.parse(text)
+    const result = JSON.parse(text)
+    submittedId = result.data?.upscaleImage?.task?.id ?? submittedId
+    return result
   } catch {
     return { errors: [{ message: `HTTP ${response.status}, and no JSON: ${text.slice(0, 500)}` }] }
   }
@@ -105,4 +118,18 @@ function isJson(text) {
 /** Uses GraphiQL's keyboard shortcut, because it exports no function for this. */
 function refetchSchema() {
   window.dispatchEvent(new KeyboardEvent('keydown', { key: 'R', ctrlKey: true, shiftKey: true }))
+}
+
+/** Writes the id of the submitted task to the variables of "Follow" once that tab is opened. */
+export function onTabChange({ tabs, activeTabIndex }) {
+  if (submittedId === undefined || tabs[activeTabIndex]?.operationName !== 'Follow') return
+  const variables = JSON.stringify({ id: submittedId }, null, 2)
+  submittedId = undefined
+  // GraphiQL is changing its state now, and then shows the stored variables of the tab.
+  setTimeout(() => toVariablesModel()?.setValue(variables))
+}
+
+/** GraphiQL exports no function for this. */
+function toVariablesModel() {
+  return self.monaco?.editor.getModels().find(({ uri }) => uri.path.endsWith('variables.json'))
 }

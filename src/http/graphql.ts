@@ -5,9 +5,9 @@ import type { CreateContext } from '../graphql/context.ts'
 import type { Outbound } from '../net/outbound.ts'
 import { parseTraceparent } from '../tasks/tracing.ts'
 import { startApollo, type ApolloOptions } from './apollo.ts'
+import { createGraphiqlPage } from './graphiql.ts'
 import type { HttpStreams } from './http-streams.ts'
 import type { OperationRecords, RunningOperation } from './operation-records.ts'
-import { PAGE_POLICY, renderPage } from './pages.ts'
 import { createRouterCallbacks } from './router-callbacks.ts'
 
 interface GraphqlRoute extends Omit<ApolloOptions, 'routerCallbacks' | 'current'> {
@@ -59,17 +59,12 @@ export async function addGraphqlRoute(app: FastifyInstance, route: GraphqlRoute)
   )
 
   // The page is public; its operations are not.
-  const wantsPage = ({ headers }: FastifyRequest) =>
-    graphiql && headers.accept?.includes('text/html') === true
+  const page = graphiql ? createGraphiqlPage() : undefined
+  const wantsPage = (request: FastifyRequest) => page?.isWanted(request) === true
   const requireTokenUnlessPage = (request: FastifyRequest, reply: FastifyReply) =>
     wantsPage(request) ? Promise.resolve(undefined) : requireToken(request, reply)
-  let page: Promise<Buffer> | undefined
   app.get('/graphql', { onRequest: requireTokenUnlessPage }, function (request, reply) {
-    if (!wantsPage(request)) return handle.call(this, request, reply)
-    // One buffer for all responses: the page has megabytes.
-    page ??= renderPage().then(Buffer.from)
-    reply.type('text/html; charset=utf-8').header('content-security-policy', PAGE_POLICY)
-    return page
+    return page && wantsPage(request) ? page.send(request, reply) : handle.call(this, request, reply)
   })
   return { [Symbol.asyncDispose]: () => apollo.stop() }
 }

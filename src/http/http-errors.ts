@@ -62,9 +62,12 @@ export function addRetryAfter(reply: FastifyReply, afterMs = RETRY_AFTER_MS): vo
   reply.header('retry-after', String(afterMs / 1_000))
 }
 
-/** JSON errors for unknown paths, unreadable bodies and unexpected errors. */
-export function handleErrors(app: FastifyInstance, log: Log): void {
-  app.setNotFoundHandler((_request, reply) => sendError(reply, 404, 'There is nothing here.'))
+export const NOTHING_HERE = 'There is nothing here.'
+
+/** JSON errors for unknown paths, unreadable bodies and unexpected errors. `hint`: what there is, for unknown paths. */
+export function handleErrors(app: FastifyInstance, log: Log, hint?: string): void {
+  const message = hint === undefined ? NOTHING_HERE : `${NOTHING_HERE} ${hint}`
+  app.setNotFoundHandler((_request, reply) => sendError(reply, 404, message))
   app.setErrorHandler((error: Error & { readonly statusCode?: number }, request, reply) => {
     const status = error.statusCode ?? 500
     // Errors of clients are not logged: the message may quote any input.

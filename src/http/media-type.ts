@@ -14,3 +14,20 @@ export function toPreferredType(accept = ''): string {
   }
   return preferred.type
 }
+
+/** The q of the first of these names that an Accept header or an Accept-Encoding header has; 0: it has none of them. */
+export function toQuality(accept: string, names: readonly string[]): number {
+  const ranges = accept
+    .toLowerCase()
+    .split(',')
+    .map((range) => range.split(';').map((part) => part.trim()))
+  const found = names.map((name) => ranges.find(([range]) => range === name)).find((range) => range)
+  if (found === undefined) return 0
+  return Number(found.find((part) => part.startsWith('q='))?.slice(2) ?? 1)
+}
+
+/** Whether an Accept header prefers a page to JSON, as those of browsers do. */
+export function prefersHtml(accept = ''): boolean {
+  const html = toQuality(accept, ['text/html'])
+  return html > 0 && html >= toQuality(accept, [JSON_TYPE, GRAPHQL_TYPE])
+}

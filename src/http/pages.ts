@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 
 /** The page contains all its scripts and workers, and connects to this server only. */
-export const PAGE_POLICY =
+export const GRAPHIQL_POLICY =
   "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src blob:; " +
   "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self' ws: wss:; " +
   "frame-ancestors 'none'"
@@ -11,27 +11,64 @@ const TITLE = 'Upscale gateway'
 const THEME =
   ':root { color-scheme: light dark } .graphiql-light { color-scheme: light } .graphiql-dark { color-scheme: dark }'
 
-const EXAMPLE = `# The sandbox accepts any task id. Run this, copy the id of the task, and follow it with the second operation.
-mutation Upscale {
-  upscaleImage(input: { taskId: "my-first-task", imageIndex: 0 }) {
+/** The tabs of GraphiQL. graphiql-client.js writes the id that Submit returns to the variables of Follow. */
+const TABS = [
+  {
+    query: `# In the sandbox, this task takes 20 seconds.
+# Run it. Then open the tab "Follow" and run that.
+mutation Submit($input: UpscaleImageInput!) {
+  upscaleImage(input: $input) {
     replayed
-    task { id status version }
+    task { id status version estimatedDoneAt }
     problem { code message retryable retryAfterMs }
   }
 }
-
+`,
+    variables: { input: { taskId: 'sandbox-late-20', imageIndex: 0, force: false } },
+  },
+  {
+    query: `# Follows the task that "Submit" returned,
+# until it has settled.
 subscription Follow($id: ID!) {
   taskUpdated(id: $id) {
     status
     version
     images { url expiresAt copyState width height thumbhash }
-    problem { code message }
+    problem { code message retryable }
   }
 }
-`
+`,
+    variables: { id: 'run-submit-first' },
+  },
+  {
+    query: `# The sandbox refuses this task. Try other codes:
+# 400, 401, 404, 408, 422, 429, 433, 455, 500, 501, 505
+mutation Fail($input: UpscaleImageInput!) {
+  upscaleImage(input: $input) {
+    task { id status }
+    problem { code message retryable retryAfterMs upstreamCode correlationId }
+  }
+}
+`,
+    variables: { input: { taskId: 'sandbox-code-402', imageIndex: 0 } },
+  },
+  {
+    query: `# Your tasks, newest first.
+query List($first: Int, $status: UpscaleTaskStatus) {
+  upscaleTasks(first: $first, status: $status) {
+    edges {
+      node { id status version createdAt source { id } imageIndex images { url } problem { code } }
+    }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+`,
+    variables: { first: 10, status: null },
+  },
+].map(({ query, variables }) => ({ query, variables: JSON.stringify(variables, null, 2) }))
 
-/** GraphiQL as one document of 9 MB: render it on first use. */
-export async function renderPage(): Promise<string> {
+/** GraphiQL as one document of 9 MB. */
+export async function renderGraphiql(): Promise<string> {
   const { css, editorWorkerService, favicon, graphqlWorker, js, jsonWorker } =
     await import('@graphql-yoga/render-graphiql/graphiql')
   const client = await readFile(new URL('./graphiql-client.js', import.meta.url), 'utf8')
@@ -49,17 +86,15 @@ export async function renderPage(): Promise<string> {
   <body class="no-focus-outline">
     <noscript>GraphiQL needs JavaScript.</noscript>
     <div id="root"></div>
+    <script>self.MonacoEnvironment = { globalAPI: true }</script>
     <script>${js}</script>
     <script type="module">
       const workers = ${workers}
-      self.MonacoEnvironment = {
-        globalAPI: false,
-        getWorkerUrl: (_id, label) =>
-          URL.createObjectURL(new Blob([workers[label]], { type: 'application/javascript' })),
-      }
+      self.MonacoEnvironment.getWorkerUrl = (_id, label) =>
+        URL.createObjectURL(new Blob([workers[label]], { type: 'application/javascript' }))
       ${client}
-      const options = ${JSON.stringify({ title: TITLE, defaultQuery: EXAMPLE })}
-      YogaGraphiQL.renderYogaGraphiQL(document.querySelector('#root'), { ...options, fetcher, onEditHeaders })
+      const options = { title: ${JSON.stringify(TITLE)}, ...toTabOptions(${JSON.stringify(TABS)}) }
+      YogaGraphiQL.renderYogaGraphiQL(document.querySelector('#root'), { ...options, fetcher, onEditHeaders, onTabChange })
     </script>
   </body>
 </html>

@@ -11,12 +11,13 @@ import type { PictureSource } from './pictures.ts'
 import { createRenditions, type Renditions } from './renditions.ts'
 import { ResultWorker } from './result-worker.ts'
 import { createTempFiles } from './temp-files.ts'
-import { createSourceImageLoader, type LoadSourceImage } from './source-image.ts'
+import { createSourceImages, type ListSourceImages, type LoadSourceImage } from './source-image.ts'
 
 /** The operations on results: inspection, copies, links. */
 export interface Results extends Disposable {
   readonly links: ResultLinks
   readonly loadSource: LoadSourceImage
+  readonly listSources: ListSourceImages
   /** The stored copies; null: no copies are made. */
   readonly copies: CopyStore | null
   /** The renditions of the copies; null: no copies are made. */
@@ -53,12 +54,13 @@ interface ResultsOptions {
 export function openResults(options: ResultsOptions): Results {
   const { tasks, copies, pictures, links, folder, clock, log } = options
   const stopping = new AbortController()
-  const loadSource = createSourceImageLoader({ ...options, signal: stopping.signal })
+  const { loadSource, listSources } = createSourceImages({ ...options, signal: stopping.signal })
   const worker = new ResultWorker({ ...options, loadSource, stopping: stopping.signal })
   const stop = () => stopping.abort(new Error('the service is stopping'))
   return {
     links,
     loadSource,
+    listSources,
     copies,
     renditions: copies && createRenditions(copies, pictures, createTempFiles({ folder, clock, log })),
     async remove(owner, id) {

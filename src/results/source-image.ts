@@ -28,6 +28,18 @@ export type LoadSourceImage = (
 
 type SourceOf = Pick<UpscaleTask, 'engine' | 'sourceTaskId' | 'imageIndex'>
 
+/** A source task that an owner asks for. */
+interface SourceTask extends Pick<UpscaleTask, 'owner' | 'engine' | 'sourceTaskId' | 'correlationId'> {}
+
+/**
+ * Lists the four pictures of a source task by image index. Null: the engine does not report them, or does not know the task.
+ * `busy`: the polls are used up: retry. `too-many`: the owner has too many of these requests running. A picture that is not
+ * measured within a second has no facts yet. Does not reject.
+ */
+export type ListSourceImages = (
+  source: SourceTask,
+) => Promise<readonly SourceImage[] | null | 'busy' | 'too-many'>
+
 /** How long an outcome is shared, in milliseconds, so that an unknown source task is not polled at each request. */
 const SHARED_FOR_MS = 60_000
 const POLL_TIMEOUT_MS = 3_000
@@ -36,24 +48,74 @@ const WAIT_MS = 1_000
 const SPARED_POLLS = 0.6
 /** How many source images may wait for a poll. */
 const MAX_WAITING = 100
+/** How many lists one owner may wait for: the others have polls, too. */
+const MAX_LISTS_OF_OWNER = 5
+/** A poll, and a wait for its turn. */
+const LIST_WAIT_MS = 5_000
 const RETRY_MS = 500
 /** A generation has four images. A single image is a grid of the four, which does not contain the source as a file. */
 const IMAGES_OF_GENERATION = 4
 
-interface Finder extends SourceImageOptions {
-  takePoll(): Promise<boolean>
+interface Finder {
+  /** Finds a source image, and shares its outcome. */
+  find(source: SourceOf, correlationId: string): Promise<SourceImage | null>
+  /** The URLs of the pictures of a source task, by image index, shared. Null: not known. Busy: too many wait for a poll. */
+  readUrls(
+    source: Pick<SourceOf, 'engine' | 'sourceTaskId'>,
+    correlationId: string,
+  ): Promise<readonly string[] | null | 'busy'>
 }
 
-export function createSourceImageLoader(options: SourceImageOptions): LoadSourceImage {
-  const { jobs, clock, log, signal } = options
+interface SourceImages {
+  readonly loadSource: LoadSourceImage
+  readonly listSources: ListSourceImages
+}
+
+export function createSourceImages(options: SourceImageOptions): SourceImages {
+  const finder = createFinder(options)
+  return { loadSource: createLoader(options, finder), listSources: createLister(options, finder) }
+}
+
+function createFinder(options: SourceImageOptions): Finder {
+  const { engines, clock, log, signal, pictures } = options
   const takePoll = createPollQueue(options)
-  const find = shareCalls(clock, SHARED_FOR_MS, (key, correlationId) => {
-    const [engine, sourceTaskId, imageIndex] = JSON.parse(key) as [string, string, number]
-    return findSourceImage({ ...options, takePoll }, { engine, sourceTaskId, imageIndex }, correlationId)
+  const readUrls = shareCalls(clock, SHARED_FOR_MS, async (key, correlationId) => {
+    const [engine = '', sourceTaskId = ''] = JSON.parse(key) as string[]
+    if (!(await takePoll())) return 'busy'
+    const urls = await engines
+      .find(engine)
+      ?.readSource(sourceTaskId, { timeoutMs: POLL_TIMEOUT_MS, correlationId })
+    return urls?.length === IMAGES_OF_GENERATION ? urls : null
   })
+  const toKey = ({ engine, sourceTaskId }: Pick<SourceOf, 'engine' | 'sourceTaskId'>) =>
+    JSON.stringify([engine, sourceTaskId])
+  const inspect = shareCalls(clock, SHARED_FOR_MS, async (key, correlationId) => {
+    const [sourceTaskId, url] = JSON.parse(key) as [string, string]
+    const found = await pictures.download(url, signal)
+    if (found.kind === 'unusable') {
+      log.warn({ correlationId, sourceTaskId, reason: found.reason }, 'a source image could not be inspected')
+      return toBare(url)
+    }
+    await using picture = found
+    const { width, height, thumbhash } = picture.facts
+    return { url, width, height, thumbhash }
+  })
+  return {
+    readUrls: (source, correlationId) => readUrls(toKey(source), correlationId),
+    async find(source, correlationId) {
+      const urls = await readUrls(toKey(source), correlationId)
+      const url = urls === 'busy' ? undefined : urls?.[source.imageIndex]
+      return url === undefined ? null : inspect(JSON.stringify([source.sourceTaskId, url]), correlationId)
+    },
+  }
+}
+
+const toBare = (url: string): SourceImage => ({ url, width: null, height: null, thumbhash: null })
+
+function createLoader({ jobs, log, signal }: SourceImageOptions, { find }: Finder): LoadSourceImage {
   const load: LoadSourceImage = async ({ id, correlationId, engine, sourceTaskId, imageIndex }) => {
     try {
-      const image = await find(JSON.stringify([engine, sourceTaskId, imageIndex]), correlationId)
+      const image = await find({ engine, sourceTaskId, imageIndex }, correlationId)
       if (image !== null) await jobs.saveSource(id, image)
       return image
     } catch (error) {
@@ -92,23 +154,42 @@ function createPollQueue({ budget, signal }: SourceImageOptions): () => Promise<
   }
 }
 
-async function findSourceImage(
-  { engines, takePoll, pictures, log, signal }: Finder,
-  { engine, sourceTaskId, imageIndex }: SourceOf,
-  correlationId: string,
-): Promise<SourceImage | null> {
-  if (!(await takePoll())) return null
-  const read = { timeoutMs: POLL_TIMEOUT_MS, correlationId }
-  const urls = await engines.find(engine)?.readSource(sourceTaskId, read)
-  if (urls?.length !== IMAGES_OF_GENERATION) return null
-  const url = urls[imageIndex]
-  if (url === undefined) return null
-  const found = await pictures.download(url, signal)
-  if (found.kind === 'unusable') {
-    log.warn({ correlationId, sourceTaskId, reason: found.reason }, 'a source image could not be inspected')
-    return { url, width: null, height: null, thumbhash: null }
+function createLister({ signal, log }: SourceImageOptions, { find, readUrls }: Finder): ListSourceImages {
+  /** How many lists each owner waits for. */
+  const running = new Map<string, number>()
+  const readOf = async (source: SourceTask) => {
+    const count = (running.get(source.owner) ?? 0) + 1
+    if (count > MAX_LISTS_OF_OWNER) return 'too-many' as const
+    running.set(source.owner, count)
+    try {
+      return await readUrls(source, source.correlationId)
+    } finally {
+      const left = (running.get(source.owner) ?? 1) - 1
+      if (left > 0) running.set(source.owner, left)
+      else running.delete(source.owner)
+    }
   }
-  await using picture = found
-  const { width, height, thumbhash } = picture.facts
-  return { url, width, height, thumbhash }
+  return async (source) => {
+    const urls = await within(LIST_WAIT_MS, signal, 'busy' as const, readOf(source))
+    if (urls === null || typeof urls === 'string') return urls
+    return Promise.all(
+      urls.map(async (url, imageIndex) => {
+        const found = find({ ...source, imageIndex }, source.correlationId).catch((error: unknown) => {
+          log.warn({ err: error, correlationId: source.correlationId }, 'failed to load a source image')
+          return null
+        })
+        return (await within(WAIT_MS, signal, null, found)) ?? toBare(url)
+      }),
+    )
+  }
+}
+
+/** What a promise resolves to within this time; otherwise the given value, and the promise goes on. */
+async function within<T, V>(
+  ms: number,
+  signal: AbortSignal,
+  otherwise: V,
+  promise: Promise<T>,
+): Promise<T | V> {
+  return Promise.race([promise, pause(ms, signal).then(() => otherwise)])
 }

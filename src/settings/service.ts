@@ -27,7 +27,9 @@ export const serviceSettings = {
   logLevel: z
     .enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`)
     .prefault('info')
-    .describe(`One of ${LOG_LEVELS.join(', ')}. The log is JSON lines; on a terminal, readable text.`),
+    .describe(
+      `One of ${LOG_LEVELS.join(', ')}. The log is JSON lines. On a terminal it is text: at \`info\` a banner, a line for each event of a task, and warnings; at \`debug\` everything.`,
+    ),
   accessLog: onOff
     .prefault('on')
     .describe(

@@ -59,6 +59,14 @@ export const jwksUrl = z
   .url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
   .refine((url) => !hasUserInfo(url), 'must be a URL without user info')
 
+/** The issuer of an OpenID provider, unchanged: its slash at the end counts (OpenID Connect Discovery §4.3). */
+export const issuerUrl = z
+  .string()
+  .refine(
+    (url) => isBaseUrl(url) && (new URL(url).protocol === 'https:' || isLoopback(new URL(url).hostname)),
+    'must be an https URL without user info, query or fragment; http only for localhost',
+  )
+
 export const databaseUrl = z
   .string()
   .regex(/^(file:.+|postgres(ql)?:\/\/\S+)$/, 'must be file:PATH or postgres://…')
@@ -198,6 +206,10 @@ function hasUserInfo(text: string): boolean {
 
 function isWeb({ protocol }: URL): boolean {
   return protocol === 'http:' || protocol === 'https:'
+}
+
+function isLoopback(hostname: string): boolean {
+  return ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
 }
 
 function isBaseUrl(text: string): boolean {

@@ -124,6 +124,11 @@ async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<
       ? () => refuse({ ...toFailure('IDEMPOTENCY_KEY_REUSED'), correlationId })
       : () => replay(context, existing, input.callBackUrl)
   }
+  const { id: taskId, status, sourceTaskId, imageIndex } = task
+  context.log.info(
+    { taskId, correlationId, sourceTaskId, imageIndex, status, failure: null, note: 'submitted' },
+    'a task was submitted',
+  )
   const sending = { task, token, startedAt, queued: null }
   const finish = async () =>
     input.queue ? awaitFirstTurn(context, task) : toSubmission(await sendTask(context, sending), false)

@@ -47,18 +47,30 @@ export function createReporter({
       passed = undefined
       const outcome = next && (await store.update(task, next))
       if (next === undefined || outcome === 'conflict') continue
-      const { correlationId, status, version, upstreamTaskId, polls, failure } = next
-      log.info(
-        { taskId, correlationId, status, version, upstreamTaskId, polls, failure, report: report.kind },
-        'a task changed',
-      )
-      if (status !== task.status && next.settledAt !== null)
-        observer?.onSettle(status, toSettleSource(task, report), next.settledAt - next.createdAt)
+      logChange(log, task, next, report)
+      if (next.status !== task.status && next.settledAt !== null)
+        observer?.onSettle(next.status, toSettleSource(task, report), next.settledAt - next.createdAt)
       if (outcome === 'deliveriesDue') deliveries.wake()
       if (report.kind === 'succeeded' && next.resultDueAt !== null) wakeResults()
       return next
     }
   }
+}
+
+/** `note`: what happened, if it is an event of the history. */
+function logChange(
+  log: TaskDependencies['log'],
+  before: UpscaleTask,
+  next: UpscaleTask,
+  report: Report,
+): void {
+  const { id: taskId, correlationId, sourceTaskId, imageIndex } = next
+  const { status, version, upstreamTaskId, polls, failure } = next
+  const event = next.history.at(-1)
+  const picture = { sourceTaskId, imageIndex }
+  const state = { status, version, upstreamTaskId, polls, failure, report: report.kind }
+  const note = event === before.history.at(-1) ? undefined : event?.note
+  log.info({ taskId, correlationId, ...picture, ...state, note }, 'a task changed')
 }
 
 /** What brought the result of a task that this report settles: nothing but its inspection follows it in the history. */

@@ -51,6 +51,58 @@ describe('GraphiQL', () => {
   })
 })
 
+describe('on a first visit, GraphiQL', () => {
+  const TABS = `[...document.querySelectorAll('.graphiql-tab-button')].map(({ innerText }) => innerText)`
+  // The tabs can be dragged: a click by the mouse may count as that.
+  const openTab = (name: string) => page.evaluate(`document.querySelector('button[title="${name}"]').click()`)
+  const variables = `document.querySelector('section[aria-label="Variables"]').innerText.replace(/\\s+/g, ' ')`
+
+  async function visit({ url }: Gateway, search = ''): Promise<void> {
+    await page.open(`${url}/livez`)
+    await page.evaluate('localStorage.clear()')
+    page.sent.length = 0
+    await page.open(`${url}/graphql${search}`)
+    await page.until(`${TABS}.length > 0`)
+  }
+
+  test('has four tabs, and each of them runs as it is', async () => {
+    await using gateway = await startGateway()
+    await visit(gateway)
+    expect(await page.evaluate(TABS)).toEqual(['Submit', 'Follow', 'Fail', 'List'])
+    await run()
+    await page.until(`${TEXT}.includes('"status": "PROCESSING"')`)
+    await openTab('Fail')
+    await run()
+    await page.until(`${TEXT}.includes('"code": "INSUFFICIENT_CREDITS"')`)
+    await openTab('List')
+    await run()
+    await page.until(`${TEXT}.includes('"upscaleTasks": {')`)
+    expect(await response()).toContain('"id": "sandbox-late-20"')
+  })
+
+  test('follows the submitted task live, without copying its id', async () => {
+    await using gateway = await startGateway()
+    await visit(gateway)
+    await run()
+    await page.until(`${TEXT}.includes('"status": "PROCESSING"')`)
+    const [, id = ''] = /"id": "([^"]+)"/.exec(await response()) ?? []
+    await openTab('Follow')
+    await page.until(`${variables}.includes('${id}')`)
+    await run()
+    await page.until(`document.querySelector('.result-window').innerText.includes('taskUpdated')`)
+    expect(await response()).toContain('"status": "PROCESSING"')
+    expect(page.sent.join()).toContain(id)
+  })
+
+  test('opens the query of a link in a tab of its own, in front of the four', async () => {
+    await using gateway = await startGateway()
+    await visit(gateway, `?${new URLSearchParams({ query: 'query Mine { __typename }' }).toString()}`)
+    expect(await page.evaluate(TABS)).toEqual(['Mine', 'Submit', 'Follow', 'Fail', 'List'])
+    await run()
+    await page.until(`${TEXT}.includes('"__typename": "Query"')`)
+  })
+})
+
 describe('GraphiQL with authentication on', () => {
   let gateway: Gateway
   let authorization: string

@@ -59,6 +59,52 @@ test.each([
   ])
 })
 
+const LOOPBACK = ['http://localhost:5173', 'http://127.0.0.1:3000', 'http://[::1]:8080', 'https://localhost']
+
+test.each(LOOPBACK)(
+  'in sandbox mode a page on a loopback origin may, without settings: %s',
+  async (origin) => {
+    await using gateway = await startGateway()
+    expect(await handshake(gateway, origin)).toBe(101)
+    const names =
+      'authorization,content-type,last-event-id,x-correlation-id,traceparent,apollo-require-preflight'
+    const headers = {
+      origin,
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': names,
+    }
+    const preflight = await fetch(`${gateway.url}/graphql`, { method: 'OPTIONS', headers })
+    expect(preflight.status).toBe(204)
+    expect(preflight.headers.get('access-control-allow-origin')).toBe(origin)
+    expect(preflight.headers.get('access-control-allow-headers')).toBe(names)
+    const answer = await fetch(`${gateway.url}/livez`, { headers: { origin } })
+    expect(answer.headers.get('access-control-allow-origin')).toBe(origin)
+    expect(answer.headers.get('vary')).toContain('Origin')
+    expect(answer.headers.get('access-control-allow-credentials')).toBeNull()
+  },
+)
+
+test.each(LOOPBACK)('in live mode a page on a loopback origin may not: %s', async (origin) => {
+  await using gateway = await startGateway({ UPSTREAM_API_KEY: 'key', AUTH_JWT_SECRET: 's'.repeat(32) })
+  expect(await handshake(gateway, origin)).toBe(403)
+  const { headers } = await fetch(`${gateway.url}/livez`, { headers: { origin } })
+  expect(headers.get('access-control-allow-origin')).toBeNull()
+})
+
+test.each([
+  'http://localhost.evil.example',
+  'http://localhost:80@evil.example',
+  'http://127.0.0.1.evil.example:4000',
+  'http://evil.example',
+  'file://localhost',
+  'null',
+])('an origin that only resembles a loopback one may not: %s', async (origin) => {
+  await using gateway = await startGateway()
+  expect(await handshake(gateway, origin)).toBe(403)
+  const { headers } = await fetch(`${gateway.url}/livez`, { headers: { origin } })
+  expect(headers.get('access-control-allow-origin')).toBeNull()
+})
+
 test('our own pages may, also where a proxy spells out the default port', async () => {
   await using gateway = await startGateway({ AUTH_JWT_SECRET: 's'.repeat(32) })
   expect(await handshake(gateway, 'https://gateway.example.com', { host: 'gateway.example.com:443' })).toBe(

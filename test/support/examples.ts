@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 
-/** What the examples of docs/frontends.md use. */
+/** What the examples of docs/clients/many-pictures.md use. */
 interface ExampleWorld {
   readonly UPSCALE: string
   readonly FOLLOW: string
@@ -19,19 +19,18 @@ const NAMES = 'UPSCALE, FOLLOW, url, streamUrl, authorization, input, accept, sh
 /** The packages that the examples import. */
 const PACKAGES = 'test/supergraph/node_modules'
 
-/** Reads the section about many pictures: its two operations, and an example by the first words of its text. */
+/** Reads the page about many pictures: its two operations, and an example by the first words of its heading. */
 export async function readExamples() {
-  const page = await readFile('docs/frontends.md', 'utf8')
-  const section = page.split('\n## Many pictures\n')[1]?.split('\n## ')[0] ?? ''
+  const page = await readFile('docs/clients/many-pictures.md', 'utf8')
   const [, mutation = '', subscription = ''] =
-    /^```graphql\n(mutation .*?)\n\n(subscription .*?)^```$/ms.exec(section) ?? []
+    /^```graphql\n(mutation .*?)\n\n(subscription .*?)^```$/ms.exec(page) ?? []
   return {
     UPSCALE: mutation,
     FOLLOW: subscription,
     toCode(title: string): string {
-      const [, text] = section.split(`\n\n${title}`)
+      const [, text] = page.split(`\n\n## ${title}`)
       const [, code] = /^```js\n(.*?)^```$/ms.exec(text ?? '') ?? []
-      if (code === undefined) throw new Error(`docs/frontends.md has no example for ${title}`)
+      if (code === undefined) throw new Error(`docs/clients/many-pictures.md has no example for ${title}`)
       return code
     },
   }

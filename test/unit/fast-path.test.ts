@@ -23,6 +23,7 @@ async function countExecutions(
   const results = {
     links: createResultLinks(() => null),
     loadSource: () => Promise.resolve(null),
+    listSources: () => Promise.resolve(null),
     remove: () => Promise.resolve(undefined),
   }
   const createContext = createContextFactory({ ...shared, results, callbackPolicy })

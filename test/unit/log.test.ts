@@ -3,7 +3,7 @@ import { expect, test } from '@jest/globals'
 
 /** What a process writes that logs these fields, given as code. */
 function log(fields: string): Record<string, unknown> {
-  const program = `import { createLogger } from './src/log.ts'; createLogger('info', false).info(${fields}, 'said')`
+  const program = `import { createLogger } from './src/log.ts'; createLogger('info').info(${fields}, 'said')`
   const output = execFileSync(process.execPath, ['--no-warnings', '--input-type=module', '-e', program], {
     encoding: 'utf8',
   })

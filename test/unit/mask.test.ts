@@ -17,6 +17,7 @@ async function openSchema() {
   const results = {
     links: createResultLinks(() => null),
     loadSource: () => Promise.resolve(null),
+    listSources: () => Promise.resolve(null),
     remove: () => Promise.resolve(undefined),
   }
   const callbackPolicy = { canSign: () => false, allowedHosts: [] }

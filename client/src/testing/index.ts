@@ -1,1 +1,8 @@
+export type { FailOptions } from './failures.ts'
+export {
+  createScriptedGateway,
+  type ScriptedGateway,
+  type ScriptedGatewayOptions,
+  type ScriptedRequest,
+} from './gateway.ts'
 export { SANDBOX_SCRIPTS, type SandboxScript } from './scripts.ts'

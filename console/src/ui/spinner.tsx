@@ -1,0 +1,4 @@
+/** Something is on its way. Purely visual: say what beside it. */
+export function Spinner() {
+  return <span class="spinner" aria-hidden="true" />
+}

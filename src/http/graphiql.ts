@@ -1,0 +1,44 @@
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { sendAsset, type Asset } from './assets.ts'
+import { prefersHtml } from './media-type.ts'
+import { GRAPHIQL_POLICY } from './pages.ts'
+
+/** In tests and in development Node runs the TypeScript itself. */
+const WORKER = new URL(`graphiql-worker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)
+
+interface GraphiqlPage {
+  /** Whether a request wants the page instead of GraphQL. */
+  isWanted(request: FastifyRequest): boolean
+  send(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply>
+}
+
+/** The page of GraphiQL. A thread makes it on the first request, because it has 9 MB, and blocks for about a second. */
+export function createGraphiqlPage(): GraphiqlPage {
+  let page: Promise<Asset> | undefined
+  const load = () => {
+    page ??= renderInThread().catch((error: unknown) => {
+      page = undefined
+      throw error
+    })
+    return page
+  }
+  return {
+    isWanted: ({ headers }) => prefersHtml(headers.accept),
+    async send(request, reply) {
+      const asset = await load()
+      // The browser stores the page, and asks whether it has changed.
+      reply.header('content-security-policy', GRAPHIQL_POLICY).header('cache-control', 'no-cache')
+      return sendAsset(request, reply, asset)
+    },
+  }
+}
+
+async function renderInThread(): Promise<Asset> {
+  const worker = new Worker(WORKER)
+  // The service may stop meanwhile.
+  worker.unref()
+  const [asset] = (await once(worker, 'message')) as [Asset]
+  return asset
+}
