@@ -26,7 +26,10 @@ test('the client has at most 4 kB, minified and compressed', async () => {
 })
 
 test('the client with the hooks has at most 6 kB', async () => {
-  const text = await bundle('{ toClientOptions, toUrlStorage }', "export * from './client/src/react/index.ts'")
+  const text = await bundle(
+    '{ toClientOptions, toUrlStorage }',
+    "export * from './client/src/react/index.ts'",
+  )
   expect(toSize(text)).toBeLessThanOrEqual(6_144)
 })
 
