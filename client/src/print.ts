@@ -18,7 +18,7 @@ const FORMATS: Readonly<Record<string, string>> = {
 }
 /** All other kinds. None has more than some of these properties. */
 const COMMON =
-  'definitions operation variable :type =defaultValue alias: name (variableDefinitions) (arguments) &typeCondition directives selectionSet {selections} value'
+  'definitions operation variable: type =defaultValue alias: name (variableDefinitions) (arguments) &typeCondition directives selectionSet {selections} value'
 const PREFIXES: Readonly<Record<string, string>> = {
   Variable: '$',
   Directive: '@',
