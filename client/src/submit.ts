@@ -97,9 +97,6 @@ export async function submit<Task = SubmittedTask>(
 
 function toQuery(selection: string): string {
   return `mutation Submit($input: UpscaleImageInput!) {
-  upscaleImage(input: $input) {
-    replayed watchToken task { id version status ${selection} }
-    problem { code message ${Object.keys(NO_FACTS).join(' ')} }
-  }
+  upscaleImage(input: $input) { replayed watchToken task { id version status ${selection} } problem { code message ${Object.keys(NO_FACTS).join(' ')} } }
 }`
 }

@@ -49,7 +49,7 @@ test('the packed client adds one small package, which Node and TypeScript resolv
   expect(stdout).toBe('true true\ntrue\n')
 
   await writeFile(`${cwd}/consumer.ts`, CONSUMER)
-  const options = ['--strict', '--noEmit', '--target', 'es2022', '--lib', 'es2022,dom', '--types', '']
+  const options = ['--strict', '--noEmit', '--target', 'es2022', '--lib', 'es2022,dom']
   for (const [module, resolution] of [
     ['esnext', 'bundler'],
     ['node16', 'node16'],

@@ -45,6 +45,13 @@ describe('the printer of documents', () => {
 
   test.each(Object.entries(HANDMADE))('prints %s', (_, text) => expectSame(parse(text)))
 
+  test('prints compact text', () => {
+    const text = 'query Q($a: [Int!] = [1]) @d { b: c(x: $a, y: { z: 1 }) { ...F ... on T { e } } }'
+    expect(print({ ...parse(text) })).toBe(
+      'query Q ($a: [Int!] =[ 1 ]) @d {b: c (x: $a y: { z: 1 }) {...F ...on T {e}}}',
+    )
+  })
+
   test('prints any string and any block string', () => {
     fc.assert(
       fc.property(
