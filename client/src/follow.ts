@@ -101,7 +101,7 @@ export async function* follow<Task extends AnyTask>(
           retries = 0
           yield task
         }
-      } else if (error && !takeError?.(error)) {
+      } else if (!takeError?.(error)) {
         if (error.retryable) minWaitMs = error.retryAfterMs ?? 0
         else failures += 1
         if (failures > MAX_FAILURES * pending.size || isPermanent(error)) throw error

@@ -4,21 +4,18 @@ export interface AstNode {
   readonly [key: string]: unknown
 }
 
-/**
- * How nodes are printed: each word is a property. If it is absent, it is omitted with the sign before it (`:=(&{`) and after it
- * (`:!)}`). `&` is the keyword `on`.
- */
+/** How nodes are printed: each word is a property, omitted with its signs if it is absent. `&` is the keyword `on`. */
 const FORMATS: Readonly<Record<string, string>> = {
-  Argument: 'name:value',
-  ObjectField: 'name:value',
+  Argument: 'name: value',
+  ObjectField: 'name: value',
   ListType: '[type]',
   NonNullType: 'type!',
-  ListValue: '[values]',
+  ListValue: '[ values ]',
   ObjectValue: '{ fields }',
 }
 /** All other kinds. None has more than some of these properties. */
 const COMMON =
-  'definitions operation variable :type =defaultValue alias: name (variableDefinitions) (arguments) &typeCondition directives selectionSet {selections} value'
+  'definitions operation variable: type =defaultValue alias: name (variableDefinitions) (arguments) &typeCondition directives selectionSet {selections} value'
 const PREFIXES: Readonly<Record<string, string>> = {
   Variable: '$',
   Directive: '@',
@@ -36,7 +33,9 @@ export function print(node: AstNode): string {
     const text = printPart(node[key])
     return text && (before === '&' ? 'on ' : before) + text + after
   }
-  return (PREFIXES[kind] ?? '') + (FORMATS[kind] ?? COMMON).replace(/([:=(&{]?)(\w+)([:!)}]?)/g, show)
+  const format = (FORMATS[kind] ?? COMMON).split(' ')
+  const parts = format.map((part) => part.replace(/(\W?)(\w+)(\W?)/, show)).filter(Boolean)
+  return (PREFIXES[kind] ?? '') + parts.join(' ')
 }
 
 /** A property of a node: a node, nodes, text or a boolean. Empty if it is absent. */

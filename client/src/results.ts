@@ -1,10 +1,10 @@
 import { toFollowError, toTransportError, type FollowError } from './errors.ts'
 import type { GraphqlRequest, Transport } from './transport.ts'
 
-/** The value of a result's only field; without a value its error. */
+/** The value of a result's only field, and the error: it explains why there is no value, or no value of a field in it. */
 export interface Result<Value> {
-  readonly value?: Value
-  readonly error?: FollowError
+  readonly value?: Value | null | undefined
+  readonly error: FollowError
 }
 
 interface Reading {
@@ -30,7 +30,7 @@ export async function* readResults<Value>(
   try {
     for await (const { data, errors } of results) {
       const value = data?.[field]
-      yield value ? { value } : { error: toFollowError(errors?.[0]) }
+      yield { value, error: toFollowError(errors?.[0]) }
     }
   } catch (failure) {
     yield { error: toTransportError(failure) }

@@ -83,7 +83,7 @@ export async function submit<Task = SubmittedTask>(
     for await (const { value, error } of readResults<Payload<Task>>(client, request, reading)) {
       const { task, replayed = false, watchToken = null, problem } = value ?? {}
       if (task) return { task, replayed, watchToken }
-      failure = problem ? toFollowError({ ...problem, extensions: { ...problem } }) : (error ?? failure)
+      failure = problem ? toFollowError({ ...problem, extensions: { ...problem } }) : error
       break
     }
     if (!signal?.aborted) {
@@ -97,9 +97,6 @@ export async function submit<Task = SubmittedTask>(
 
 function toQuery(selection: string): string {
   return `mutation Submit($input: UpscaleImageInput!) {
-  upscaleImage(input: $input) {
-    replayed watchToken task { id version status ${selection} }
-    problem { code message ${Object.keys(NO_FACTS).join(' ')} }
-  }
+  upscaleImage(input: $input) { replayed watchToken task { id version status ${selection} } problem { code message ${Object.keys(NO_FACTS).join(' ')} } }
 }`
 }
