@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks'
 
-export type Theme = 'light' | 'dark'
+type Theme = 'light' | 'dark'
 
 const KEY = 'upscale-console:theme'
 const toTheme = (value: string | null): Theme | null => (value === 'light' || value === 'dark' ? value : null)
