@@ -29,7 +29,7 @@ export type LoadSourceImage = (
 type SourceOf = Pick<UpscaleTask, 'engine' | 'sourceTaskId' | 'imageIndex'>
 
 /** A source task that an owner asks for. */
-interface SourceTask extends Pick<UpscaleTask, 'owner' | 'engine' | 'sourceTaskId' | 'correlationId'> {}
+type SourceTask = Pick<UpscaleTask, 'owner' | 'engine' | 'sourceTaskId' | 'correlationId'>
 
 /**
  * Lists the four pictures of a source task by image index. Null: the engine does not report them, or does not know the task.
