@@ -63,7 +63,8 @@ describe('on a first visit, GraphiQL', () => {
   const TABS = `[...document.querySelectorAll('.graphiql-tab-button')].map(({ innerText }) => innerText)`
   const openTab = async (name: string) => {
     await page.click(`button[title="${name}"]`)
-    await page.until(`${ACTIVE} === '${name}'`)
+    // Until its operation is in the editor, Run would send that of the tab before.
+    await page.until(`${ACTIVE} === '${name}' && ${TEXT}.includes(' ${name}($')`)
   }
   const variables = `document.querySelector('section[aria-label="Variables"]').innerText.replace(/\\s+/g, ' ')`
 
