@@ -231,7 +231,7 @@ describe('a setting that is not usable', () => {
     ['AUTH_JWKS_URL', 'nonsense'],
     ['INTROSPECTION', 'yes'],
     ['GRAPHIQL', '1'],
-    ['CONSOLE', 'true'],
+    ['CONSOLE', 'yes'],
     ['LOG_LEVEL', 'loud'],
     ['LOG_LEVEL', 'INFO'],
   ])('is named: %s=%s', (name, value) => {
