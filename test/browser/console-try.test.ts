@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import { SignJWT } from 'jose'
 import type { Browser, Page } from 'playwright-core'
 import { launchChromium } from '../support/chromium.ts'
-import { buildConsole, openConsole, startConsole, tabTo } from '../support/console.ts'
+import { buildConsole, openConsole, startConsole, tabTo, untilTrue } from '../support/console.ts'
 import { startSilentProxy } from '../support/proxy.ts'
 
 const SECRET = 'a-secret-of-at-least-thirty-two-bytes'
@@ -48,7 +48,8 @@ describe('the page Try it', () => {
     await untilCard(page, 'SUCCEEDED', 4)
     const picture = page.getByRole('img', { name: /paper-hills · \d, upscaled/ })
     expect(await picture.count()).toBe(4)
-    await page.waitForFunction(
+    await untilTrue(
+      page,
       `[...document.querySelectorAll('.try-media img')].every((image) => image.complete && image.naturalWidth > 0)`,
     )
     // On a busy machine a task succeeds before its picture is measured; the card is completed later.

@@ -9,10 +9,9 @@ import type { Overrides } from '../../src/service.ts'
 const root = new URL('../../', import.meta.url)
 const axePath = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
 
-/** Builds console/dist from its sources. */
+/** Builds console/dist, unless it is current. */
 export async function buildConsole(): Promise<void> {
-  const vite = new URL('node_modules/vite/bin/vite.js', root).pathname
-  await promisify(execFile)(process.execPath, [vite, 'build'], { cwd: new URL('console/', root) })
+  await promisify(execFile)(process.execPath, ['tools/build.ts', 'console'], { cwd: root })
 }
 
 /** A sandbox gateway that keeps copies, with its console. */
@@ -81,6 +80,13 @@ interface Violation {
   readonly impact: string
   readonly nodes: readonly { readonly target: readonly string[] }[]
 }
+
+/** Resolves once an expression is true in the page. `waitForFunction` needs `eval`, which the console's policy forbids. */
+export const untilTrue = (page: Page, expression: string): Promise<unknown> =>
+  page.evaluate(`new Promise((resolve) => {
+    const look = () => ((${expression}) ? resolve() : requestAnimationFrame(look))
+    look()
+  })`)
 
 /** Presses Tab until the element has the focus, as a person without a mouse does. */
 export async function tabTo(page: Page, selector: string): Promise<void> {

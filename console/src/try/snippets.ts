@@ -1,5 +1,5 @@
 /** The operation of the page as code to copy. */
-export interface SnippetInput {
+interface SnippetInput {
   readonly url: string
   /** Whether the gateway wants a token. */
   readonly isBearer: boolean
