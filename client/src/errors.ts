@@ -36,14 +36,17 @@ export class FollowError extends Error implements Problem {
   }
 }
 
-/** What an error lacks. The keys are also fields of `UpscaleProblem`. */
-export const NO_FACTS = {
+/** What an error lacks. */
+const NO_FACTS = {
   retryable: false,
   retryAfterMs: null,
   upstreamCode: null,
   taskId: null,
   correlationId: '',
 }
+
+/** Selects a `Problem`. */
+export const PROBLEM = 'problem { code message retryable retryAfterMs upstreamCode taskId correlationId }'
 
 type Facts = Partial<Problem> & ErrorOptions
 
@@ -52,11 +55,6 @@ export interface GraphqlError {
   readonly message: string
   readonly extensions?: Readonly<Record<string, unknown>> | undefined
 }
-
-/** The token is missing or invalid. graphql-ws does not retry it. */
-const UNAUTHORIZED = 4401
-/** The token has expired, or (from other servers) lacks permission. */
-const FORBIDDEN = 4403
 
 /** The codes of HTTP statuses, for responses without a body of ours, such as those of a proxy. */
 export const CODES: Readonly<Record<string, string>> = {
@@ -74,6 +72,14 @@ export function isPermanent({ code }: FollowError): boolean {
   return PERMANENT.test(code)
 }
 
+/** Failures of the gateway or the way to it: the request may have been lost, or its answer. */
+const UNANSWERED = /^CONNECTION_FAILED$|_UNAVAILABLE$/
+
+/** Whether the same request is sent again. */
+export function isUnanswered({ code, retryable }: FollowError): boolean {
+  return retryable && UNANSWERED.test(code)
+}
+
 /** The error with the facts of its `extensions`; `defaults` are those that it lacks. */
 export function toFollowError(error: GraphqlError | undefined, defaults: Facts = {}): FollowError {
   const { code = 'UNKNOWN', ...facts } = { ...defaults, ...(error?.extensions as Facts | undefined) }
@@ -81,8 +87,8 @@ export function toFollowError(error: GraphqlError | undefined, defaults: Facts =
 }
 
 /** The error of a failed request or a lost connection. */
-export function connectionFailed(cause?: unknown, retryable = true): FollowError {
-  return new FollowError('CONNECTION_FAILED', 'Connection failed.', { retryable, cause })
+export function connectionFailed(cause?: unknown): FollowError {
+  return new FollowError('CONNECTION_FAILED', 'Connection failed.', { retryable: true, cause })
 }
 
 /**
@@ -95,26 +101,24 @@ export function toTransportError(failure: unknown): FollowError {
   if (Array.isArray(failure)) return toFollowError(failure[0] as GraphqlError | undefined)
   const { code } = toFields(failure)
   if (code === 1011 || code === 4500) return connectionFailed(failure)
-  throw toAuthError(failure) ?? connectionFailed(failure, false)
+  throw toAuthError(failure) ?? connectionFailed(failure)
 }
 
 export function isTokenExpired(error: unknown): boolean {
-  const { code, reason } = toFields(error)
-  return code === FORBIDDEN && reason === 'TOKEN_EXPIRED'
+  return toFields(error).reason === 'TOKEN_EXPIRED'
 }
 
 /**
- * The error of a connection whose token was refused; undefined for any other error. `ws` states the HTTP status in its
- * message; browsers do not expose it.
+ * The error of a connection whose token was refused, by a close code (4401, 4403) or its reason; undefined for any other error.
+ * `ws` states the HTTP status in its message; browsers do not expose it.
  */
 export function toAuthError(cause: unknown): FollowError | undefined {
   const { code, reason, message } = toFields(cause)
-  const isRefused = code === UNAUTHORIZED || isTokenExpired(cause) || reason === 'UNAUTHENTICATED'
+  const isRefused = reason === 'UNAUTHENTICATED' || isTokenExpired(cause)
   const retryable = reason === 'AUTH_UNAVAILABLE'
-  const status = /server response: (401|403)$/.exec(String(message))?.[1]
-  const refusal = retryable ? reason : CODES[isRefused ? 401 : code === FORBIDDEN ? 403 : (status ?? '')]
-  if (refusal) return new FollowError(refusal, 'Token refused.', { cause, retryable })
-  return undefined
+  const status = /(?:^4|server response: )(40[13])\b/.exec(`${String(code)} ${String(message)}`)?.[1]
+  const refusal = retryable ? reason : CODES[isRefused ? 401 : (status ?? '')]
+  return refusal ? new FollowError(refusal, 'Token refused.', { cause, retryable }) : undefined
 }
 
 /** The fields of a failure of graphql-ws: a CloseEvent, an ErrorEvent or an Error. */

@@ -16,7 +16,7 @@ interface SourceEvent {
 /** The server has refused the request. */
 const CLOSED = 2
 
-/** The results in a stream of server-sent events, up to the event `complete`.  */
+/** The results in a stream of server-sent events. The server ends the response after the event `complete`, which has no data. */
 export async function* readEvents<Result>(
   body: ReadableStream<Uint8Array>,
   limit: Limit,
@@ -30,7 +30,6 @@ export async function* readEvents<Result>(
     const events = (text + decoder.decode(value, { stream: true })).split(/\r?\n\r?\n/)
     text = events.pop() ?? ''
     for (const event of events) {
-      if (/^event: ?complete/m.test(event)) return
       // Whitespace between its lines does not change JSON.
       const data = event.replace(/^data:|^(?!data:).*/gm, '').trim()
       if (data) yield JSON.parse(data) as Result

@@ -1,6 +1,6 @@
 import { toRequest, type TypedDocument } from './document.ts'
-import { follow, Progress, type AnyTask, type ConnectionState, type FollowedTask } from './follow.ts'
-import type { Transport } from './transport.ts'
+import { follow, Progress, type AnyTask, type FollowedTask } from './follow.ts'
+import type { ConnectionState, Transport } from './transport.ts'
 
 export interface FollowRequest<Task = FollowedTask> {
   readonly id: string
@@ -32,22 +32,19 @@ export async function* followTask<Task extends AnyTask = FollowedTask>(
   options: FollowRequest<Task>,
 ): AsyncGenerator<Task, void> {
   const { id, selection = '', document, afterVersion, watchToken } = options
+  const query = `subscription FollowTask($id: ID!, $afterVersion: Int, $watchToken: String) {
+  taskUpdated(id: $id, afterVersion: $afterVersion, watchToken: $watchToken) { version status ${selection} }
+}`
   const progress = new Progress(afterVersion)
   yield* follow<Task>(client, {
     ...options,
     field: 'taskUpdated',
-    request: toRequest(document ?? toQuery(selection), () => ({
+    request: toRequest(document ?? query, () => ({
       id,
       afterVersion: progress.resumeAfter,
-      watchToken: watchToken ?? null,
+      watchToken,
     })),
     pending: new Map([[id, progress]]),
     toId: () => id,
   })
-}
-
-function toQuery(selection: string): string {
-  return `subscription FollowTask($id: ID!, $afterVersion: Int, $watchToken: String) {
-  taskUpdated(id: $id, afterVersion: $afterVersion, watchToken: $watchToken) { version status ${selection} }
-}`
 }

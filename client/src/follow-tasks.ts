@@ -1,7 +1,7 @@
 import { toRequest, type TypedDocument } from './document.ts'
 import { isPermanent, type FollowError } from './errors.ts'
-import { follow, Progress, type AnyTask, type ConnectionState, type FollowedTask } from './follow.ts'
-import type { Transport } from './transport.ts'
+import { follow, Progress, type AnyTask, type FollowedTask } from './follow.ts'
+import type { ConnectionState, Transport } from './transport.ts'
 
 /** The fields of every event of `followTasks`. `selection` adds more. */
 export interface FollowedTaskOfMany extends FollowedTask {
@@ -46,24 +46,23 @@ export async function* followTasks<Task extends AnyTaskOfMany = FollowedTaskOfMa
   client: Transport,
   options: FollowManyRequest<Task>,
 ): AsyncGenerator<Task, void> {
-  const { ids, selection = '', document, afterVersions = [], signal, onError } = options
-  const pending = new Map<string, Progress>()
-  for (const [index, id] of ids.entries())
-    if (!pending.has(id)) pending.set(id, new Progress(afterVersions[index]))
   let firstError: FollowError | undefined
+  const keepError = (_: string, error: FollowError) => (firstError ??= error)
+  const { ids, selection = '', document, afterVersions = [], signal, onError = keepError } = options
+  const query = `subscription FollowTasks($ids: [ID!]!, $afterVersions: [Int]) {
+  tasksUpdated(ids: $ids, afterVersions: $afterVersions) { id version status ${selection} }
+}`
+  const pending = new Map(ids.map((id, index) => [id, new Progress(afterVersions[index])]))
   const takeError = (error: FollowError) => {
     const { taskId } = error
     if (taskId === null || !ids.includes(taskId) || !isPermanent(error)) return false
-    if (pending.delete(taskId)) {
-      firstError ??= error
-      onError?.(taskId, error)
-    }
+    if (pending.delete(taskId)) onError(taskId, error)
     return true
   }
   yield* follow<Task>(client, {
     ...options,
     field: 'tasksUpdated',
-    request: toRequest(document ?? toQuery(selection), () => ({
+    request: toRequest(document ?? query, () => ({
       ids: [...pending.keys()],
       afterVersions: [...pending.values()].map(({ resumeAfter }) => resumeAfter),
     })),
@@ -71,11 +70,5 @@ export async function* followTasks<Task extends AnyTaskOfMany = FollowedTaskOfMa
     toId: ({ id }) => id,
     takeError,
   })
-  if (firstError && !onError && !signal?.aborted) throw firstError
-}
-
-function toQuery(selection: string): string {
-  return `subscription FollowTasks($ids: [ID!]!, $afterVersions: [Int]) {
-  tasksUpdated(ids: $ids, afterVersions: $afterVersions) { id version status ${selection} }
-}`
+  if (firstError && !signal?.aborted) throw firstError
 }

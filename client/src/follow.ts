@@ -2,7 +2,7 @@
 import { FollowError, isPermanent } from './errors.ts'
 import { readResults } from './results.ts'
 import { randomRetryMs, wait } from './retry.ts'
-import type { GraphqlRequest, Transport } from './transport.ts'
+import type { ConnectionState, GraphqlRequest, Transport } from './transport.ts'
 
 /** The fields of every event. `selection` adds more. */
 export interface FollowedTask {
@@ -15,12 +15,6 @@ export interface AnyTask {
   readonly version: number
   readonly status: string
 }
-
-/**
- * `live`: an event has arrived. `waiting`: between two attempts, such as offline. graphql-ws reconnects by itself and does not
- * report it here: use its events `connecting`, `connected` and `closed`.
- */
-export type ConnectionState = 'connecting' | 'live' | 'waiting'
 
 const SETTLED = ['SUCCEEDED', 'FAILED']
 /**

@@ -77,12 +77,13 @@ async function* run<Data>(
     })
     const response = await limit(sent)
     if (!response.ok) throw await toHttpError(response)
-    if (!response.body || !response.headers.get('content-type')?.includes('event-stream')) {
+    const { body, headers } = response
+    if (!body || !headers.get('content-type')?.includes('event-stream')) {
       yield await limit(response.json() as Promise<GraphqlResult<Data>>)
       return
     }
     let hasResult = false
-    for await (const result of readEvents<GraphqlResult<Data>>(response.body, limit)) {
+    for await (const result of readEvents<GraphqlResult<Data>>(body, limit)) {
       // The token has expired: the next stream begins with a new one.
       if (hasResult && result.errors?.[0]?.extensions?.code === 'UNAUTHENTICATED') return
       hasResult = true

@@ -2,7 +2,7 @@ export { toClientOptions, type ConnectionSettings, type SocketOptions } from './
 export type { TypedDocument } from './document.ts'
 export { FollowError, type GraphqlError, type Problem } from './errors.ts'
 export type { EventSourceConstructor } from './event-stream.ts'
-export type { AnyTask, ConnectionState, FollowedTask } from './follow.ts'
+export type { AnyTask, FollowedTask } from './follow.ts'
 export { followTask, type FollowRequest } from './follow-task.ts'
 export {
   followTasks,
@@ -18,7 +18,10 @@ export {
   type SubmitRequest,
   type UpscaleImageInput,
 } from './submit.ts'
-export type { GraphqlRequest, GraphqlResult, Transport, Transport as FollowClient } from './transport.ts'
-export { toUrlStorage, toWebStorage, type UpscaleStorage, type WebStorage } from './storage.ts'
-export { createUpscale } from './upscale.ts'
-export type { Upscale, UpscaledImage, UpscaleOptions, UpscaleSnapshot, UpscaleTask } from './upscale-types.ts'
+export type {
+  ConnectionState,
+  GraphqlRequest,
+  GraphqlResult,
+  Transport,
+  Transport as FollowClient,
+} from './transport.ts'

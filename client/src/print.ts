@@ -27,7 +27,8 @@ const PREFIXES: Readonly<Record<string, string>> = {
 /** Prints an executable document. The text is compact; parsed again, it is the same document. Descriptions are omitted. */
 export function print(node: AstNode): string {
   const kind = String(node.kind)
-  if (kind === 'StringValue') return printString(String(node.value), node.block === true)
+  // A block string is the same value as a string.
+  if (kind === 'StringValue') return JSON.stringify(node.value)
   if (kind === 'NullValue') return 'null'
   const show = (_: string, before: string, key: string, after: string) => {
     const text = printPart(node[key])
@@ -44,11 +45,4 @@ function printPart(part: unknown): string {
   return typeof part === 'object' && part
     ? print(part as AstNode)
     : String((part as string | boolean | undefined) ?? '')
-}
-
-function printString(value: string, isBlock: boolean): string {
-  if (!isBlock) return JSON.stringify(value)
-  // The indentation of the first line would be removed on a line of its own, if it is the only one.
-  const before = value.includes('\n') ? '\n' : ''
-  return `"""${before}${value.replaceAll('"""', '\\"""')}\n"""`
 }

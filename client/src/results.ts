@@ -1,4 +1,4 @@
-import { toFollowError, toTransportError, type FollowError } from './errors.ts'
+import { FollowError, toFollowError, toTransportError } from './errors.ts'
 import type { GraphqlRequest, Transport } from './transport.ts'
 
 /** The value of a result's only field, and the error: it explains why there is no value, or no value of a field in it. */
@@ -36,5 +36,17 @@ export async function* readResults<Value>(
     yield { error: toTransportError(failure) }
   } finally {
     signal?.removeEventListener('abort', end)
+  }
+}
+
+/** The result of a query or mutation. */
+export async function readOne<Value>(
+  client: Transport,
+  request: GraphqlRequest,
+  reading: Reading,
+): Promise<Result<Value>> {
+  for await (const result of readResults<Value>(client, request, reading)) return result
+  return {
+    error: reading.signal?.aborted ? new FollowError('ABORTED', 'Aborted.') : toFollowError(undefined),
   }
 }

@@ -1,3 +1,6 @@
+import { isUnanswered, type FollowError } from './errors.ts'
+import type { ConnectionState } from './transport.ts'
+
 const FIRST_RETRY_MS = 500
 const MAX_RETRY_MS = 30_000
 
@@ -26,4 +29,31 @@ export function wait(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.addEventListener('abort', end)
     target.addEventListener?.('online', end)
   })
+}
+
+interface Repetition {
+  /** It ends the waiting. The attempt must end by itself. */
+  readonly signal?: AbortSignal | undefined
+  readonly maxRetries?: number
+  readonly onConnection?: ((state: ConnectionState) => void) | undefined
+}
+
+/**
+ * Repeats an attempt that ends without an answer of the gateway, with backoff.
+ * @throws FollowError any other error of the attempt, or the last one.
+ */
+export async function repeat<Value>(
+  attempt: () => Promise<Value>,
+  { signal, maxRetries = Infinity, onConnection }: Repetition,
+): Promise<Value> {
+  for (let retries = 0; ; retries += 1) {
+    try {
+      return await attempt()
+    } catch (failure) {
+      const error = failure as FollowError
+      if (!isUnanswered(error) || retries === maxRetries) throw error
+      onConnection?.('waiting')
+      await wait((error.retryAfterMs ?? 0) + randomRetryMs(retries), signal)
+    }
+  }
 }

@@ -1,8 +1,8 @@
 import { toRequest, type TypedDocument } from './document.ts'
-import { FollowError, NO_FACTS, toFollowError, type Problem } from './errors.ts'
+import { FollowError, PROBLEM, type Problem } from './errors.ts'
 import type { FollowedTask } from './follow.ts'
-import { readResults } from './results.ts'
-import { randomRetryMs, wait } from './retry.ts'
+import { readOne } from './results.ts'
+import { repeat } from './retry.ts'
 import type { Transport } from './transport.ts'
 
 /** What to upscale: `UpscaleImageInput` of the schema. */
@@ -59,8 +59,6 @@ interface Payload<Task> {
   readonly problem?: Problem | null
 }
 
-/** Failures of the gateway or the way to it: the request may have been lost, or its answer. */
-const REPEATED = /^CONNECTION_FAILED$|_UNAVAILABLE$/
 /** About 45 seconds. */
 const MAX_RETRIES = 7
 
@@ -71,32 +69,28 @@ const MAX_RETRIES = 7
  */
 export async function submit<Task = SubmittedTask>(
   client: Transport,
-  { input, selection = '', document, signal }: SubmitRequest<Task>,
+  { input, ...request }: SubmitRequest<Task>,
 ): Promise<Submitted<Task>> {
-  // `crypto.randomUUID` exists in secure contexts only.
-  const idempotencyKey = input.idempotencyKey ?? crypto.getRandomValues(new Uint32Array(4)).join('-')
-  const variables = { input: { ...input, idempotencyKey } }
-  const request = toRequest(document ?? toQuery(selection), () => variables)
-  for (let retries = 0; ; retries += 1) {
-    let failure = toFollowError(undefined)
-    const reading = { field: 'upscaleImage', signal }
-    for await (const { value, error } of readResults<Payload<Task>>(client, request, reading)) {
-      const { task, replayed = false, watchToken = null, problem } = value ?? {}
-      if (task) return { task, replayed, watchToken }
-      failure = problem ? toFollowError({ ...problem, extensions: { ...problem } }) : error
-      break
-    }
-    if (!signal?.aborted) {
-      const { code, retryable, retryAfterMs } = failure
-      if (!retryable || !REPEATED.test(code) || retries === MAX_RETRIES) throw failure
-      await wait((retryAfterMs ?? 0) + randomRetryMs(retries), signal)
-    }
-    if (signal?.aborted) throw new FollowError('ABORTED', 'Aborted.', { cause: signal.reason })
-  }
+  const idempotencyKey = input.idempotencyKey ?? createKey()
+  const sent = { ...request, input: { ...input, idempotencyKey } }
+  return repeat(() => submitOnce(client, sent), { signal: request.signal, maxRetries: MAX_RETRIES })
 }
 
-function toQuery(selection: string): string {
-  return `mutation Submit($input: UpscaleImageInput!) {
-  upscaleImage(input: $input) { replayed watchToken task { id version status ${selection} } problem { code message ${Object.keys(NO_FACTS).join(' ')} } }
+/** An idempotency key. `crypto.randomUUID` exists in secure contexts only. */
+export const createKey = (): string => crypto.getRandomValues(new Uint32Array(4)).join('-')
+
+/** @throws FollowError as `submit` does. */
+export async function submitOnce<Task>(
+  client: Transport,
+  { input, selection = '', document, signal }: SubmitRequest<Task>,
+): Promise<Submitted<Task>> {
+  const query = `mutation Submit($input: UpscaleImageInput!) {
+  upscaleImage(input: $input) { replayed watchToken task { id version status ${selection} } ${PROBLEM} }
 }`
+  const request = toRequest(document ?? query, () => ({ input }))
+  const reading = { field: 'upscaleImage', signal }
+  const { value, error } = await readOne<Payload<Task>>(client, request, reading)
+  const { task, replayed = false, watchToken = null, problem } = value ?? {}
+  if (task) return { task, replayed, watchToken }
+  throw problem ? new FollowError(problem.code, problem.message, problem) : error
 }

@@ -19,3 +19,9 @@ export interface GraphqlResult<Data = Record<string, unknown>> {
 export interface Transport {
   iterate<Data = Record<string, unknown>>(request: GraphqlRequest): AsyncIterableIterator<GraphqlResult<Data>>
 }
+
+/**
+ * `live`: an event has arrived. `waiting`: between two attempts, such as offline. graphql-ws reconnects by itself and does not
+ * report it here: use its events `connecting`, `connected` and `closed`.
+ */
+export type ConnectionState = 'connecting' | 'live' | 'waiting'

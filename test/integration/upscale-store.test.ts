@@ -1,13 +1,13 @@
 import { parse } from 'graphql'
 import { describe, expect, test } from '@jest/globals'
 import {
-  createHttpTransport,
   createUpscale,
   toWebStorage,
   type Upscale,
   type UpscaleSnapshot,
   type UpscaleStorage,
-} from '../../client/src/index.ts'
+} from '../../client/src/store/index.ts'
+import { createHttpTransport } from '../../client/src/index.ts'
 import { connect } from '../support/frontend.ts'
 import { startGateway } from '../support/gateway.ts'
 import { startPlayedStreams } from '../support/played-streams.ts'

@@ -1,8 +1,9 @@
 /** A page with one upscale, whose id is in the URL. */
 import { StrictMode, useState } from 'react'
 import { createRoot } from 'react-dom/client'
-import { createHttpTransport, toUrlStorage } from '../../../client/src/index.ts'
+import { createHttpTransport } from '../../../client/src/index.ts'
 import { useUpscale, useUpscaleTask } from '../../../client/src/react/index.ts'
+import { toUrlStorage } from '../../../client/src/store/index.ts'
 
 const search = new URLSearchParams(location.search)
 const url = search.get('url') ?? ''

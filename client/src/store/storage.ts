@@ -16,7 +16,10 @@ export interface WebStorage {
 /** The globals of a browser; absent on a server. */
 interface Browser {
   readonly location: { readonly href: string }
-  readonly history: { readonly state: unknown; replaceState(state: unknown, unused: string, url: URL): void }
+  readonly history: {
+    readonly state: Readonly<Record<string, string | null | undefined>> | null
+    replaceState(state: object, unused: string, url: URL): void
+  }
 }
 
 /**
@@ -24,23 +27,20 @@ interface Browser {
  * The rest, such as a submit without an answer, is in the state of the history entry: a link must not be able to submit.
  */
 export function toUrlStorage(name: string): UpscaleStorage {
-  const { location, history } = globalThis as Partial<Browser>
-  if (!location || !history) return { get: () => null, set: () => undefined }
-  const states = () => history.state as Readonly<Record<string, string | undefined>> | null
+  // A server has neither: reading and writing fail there, which the store permits.
+  const { location, history } = globalThis as Partial<Browser> as Browser
   return {
     get() {
       const link = new URL(location.href).searchParams.get(name)
-      const state = states()?.[name] ?? null
-      const [id, version] = link?.split('.') ?? []
-      if (id === undefined || (state !== null && toLink(state).startsWith(`${id}.`))) return state
-      return JSON.stringify({ id, version: Number(version) || 0 })
+      const state = history.state?.[name] ?? null
+      return link === null || link === toLink(state) ? state : JSON.stringify(link)
     },
     set(value) {
       const url = new URL(location.href)
-      const link = value === null ? '' : toLink(value)
+      const link = toLink(value)
       if (link) url.searchParams.set(name, link)
       else url.searchParams.delete(name)
-      history.replaceState({ ...states(), [name]: value ?? undefined }, '', url)
+      history.replaceState({ ...history.state, [name]: value }, '', url)
     },
   }
 }
@@ -53,8 +53,8 @@ export function toWebStorage(storage: WebStorage, key: string): UpscaleStorage {
   }
 }
 
-/** `ID.VERSION`; empty while there is no task. */
-function toLink(value: string): string {
-  const { id, version = 0 } = JSON.parse(value) as { id?: string; version?: number }
-  return id === undefined ? '' : `${id}.${version}`
+/** `ID.VERSION`; undefined while there is no task. */
+function toLink(value: string | null): string | undefined {
+  const { id, version = 0 } = JSON.parse(value ?? '{}') as { id?: string; version?: number }
+  return id && `${id}.${version}`
 }

@@ -1,14 +1,14 @@
-import type { TypedDocument } from './document.ts'
-import type { Problem } from './errors.ts'
-import type { AnyTask } from './follow.ts'
+import type { TypedDocument } from '../document.ts'
+import { PROBLEM, type Problem } from '../errors.ts'
+import type { AnyTask } from '../follow.ts'
 import type { UpscaleStorage } from './storage.ts'
-import type { UpscaleImageInput } from './submit.ts'
-import type { Transport } from './transport.ts'
+import type { UpscaleImageInput } from '../submit.ts'
+import type { Transport } from '../transport.ts'
 
-/** What the store always selects. */
-export const SELECTION = `id createdAt settledAt estimatedDoneAt imageIndex waterMark source { id }
-queue { position estimatedStartAt } images { url width height thumbhash expiresAt }
-problem { code message retryable retryAfterMs upstreamCode taskId correlationId }`
+/** What the store always selects, and more fields. */
+export const toSelection = (more = ''): string =>
+  `id createdAt settledAt estimatedDoneAt imageIndex waterMark source { id }
+queue { position estimatedStartAt } images { url width height thumbhash expiresAt } ${PROBLEM} ${more}`
 
 /** A task with the fields that the store always selects. Your own type may have more: `selection`. */
 export interface UpscaleTask extends AnyTask {
@@ -69,6 +69,8 @@ export interface UpscaleSnapshot<Task extends AnyTask = UpscaleTask> {
   readonly startedAt: number | null
   /** When it ended, by the same clock. */
   readonly endedAt: number | null
+  /** How long it runs, or took, in milliseconds. While it runs, it changes once a second. */
+  readonly elapsedMs: number
   /** While PROCESSING: by when nine in ten tasks settle. Null if it is not known. */
   readonly estimatedDoneAt: string | null
   /** `idle`: nothing runs. `waiting`: offline, or between two attempts. */
@@ -81,6 +83,7 @@ export const IDLE: UpscaleSnapshot<never> = {
   problem: null,
   startedAt: null,
   endedAt: null,
+  elapsedMs: 0,
   estimatedDoneAt: null,
   connection: 'idle',
 }
