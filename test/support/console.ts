@@ -27,6 +27,10 @@ const MEASURE_SHIFTS = `
     for (const { hadRecentInput, value } of list.getEntries()) if (!hadRecentInput) layoutShift += value
   }).observe({ type: 'layout-shift', buffered: true })`
 
+/** JavaScript for the page: spinners, which never end, do not count. */
+const ARE_TRANSITIONS_OVER = `document.getAnimations()
+  .every(({ effect }) => effect.getComputedTiming().endTime === Infinity)`
+
 export interface ConsolePage extends AsyncDisposable {
   readonly page: Page
   /** Errors in the browser's console, exceptions, violations of the content security policy, requests to other hosts. */
@@ -66,7 +70,11 @@ export async function openConsole(
     readLayoutShift: () => page.evaluate('layoutShift'),
     async readViolations() {
       await page.evaluate(await readFile(axePath, 'utf8'))
-      const { violations } = await page.evaluate<{ violations: Violation[] }>('axe.run()')
+      // A colour on its way to another one has any contrast.
+      await untilTrue(page, ARE_TRANSITIONS_OVER)
+      // Only violations: it takes half as long.
+      const run = `axe.run(document, { resultTypes: ['violations'] })`
+      const { violations } = await page.evaluate<{ violations: Violation[] }>(run)
       return violations
         .filter(({ impact }) => impact === 'serious' || impact === 'critical')
         .map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join(', ')}`)
