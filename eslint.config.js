@@ -19,7 +19,17 @@ const DYNAMIC_IMPORT = {
 }
 
 export default tseslint.config(
-  { ignores: ['**/dist', 'console/public', 'node_modules', 'coverage', 'test/generated', 'data', 'bench/peers'] },
+  {
+    ignores: [
+      '**/dist',
+      'console/public',
+      'node_modules',
+      'coverage',
+      'test/generated',
+      'data',
+      'bench/peers',
+    ],
+  },
   ...tseslint.configs.strictTypeChecked,
   ...tseslint.configs.stylisticTypeChecked,
   {

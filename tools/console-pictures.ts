@@ -18,7 +18,9 @@ const LOOKS = {
 } as const
 const SET_FONTS = `
   document.documentElement.style.setProperty('--font', 'Liberation Sans')
-  document.documentElement.style.setProperty('--font-code', 'Liberation Mono')`
+  document.documentElement.style.setProperty('--font-code', 'Liberation Mono')
+  // A screenshot has no scroll bar.
+  document.documentElement.style.scrollbarGutter = 'auto'`
 const QUALITY = 82
 /** The duration of an upscale, so that the times that are shown are those of a real one. */
 const COMPLETE_AFTER_MS = 2_300
@@ -28,6 +30,8 @@ type Scene = Awaited<ReturnType<typeof openConsoleScene>>
 /** The pages, in the order of their pictures: the later ones show the tasks of the earlier ones. */
 const PAGES: Readonly<Record<string, (page: Page, scene: Scene) => Promise<void>>> = {
   async try(page) {
+    // The pictures of the gallery, which are drawn one after another.
+    await page.locator('.gallery-picture .is-loaded').nth(5).waitFor()
     await page.getByText('Misty ridge').click()
     await page.getByRole('button', { name: 'Upscale 4 pictures' }).click()
     await page.locator('.try-card[data-status=SUCCEEDED]').nth(3).waitFor()
@@ -42,7 +46,6 @@ const PAGES: Readonly<Record<string, (page: Page, scene: Scene) => Promise<void>
     const row = page.locator('.task-row', { hasText: 'Succeeded' }).first()
     await row.getByRole('link').click()
     await page.getByRole('heading', { name: 'Facts' }).waitFor()
-    await page.mouse.move(0, 0)
   },
   async service(page) {
     await page.goto(new URL('#/service', page.url()).href)
@@ -78,6 +81,7 @@ async function draw(scene: Scene, look: keyof typeof LOOKS): Promise<number> {
   let size = 0
   for (const [name, show] of Object.entries(PAGES)) {
     await show(page, scene)
+    await page.mouse.move(0, 0)
     await untilTrue(page, ARE_LOADED)
     const picture = await page.screenshot({ animations: 'disabled', caret: 'hide' })
     const file = await sharp(picture).webp({ quality: QUALITY, effort: 6 }).toBuffer()

@@ -40,7 +40,7 @@ function ScriptRow({ script, isHidden }: { readonly script: SandboxScript; reado
       <div class="script-text">
         <code>{taskId}</code>
         <p>
-          {outcome}
+          {outcome.split('`').map((part, index) => (index % 2 === 0 ? part : <code key={index}>{part}</code>))}
           {waitsFor !== null && <span class="script-slow"> Takes longer.</span>}
         </p>
       </div>
