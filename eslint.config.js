@@ -19,7 +19,7 @@ const DYNAMIC_IMPORT = {
 }
 
 export default tseslint.config(
-  { ignores: ['**/dist', 'node_modules', 'coverage', 'test/generated', 'data', 'bench/peers'] },
+  { ignores: ['**/dist', 'console/public', 'node_modules', 'coverage', 'test/generated', 'data', 'bench/peers'] },
   ...tseslint.configs.strictTypeChecked,
   ...tseslint.configs.stylisticTypeChecked,
   {

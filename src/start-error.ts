@@ -127,7 +127,7 @@ export function toListenError(
   const number = String(failed.port)
   if (code === 'EADDRINUSE')
     return new StartError(
-      `${setting}: another process listens on port ${number} (EADDRINUSE): set ${setting} to a free one`,
+      `${setting}: another process listens on port ${number} (EADDRINUSE): stop it (\`lsof -i :${number}\` names it), or set ${setting} to a free one`,
     )
   if (code === 'EACCES')
     return new StartError(

@@ -110,7 +110,8 @@ run() {
     say '        left out: system packages are not part of this check'
     return
   fi
-  (cd "$(folder_of "$stage" .)" && env "${environment[@]}" sh -ec "$(localised "$line")") >"$roots/output" 2>&1 ||
+  # The machine's Node may be an older one than that of the image.
+  (cd "$(folder_of "$stage" .)" && env "${environment[@]}" "PATH=$(folder_of "$stage" node_modules/node/bin):$PATH" sh -ec "$(localised "$line")") >"$roots/output" 2>&1 ||
     fail "RUN $line"
   : >"$roots/output"
 }
@@ -192,6 +193,15 @@ ask_graphql() {
   say "GraphQL answers $answer"
 }
 
+ask_console() {
+  local answer
+  answer=$("${inside[@]}" node --input-type=module -e '
+    const { status, headers } = await fetch(`http://127.0.0.1:${process.env.PORT}/console/`)
+    console.log(status, headers.get("content-type"))') || fail 'the service gives no answer at /console/'
+  [[ $answer == '200 text/html'* ]] || fail "the answer at /console/ is $answer"
+  say "the console answers $answer"
+}
+
 stop_service() {
   local status=0
   kill -TERM "$service"
@@ -218,6 +228,7 @@ start_service
 await_health
 say 'healthy, says the HEALTHCHECK'
 ask_graphql
+ask_console
 stop_service
 say 'ended with 0 after SIGTERM'
 say 'OK: the steps of the Dockerfile work'

@@ -27,9 +27,11 @@ if ! command -v pgbouncer >/dev/null; then
 fi
 tools/install-s3-server.sh
 npm run build --silent
-# Left out: tests of pictures, of the file store, of the sandbox, of engines, of traces and of alerts, which use no database of the service
-# (engines-sandbox.test.ts repeats on it what engines.test.ts tests); those that always use SQLite; and the simulation of
+# Left out, because they use no database of the service, or only to start it: tests of pictures, of the file store, of the sandbox, of
+# engines, of traces and of alerts; of the client package, the console, origins, hostile requests and the log on a terminal
+# (engines-sandbox.test.ts repeats on the sandbox what engines.test.ts tests). Those that always use SQLite. The simulation of
 # queue-fairness.test.ts, which tests the order, not the database.
 npm run test:jest --silent -- test/services test/contract test/integration \
   --testPathIgnorePatterns 'test/integration/(picture|renditions|sandbox|engines-sandbox|queue-fairness|tracing|observability|operation-records|upstream-keys)' \
+  'test/integration/(client|upscale-store|scripted-gateway|console|origins|terminal|bad-requests|odd-documents|hostile-sockets|signature|names|proxies)' \
   'test/integration/((queue-|fallback-)?kill|process|sqlite-operation)' 'test/contract/(file-store|engines)' "$@"

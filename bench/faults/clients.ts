@@ -162,7 +162,7 @@ export class Clients {
       on: {
         ...options.on,
         closed: (event) => {
-          options.on?.closed?.(event)
+          options.on.closed(event)
           const { code, reason } = event as { code: number; reason: string }
           // 1000: closed by this client.
           if (code !== 1000) this.errors.addClose(source, code, reason)

@@ -29,7 +29,7 @@ export function App() {
       (config) => {
         const session = createSession(config)
         // Tasks go on while another page is shown.
-        setOpened({ session, tries: createTries(session) })
+        setOpened({ session, tries: createTries(session, sessionStorage) })
       },
       () => setLost(true),
     )

@@ -6,12 +6,12 @@ import type { Tokens } from './tokens.ts'
 export type Variables = Readonly<Record<string, unknown>>
 
 /** Errors in single fields leave the others: there can be both data and failures. */
-export interface Result<Data> {
+interface Result<Data> {
   readonly data: Data | null
   readonly failures: readonly Failure[]
 }
 
-export interface ExecuteOptions {
+interface ExecuteOptions {
   readonly signal?: AbortSignal
   /** Repeats the request until the gateway is reached. For queries, and for mutations with an idempotency key. */
   readonly repeat?: boolean

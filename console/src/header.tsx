@@ -50,5 +50,10 @@ function Mode({ mode }: { mode: 'SANDBOX' | 'LIVE' }) {
 function SignOut({ session: { tokens } }: { session: Session }) {
   const { token } = useStore(tokens.state)
   if (token === null) return null
-  return <Button variant="ghost" icon="signOut" label="Sign out" onClick={tokens.signOut} />
+  const signOut = () => {
+    tokens.signOut()
+    // Away from the tasks of the person who signs out.
+    location.hash = '#/try'
+  }
+  return <Button variant="ghost" icon="signOut" label="Sign out" onClick={signOut} />
 }

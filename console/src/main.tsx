@@ -5,8 +5,6 @@ import './styles/base.css'
 import './styles/ui.css'
 import './styles/shell.css'
 import './styles/try.css'
-import { applyStoredTheme } from './theme.ts'
 
-applyStoredTheme()
 const root = document.querySelector('#root')
 if (root) render(<App />, root)

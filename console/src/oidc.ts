@@ -24,9 +24,28 @@ async function discover({ issuer }: OidcConfig): Promise<oauth.AuthorizationServ
   return oauth.processDiscoveryResponse(url, response)
 }
 
-/** Leaves the console for the identity provider. */
+/** Why a sign-in failed, and what to do. */
+function explain(error: unknown, { issuer }: OidcConfig): Error {
+  if (error instanceof oauth.AuthorizationResponseError || error instanceof oauth.ResponseBodyError) {
+    const details = error.error_description === undefined ? '' : ` (${error.error_description})`
+    return new Error(`${new URL(issuer).host} refuses the sign-in: ${error.error}${details}.`)
+  }
+  // `fetch` rejects with it, and does not say why.
+  if (error instanceof TypeError)
+    return new Error(
+      `${issuer} cannot be reached from this page. It must run, and allow ${location.origin} (CORS).`,
+    )
+  return error instanceof Error ? error : new Error(String(error))
+}
+
+/**
+ * Leaves the console for the identity provider.
+ * @throws Error if the identity provider cannot be reached.
+ */
 export async function startSignIn(config: OidcConfig, storage: Storage): Promise<void> {
-  const server = await discover(config)
+  const server = await discover(config).catch((error: unknown) => {
+    throw explain(error, config)
+  })
   if (server.authorization_endpoint === undefined)
     throw new Error(`${config.issuer} names no authorization_endpoint.`)
   const verifier = oauth.generateRandomCodeVerifier()
@@ -57,10 +76,23 @@ export async function finishSignIn(config: OidcConfig, storage: Storage): Promis
   const answer = new URL(location.href)
   const pending = stored === null ? null : (JSON.parse(stored) as Pending)
   history.replaceState(null, '', `${answer.pathname}${pending?.hash ?? ''}`)
+  // The router has seen the hash of the URL to which the identity provider has sent the browser: none.
+  dispatchEvent(new HashChangeEvent('hashchange'))
   if (!pending) throw new Error('This sign-in was started in another tab: sign in again.')
+  if (answer.searchParams.get('state') !== pending.state)
+    throw new Error('This answer does not belong to the sign-in that was started here: sign in again.')
+  try {
+    return await redeem(config, answer.searchParams, pending)
+  } catch (error) {
+    throw explain(error, config)
+  }
+}
+
+/** Exchanges the code of an answer for an access token. */
+async function redeem(config: OidcConfig, answer: URLSearchParams, pending: Pending): Promise<string> {
   const server = await discover(config)
   const client: oauth.Client = { client_id: config.clientId }
-  const parameters = oauth.validateAuthResponse(server, client, answer.searchParams, pending.state)
+  const parameters = oauth.validateAuthResponse(server, client, answer, pending.state)
   const response = await oauth.authorizationCodeGrantRequest(
     server,
     client,

@@ -1,12 +1,12 @@
 import { useEffect, useState } from 'preact/hooks'
 
 /** A place within the console, from the hash of its URL: `#/tasks/ID?status=FAILED`. */
-export interface Route {
+interface Route {
   readonly path: readonly string[]
   readonly query: URLSearchParams
 }
 
-export function toRoute(hash: string): Route {
+function toRoute(hash: string): Route {
   const [path = '', query = ''] = hash.replace(/^#\/?/, '').split('?', 2)
   return {
     path: path.split('/').filter(Boolean).map(decodeURIComponent),

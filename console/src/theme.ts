@@ -1,15 +1,10 @@
 import { useEffect, useState } from 'preact/hooks'
 
-export type Theme = 'light' | 'dark'
+type Theme = 'light' | 'dark'
 
+/** `public/theme.js` reads it before the first paint. */
 const KEY = 'upscale-console:theme'
 const toTheme = (value: string | null): Theme | null => (value === 'light' || value === 'dark' ? value : null)
-
-/** Applies the theme that was chosen in an earlier visit; without one the styles follow the system. */
-export function applyStoredTheme(): void {
-  const theme = toTheme(localStorage.getItem(KEY))
-  if (theme) document.documentElement.dataset.theme = theme
-}
 
 /** The theme that is shown, and a function that changes to the other. */
 export function useTheme(): [Theme, () => void] {

@@ -34,13 +34,13 @@ export function createTransport(tokens: Tokens, connection: Store<Connection>): 
     ...options,
     lazyCloseTimeout: 1_000,
     // Back online, nobody waits for the end of a pause.
-    retryWait: (retries) => Promise.race([options.retryWait?.(retries), untilOnline()]),
+    retryWait: (retries) => Promise.race([options.retryWait(retries), untilOnline()]),
     on: {
       ...options.on,
       connecting: (isRetry) => connection.set(isRetry ? 'waiting' : 'connecting'),
       connected: () => connection.set('live'),
       closed(event) {
-        options.on?.closed?.(event)
+        options.on.closed(event)
         if (isRefusal(event)) tokens.refuse(token)
         const { wasClean, code } = event as Partial<CloseEvent>
         connection.set(wasClean === true && code === 1000 ? 'idle' : 'waiting')

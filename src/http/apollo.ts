@@ -145,6 +145,23 @@ function findTransportFault(
   )
 }
 
+/** Messages of Apollo that do not name the remedy, by their beginnings. */
+const REMEDIES: readonly (readonly [string, string])[] = [
+  [
+    'This operation has been blocked as a potential Cross-Site Request Forgery',
+    'Send GraphQL as POST with the header "content-type: application/json", and a body such as {"query":"{ upscaleService { mode } }"}. A GET needs the header "apollo-require-preflight: true".',
+  ],
+  [
+    'POST body missing',
+    'The body is missing or empty: send JSON with the header "content-type: application/json", such as {"query":"{ upscaleService { mode } }"}.',
+  ],
+]
+
+function withRemedy(error: GraphQLError): GraphQLError {
+  const remedy = REMEDIES.find(([beginning]) => error.message.startsWith(beginning))
+  return remedy === undefined ? error : new GraphQLError(remedy[1], { extensions: error.extensions })
+}
+
 /** Apollo refuses some requests, such as batches, before they have a context with a correlation id. */
 function formatError(error: unknown, requestId: string | undefined, log: Log) {
   const cause = error instanceof Error ? error : new Error(String(error))
@@ -153,7 +170,7 @@ function formatError(error: unknown, requestId: string | undefined, log: Log) {
   // Apollo's refusals of persisted queries have an HTTP status, but no code.
   const isRefusal = code === undefined && toHttpStatus(graphqlError) === 400
   return toPublicError(
-    isRefusal ? withCode('BAD_REQUEST', graphqlError) : graphqlError,
+    isRefusal ? withCode('BAD_REQUEST', graphqlError) : withRemedy(graphqlError),
     String(correlationId),
     log,
   )

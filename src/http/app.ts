@@ -83,7 +83,7 @@ export async function createHttpApp(options: HttpAppOptions): Promise<FastifyIns
       origin: (origin, allow) => allow(null, origin !== undefined && isCorsAllowed(access, origin)),
       // The headers of a preflight request are allowed as they are: all of ours, and those of tracing libraries.
       methods: ['GET', 'POST'],
-      exposedHeaders: [CORRELATION_HEADER],
+      exposedHeaders: [CORRELATION_HEADER, 'retry-after'],
       maxAge: 600,
     })
   return app

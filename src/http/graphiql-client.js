@@ -12,13 +12,17 @@ let typing
 /** The id of the task that was submitted last, until it is in the variables of the tab "Follow". */
 let submittedId
 
-/** The options for the tabs of a first visit. A query in the page's URL has a tab of its own, in front. */
-export function toTabOptions(tabs) {
+/** The tabs of a first visit. A query in the page's URL has a tab of its own, in front. */
+export function toTabs(tabs) {
   const query = new URL(location.href).searchParams.get('query')
-  if (query) return { defaultTabs: [{ query }, ...tabs] }
-  // GraphiQL does not show the variables of the first tab by itself. Later, it shows those that it has stored.
-  const isFirst = localStorage.getItem('graphiql:tabState') === null
-  return { defaultTabs: tabs, ...(isFirst && { variables: tabs[0].variables }) }
+  if (query) return [{ query }, ...tabs]
+  // GraphiQL shows the variables of the first tab only if they are stored, and without the stored query a reload would add
+  // an empty tab.
+  if (localStorage.getItem('graphiql:tabState') === null) {
+    localStorage.setItem('graphiql:query', tabs[0].query)
+    localStorage.setItem('graphiql:variables', tabs[0].variables)
+  }
+  return tabs
 }
 
 export function fetcher(request, { headers = {}, documentAST } = {}) {

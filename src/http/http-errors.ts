@@ -62,22 +62,27 @@ export function addRetryAfter(reply: FastifyReply, afterMs = RETRY_AFTER_MS): vo
   reply.header('retry-after', String(afterMs / 1_000))
 }
 
+const JSON_ONLY = 'Only JSON is read here: send the body with the header "content-type: application/json".'
+
 export const NOTHING_HERE = 'There is nothing here.'
 
 /** JSON errors for unknown paths, unreadable bodies and unexpected errors. `hint`: what there is, for unknown paths. */
 export function handleErrors(app: FastifyInstance, log: Log, hint?: string): void {
   const message = hint === undefined ? NOTHING_HERE : `${NOTHING_HERE} ${hint}`
   app.setNotFoundHandler((_request, reply) => sendError(reply, 404, message))
-  app.setErrorHandler((error: Error & { readonly statusCode?: number }, request, reply) => {
-    const status = error.statusCode ?? 500
-    // Errors of clients are not logged: the message may quote any input.
-    if (status >= 400 && status < 500) return sendError(reply, status, error.message)
-    if (error instanceof StoreUnavailableError) {
-      logOutage(error, request.id, log)
-      return sendError(reply, 503, STORE_UNAVAILABLE.message)
-    }
-    if (!(error instanceof GraphQLError))
-      log.error({ err: error, correlationId: request.id }, 'a request failed unexpectedly')
-    return sendError(reply, 500, 'Internal server error')
-  })
+  app.setErrorHandler(
+    (error: Error & { readonly statusCode?: number; readonly code?: string }, request, reply) => {
+      const status = error.statusCode ?? 500
+      if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return sendError(reply, 415, JSON_ONLY)
+      // Errors of clients are not logged: the message may quote any input.
+      if (status >= 400 && status < 500) return sendError(reply, status, error.message)
+      if (error instanceof StoreUnavailableError) {
+        logOutage(error, request.id, log)
+        return sendError(reply, 503, STORE_UNAVAILABLE.message)
+      }
+      if (!(error instanceof GraphQLError))
+        log.error({ err: error, correlationId: request.id }, 'a request failed unexpectedly')
+      return sendError(reply, 500, 'Internal server error')
+    },
+  )
 }

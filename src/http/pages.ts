@@ -10,6 +10,11 @@ const TITLE = 'Upscale gateway'
 /** Scroll bars follow the theme. */
 const THEME =
   ':root { color-scheme: light dark } .graphiql-light { color-scheme: light } .graphiql-dark { color-scheme: dark }'
+/**
+ * On a first visit GraphiQL leaves its tabs with an offset that applies while a tab has the focus: pressed, a tab moves away
+ * from the mouse, and the click is lost.
+ */
+const STILL_TABS = '.graphiql-tab { transform: none !important }'
 
 /** The tabs of GraphiQL. graphiql-client.js writes the id that Submit returns to the variables of Follow. */
 const TABS = [
@@ -81,7 +86,7 @@ export async function renderGraphiql(): Promise<string> {
     <title>${TITLE}</title>
     <link rel="icon" href="${favicon}" />
     <style>${css}</style>
-    <style>${THEME}</style>
+    <style>${THEME} ${STILL_TABS}</style>
   </head>
   <body class="no-focus-outline">
     <noscript>GraphiQL needs JavaScript.</noscript>
@@ -93,7 +98,7 @@ export async function renderGraphiql(): Promise<string> {
       self.MonacoEnvironment.getWorkerUrl = (_id, label) =>
         URL.createObjectURL(new Blob([workers[label]], { type: 'application/javascript' }))
       ${client}
-      const options = { title: ${JSON.stringify(TITLE)}, ...toTabOptions(${JSON.stringify(TABS)}) }
+      const options = { title: ${JSON.stringify(TITLE)}, defaultTabs: toTabs(${JSON.stringify(TABS)}) }
       YogaGraphiQL.renderYogaGraphiQL(document.querySelector('#root'), { ...options, fetcher, onEditHeaders, onTabChange })
     </script>
   </body>

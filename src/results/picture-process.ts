@@ -1,6 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { rm } from 'node:fs/promises'
-import { setPriority } from 'node:os'
 import type { Log } from '../tasks/ports.ts'
 import type {
   DownloadOrder,
@@ -33,8 +32,6 @@ interface PictureProcessOptions {
 const HANG_MS = 300_000
 /** glibc keeps freed memory in each of its arenas. */
 const ENVIRONMENT = { MALLOC_ARENA_MAX: '2' }
-/** Below the service, so that pictures delay neither callbacks nor events. */
-const NICENESS = 10
 
 /**
  * Downloads and decodes pictures in a process of its own, which a hostile picture may crash, fill or block without harm to
@@ -148,7 +145,6 @@ class PictureProcess implements Disposable {
       if (child.pid === undefined) this.#onExit(child, null, null)
     })
     child.once('exit', (code, signal) => this.#onExit(child, code, signal))
-    if (child.pid !== undefined) lowerPriority(child.pid, log)
     child.send({ kind: 'open', ...settings } satisfies Order, () => undefined)
     return child
   }
@@ -187,13 +183,5 @@ class PictureProcess implements Disposable {
   #fail({ order: { id }, resolve }: Pending, reason: string): void {
     this.#pending.delete(id)
     resolve({ id, kind: 'unusable', reason, permanent: false })
-  }
-}
-
-function lowerPriority(pid: number, log: Log): void {
-  try {
-    setPriority(pid, NICENESS)
-  } catch (err) {
-    log.warn({ err }, 'the priority of the picture process could not be lowered')
   }
 }

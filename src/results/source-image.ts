@@ -29,11 +29,11 @@ export type LoadSourceImage = (
 type SourceOf = Pick<UpscaleTask, 'engine' | 'sourceTaskId' | 'imageIndex'>
 
 /** A source task that an owner asks for. */
-interface SourceTask extends Pick<UpscaleTask, 'owner' | 'engine' | 'sourceTaskId' | 'correlationId'> {}
+type SourceTask = Pick<UpscaleTask, 'owner' | 'engine' | 'sourceTaskId' | 'correlationId'>
 
 /**
  * Lists the four pictures of a source task by image index. Null: the engine does not report them, or does not know the task.
- * `busy`: the polls are used up: retry. `too-many`: the owner has too many of these requests running. A picture that is not
+ * `busy`: the polls are used up, or the engine did not respond: retry. `too-many`: the owner has too many of these requests running. A picture that is not
  * measured within a second has no facts yet. Does not reject.
  */
 export type ListSourceImages = (
@@ -42,6 +42,8 @@ export type ListSourceImages = (
 
 /** How long an outcome is shared, in milliseconds, so that an unknown source task is not polled at each request. */
 const SHARED_FOR_MS = 60_000
+/** How long a failure is shared that the next try may not have, in milliseconds. */
+const FAILURE_SHARED_FOR_MS = 2_000
 const POLL_TIMEOUT_MS = 3_000
 const WAIT_MS = 1_000
 /** The share of the polls that is left to callbacks and to tasks without one: 3 of 5. */
@@ -59,7 +61,7 @@ const IMAGES_OF_GENERATION = 4
 interface Finder {
   /** Finds a source image, and shares its outcome. */
   find(source: SourceOf, correlationId: string): Promise<SourceImage | null>
-  /** The URLs of the pictures of a source task, by image index, shared. Null: not known. Busy: too many wait for a poll. */
+  /** The URLs of the pictures of a source task, by image index, shared. Null: not known. Busy: retry. */
   readUrls(
     source: Pick<SourceOf, 'engine' | 'sourceTaskId'>,
     correlationId: string,
@@ -77,37 +79,56 @@ export function createSourceImages(options: SourceImageOptions): SourceImages {
 }
 
 function createFinder(options: SourceImageOptions): Finder {
-  const { engines, clock, log, signal, pictures } = options
+  const { engines, clock } = options
   const takePoll = createPollQueue(options)
-  const readUrls = shareCalls(clock, SHARED_FOR_MS, async (key, correlationId) => {
-    const [engine = '', sourceTaskId = ''] = JSON.parse(key) as string[]
-    if (!(await takePoll())) return 'busy'
-    const urls = await engines
-      .find(engine)
-      ?.readSource(sourceTaskId, { timeoutMs: POLL_TIMEOUT_MS, correlationId })
-    return urls?.length === IMAGES_OF_GENERATION ? urls : null
-  })
+  const readUrls = shareCalls<readonly string[] | null | 'busy'>(
+    clock,
+    SHARED_FOR_MS,
+    async (key, correlationId) => {
+      const [engine = '', sourceTaskId = ''] = JSON.parse(key) as string[]
+      if (!(await takePoll())) return 'busy'
+      const urls = await engines
+        .find(engine)
+        ?.readSource(sourceTaskId, { timeoutMs: POLL_TIMEOUT_MS, correlationId })
+      if (urls === 'unavailable') return 'busy'
+      return urls?.length === IMAGES_OF_GENERATION ? urls : null
+    },
+    { ms: FAILURE_SHARED_FOR_MS, includes: (urls) => urls === 'busy' },
+  )
+  const inspect = createInspection(options)
   const toKey = ({ engine, sourceTaskId }: Pick<SourceOf, 'engine' | 'sourceTaskId'>) =>
     JSON.stringify([engine, sourceTaskId])
-  const inspect = shareCalls(clock, SHARED_FOR_MS, async (key, correlationId) => {
-    const [sourceTaskId, url] = JSON.parse(key) as [string, string]
-    const found = await pictures.download(url, signal)
-    if (found.kind === 'unusable') {
-      log.warn({ correlationId, sourceTaskId, reason: found.reason }, 'a source image could not be inspected')
-      return toBare(url)
-    }
-    await using picture = found
-    const { width, height, thumbhash } = picture.facts
-    return { url, width, height, thumbhash }
-  })
   return {
     readUrls: (source, correlationId) => readUrls(toKey(source), correlationId),
     async find(source, correlationId) {
       const urls = await readUrls(toKey(source), correlationId)
       const url = urls === 'busy' ? undefined : urls?.[source.imageIndex]
-      return url === undefined ? null : inspect(JSON.stringify([source.sourceTaskId, url]), correlationId)
+      if (url === undefined) return null
+      const { image } = await inspect(JSON.stringify([source.sourceTaskId, url]), correlationId)
+      return image
     },
   }
+}
+
+/** Downloads and measures a picture. Its key: the source task and the URL. */
+function createInspection({ clock, log, signal, pictures }: SourceImageOptions) {
+  return shareCalls(
+    clock,
+    SHARED_FOR_MS,
+    async (key, correlationId) => {
+      const [sourceTaskId, url] = JSON.parse(key) as [string, string]
+      const found = await pictures.download(url, signal)
+      if (found.kind === 'unusable') {
+        const { reason, permanent } = found
+        log.warn({ correlationId, sourceTaskId, reason }, 'a source image could not be inspected')
+        return { image: toBare(url), isFinal: permanent }
+      }
+      await using picture = found
+      const { width, height, thumbhash } = picture.facts
+      return { image: { url, width, height, thumbhash }, isFinal: true }
+    },
+    { ms: FAILURE_SHARED_FOR_MS, includes: ({ isFinal }) => !isFinal },
+  )
 }
 
 const toBare = (url: string): SourceImage => ({ url, width: null, height: null, thumbhash: null })

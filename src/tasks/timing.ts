@@ -17,14 +17,24 @@ export async function wait(
   signal.removeEventListener('abort', wake)
 }
 
-/** Calls with the same key share one call, and its result until `ms` milliseconds after it began. */
+/** Outcomes that are shared for a shorter time, counted from the end of the call. */
+interface Brief<T> {
+  readonly ms: number
+  includes(result: T): boolean
+}
+
+/**
+ * Calls with the same key share one call, and its result until `ms` milliseconds after it began. With `brief`, rejections and
+ * the results that it includes are shared for its time only.
+ */
 export function shareCalls<T>(
   clock: Clock,
   ms: number,
   call: (key: string, correlationId: string) => Promise<T>,
-): typeof call {
+  brief?: Brief<T>,
+): (key: string, correlationId: string) => Promise<T> {
   // In the order in which the calls began.
-  const shared = new Map<string, { readonly result: Promise<T>; readonly expiresAt: number }>()
+  const shared = new Map<string, { readonly result: Promise<T>; expiresAt: number }>()
   return (key, correlationId) => {
     const now = clock.elapsed()
     for (const [each, { expiresAt }] of shared) {
@@ -32,9 +42,15 @@ export function shareCalls<T>(
       shared.delete(each)
     }
     const known = shared.get(key)
-    if (known !== undefined) return known.result
+    if (known !== undefined && now < known.expiresAt) return known.result
     const result = call(key, correlationId)
-    shared.set(key, { result, expiresAt: now + ms })
+    const entry = { result, expiresAt: now + ms }
+    shared.delete(key)
+    shared.set(key, entry)
+    if (brief) {
+      const shorten = () => (entry.expiresAt = Math.min(entry.expiresAt, clock.elapsed() + brief.ms))
+      void result.then((value) => brief.includes(value) && shorten(), shorten)
+    }
     return result
   }
 }

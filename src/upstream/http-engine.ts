@@ -170,11 +170,15 @@ class HttpEngine implements Engine, Disposable {
     return allowed.kind === 'succeeded' && allowed.imageUrls.length === 0 ? { kind: 'pending' } : allowed
   }
 
-  async readSource(sourceTaskId: string, options: ReadOptions): Promise<readonly string[] | null> {
+  async readSource(
+    sourceTaskId: string,
+    options: ReadOptions,
+  ): Promise<readonly string[] | null | 'unavailable'> {
     const { source } = this.#options.dialect
     const wire = await this.#read('source', source.toPath(sourceTaskId), options)
-    const pictures = wire && source.parse(wire)
-    if (pictures === null || pictures === 'unavailable') return null
+    if (wire === null) return 'unavailable'
+    const pictures = source.parse(wire)
+    if (pictures === null || pictures === 'unavailable') return pictures
     return pictures.some((url) => url === null) ? null : pictures.flatMap((url) => url ?? [])
   }
 

@@ -17,6 +17,11 @@ beforeAll(async () => {
 })
 afterAll(() => browser.close())
 
+/** The scripts whose failure needs no waiting. */
+const FAILING = SANDBOX_SCRIPTS.filter(({ waitsFor }) => waitsFor === null).flatMap(
+  ({ taskId, ends, code }) => (code === null ? [] : [{ taskId, ends, code }]),
+)
+
 const card = (page: Page, title: string) =>
   page.locator('.card').filter({ has: page.getByRole('heading', { name: title }) })
 const script = (page: Page, taskId: string) => page.locator(`[data-script="${taskId}"]`)
@@ -43,17 +48,22 @@ describe('The page Service', () => {
     expect(opened.problems).toEqual([])
   })
 
-  test.each([
-    ['says that credits are for operators only', {}, 'operators only'],
-    ['shows the credits to operators', { scope: 'upscale:operate' }, /^[\d,]+$/],
-  ])('%s', async (_title, claims, text) => {
+  test('shows the credits to operators only', async () => {
     await using scene = await openConsoleScene(browser, { settings: { AUTH_JWT_SECRET: SECRET } })
     await using opened = await scene.open('#/service')
     const { page } = opened
-    const token = await sign(claims)
-    await page.evaluate((value) => sessionStorage.setItem('upscale-console:token', value), token)
-    await page.reload()
-    await card(page, 'Engines').getByText(text).waitFor()
+    const signIn = async (claims: Record<string, unknown>) => {
+      await page.getByLabel('Bearer token').fill(await sign(claims))
+      await page.getByRole('button', { name: 'Continue' }).click()
+    }
+    await signIn({})
+    await card(page, 'Engines').getByText('operators only').waitFor()
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await signIn({ scope: 'upscale:operate' })
+    await page.getByRole('link', { name: 'Service' }).click()
+    await card(page, 'Engines')
+      .getByText(/^[\d,]+$/)
+      .waitFor()
     expect(opened.problems).toEqual([])
   })
 
@@ -73,25 +83,39 @@ describe('The page Service', () => {
     await catalogue.getByText('No code matches “no such text”.').waitFor()
   })
 
-  test('runs scripts of the sandbox, and follows them to their outcome', async () => {
+  test('runs every script that fails at once, by refusal and by callback, and shows its code and text', async () => {
     await using scene = await openConsoleScene(browser)
     await using opened = await scene.open('#/service')
     const { page } = opened
-    const run = async (group: string, taskId: string, outcome: string) => {
+    for (const [group, scripts] of [
+      ['Fail', FAILING.filter(({ ends }) => ends === 'FAILED')],
+      ['Refused', FAILING.filter(({ ends }) => ends === 'REFUSED')],
+    ] as const) {
       await page.getByRole('button', { name: group, exact: true }).click()
-      await script(page, taskId)
-        .getByRole('button', { name: `Run ${taskId}` })
-        .click()
-      await script(page, taskId).getByText(outcome).waitFor()
+      for (const { taskId } of scripts)
+        await page.getByRole('button', { name: `Run ${taskId}`, exact: true }).click()
+      for (const { taskId, code } of scripts) {
+        const row = script(page, taskId)
+        await row.locator('.script-code').getByText(code, { exact: true }).waitFor()
+        await row.getByText('Failed', { exact: true }).waitFor()
+        await row.getByText(CATALOGUE[code].description).waitFor()
+      }
     }
-    await run('Succeed', 'my-picture', 'Succeeded')
-    await run('Fail', 'sandbox-callback-501', 'GENERATION_FAILED')
-    await run('Refused', 'sandbox-code-402', 'INSUFFICIENT_CREDITS')
+    expect(opened.problems).toEqual([])
+  })
+
+  test('leads from the outcome of a script to its task, and back', async () => {
+    await using scene = await openConsoleScene(browser)
+    await using opened = await scene.open('#/service')
+    const { page } = opened
+    await page.getByRole('button', { name: 'Refused', exact: true }).click()
+    await page.getByRole('button', { name: 'Run sandbox-code-402' }).click()
     await script(page, 'sandbox-code-402').getByRole('link', { name: 'Open the task' }).click()
     await page.getByRole('region', { name: 'Problem INSUFFICIENT_CREDITS' }).waitFor()
     await page.goBack()
     await page.getByRole('heading', { name: 'Sandbox scripts' }).waitFor()
     expect(await page.locator('[data-script]').count()).toBe(SANDBOX_SCRIPTS.length)
+    expect(opened.problems).toEqual([])
   })
 
   test('is used with the keyboard only', async () => {
@@ -108,17 +132,21 @@ describe('The page Service', () => {
   })
 
   test.each([
-    ['light', { colorScheme: 'light' as const }],
-    ['dark', { colorScheme: 'dark' as const }],
+    ['light and dark', {}],
     ['narrow', { viewport: NARROW }],
   ])('is accessible, at rest, and as wide as its window: %s', async (_name, options) => {
     await using scene = await openConsoleScene(browser)
     await using opened = await scene.open('#/service', options)
     const { page } = opened
     await page.locator('[data-code]').first().waitFor()
-    await script(page, 'my-picture').getByRole('button').click()
-    await script(page, 'my-picture').getByText('Succeeded').waitFor()
+    await page.getByRole('button', { name: 'Refused', exact: true }).click()
+    await script(page, 'sandbox-code-402').getByRole('button').click()
+    await script(page, 'sandbox-code-402').getByText('Failed', { exact: true }).waitFor()
     expect(await opened.readViolations()).toEqual([])
+    if (!('viewport' in options)) {
+      await page.emulateMedia({ colorScheme: 'dark' })
+      expect(await opened.readViolations()).toEqual([])
+    }
     expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true)
     expect(await opened.readLayoutShift()).toBeLessThan(0.05)
     expect(opened.problems).toEqual([])

@@ -2,8 +2,15 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import { SignJWT } from 'jose'
 import type { Browser, Page } from 'playwright-core'
 import { launchChromium } from '../support/chromium.ts'
-import { buildConsole, openConsole, startConsole, tabTo } from '../support/console.ts'
+import { buildConsole, openConsole, startConsole, tabTo, untilTrue } from '../support/console.ts'
+import { toSnippets } from '../../console/src/try/snippets.ts'
+import { checkTypes, runShell, runTypeScript } from '../support/console-snippets.ts'
 import { startSilentProxy } from '../support/proxy.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+interface UpscaleImages {
+  readonly results: readonly unknown[]
+}
 
 const SECRET = 'a-secret-of-at-least-thirty-two-bytes'
 const NARROW = { width: 360, height: 740 }
@@ -14,11 +21,17 @@ const COMPLETE_AFTER_MS = 300
 jest.setTimeout(90_000)
 
 let browser: Browser
+/** One for all tests that use only their own source ids. */
+let service: Awaited<ReturnType<typeof start>>
 beforeAll(async () => {
   await buildConsole()
   browser = await launchChromium()
+  service = await start()
 })
-afterAll(() => browser.close())
+afterAll(async () => {
+  await browser.close()
+  await service[Symbol.asyncDispose]()
+})
 
 const start = (settings: Record<string, string> = {}) =>
   startConsole(settings, { sandboxCompleteAfterMs: COMPLETE_AFTER_MS })
@@ -35,12 +48,17 @@ const untilCard = (page: Page, status: string, number = 1) =>
     .nth(number - 1)
     .waitFor()
 
+async function countTasks({ gateway }: typeof service): Promise<number> {
+  const query = '{ upscaleTasks { edges { node { id } } } }'
+  const { data } = await gateway.run<{ upscaleTasks: { edges: unknown[] } }, never>('HTTP', query)
+  return data?.upscaleTasks.edges.length ?? 0
+}
+
 const readIds = (page: Page) =>
   page.evaluate<string[]>(`[...document.querySelectorAll('.try-card')].map(({ dataset }) => dataset.task)`)
 
 describe('the page Try it', () => {
   test('upscales all four pictures and shows each of them, without a layout shift or a request to another host', async () => {
-    await using service = await start()
     await using opened = await openConsole(browser, service.url)
     const { page } = opened
     await page.getByText('Paper hills').click()
@@ -48,7 +66,8 @@ describe('the page Try it', () => {
     await untilCard(page, 'SUCCEEDED', 4)
     const picture = page.getByRole('img', { name: /paper-hills · \d, upscaled/ })
     expect(await picture.count()).toBe(4)
-    await page.waitForFunction(
+    await untilTrue(
+      page,
       `[...document.querySelectorAll('.try-media img')].every((image) => image.complete && image.naturalWidth > 0)`,
     )
     // On a busy machine a task succeeds before its picture is measured; the card is completed later.
@@ -59,7 +78,6 @@ describe('the page Try it', () => {
   })
 
   test('shows its first content within a second', async () => {
-    await using service = await start()
     const paints: number[] = []
     // The fastest of three visits: other processes may take the processor from any of them.
     for (let visit = 0; visit < 3; visit += 1) {
@@ -72,7 +90,6 @@ describe('the page Try it', () => {
   })
 
   test('shows a refusal with its code, text and correlation id, and offers no retry that cannot help', async () => {
-    await using service = await start()
     await using opened = await openConsole(browser, service.url)
     await opened.page.getByRole('button', { name: 'No credits' }).click()
     await opened.page.getByRole('button', { name: 'None' }).click()
@@ -87,7 +104,6 @@ describe('the page Try it', () => {
   })
 
   test('retries a failed picture as a new task', async () => {
-    await using service = await start()
     await using opened = await openConsole(browser, service.url)
     await opened.page.getByRole('button', { name: 'None' }).click()
     await opened.page.getByLabel('Picture 1').check({ force: true })
@@ -102,19 +118,17 @@ describe('the page Try it', () => {
   })
 
   test('cancels a picture that waits in the queue', async () => {
-    await using service = await start()
     await using opened = await openConsole(browser, service.url)
     await opened.page.getByRole('button', { name: 'None' }).click()
     await opened.page.getByLabel('Picture 1').check({ force: true })
     await upscale(opened.page, 'sandbox-busy-99')
-    await opened.page.getByText('Waiting, number 1').waitFor()
+    await cards(opened.page, 'SUBMITTED').getByText('Waiting, number 1', { exact: true }).waitFor()
     await opened.page.getByRole('button', { name: 'Cancel' }).click()
-    await opened.page.getByText('CANCELLED').waitFor()
+    await cards(opened.page, 'FAILED').getByText('CANCELLED', { exact: true }).waitFor()
     expect(opened.problems).toEqual([])
   })
 
   test('shows the tasks of its URL again after a reload in mid-task', async () => {
-    await using service = await start()
     await using opened = await openConsole(browser, service.url)
     const { page } = opened
     await upscale(page, 'sandbox-late-3')
@@ -126,6 +140,30 @@ describe('the page Try it', () => {
     expect(await page.getByLabel('Midjourney task id').inputValue()).toBe('sandbox-late-3')
     await untilCard(page, 'SUCCEEDED', 4)
     expect(opened.problems).toEqual([])
+  })
+
+  test('goes on after a reload before the answer to a submit, and pays once', async () => {
+    await using service = await start()
+    await using proxy = await startSilentProxy(service.url)
+    await using opened = await openConsole(browser, proxy.url.replace(/\/$/, ''))
+    const { page } = opened
+    await page.getByLabel('Midjourney task id').fill('reloaded')
+    await page.getByLabel('Picture 4').waitFor({ state: 'attached' })
+    // The submit arrives, but its answer does not.
+    const isSent = page.waitForRequest((request) => request.postData()?.includes('mutation Upscale') === true)
+    await page.route('**/graphql', async (route) => {
+      if (route.request().postData()?.includes('mutation Upscale') !== true) await route.continue()
+      else await route.fetch({ url: `${service.url}/graphql` })
+    })
+    await page.getByRole('button', { name: 'Upscale 4 pictures' }).click()
+    await isSent
+    await waitFor(async () => (await countTasks(service)) === 4)
+    await page.unrouteAll({ behavior: 'ignoreErrors' })
+    await page.reload()
+    await untilCard(page, 'SUCCEEDED', 4)
+    expect(await page.getByText('Replayed').count()).toBe(0)
+    expect(await countTasks(service)).toBe(4)
+    expect(await page.evaluate(`sessionStorage.getItem('upscale-console:pending')`)).toBeNull()
   })
 
   test('says that it is offline, and catches up when it is back', async () => {
@@ -145,18 +183,13 @@ describe('the page Try it', () => {
     await proxy.accept()
     await untilCard(page, 'SUCCEEDED', 5)
     await page.getByText('reconnecting').waitFor({ state: 'detached' })
-    const { data } = await service.gateway.run<{ upscaleTasks: { edges: unknown[] } }, never>(
-      'HTTP',
-      '{ upscaleTasks { edges { node { id } } } }',
-    )
-    expect(data?.upscaleTasks.edges).toHaveLength(5)
+    expect(await countTasks(service)).toBe(5)
     // The browser reports lost connections, and the URLs of pictures lead past the proxy.
     const expected = ['ERR_', `Requested ${service.url}/`]
     expect(opened.problems.filter((problem) => !expected.some((part) => problem.includes(part)))).toEqual([])
   })
 
   test('says at once that the browser has no network', async () => {
-    await using service = await start()
     await using opened = await openConsole(browser, service.url)
     await opened.page.getByRole('heading', { name: 'Try it' }).waitFor()
     await opened.page.context().setOffline(true)
@@ -166,7 +199,6 @@ describe('the page Try it', () => {
   })
 
   test('works with the keyboard only', async () => {
-    await using service = await start()
     await using opened = await openConsole(browser, service.url)
     const { page } = opened
     await page.getByRole('heading', { name: 'Try it' }).waitFor()
@@ -189,25 +221,71 @@ describe('the page Try it', () => {
     expect(opened.problems).toEqual([])
   })
 
+  test('copies code that works: for curl, TypeScript and React', async () => {
+    await using opened = await openConsole(browser, service.url)
+    const { page } = opened
+    await page.getByLabel('Midjourney task id').fill('copied-source')
+    await page.getByText('Options').click()
+    await page.getByLabel('Watermark').fill(`it's "mine" \\`)
+    await page.getByRole('button', { name: 'Copy as code' }).click()
+    const read = async (language: string) => {
+      await page.getByText(language, { exact: true }).click()
+      const code = page.getByRole('region', { name: `${language} code` })
+      return (await code.textContent()) ?? ''
+    }
+    const answer = JSON.parse(await runShell(await read('curl'))) as {
+      data: { upscaleImages: UpscaleImages }
+    }
+    expect(answer.data.upscaleImages.results).toEqual(
+      Array(4).fill({ task: { id: expect.any(String) }, problem: null }),
+    )
+    const [typeScript, react] = [await read('TypeScript'), await read('React')]
+    expect(checkTypes({ 'snippet.ts': typeScript, 'snippet.tsx': react })).toEqual([])
+    // It follows the tasks that curl has submitted.
+    const lines = await runTypeScript(typeScript)
+    for (const index of [0, 1, 2, 3]) expect(lines).toContain(`${index} SUCCEEDED`)
+    expect(opened.problems).toEqual([])
+  })
+
+  test('copies code with a token if the gateway wants one', () => {
+    const snippets = toSnippets({
+      url: 'https://gateway.example.com/graphql',
+      isBearer: true,
+      taskId: 'source',
+      imageIndices: [0, 3],
+      waterMark: '',
+      engine: 'kie-midjourney',
+      queue: false,
+    })
+    const [curl, typeScript, react] = snippets.map(({ text }) => text)
+    expect(curl).toContain('-H "authorization: Bearer $TOKEN"')
+    expect(checkTypes({ 'snippet.ts': typeScript ?? '', 'snippet.tsx': react ?? '' })).toEqual([])
+  })
+
   test.each([
-    ['light', { colorScheme: 'light' as const }],
-    ['dark', { colorScheme: 'dark' as const }],
-    ['narrow', { colorScheme: 'light' as const, viewport: NARROW }],
+    ['light and dark', {}],
+    ['narrow', { viewport: NARROW }],
   ])('has no serious violation of axe-core: %s', async (_name, options) => {
-    await using service = await start()
     await using opened = await openConsole(browser, service.url, options)
     const { page } = opened
-    expect(await opened.readViolations()).toEqual([])
+    const check = async () => {
+      for (const colorScheme of 'viewport' in options ? (['light'] as const) : (['light', 'dark'] as const)) {
+        await page.emulateMedia({ colorScheme })
+        expect(await opened.readViolations()).toEqual([])
+      }
+    }
+    await page.getByRole('heading', { name: 'Results' }).waitFor()
+    await check()
     await upscale(page, 'sandbox-callback-501')
     await untilCard(page, 'FAILED', 4)
-    await upscale(page, 'a-picture')
+    await upscale(page, `a-picture-${_name.length}`)
     await untilCard(page, 'SUCCEEDED', 4)
     await page.getByText('Options').click()
-    expect(await opened.readViolations()).toEqual([])
+    await check()
     const width = await page.evaluate<number>('document.documentElement.scrollWidth')
     expect(width).toBeLessThanOrEqual(page.viewportSize()?.width ?? 0)
     await page.getByRole('button', { name: 'Copy as code' }).click()
-    expect(await opened.readViolations()).toEqual([])
+    await check()
     expect(opened.problems).toEqual([])
   })
 

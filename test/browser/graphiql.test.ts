@@ -24,8 +24,15 @@ async function openGraphiql(gateway: Gateway, query: string): Promise<void> {
   page.requests.length = 0
   page.sent.length = 0
   await page.open(`${gateway.url}/graphql?${new URLSearchParams({ query }).toString()}`)
-  await page.until(`document.querySelectorAll('.graphiql-editor .view-lines').length >= 3`)
+  await untilReady()
 }
+
+/** Resolves once there is text in the editors: until then, a click on Run has no effect. */
+const untilReady = () =>
+  page.until(
+    `document.querySelectorAll('.graphiql-editor .view-lines').length >= 3 &&
+      document.querySelector('.graphiql-query-editor .view-lines').innerText.trim() !== ''`,
+  )
 
 async function typeHeaders(headers: object): Promise<void> {
   await page.click('button[data-name="headers"]')
@@ -52,9 +59,13 @@ describe('GraphiQL', () => {
 })
 
 describe('on a first visit, GraphiQL', () => {
+  const ACTIVE = `document.querySelector('.graphiql-tab-active').innerText.trim()`
   const TABS = `[...document.querySelectorAll('.graphiql-tab-button')].map(({ innerText }) => innerText)`
-  // The tabs can be dragged: a click by the mouse may count as that.
-  const openTab = (name: string) => page.evaluate(`document.querySelector('button[title="${name}"]').click()`)
+  const openTab = async (name: string) => {
+    await page.click(`button[title="${name}"]`)
+    // Until its operation is in the editor, Run would send that of the tab before.
+    await page.until(`${ACTIVE} === '${name}' && ${TEXT}.includes(' ${name}($')`)
+  }
   const variables = `document.querySelector('section[aria-label="Variables"]').innerText.replace(/\\s+/g, ' ')`
 
   async function visit({ url }: Gateway, search = ''): Promise<void> {
@@ -62,7 +73,7 @@ describe('on a first visit, GraphiQL', () => {
     await page.evaluate('localStorage.clear()')
     page.sent.length = 0
     await page.open(`${url}/graphql${search}`)
-    await page.until(`${TABS}.length > 0`)
+    await untilReady()
   }
 
   test('has four tabs, and each of them runs as it is', async () => {
@@ -78,6 +89,17 @@ describe('on a first visit, GraphiQL', () => {
     await run()
     await page.until(`${TEXT}.includes('"upscaleTasks": {')`)
     expect(await response()).toContain('"id": "sandbox-late-20"')
+  })
+
+  test('keeps its tabs, and what is in them, over a reload', async () => {
+    await using gateway = await startGateway()
+    await visit(gateway)
+    await page.until(`localStorage.getItem('graphiql:tabState')`)
+    await page.open(`${gateway.url}/graphql`)
+    await untilReady()
+    expect(await page.evaluate(TABS)).toEqual(['Submit', 'Follow', 'Fail', 'List'])
+    expect(await page.evaluate(ACTIVE)).toBe('Submit')
+    await page.until(`${variables}.includes('sandbox-late-20')`)
   })
 
   test('follows the submitted task live, without copying its id', async () => {

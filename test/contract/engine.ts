@@ -206,7 +206,7 @@ export function describeEngine(name: string, facts: EngineFacts): void {
         failure: { code: 'UPSTREAM_UNREACHABLE' },
       })
       expect(await engine.poll('any', READ)).toEqual({ kind: 'unavailable' })
-      expect(await engine.readSource('any', READ)).toBeNull()
+      expect(await engine.readSource('any', READ)).toBe('unavailable')
       expect(await engine.credits(READ)).toBeNull()
     })
 

@@ -1,9 +1,11 @@
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { WebSocket } from 'ws'
 import { startGateway, type Gateway } from '../support/gateway.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 
@@ -154,7 +156,7 @@ test('the console may connect to the OpenID provider and its token endpoint', as
       .end(JSON.stringify({ token_endpoint: 'https://tokens.example.com/token' }))
   }).listen(0, '127.0.0.1')
   await once(provider, 'listening')
-  await using _provider = { [Symbol.asyncDispose]: async () => void provider.close() }
+  await using _provider = { [Symbol.asyncDispose]: () => Promise.resolve(void provider.close()) }
   const { port } = provider.address() as AddressInfo
   const origin = `http://127.0.0.1:${port}`
   const oidc = { CONSOLE_OIDC_ISSUER: `${origin}/realm`, CONSOLE_OIDC_CLIENT_ID: 'console' }
@@ -221,6 +223,40 @@ test('an unknown path is answered with what there is instead', async () => {
     expect(await response.text()).toContain('GraphQL is at /graphql, the console at /console/.')
   }
   expect(await (await fetch(`${gateway.callbackUrl}/graphql`)).text()).toContain('"There is nothing here."')
+})
+
+test.each([
+  ['GET /graphql without a query', 'GET', {}, undefined, 400],
+  ['POST /graphql without a body', 'POST', {}, undefined, 400],
+  ['POST /graphql with an empty object', 'POST', { 'content-type': 'application/json' }, '{}', 400],
+  [
+    'POST /graphql as curl -d sends it',
+    'POST',
+    { 'content-type': 'application/x-www-form-urlencoded' },
+    '{}',
+    415,
+  ],
+])('%s is answered with what to send', async (_name, method, headers, body, status) => {
+  await using gateway = await open()
+  const response = await fetch(`${gateway.url}/graphql`, {
+    method,
+    headers,
+    ...(body !== undefined && { body }),
+  })
+  expect(response.status).toBe(status)
+  expect(response.headers.get('content-type')).toMatch(/^application\/json/)
+  const { errors } = (await response.json()) as { errors: { message: string }[] }
+  expect(errors[0]?.message).toContain('"content-type: application/json"')
+})
+
+test('a socket at a wrong path is answered with the right one', async () => {
+  await using gateway = await open()
+  const socket = new WebSocket(gateway.url.replace('http', 'ws'), 'graphql-transport-ws')
+  const [, response] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage]
+  expect(response.statusCode).toBe(404)
+  expect(await text(response)).toBe(
+    'There is nothing here. Sockets open at /graphql, with the protocol graphql-transport-ws.',
+  )
 })
 
 test('GraphiQL is sent compressed, and not again while it is the same', async () => {

@@ -89,7 +89,7 @@ describe('the id in the errors of a response, and in the log, is that of its hea
       `${gateway.url}/graphql`,
       post({ query: QUERY }, { ...JSON_TYPE, ...origin }),
     )
-    expect(response.headers.get('access-control-expose-headers')).toBe('x-correlation-id')
+    expect(response.headers.get('access-control-expose-headers')).toBe('x-correlation-id, retry-after')
     const preflight = { ...origin, 'access-control-request-method': 'POST' }
     const answer = await fetch(`${gateway.url}/graphql`, { method: 'OPTIONS', headers: preflight })
     expect(answer.headers.get('x-correlation-id')).toEqual(expect.any(String))

@@ -67,8 +67,10 @@ test('is started by the first download, has a low priority, and no secrets', asy
   })
   const [pid] = scene.processes()
   expect(execFileSync('ps', ['-o', 'ni=', '-p', String(pid)], { encoding: 'utf8' }).trim()).toBe('10')
-  // Other systems have no such file.
+  // Elsewhere a process has one priority, and there is no such file.
   if (process.platform !== 'linux') return
+  const threads = execFileSync('ps', ['-L', '-o', 'ni=', '-p', String(pid)], { encoding: 'utf8' })
+  expect(new Set(threads.trim().split(/\s+/))).toEqual(new Set(['10']))
   const names = readFileSync(`/proc/${pid}/environ`, 'utf8')
     .split('\0')
     .map((each) => each.split('=')[0])

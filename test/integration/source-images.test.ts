@@ -1,5 +1,9 @@
+import type { ServerResponse } from 'node:http'
 import { describe, expect, test } from '@jest/globals'
-import { startGateway, TRANSPORTS, type Gateway, type Transport } from '../support/gateway.ts'
+import { ManualClock } from '../support/clock.ts'
+import { startGateway, TRANSPORTS, type Gateway, type Result, type Transport } from '../support/gateway.ts'
+import { draw } from '../support/picture-files.ts'
+import { serve, startPictureServer } from '../support/picture-server.ts'
 import { json, startScriptedUpstream } from '../support/scripted-upstream.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -16,6 +20,20 @@ const list = (
   transport: Transport = 'HTTP',
 ) => gateway.run<Listed, { taskId: string; engine?: string }>(transport, QUERY, variables)
 
+/** Whether all facts are there. */
+const isMeasured = ({ data }: Result<Listed>) =>
+  data?.sourceImages?.every((image) => image?.width != null) ?? false
+
+/** The answer of kie.ai about a task with four pictures. */
+const grid = (url: string) =>
+  json(200, {
+    code: 200,
+    data: {
+      successFlag: 1,
+      resultInfoJson: { resultUrls: [0, 1, 2, 3].map((index) => ({ resultUrl: `${url}/${index}.png` })) },
+    },
+  })
+
 describe('sourceImages', () => {
   test.each(TRANSPORTS)(
     'lists the four pictures of a source task by their index, over %s',
@@ -23,9 +41,7 @@ describe('sourceImages', () => {
       await using gateway = await startGateway()
       const read = () => list(gateway, { taskId: 'sandbox-late-20' }, transport)
       // A picture that is not measured within a second has its facts later.
-      await waitFor(
-        async () => (await read()).data?.sourceImages?.every((image) => image?.width != null) ?? false,
-      )
+      await waitFor(async () => isMeasured(await read()))
       const { data } = await read()
       expect(data?.sourceImages).toHaveLength(4)
       expect(new Set(data?.sourceImages?.map((image) => image?.url)).size).toBe(4)
@@ -43,6 +59,60 @@ describe('sourceImages', () => {
     for (let n = 0; n < 3; n += 1)
       expect(await list(gateway, { taskId: 'unknown' })).toEqual({ data: { sourceImages: null } })
     expect(upstream.received.filter(({ method }) => method === 'GET')).toHaveLength(1)
+  })
+
+  test.each([
+    ['fails', json(500, 'no')],
+    ['breaks the connection', (response: ServerResponse) => void response.destroy()],
+  ])('is retryable while the engine %s, and polls it again after two seconds', async (_name, answer) => {
+    const clock = new ManualClock()
+    await using upstream = await startScriptedUpstream()
+    await using pictures = await startPictureServer(serve(await draw().png().toBuffer()))
+    upstream.onLookup = answer
+    const settings = { UPSTREAM_URL: upstream.url, RESULT_ALLOW_HOSTS: '127.0.0.1' }
+    await using gateway = await startGateway(settings, { clock })
+    const read = () => list(gateway, { taskId: 'source' })
+    for (let n = 0; n < 3; n += 1) {
+      const { data, errors } = await read()
+      expect(data).toEqual({ sourceImages: null })
+      expect(errors?.[0]?.extensions).toMatchObject({ code: 'SERVICE_UNAVAILABLE', retryable: true })
+    }
+    expect(upstream.received).toHaveLength(1)
+    upstream.onLookup = grid(pictures.url)
+    clock.advance(2_000)
+    await waitFor(async () => isMeasured(await read()))
+  })
+
+  test('lists the URL of a picture that cannot be downloaded, and tries it again after two seconds', async () => {
+    const clock = new ManualClock()
+    const picture = serve(await draw().png().toBuffer())
+    await using upstream = await startScriptedUpstream()
+    await using pictures = await startPictureServer((response, request) =>
+      request.url === '/1.png' ? response.writeHead(503).end() : picture(response, request),
+    )
+    upstream.onLookup = grid(pictures.url)
+    const settings = { UPSTREAM_URL: upstream.url, RESULT_ALLOW_HOSTS: '127.0.0.1' }
+    await using gateway = await startGateway(settings, { clock })
+    const read = () => list(gateway, { taskId: 'source' })
+    const downloads = () => pictures.received.filter(({ url }) => url === '/1.png').length
+    const failures = () => gateway.log().split('a source image could not be inspected').length - 1
+    await waitFor(async () => {
+      const { data } = await read()
+      return failures() === 1 && data?.sourceImages?.filter((image) => image?.width != null).length === 3
+    })
+    const { data } = await read()
+    expect(data?.sourceImages?.[1]).toEqual({
+      url: `${pictures.url}/1.png`,
+      width: null,
+      height: null,
+      thumbhash: null,
+    })
+    expect(downloads()).toBe(1)
+    pictures.answer = picture
+    clock.advance(2_000)
+    await waitFor(async () => isMeasured(await read()))
+    expect(downloads()).toBe(2)
+    expect(upstream.received).toHaveLength(1)
   })
 
   test('is null where the engine reports a grid only', async () => {

@@ -100,7 +100,7 @@ describe('a start that fails says why in one line, without a stack or a secret',
       await once(other, 'listening')
       const { port } = other.address() as AddressInfo
       expect(await failure({ [setting]: String(port) })).toBe(
-        `${setting}: another process listens on port ${port} (EADDRINUSE): set ${setting} to a free one`,
+        `${setting}: another process listens on port ${port} (EADDRINUSE): stop it (\`lsof -i :${port}\` names it), or set ${setting} to a free one`,
       )
       other.close()
     },

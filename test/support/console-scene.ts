@@ -14,17 +14,22 @@ const SUBMIT = `mutation ($input: UpscaleImageInput!) {
   upscaleImage(input: $input) { task { id } problem { code taskId } }
 }`
 
-/** A console, and the submits of somebody else with the same owner. */
+interface ConsoleSceneOptions {
+  readonly settings?: Record<string, string>
+  /** The duration of an upscale. */
+  readonly completeAfterMs?: number
+  /** Whether results are inspected and copied. */
+  readonly areKept?: boolean
+}
+
+/** A console, and the submits of another program of the same owner. */
 export async function openConsoleScene(
   browser: Browser,
-  {
-    settings = {},
-    completeAfterMs = 20,
-  }: { settings?: Record<string, string>; completeAfterMs?: number } = {},
+  { settings = {}, completeAfterMs = 20, areKept = false }: ConsoleSceneOptions = {},
 ) {
   await using opened = new AsyncDisposableStack()
-  const overrides = { sandboxCompleteAfterMs: completeAfterMs }
-  const { gateway, url } = opened.use(await startConsole({ ...QUICK, ...settings }, overrides))
+  const all = { ...(!areKept && QUICK), ...settings }
+  const { gateway, url } = opened.use(await startConsole(all, { sandboxCompleteAfterMs: completeAfterMs }))
   const rest = opened.move()
   return {
     gateway,

@@ -61,6 +61,25 @@ describe('settings', () => {
     })
   })
 
+  test.each([
+    [{}, true],
+    [LIVE, false],
+    [{ CONSOLE: 'off' }, false],
+    [{ ...LIVE, CONSOLE: 'on' }, true],
+  ])('serve the console in sandbox mode, unless CONSOLE says otherwise: %j', (environment, console) => {
+    expect(parseSettings(environment)).toMatchObject({ console, oidc: null })
+  })
+
+  test.each(['https://login.example.com/realms/a/', 'http://localhost:8080/realm', 'http://127.0.0.1:8080'])(
+    'keep the issuer of the OpenID provider as it is: %s',
+    (issuer) => {
+      const given = { CONSOLE_OIDC_ISSUER: issuer, CONSOLE_OIDC_CLIENT_ID: 'console' }
+      expect(parseSettings(given).oidc).toEqual({ issuer, clientId: 'console', scope: 'openid' })
+      const scope = 'openid upscale'
+      expect(parseSettings({ ...given, CONSOLE_OIDC_SCOPE: scope }).oidc).toMatchObject({ scope })
+    },
+  )
+
   test.each<[string, string, object]>([
     ['HOST', '0.0.0.0', { host: '0.0.0.0' }],
     ['PORT', '0', { port: 0 }],
@@ -212,12 +231,36 @@ describe('a setting that is not usable', () => {
     ['AUTH_JWKS_URL', 'nonsense'],
     ['INTROSPECTION', 'yes'],
     ['GRAPHIQL', '1'],
+    ['CONSOLE', 'yes'],
     ['LOG_LEVEL', 'loud'],
     ['LOG_LEVEL', 'INFO'],
   ])('is named: %s=%s', (name, value) => {
     const message = faultsOf({ [name]: value })
     expect(message.split('\n').slice(1)).toEqual([expect.stringMatching(new RegExp(`^ {2}- ${name} must `))])
   })
+
+  test.each([
+    'login.example.com',
+    'http://login.example.com',
+    'https://user:pass@login.example.com',
+    'https://login.example.com/?realm=a',
+    'https://login.example.com/#realm',
+    'http://localhost.example.com',
+  ])('is named: CONSOLE_OIDC_ISSUER=%s', (issuer) => {
+    const message = faultsOf({ CONSOLE_OIDC_ISSUER: issuer, CONSOLE_OIDC_CLIENT_ID: 'console' })
+    expect(message.split('\n').slice(1)).toEqual([
+      '  - CONSOLE_OIDC_ISSUER must be an https URL without user info, query or fragment; http only for localhost',
+    ])
+  })
+
+  test.each([{ CONSOLE_OIDC_ISSUER: 'https://login.example.com' }, { CONSOLE_OIDC_CLIENT_ID: 'console' }])(
+    'is half of the sign-in of the console: %j',
+    (environment) => {
+      expect(faultsOf(environment).split('\n').slice(1)).toEqual([
+        '  - CONSOLE_OIDC_ISSUER and CONSOLE_OIDC_CLIENT_ID must both be set, or neither',
+      ])
+    },
+  )
 
   test('is named together with all the others, each once', () => {
     const faulty = {

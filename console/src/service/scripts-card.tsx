@@ -54,25 +54,31 @@ function ScriptRow({ script, isHidden }: { readonly script: SandboxScript; reado
   )
 }
 
-function RunState({ run: { isSubmitting, taskId, status, code, failure } }: { readonly run: ScriptRun }) {
-  if (isSubmitting) return <span class="soft">submitting…</span>
+function RunState({ run: { isSubmitting, taskId, status, failure } }: { readonly run: ScriptRun }) {
+  if (isSubmitting) return <span class="soft">Submitting…</span>
   return (
     <>
+      <span class="script-state">
+        {failure && (
+          <code class="script-code" title={failure.code}>
+            {failure.code}
+          </code>
+        )}
+        {status && <StatusPill status={status} />}
+        {taskId !== null && (
+          <LinkButton
+            variant="ghost"
+            size="small"
+            icon="arrow"
+            label="Open the task"
+            href={`#/tasks/${taskId}`}
+          />
+        )}
+      </span>
       {failure && (
-        <span class="script-code" title={failure.message}>
-          {failure.code}
+        <span class="script-message" title={failure.message}>
+          {failure.message}
         </span>
-      )}
-      {code !== null && <span class="script-code">{code}</span>}
-      {status && <StatusPill status={status} />}
-      {taskId !== null && (
-        <LinkButton
-          variant="ghost"
-          size="small"
-          icon="arrow"
-          label="Open the task"
-          href={`#/tasks/${taskId}`}
-        />
       )}
     </>
   )

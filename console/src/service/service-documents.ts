@@ -69,13 +69,17 @@ export const ERRORS_QUERY =
 export const RUN_SCRIPT = `mutation ConsoleRunScript($taskId: ID!, $key: String!) {
   upscaleImage(input: { taskId: $taskId, imageIndex: 0, force: true, idempotencyKey: $key }) {
     task { id status }
-    problem { code taskId }
+    problem { code message taskId }
   }
 }`
 
 export interface ScriptOutcome {
   readonly upscaleImage: {
     readonly task: { readonly id: string; readonly status: TaskStatus } | null
-    readonly problem: { readonly code: string; readonly taskId: string | null } | null
+    readonly problem: {
+      readonly code: string
+      readonly message: string
+      readonly taskId: string | null
+    } | null
   } | null
 }

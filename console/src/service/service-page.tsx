@@ -28,7 +28,7 @@ export function ServicePage() {
   }
   return (
     <div class="service">
-      <header class="service-header">
+      <header class="page-head">
         <h1>Service</h1>
         <Button size="small" icon="retry" isBusy={service.isLoading && data !== null} onClick={refresh}>
           Refresh

@@ -10,18 +10,16 @@ export interface ScriptRun {
   readonly isSubmitting: boolean
   readonly taskId: string | null
   readonly status: TaskStatus | null
-  /** The code of the refusal or of the failed task. */
-  readonly code: string | null
-  /** Why it could not be submitted or followed. */
-  readonly failure: Failure | null
+  /** Why it was refused, has failed, or could not be submitted or followed. */
+  readonly failure: Pick<Failure, 'code' | 'message'> | null
 }
 
-const STARTED: ScriptRun = { isSubmitting: true, taskId: null, status: null, code: null, failure: null }
+const STARTED: ScriptRun = { isSubmitting: true, taskId: null, status: null, failure: null }
 
 interface FollowedScript {
   readonly version: number
   readonly status: TaskStatus
-  readonly problem: { readonly code: string } | null
+  readonly problem: { readonly code: string; readonly message: string } | null
 }
 
 /** Runs a script of the sandbox: submits it, and follows its task to the end. */
@@ -47,14 +45,14 @@ export function useScriptRun(sourceId: string): {
       const { data, failures } = await execute<ScriptOutcome>(RUN_SCRIPT, variables, options)
       const { task, problem } = data?.upscaleImage ?? { task: null, problem: null }
       if (!task) {
-        const { code = null, taskId = null } = problem ?? {}
-        show(problem ? { status: 'FAILED', code, taskId } : { failure: failures[0] ?? null })
+        const failure = problem ?? failures[0] ?? null
+        show(problem ? { status: 'FAILED', failure, taskId: problem.taskId } : { failure })
         return
       }
       show({ taskId: task.id, status: task.status })
-      const request = { id: task.id, selection: 'problem { code }', signal }
+      const request = { id: task.id, selection: 'problem { code message }', signal }
       for await (const { status, problem: reason } of followTask<FollowedScript>(transport, request))
-        show({ status, code: reason?.code ?? null })
+        show({ status, failure: reason })
     }
     go().catch((error: unknown) => show({ failure: toThrownFailure(error) }))
   }, [execute, transport, sourceId])

@@ -11,6 +11,7 @@ export function FactsList({ task }: { readonly task: OpenTask }) {
   const now = useNow()
   return (
     <dl class="task-facts">
+      <Fact name="Image index">{task.imageIndex}</Fact>
       <Fact name="Engine">{engine}</Fact>
       <Fact name="Cost">
         {creditsConsumed === null ? 'not reported' : `${toAmount(creditsConsumed)} credits`}

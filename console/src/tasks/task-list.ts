@@ -49,6 +49,20 @@ export function addPage(list: TaskList, { edges, pageInfo }: TaskPage): TaskList
   return list.loaded ? next : settle(next)
 }
 
+/**
+ * Replaces the loaded pages by a first page that is loaded anew: states may have been missed. The rows that are still there
+ * stay in their place until `settle`.
+ */
+export function reloadPage(list: TaskList, page: TaskPage): TaskList {
+  const ids = new Set(page.edges.map(({ node }) => node.id))
+  const newest = page.edges[0]?.node
+  // A state that arrived while the page was on its way.
+  const isLater = (task: ListedTask) => newest !== undefined && compareTasks(task, newest) < 0
+  const known = new Map([...list.known].filter(([id, task]) => ids.has(id) || isLater(task)))
+  const next = addPage({ ...toEmptyList(list.status), known }, page)
+  return list.loaded ? { ...next, shown: list.shown.filter((id) => next.known.has(id)) } : next
+}
+
 /** Records a state. Rows that are shown change; new rows wait for `settle`. */
 export function addState(list: TaskList, task: ListedTask): TaskList {
   const earlier = list.known.get(task.id)

@@ -35,7 +35,7 @@ export function TaskPanel({ id, listedVersion, closeHref, onDeleted }: TaskPanel
         <LinkButton variant="ghost" icon="cross" label="Close the task" href={closeHref} />
         <h2 ref={heading} tabIndex={-1}>
           {task ? task.source.id : isUnknown ? 'Unknown task' : 'Task'}
-          {task && <span class="task-row-index"> #{task.imageIndex}</span>}
+          {task && <span class="task-row-index"> · {task.imageIndex + 1}</span>}
         </h2>
         {task && <StatusPill status={task.status} {...(task.queue && { text: 'Waiting' })} />}
       </header>

@@ -24,7 +24,9 @@ export function TaskRow({ task, href, now, isOpen, hasLeft }: TaskRowProps) {
             <span class="task-row-id" title={source.id}>
               {source.id}
             </span>
-            <span class="task-row-index">#{imageIndex}</span>
+            <span class="task-row-index" title={`imageIndex ${imageIndex}`}>
+              · {imageIndex + 1}
+            </span>
           </span>
           <span class="task-row-detail">
             <span>{engine}</span>

@@ -39,7 +39,9 @@ export function TasksPage() {
       }}
     >
       <div class="tasks-list">
-        <h1>Tasks</h1>
+        <div class="page-head">
+          <h1>Tasks</h1>
+        </div>
         <TaskFilters status={status} text={text} list={live.list} toTaskHash={toTaskHash} />
         <TaskRows live={live} text={text} openId={id} toTaskHash={toTaskHash} />
       </div>

@@ -20,7 +20,7 @@ export interface UpscaledPicture {
   readonly provenance: 'NONE' | 'PRESENT' | null
 }
 
-export interface Problem {
+interface Problem {
   readonly code: string
   readonly message: string
   readonly retryable: boolean

@@ -1,5 +1,5 @@
 /** The operation of the page as code to copy. */
-export interface SnippetInput {
+interface SnippetInput {
   readonly url: string
   /** Whether the gateway wants a token. */
   readonly isBearer: boolean
@@ -80,25 +80,35 @@ JSON
 }
 
 /** The input of `upscaleImage`, as TypeScript; its `queue` is false by default. */
-function toInput(input: SnippetInput): string {
+function toInput(input: SnippetInput): readonly string[] {
   const { queue: _, ...fields } = toFields(input)
-  const literal = toLiteral({ ...fields, ...(input.queue && { queue: true }) })
-  return literal.replaceAll('"', "'")
+  const all = Object.entries({ ...fields, ...(input.queue && { queue: true }) })
+  return all.map(([name, value]) => `${name}: ${typeof value === 'string' ? toQuoted(value) : String(value)}`)
+}
+
+function toQuoted(text: string): string {
+  const escaped = JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"').replaceAll("'", "\\'")
+  return `'${escaped}'`
 }
 
 function toTransport({ url, isBearer }: SnippetInput): string {
-  const authorization = isBearer ? '\n  getAuthorization: () => `Bearer ${token}`,' : ''
-  return `createHttpTransport({\n  url: '${url}',${authorization}\n})`
+  if (!isBearer) return `const client = createHttpTransport({ url: '${url}' })`
+  return `const token = 'YOUR_TOKEN'
+const client = createHttpTransport({
+  url: '${url}',
+  getAuthorization: () => \`Bearer \${token}\`,
+})`
 }
 
 function toTypeScript(input: SnippetInput): string {
+  const fields = [...toInput(input), 'imageIndex', 'idempotencyKey: crypto.randomUUID()'].join(', ')
   return `import { createHttpTransport, followTask, submit } from 'upscale-gateway-client'
 
-const client = ${toTransport(input)}
+${toTransport(input)}
 const selection = 'images { url width height } problem { code message }'
 
 async function upscale(imageIndex: number) {
-  const input = { ...${toInput(input)}, imageIndex, idempotencyKey: crypto.randomUUID() }
+  const input = { ${fields} }
   const { task } = await submit(client, { input, selection })
   for await (const state of followTask(client, { id: task.id, selection }))
     console.log(imageIndex, state.status, state)
@@ -110,17 +120,17 @@ await Promise.all([${input.imageIndices.join(', ')}].map(upscale))
 
 function toReact(input: SnippetInput): string {
   const [imageIndex = 0] = input.imageIndices
-  const fields = toInput(input).replace(/ }$/, `, imageIndex: ${imageIndex} }`)
+  const fields = [...toInput(input), `imageIndex: ${imageIndex}`].join(', ')
   return `import { createHttpTransport } from 'upscale-gateway-client'
 import { useUpscale } from 'upscale-gateway-client/react'
 
-const client = ${toTransport(input)}
+${toTransport(input)}
 
 export function Upscale() {
   const { task, status, problem, submit, retry } = useUpscale({ client })
-  if (problem) return <button onClick={retry}>{problem.message} Retry</button>
-  if (status === 'SUCCEEDED') return <img src={task.images[0].url} alt="" />
-  const start = () => submit(${fields})
+  if (problem) return <button onClick={() => void retry()}>{problem.message} Retry</button>
+  if (status === 'SUCCEEDED') return <img src={task?.images?.[0]?.url} alt="" />
+  const start = () => void submit({ ${fields} })
   return <button onClick={start} disabled={status !== 'IDLE'}>{status === 'IDLE' ? 'Upscale' : status}</button>
 }
 `

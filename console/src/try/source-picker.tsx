@@ -48,7 +48,7 @@ export function SourcePicker({ source, onChange, covers }: SourcePickerProps) {
             ))}
           </div>
           <div>
-            <h3 class="try-subtitle">Try a failure</h3>
+            <h3 class="try-subtitle">Try another outcome</h3>
             <div class="chips">
               {SCRIPTS.map(({ id, text, outcome }) => (
                 <button

@@ -10,7 +10,8 @@ import { Compare } from './compare.tsx'
 import { Facts } from './facts.tsx'
 import type { Task, UpscaledPicture } from './operations.ts'
 import { Picture, toReachable } from './picture.tsx'
-import type { Tries, Try } from './tries.ts'
+import type { Tries } from './tries.ts'
+import type { Try } from './try.ts'
 
 interface TryCardProps {
   readonly item: Try

@@ -23,7 +23,7 @@ export function TryPage({ tries }: { tries: Tries }) {
   const tasks = items.flatMap(({ id }) => id ?? []).join(',')
   useEffect(() => {
     // The first rendering has not restored the tasks of the URL yet.
-    if (tasks === '' && ids !== '' && items.length === 0) return
+    if (tasks === '' && ids !== '') return
     written.current = tries.source.get()
     replaceHash(toHash(['try'], { source: written.current, tasks }))
   }, [source, tasks])

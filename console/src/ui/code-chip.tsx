@@ -11,7 +11,7 @@ interface CodeChipProps {
 const MAX_LENGTH = 22
 
 /** The beginning and the end of a long id or checksum. */
-export function toShort(value: string, maxLength = MAX_LENGTH): string {
+function toShort(value: string, maxLength = MAX_LENGTH): string {
   if (value.length <= maxLength) return value
   const tail = Math.floor(maxLength / 3)
   return `${value.slice(0, maxLength - tail - 1)}…${value.slice(-tail)}`

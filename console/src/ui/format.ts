@@ -1,10 +1,20 @@
-/** `3.2 s`, `1 min 5 s`, `2 h 5 min`. */
+/** `3.2 s`, `1 min`, `1 min 5 s`, `2 h 5 min`. */
 export function toDuration(ms: number): string {
   const seconds = Math.max(0, ms) / 1_000
-  if (seconds < 60) return `${seconds.toFixed(1)} s`
-  const minutes = Math.floor(seconds / 60)
-  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+  // 59.96 would be `60.0 s`.
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`
+  const whole = Math.max(60, Math.floor(seconds))
+  const minutes = Math.floor(whole / 60)
+  if (minutes < 60) return toParts([minutes, 'min'], [whole % 60, 's'])
+  return toParts([Math.floor(minutes / 60), 'h'], [minutes % 60, 'min'])
+}
+
+/** The parts that are not zero. */
+function toParts(...parts: readonly (readonly [amount: number, unit: string])[]): string {
+  return parts
+    .filter(([amount]) => amount > 0)
+    .map(([amount, unit]) => `${amount} ${unit}`)
+    .join(' ')
 }
 
 /** `812 B`, `51.2 kB`, `1.2 MB`. */

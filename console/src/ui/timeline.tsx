@@ -2,7 +2,7 @@ import type { ComponentChildren } from 'preact'
 import type { Tone } from './badge.tsx'
 import { Time } from './time.tsx'
 
-export interface TimelineEntry {
+interface TimelineEntry {
   /** ISO 8601. */
   readonly at: string
   readonly title: ComponentChildren

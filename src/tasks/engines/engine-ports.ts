@@ -98,8 +98,11 @@ export interface Engine {
   submit(request: SubmitRequest, correlationId: string): Promise<SubmitAnswer>
   /** Reads the state of an accepted task; free of charge. */
   poll(upstreamTaskId: string, options: ReadOptions): Promise<PollAnswer>
-  /** The URLs of the pictures of a source task, by image index; null: not known. Free of charge. */
-  readSource(sourceTaskId: string, options: ReadOptions): Promise<readonly string[] | null>
+  /**
+   * The URLs of the pictures of a source task, by image index. Null: the engine does not know the task, or has no pictures of
+   * it. unavailable: the request failed, which says nothing about the task. Free of charge.
+   */
+  readSource(sourceTaskId: string, options: ReadOptions): Promise<readonly string[] | null | 'unavailable'>
   /** The credits that the account has left; null if the engine does not report them. */
   credits(options: ReadOptions): Promise<number | null>
   /** Undefined if the body is not a callback of this engine. */
