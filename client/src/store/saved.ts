@@ -23,8 +23,8 @@ export function readSaved(storage: UpscaleStorage | undefined): Saved {
   let text = ''
   try {
     text = storage?.get() ?? ''
-    const saved = JSON.parse(text || '{}') as Saved | string | number
-    if (typeof saved === 'object') return saved
+    const saved = JSON.parse(text || '{}') as Saved | string | number | null
+    if (typeof saved === 'object') return saved ?? {}
     text = String(saved)
   } catch {
     // The text is an id, or cannot be read.

@@ -72,13 +72,10 @@ export class Store<Task extends AnyTask> implements Upscale<Task> {
     return isSame && this.#submitting ? this.#submitting : this.#submit(input, isSame ? { key } : {})
   }
 
-  readonly follow = (
-    id: string,
-    { watchToken }: { readonly watchToken?: string | null | undefined } = {},
-  ) => {
+  readonly follow: Upscale<Task>['follow'] = (id, options) => {
     const isSame = id === this.#saved.id
     if (!isSame) this.#stop(IDLE)
-    this.#save({ ...(isSame && this.#saved), id, ...(watchToken && { watchToken }) })
+    this.#save({ ...(isSame && this.#saved), id, ...options })
     if (this.#snapshot.endedAt === null) this.#set({ problem: null })
     queueMicrotask(this.#resume)
   }
