@@ -14,7 +14,10 @@ export default defineConfig({
       { find: /^react(-dom)?$/, replacement: 'preact/compat' },
       { find: 'react/jsx-runtime', replacement: 'preact/jsx-runtime' },
       { find: /^upscale-gateway-client$/, replacement: toPath('../client/src/index.ts') },
-      { find: /^upscale-gateway-client\/(react|testing)$/, replacement: toPath('../client/src/$1/index.ts') },
+      {
+        find: /^upscale-gateway-client\/(react|store|testing)$/,
+        replacement: toPath('../client/src/$1/index.ts'),
+      },
     ],
   },
   build: { target: 'es2022', assetsInlineLimit: 0, modulePreload: { polyfill: false } },

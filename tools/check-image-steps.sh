@@ -110,7 +110,8 @@ run() {
     say '        left out: system packages are not part of this check'
     return
   fi
-  (cd "$(folder_of "$stage" .)" && env "${environment[@]}" sh -ec "$(localised "$line")") >"$roots/output" 2>&1 ||
+  # The machine's Node may be an older one than that of the image.
+  (cd "$(folder_of "$stage" .)" && env "${environment[@]}" "PATH=$(folder_of "$stage" node_modules/node/bin):$PATH" sh -ec "$(localised "$line")") >"$roots/output" 2>&1 ||
     fail "RUN $line"
   : >"$roots/output"
 }

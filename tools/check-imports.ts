@@ -13,7 +13,10 @@ interface Module {
 }
 
 /** Entry points of packages: other projects import their exports. */
-const ENTRIES = ['client/src/index.ts', 'client/src/react/index.ts', 'client/src/testing/index.ts']
+const ENTRIES = [
+  'client/src/index.ts',
+  ...['react', 'store', 'testing'].map((entry) => `client/src/${entry}/index.ts`),
+]
 const CHECKED = /^(src|client\/src|console\/src)\//
 
 /** The path of an imported module. The bench imports the build of `src`. */

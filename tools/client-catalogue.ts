@@ -10,7 +10,7 @@ const HEAD = `// Generated from src/tasks, src/upstream and src/graphql by \`npm
 
 /** An entry of the error catalogue, as \`upscaleErrors\` returns it. */
 interface CatalogueEntry {
-  readonly code: string
+  readonly code: UpscaleErrorCode
   /** The upstream's code; null: it has none. */
   readonly upstreamCode: number | null
   /** What happened, for people: the \`message\` of a problem. */
@@ -46,10 +46,10 @@ export async function printClientCatalogue(): Promise<string> {
     }
   })
   const text = `${HEAD}
-export const CATALOGUE = ${JSON.stringify(entries)} as const satisfies readonly CatalogueEntry[]
+export const CATALOGUE: readonly CatalogueEntry[] = ${JSON.stringify(entries)}
 
 /** The stable code of a failure. */
-export type UpscaleErrorCode = (typeof CATALOGUE)[number]['code']
+export type UpscaleErrorCode = ${UPSCALE_ERROR_CODES.map((code) => JSON.stringify(code)).join(' | ')}
 
 /** The refusals without an envelope, by HTTP status. After any other status the outcome is unknown. */
 export const REFUSAL_BY_STATUS: Readonly<Record<number, StatusRefusal>> = ${JSON.stringify(toRefusals())}

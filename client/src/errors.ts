@@ -30,8 +30,8 @@ export class FollowError extends Error implements Problem {
   declare readonly taskId: string | null
   declare readonly correlationId: string
 
-  constructor(code: string, message: string, { cause, ...facts }: Facts = {}) {
-    super(message, { cause })
+  constructor(code: string, message: string, facts: Facts = {}) {
+    super(message, facts)
     Object.assign(this, NO_FACTS, facts, { code })
   }
 }
@@ -81,7 +81,7 @@ export function isUnanswered({ code, retryable }: FollowError): boolean {
 }
 
 /** The error with the facts of its `extensions`; `defaults` are those that it lacks. */
-export function toFollowError(error: GraphqlError | undefined, defaults: Facts = {}): FollowError {
+export function toFollowError(error?: GraphqlError, defaults: Facts = {}): FollowError {
   const { code = 'UNKNOWN', ...facts } = { ...defaults, ...(error?.extensions as Facts | undefined) }
   return new FollowError(code, error?.message ?? 'No data.', facts)
 }

@@ -52,7 +52,9 @@ export async function* followTasks<Task extends AnyTaskOfMany = FollowedTaskOfMa
   const query = `subscription FollowTasks($ids: [ID!]!, $afterVersions: [Int]) {
   tasksUpdated(ids: $ids, afterVersions: $afterVersions) { id version status ${selection} }
 }`
-  const pending = new Map(ids.map((id, index) => [id, new Progress(afterVersions[index])]))
+  const pending = new Map<string, Progress>()
+  for (const [index, id] of ids.entries())
+    if (!pending.has(id)) pending.set(id, new Progress(afterVersions[index]))
   const takeError = (error: FollowError) => {
     const { taskId } = error
     if (taskId === null || !ids.includes(taskId) || !isPermanent(error)) return false

@@ -2,7 +2,7 @@ import { FollowError, toFollowError, toTransportError } from './errors.ts'
 import type { GraphqlRequest, Transport } from './transport.ts'
 
 /** The value of a result's only field, and the error: it explains why there is no value, or no value of a field in it. */
-export interface Result<Value> {
+interface Result<Value> {
   readonly value?: Value | null | undefined
   readonly error: FollowError
 }
@@ -47,6 +47,6 @@ export async function readOne<Value>(
 ): Promise<Result<Value>> {
   for await (const result of readResults<Value>(client, request, reading)) return result
   return {
-    error: reading.signal?.aborted ? new FollowError('ABORTED', 'Aborted.') : toFollowError(undefined),
+    error: reading.signal?.aborted ? new FollowError('ABORTED', 'Aborted.') : toFollowError(),
   }
 }

@@ -34,6 +34,7 @@ export function wait(ms: number, signal?: AbortSignal): Promise<void> {
 interface Repetition {
   /** It ends the waiting. The attempt must end by itself. */
   readonly signal?: AbortSignal | undefined
+  /** Default: no limit. */
   readonly maxRetries?: number
   readonly onConnection?: ((state: ConnectionState) => void) | undefined
 }
@@ -44,7 +45,7 @@ interface Repetition {
  */
 export async function repeat<Value>(
   attempt: () => Promise<Value>,
-  { signal, maxRetries = Infinity, onConnection }: Repetition,
+  { signal, maxRetries, onConnection }: Repetition,
 ): Promise<Value> {
   for (let retries = 0; ; retries += 1) {
     try {

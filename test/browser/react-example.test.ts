@@ -47,6 +47,7 @@ async function buildExample(folder: string, gateway: string): Promise<void> {
     resolve: {
       alias: [
         { find: 'upscale-gateway-client/react', replacement: `${client}/react/index.ts` },
+        { find: 'upscale-gateway-client/store', replacement: `${client}/store/index.ts` },
         { find: 'upscale-gateway-client', replacement: `${client}/index.ts` },
       ],
     },
@@ -61,10 +62,7 @@ async function buildExample(folder: string, gateway: string): Promise<void> {
 test('the example app upscales a picture, shows a failure and retries, from an origin of its own', async () => {
   await using dir = await openTempDir()
   await using server = await serveFolder(dir.path)
-  await using gateway = await startGateway(
-    { CORS_ORIGINS: server.origin, RESULT_INSPECT_MS: '10000' },
-    { sandboxCompleteAfterMs: 3_000 },
-  )
+  await using gateway = await startGateway({ RESULT_INSPECT_MS: '10000' }, { sandboxCompleteAfterMs: 3_000 })
   await buildExample(dir.path, `${gateway.url.replace('http', 'ws')}/graphql`)
   await using browser = await launchChromium()
   const page = await browser.newPage({ viewport: { width: 900, height: 1100 } })

@@ -10,11 +10,13 @@ const NPM = ['--offline', '--ignore-scripts', '--no-audit', '--no-fund', '--no-u
 const PACKAGE = 'node_modules/upscale-gateway-client'
 const CONSUMER = `
 import { createHttpTransport, followTask, submit, type Problem } from 'upscale-gateway-client'
+import { createUpscale, type UpscaleSnapshot } from 'upscale-gateway-client/store'
 import { SANDBOX_SCRIPTS } from 'upscale-gateway-client/testing'
 
 const client = createHttpTransport({ url: '/graphql' })
 export const { task } = await submit(client, { input: { taskId: SANDBOX_SCRIPTS[0]?.taskId ?? '', imageIndex: 0 } })
 for await (const { version } of followTask(client, { id: task.id })) console.log(version.toFixed())
+createUpscale({ client }).subscribe(({ task, elapsedMs }: UpscaleSnapshot) => console.log(task?.images, elapsedMs.toFixed()))
 export const toCode = ({ code }: Problem): string => code
 `
 
@@ -43,10 +45,10 @@ test('the packed client adds one small package, which Node and TypeScript resolv
 
   const script = `
     const names = async (name) => Object.keys(await import(name)).length
-    console.log(await names('upscale-gateway-client') > 0, await names('upscale-gateway-client/testing') > 0)
+    for (const entry of ['', '/store', '/testing']) console.log(await names('upscale-gateway-client' + entry) > 0)
     console.log(import.meta.resolve('upscale-gateway-client/react').endsWith('/dist/react/index.js'))`
   const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { cwd })
-  expect(stdout).toBe('true true\ntrue\n')
+  expect(stdout).toBe('true\n'.repeat(4))
 
   await writeFile(`${cwd}/consumer.ts`, CONSUMER)
   const options = ['--strict', '--noEmit', '--target', 'es2022', '--lib', 'es2022,dom']

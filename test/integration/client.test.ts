@@ -286,7 +286,10 @@ describe('the client for frontends', () => {
       return stdout.trim()
     }
     const names = 'FollowError,createHttpTransport,followTask,followTasks,submit,toClientOptions'
+    const store = 'createUpscale,toUrlStorage,toWebStorage'
     expect(await exportsOf('upscale-gateway-client', dir.path)).toBe(names)
     expect(await exportsOf('upscale-gateway/client')).toBe(names)
+    expect(await exportsOf('upscale-gateway-client/store', dir.path)).toBe(store)
+    expect(await exportsOf('upscale-gateway/client/store')).toBe(store)
   })
 })

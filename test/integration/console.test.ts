@@ -156,7 +156,7 @@ test('the console may connect to the OpenID provider and its token endpoint', as
       .end(JSON.stringify({ token_endpoint: 'https://tokens.example.com/token' }))
   }).listen(0, '127.0.0.1')
   await once(provider, 'listening')
-  await using _provider = { [Symbol.asyncDispose]: async () => void provider.close() }
+  await using _provider = { [Symbol.asyncDispose]: () => Promise.resolve(void provider.close()) }
   const { port } = provider.address() as AddressInfo
   const origin = `http://127.0.0.1:${port}`
   const oidc = { CONSOLE_OIDC_ISSUER: `${origin}/realm`, CONSOLE_OIDC_CLIENT_ID: 'console' }

@@ -81,7 +81,11 @@ async function install(project: string, name: string): Promise<void> {
 async function installClient(target: string): Promise<void> {
   await mkdir(target)
   await symlink(resolve('client/src'), join(target, 'src'))
-  const exports = { '.': './src/index.ts', './react': './src/react/index.ts' }
+  const exports = {
+    '.': './src/index.ts',
+    './react': './src/react/index.ts',
+    './store': './src/store/index.ts',
+  }
   await writeFile(join(target, 'package.json'), JSON.stringify({ type: 'module', exports }))
 }
 

@@ -84,7 +84,8 @@ export async function startOpenIdProvider(): Promise<OpenIdProvider> {
       (grant?.challenge !== createHash('sha256').update(verifier).digest('base64url') && 'code_verifier')
     if (fault !== false) {
       provider.refusedTokens.push(fault)
-      return send(response, { error: 'invalid_grant', error_description: fault }, 400)
+      send(response, { error: 'invalid_grant', error_description: fault }, 400)
+      return
     }
     const accessToken = await sign({ sub: 'alice', aud: 'upscale' }, provider.lifetimeS)
     provider.issued.push(accessToken)

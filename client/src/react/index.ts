@@ -44,7 +44,7 @@ function useStore<Task extends AnyTask>(
   watchToken?: string | null,
 ): UseUpscale<Task> {
   const held = useMemo(() => {
-    const latest = { id, options }
+    const latest = { options }
     return { latest, store: new Store(() => latest.options) }
   }, [id])
   // Not in render: React may drop a render.

@@ -20,16 +20,16 @@ export interface Saved {
 
 /** Storage is best effort: it may be full, blocked, or throttled. The task is followed without it. */
 export function readSaved(storage: UpscaleStorage | undefined): Saved {
-  let text: string | null | undefined
+  let text = ''
   try {
-    text = storage?.get()
-    const saved = JSON.parse(text ?? '{}') as Saved | string | number
-    if (typeof saved === 'object') return saved
+    text = storage?.get() ?? ''
+    const saved = JSON.parse(text || '{}') as Saved | string | number | null
+    if (typeof saved === 'object') return saved ?? {}
     text = String(saved)
   } catch {
     // The text is an id, or cannot be read.
   }
-  const [id, version] = text?.split('.') ?? []
+  const [id, version] = text.split('.')
   return { id, version: Number(version) }
 }
 

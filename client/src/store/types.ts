@@ -108,7 +108,7 @@ export interface Upscale<Task extends AnyTask = UpscaleTask> {
   follow(id: string, options?: { readonly watchToken?: string | null | undefined }): void
   /**
    * After a refusal or a failure: submits the same input again, after `retryAfterMs`. A task that has not settled is followed
-   * again; it is not submitted a second time.
+   * again; it is not submitted a second time. Without anything to retry it fails with TASK_NOT_FOUND.
    * @throws FollowError as `submit` does.
    */
   retry(): Promise<Task>
@@ -117,6 +117,6 @@ export interface Upscale<Task extends AnyTask = UpscaleTask> {
    * @throws FollowError with TOO_LATE_TO_CANCEL if the task has been sent. It is still followed.
    */
   cancel(): Promise<void>
-  /** Ends everything, for good. */
+  /** Ends the stream or submit at once, and removes all listeners. */
   dispose(): void
 }

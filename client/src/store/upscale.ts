@@ -72,13 +72,10 @@ export class Store<Task extends AnyTask> implements Upscale<Task> {
     return isSame && this.#submitting ? this.#submitting : this.#submit(input, isSame ? { key } : {})
   }
 
-  readonly follow = (
-    id: string,
-    { watchToken }: { readonly watchToken?: string | null | undefined } = {},
-  ) => {
+  readonly follow: Upscale<Task>['follow'] = (id, options) => {
     const isSame = id === this.#saved.id
     if (!isSame) this.#stop(IDLE)
-    this.#save({ ...(isSame && this.#saved), id, ...(watchToken && { watchToken }) })
+    this.#save({ ...(isSame && this.#saved), id, ...options })
     if (this.#snapshot.endedAt === null) this.#set({ problem: null })
     queueMicrotask(this.#resume)
   }
@@ -189,7 +186,7 @@ export class Store<Task extends AnyTask> implements Upscale<Task> {
     const { input, key } = this.#saved
     this.#save({})
     // For `retry`. With the same key the gateway finds a task that it may have stored despite the error.
-    this.#saved = { input, key: error.taskId === null ? key : undefined }
+    this.#saved = { input, key: error.taskId ? undefined : key }
     this.#stop({ problem: error, status: 'FAILED', endedAt: Date.now() })
   }
 
@@ -245,8 +242,9 @@ function toInput(task: AnyTask | null): UpscaleImageInput | undefined {
 
 /** When a task began, and ended, by this device's clock, which may differ from the gateway's. */
 function toTimes(task: AnyTask, startedAt: number | undefined, now: number) {
-  const { createdAt, settledAt } = task as Partial<UpscaleTask>
-  const createdMs = Date.parse(createdAt ?? '') || now
+  // A date that is null, or was not selected, is parsed as NaN.
+  const { createdAt, settledAt } = task as AnyTask & Readonly<Record<'createdAt' | 'settledAt', string>>
+  const createdMs = Date.parse(createdAt) || now
   const start = startedAt ?? Math.min(now, createdMs)
-  return { startedAt: start, endedAt: start + Date.parse(settledAt ?? '') - createdMs || now }
+  return { startedAt: start, endedAt: start + Date.parse(settledAt) - createdMs || now }
 }

@@ -2,7 +2,7 @@
 
 /** An entry of the error catalogue, as `upscaleErrors` returns it. */
 interface CatalogueEntry {
-  readonly code: string
+  readonly code: UpscaleErrorCode
   /** The upstream's code; null: it has none. */
   readonly upstreamCode: number | null
   /** What happened, for people: the `message` of a problem. */
@@ -22,7 +22,7 @@ interface StatusRefusal {
   readonly isTemporary: boolean
 }
 
-export const CATALOGUE = [
+export const CATALOGUE: readonly CatalogueEntry[] = [
   {
     code: 'UPSTREAM_BAD_REQUEST',
     upstreamCode: 400,
@@ -210,10 +210,30 @@ export const CATALOGUE = [
     nothingCharged: true,
     isOutage: false,
   },
-] as const satisfies readonly CatalogueEntry[]
+]
 
 /** The stable code of a failure. */
-export type UpscaleErrorCode = (typeof CATALOGUE)[number]['code']
+export type UpscaleErrorCode =
+  | 'UPSTREAM_BAD_REQUEST'
+  | 'UPSTREAM_UNAUTHORIZED'
+  | 'INSUFFICIENT_CREDITS'
+  | 'UPSTREAM_NOT_FOUND'
+  | 'UPSTREAM_VALIDATION_FAILED'
+  | 'UPSTREAM_RATE_LIMITED'
+  | 'UPSTREAM_MAINTENANCE'
+  | 'UPSTREAM_SERVER_ERROR'
+  | 'GENERATION_FAILED'
+  | 'FEATURE_DISABLED'
+  | 'UPSTREAM_TIMEOUT'
+  | 'KEY_QUOTA_EXCEEDED'
+  | 'UPSTREAM_PROTOCOL_ERROR'
+  | 'UPSTREAM_UNREACHABLE'
+  | 'NOT_SENT'
+  | 'CANCELLED'
+  | 'UPSTREAM_OUTCOME_UNKNOWN'
+  | 'SETTLEMENT_TIMEOUT'
+  | 'IDEMPOTENCY_KEY_REUSED'
+  | 'RATE_LIMITED'
 
 /** The refusals without an envelope, by HTTP status. After any other status the outcome is unknown. */
 export const REFUSAL_BY_STATUS: Readonly<Record<number, StatusRefusal>> = {

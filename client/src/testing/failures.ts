@@ -1,13 +1,6 @@
 import { CATALOGUE, UNAVAILABLE } from './catalogue.ts'
 import { RequestError } from './execute.ts'
-
-export interface FailOptions {
-  /** Only the next operation with this field fails, such as `taskUpdated`. Default: the next one, whatever it is. */
-  readonly field?: string
-  readonly message?: string
-  readonly retryable?: boolean
-  readonly retryAfterMs?: number
-}
+import type { FailOptions } from './fail-options.ts'
 
 /** A failure that a test has asked for. */
 export interface Failure extends FailOptions {

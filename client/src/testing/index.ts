@@ -1,4 +1,4 @@
-export type { FailOptions } from './failures.ts'
+export type { FailOptions } from './fail-options.ts'
 export {
   createScriptedGateway,
   type ScriptedGateway,

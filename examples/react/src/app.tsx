@@ -1,8 +1,9 @@
 import { createClient } from 'graphql-ws'
 import { useState } from 'react'
 import { thumbHashToDataURL } from 'thumbhash'
-import { toClientOptions, toUrlStorage, type UpscaledImage } from 'upscale-gateway-client'
-import { useUpscale } from 'upscale-gateway-client/react'
+import { toClientOptions } from 'upscale-gateway-client'
+import { useUpscale, type UpscaledImage } from 'upscale-gateway-client/react'
+import { toUrlStorage } from 'upscale-gateway-client/store'
 
 const env = import.meta.env as { readonly VITE_GATEWAY?: string }
 const client = createClient(toClientOptions({ url: env.VITE_GATEWAY ?? 'ws://localhost:4000/graphql' }))
