@@ -6,7 +6,6 @@ import { createHash } from 'node:crypto'
 import { globSync } from 'node:fs'
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
-import { transform } from '@swc/core'
 
 interface Target {
   readonly out: string
@@ -58,8 +57,10 @@ async function readState(globs: readonly string[]): Promise<string> {
 }
 
 async function buildService(out: string): Promise<void> {
+  // Loaded only here, because most starts build nothing.
+  const { transform } = await import('@swc/core')
   const files = globSync('src/**/*.{ts,js}')
-  const written = await Promise.all(files.map((file) => compile(file, out)))
+  const written = await Promise.all(files.map((file) => compile(file, out, transform)))
   const stale = globSync(`${out}/**/*.{js,map,ts}`).filter((file) => !written.flat().includes(file))
   await Promise.all(stale.map((file) => rm(file)))
 }
@@ -78,7 +79,11 @@ const COMPILER = {
 } as const
 
 /** Compiles one module, and returns the paths of what it wrote. */
-async function compile(file: string, out: string): Promise<readonly string[]> {
+async function compile(
+  file: string,
+  out: string,
+  transform: typeof import('@swc/core').transform,
+): Promise<readonly string[]> {
   const path = join(out, relative('src', file)).replace(/\.ts$/, '.js')
   const { code, map } = await transform(await readFile(file, 'utf8'), {
     filename: file,

@@ -77,7 +77,8 @@ export async function addConsoleRoutes(app: FastifyInstance, route: ConsoleRoute
 async function readFiles(folder: string): Promise<ReadonlyMap<string, Buffer>> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
   const paths = entries
-    .filter((entry) => entry.isFile())
+    // The build's stamp is not part of the page.
+    .filter((entry) => entry.isFile() && !entry.name.startsWith('.'))
     .map(({ parentPath, name }) => join(parentPath, name))
   const read = async (path: string) =>
     [relative(folder, path).replaceAll(sep, '/'), await readFile(path)] as const
