@@ -45,8 +45,16 @@ export async function addEmbeddedSandbox(
     ...(webhookKey && { webhookKey }),
   }
   const added = Promise.withResolvers<Sandbox>()
-  await servers.app.register(async (scope) => added.resolve(await addSandbox(scope, options)), {
-    prefix: SANDBOX_PREFIX,
-  })
+  await servers.app.register(
+    async (scope) => {
+      // As at a real upstream, pages may show its pictures, but not read them.
+      scope.addHook('onSend', (_request, reply, payload, done) => {
+        reply.removeHeader('access-control-allow-origin')
+        done(null, payload)
+      })
+      added.resolve(await addSandbox(scope, options))
+    },
+    { prefix: SANDBOX_PREFIX },
+  )
   return added.promise
 }
