@@ -33,5 +33,5 @@ npm run build --silent
 # queue-fairness.test.ts, which tests the order, not the database.
 npm run test:jest --silent -- test/services test/contract test/integration \
   --testPathIgnorePatterns 'test/integration/(picture|renditions|sandbox|engines-sandbox|queue-fairness|tracing|observability|operation-records|upstream-keys)' \
-  'test/integration/(client|upscale-store|scripted-gateway|console|origins|terminal|bad-requests|odd-documents|hostile-sockets|signature|names|proxies)' \
+  'test/integration/(client|upscale-store|scripted-gateway|console|origins|terminal|bad-requests|connections|odd-documents|hostile-sockets|signature|names|proxies)' \
   'test/integration/((queue-|fallback-)?kill|process|sqlite-operation)' 'test/contract/(file-store|engines)' "$@"
