@@ -33,7 +33,7 @@ export function createTransport(tokens: Tokens, connection: Store<Connection>): 
   const client = createClient({
     ...options,
     lazyCloseTimeout: 1_000,
-    // Back online, nobody waits for the end of a pause.
+    // Retry as soon as the browser is online.
     retryWait: (retries) => Promise.race([options.retryWait(retries), untilOnline()]),
     on: {
       ...options.on,

@@ -43,15 +43,20 @@ export function isHostAllowed({ hosts }: AccessPolicy, host: string | undefined)
   return URL.canParse(url) && hosts.includes(new URL(url).hostname)
 }
 
-/** `http(s)://HOST[:PORT]` of this machine, as browsers send it. `localhost.example.com` is not one. */
-const LOOPBACK_ORIGIN = /^https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/
+/** Whether this is `http(s)://HOST[:PORT]` of this machine, as browsers send it. `localhost.example.com` is not. */
+function isLoopbackOrigin(origin: string): boolean {
+  if (!URL.canParse(origin)) return false
+  const url = new URL(origin)
+  const isWeb = url.protocol === 'http:' || url.protocol === 'https:'
+  return isWeb && url.origin === origin && LOOPBACK_HOSTS.includes(url.hostname)
+}
 
 /** Whether pages of another origin may use the service. */
 export function isCorsAllowed(
   { corsOrigins, loopbackOrigins = false }: AccessPolicy,
   origin: string,
 ): boolean {
-  return corsOrigins.includes(origin) || (loopbackOrigins && LOOPBACK_ORIGIN.test(origin))
+  return corsOrigins.includes(origin) || (loopbackOrigins && isLoopbackOrigin(origin))
 }
 
 /** Whether pages of the request's origin may use the service. Only browsers send an Origin. */

@@ -35,7 +35,7 @@ interface HttpAppOptions {
   /** How long a connection may be idle between two requests. */
   readonly keepAliveMs: number
   readonly limits?: Partial<HttpLimits>
-  /** What is here, as a sentence for those who look elsewhere. Absent: this server tells nothing. */
+  /** A sentence for the message of a 404: where GraphQL is. Absent: none. */
   readonly hint?: string
   isDraining(): boolean
 }

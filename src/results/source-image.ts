@@ -144,12 +144,7 @@ function createLoader({ jobs, log, signal }: SourceImageOptions, { find }: Finde
       return null
     }
   }
-  return async (task) => {
-    let image: SourceImage | null = null
-    const loaded = load(task).then((found) => void (image = found))
-    await Promise.race([loaded, pause(WAIT_MS, signal)])
-    return image
-  }
+  return (task) => within(WAIT_MS, signal, null, load(task))
 }
 
 /** Ends early when the signal is aborted. Keeps no process alive. */
@@ -205,7 +200,7 @@ function createLister({ signal, log }: SourceImageOptions, { find, readUrls }: F
   }
 }
 
-/** What a promise resolves to within this time; otherwise the given value, and the promise goes on. */
+/** Resolves to the result of a promise if it arrives within this time, else to `otherwise`. Does not cancel the work. */
 async function within<T, V>(
   ms: number,
   signal: AbortSignal,

@@ -77,7 +77,7 @@ export function removeTask(list: TaskList, id: string): TaskList {
   return { ...list, known, shown: list.shown.filter((shownId) => shownId !== id) }
 }
 
-/** The tasks that `settle` would add: the number that the reader is told of. */
+/** How many tasks `settle` would add: the number on the button above the list. */
 export function countNew(list: TaskList): number {
   const shown = new Set(list.shown)
   return toMatches(list).filter(({ id }) => !shown.has(id)).length

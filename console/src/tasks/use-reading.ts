@@ -2,8 +2,8 @@ import { useEffect, useState } from 'preact/hooks'
 import type { RefObject } from 'preact'
 
 /**
- * Whether somebody reads the list: it is scrolled, the pointer is over its rows, or the focus is in them. Rows are then
- * neither added nor removed, so that nothing moves while it is read or aimed at.
+ * Whether the user reads the list: it is scrolled, the pointer is over its rows, or the focus is in them. Rows are then
+ * neither added nor removed, so that none moves under the pointer.
  */
 export function useReading(rows: RefObject<HTMLElement | null>): boolean {
   const [isReading, setReading] = useState(false)
@@ -13,7 +13,7 @@ export function useReading(rows: RefObject<HTMLElement | null>): boolean {
     let isOver = false
     let hasFocus = false
     const update = () => {
-      // Hidden behind the open task of a narrow page, it has no place.
+      // On a narrow page the open task hides the list, which then has no position.
       const isScrolled = element.offsetParent !== null && element.getBoundingClientRect().top < 0
       setReading(isOver || hasFocus || isScrolled)
     }
