@@ -22,6 +22,7 @@ export default tseslint.config(
   {
     ignores: [
       '**/dist',
+      'dist-bench',
       'console/public',
       'node_modules',
       'coverage',

@@ -1,7 +1,9 @@
 /**
- * This checkout beside another one: `npm run bench:against -- FOLDER [RUNS] [MEASURE…]`. Both must be built (`npm run build`).
+ * This checkout beside another one: `npm run bench:against -- FOLDER [RUNS] [MEASURE…]`. Both must be built (`npm run build:bench`;
+ * checkouts from before the bundle: `npm run build`).
  * The two run in turn, so that a slow minute of the machine hits both; the table shows medians and their ratio.
  */
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pinLoad, start, type Contender } from './compare/contender.ts'
 import { OWN } from './compare/contenders.ts'
@@ -17,15 +19,19 @@ const [folder, runs = '3', ...keys] = process.argv.slice(2)
 if (folder === undefined) throw new Error('npm run bench:against -- FOLDER [RUNS] [MEASURE…]')
 pinLoad()
 await using upstream = await startStubUpstream()
-const contenders: Record<'before' | 'now', Contender> = {
-  before: { ...OWN, program: resolve(folder, 'bench/own.mjs') },
-  now: { ...OWN, program: resolve('bench/own.mjs') },
+const toContender = (checkout: string, asShipped: boolean): Contender => {
+  const bundled = resolve(checkout, 'dist-bench/own.js')
+  const withHooks = existsSync(bundled) ? bundled : resolve(checkout, 'bench/own.mjs')
+  return { ...OWN, program: asShipped ? resolve(checkout, 'dist/main.js') : withHooks }
 }
+const folders = { before: folder, now: '.' }
 const found = new Map<string, Record<'before' | 'now', number[]>>()
 for (let run = 0; run < Number(runs); run += 1)
-  for (const { key, measure } of MEASURES.filter(({ key }) => keys.length === 0 || keys.includes(key)))
+  for (const { key, asShipped = false, measure } of MEASURES.filter(
+    ({ key }) => keys.length === 0 || keys.includes(key),
+  ))
     for (const which of ['before', 'now'] as const) {
-      await using running = await start(contenders[which], upstream.url)
+      await using running = await start(toContender(folders[which], asShipped), upstream.url)
       const figures = await measure(running, upstream)
       console.error(`${new Date().toISOString().slice(11, 19)} ${key}, ${which}: ${JSON.stringify(figures)}`)
       for (const [figure, value] of Object.entries(figures)) {

@@ -6,13 +6,13 @@
 import { randomBytes } from 'node:crypto'
 import { DatabaseSync } from 'node:sqlite'
 import pg from 'pg'
-import { parseSettings } from '../dist/settings.js'
-import { createLocalHints } from '../dist/replicas/local-hints.js'
-import { openPostgresHints } from '../dist/replicas/postgres-hints.js'
-import { createLogger } from '../dist/log.js'
-import { startService } from '../dist/service.js'
-import { toRow } from '../dist/store/schema.js'
-import { systemSecrets } from '../dist/system.js'
+import { parseSettings } from '../src/settings.ts'
+import { createLocalHints } from '../src/replicas/local-hints.ts'
+import { openPostgresHints } from '../src/replicas/postgres-hints.ts'
+import { createLogger } from '../src/log.ts'
+import { startService } from '../src/service.ts'
+import { toRow } from '../src/store/schema.ts'
+import { systemSecrets } from '../src/system.ts'
 
 const settings = parseSettings(process.env)
 const hints = createLocalHints()

@@ -234,7 +234,7 @@ if (process.env.BENCH_ONLY !== 'pictures') {
   console.log(`\nThe answer to a callback, with pictures of 1 MiB\n\n${HEAD}`)
   const off = { ...OWN.env }
   if (otherCheckout !== undefined)
-    await measureCallbacks('the other checkout', off, resolve(otherCheckout, 'bench/own.mjs'))
+    await measureCallbacks('the other checkout', off, resolve(otherCheckout, 'dist-bench/own.js'))
   await measureCallbacks('inspection and copies off', off)
   await measureCallbacks('inspection and copies on', withResults('callbacks'))
 }

@@ -2,7 +2,8 @@ import type { Logger } from 'pino'
 import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import { readVersions } from './system.ts'
-import type { TaskStore } from './tasks/ports.ts'
+import type { Migrated } from './store/migrations/migrations.ts'
+import type { Log, TaskStore } from './tasks/ports.ts'
 import type { Ready } from './terminal.ts'
 
 interface Announced {
@@ -85,4 +86,9 @@ function announceProxies({ proxies: { http, https } }: Settings, log: Logger): v
     log.warn(
       `Requests leave through the proxy ${[...origins].join(' and ')}. It must refuse private destinations: the addresses of callback URLs cannot be checked behind it`,
     )
+}
+
+/** Also logs that an empty database has got its tables. */
+export function logMigration({ from, to }: Migrated, log: Log): void {
+  if (from !== to) log.info({ from, to }, `The database was migrated from ${from ?? 'empty'} to ${to}`)
 }

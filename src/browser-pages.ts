@@ -1,16 +1,13 @@
-import { fileURLToPath } from 'node:url'
 import { addConsoleRoutes } from './http/console.ts'
 import { createProviderOrigins } from './http/openid-provider.ts'
 import { addStartPage } from './http/start-page.ts'
 import { createFetch } from './net/fetch.ts'
 import type { Connector } from './net/outbound.ts'
+import { CONSOLE_FOLDER } from './programs.ts'
 import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import { readVersions } from './system.ts'
 import type { Clock, Log } from './tasks/ports.ts'
-
-/** Beside `src` and `dist` alike. */
-const CONSOLE_FOLDER = fileURLToPath(new URL('../console/dist', import.meta.url))
 
 interface BrowserPages {
   readonly settings: Settings

@@ -1,5 +1,5 @@
 /** The command `erase OWNER`. */
-import { openStores } from './backends.ts'
+import { openStores } from './open-backends.ts'
 import type { Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
 import type { Erasure } from './store/sql.ts'

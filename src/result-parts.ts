@@ -4,6 +4,7 @@ import type { Backends } from './backends.ts'
 import { SANDBOX_PREFIX } from './embedded-sandbox.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import type { Connector } from './net/outbound.ts'
+import { PICTURE_PROGRAM } from './programs.ts'
 import type { CopyStore } from './results/copy-store.ts'
 import { openFileStore } from './results/file-store.ts'
 import type { ResultLinks } from './results/links.ts'
@@ -17,12 +18,6 @@ import type { Clock, Log } from './tasks/ports.ts'
 import type { Tasks } from './tasks/tasks.ts'
 import type { Tracing } from './tasks/tracing.ts'
 import type { Alarm } from './worker.ts'
-
-/** In tests and in development Node runs the TypeScript itself. */
-const PICTURE_PROGRAM = new URL(
-  `picture-program${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`,
-  import.meta.url,
-)
 
 interface ResultParts {
   readonly settings: Settings

@@ -20,6 +20,7 @@ import { createWatchTokens } from './http/watch-tokens.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { createFetch } from './net/fetch.ts'
 import type { Connector, Outbound } from './net/outbound.ts'
+import { GRAPHIQL_WORKER } from './programs.ts'
 import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import { systemSecrets } from './system.ts'
@@ -132,7 +133,7 @@ async function serveGraphql(options: ServeOptions): Promise<Transports> {
   const http = { ...graphql, streams, authorization }
   const apollo = await addGraphqlRoute(app, {
     ...http,
-    graphiql: settings.graphiql,
+    graphiql: settings.graphiql ? GRAPHIQL_WORKER : null,
     subscriptionCallbackUrls: settings.subscriptionCallbackUrls,
     routers,
   })

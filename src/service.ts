@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import { announce } from './announce.ts'
-import { openBackends } from './backends.ts'
+import { openBackends } from './open-backends.ts'
 import { openCore, type Core } from './core.ts'
 import { addEmbeddedSandbox } from './embedded-sandbox.ts'
 import type { HttpLimits } from './http/app.ts'

@@ -63,12 +63,22 @@ const REMEDIES_BY_MESSAGE: readonly (readonly [RegExp, string])[] = [
  * unknown error unchanged, because its stack is needed.
  */
 export function toStartError(subject: string, error: unknown): unknown {
+  if (error instanceof StartError) return error
   for (const part of listParts(error)) {
     const remedy = findRemedy(part)
     if (remedy !== undefined)
       return new StartError(`${subject}: ${toOneLine(error)}; ${remedy}`, { cause: error })
   }
   return error
+}
+
+/** @throws StartError, of this subject, for an error that the operator can remedy. */
+export async function explainErrors<T>(subject: string, open: () => Promise<T>): Promise<T> {
+  try {
+    return await open()
+  } catch (error) {
+    throw toStartError(subject, error)
+  }
 }
 
 /** The messages of the error, its causes and its parts, each once. (The message of an AggregateError is often empty.) */

@@ -1,11 +1,12 @@
 /**
- * Builds what its arguments name: `service` (src → dist) and `console` (console → console/dist). Skips what has not changed
- * since its last build. Does not check types: `npm run types` does. Node runs this file itself, without a compiler.
+ * Builds what its arguments name: `service` (src → dist), `console` (console → console/dist) and `bench` (the service with the
+ * hooks of the bench → dist-bench). Skips what has not changed since its last build. Does not check types: `npm run types` does.
+ * Node runs this file itself, without a compiler.
  */
 import { createHash } from 'node:crypto'
 import { globSync } from 'node:fs'
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { copyFile, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 
 interface Target {
   readonly out: string
@@ -25,10 +26,16 @@ const TARGETS: Readonly<Record<string, Target>> = {
     ],
     build: buildConsole,
   },
+  // Beside dist, because the service finds other files by their paths from there.
+  bench: { out: 'dist-bench', inputs: ['src/**/*', 'bench/own.mjs'], build: buildBench },
 }
-const SHARED_INPUTS = ['tools/build.ts', 'package.json', 'package-lock.json', 'tsconfig.json']
+const SHARED_INPUTS = ['tools/{build,bundle}.ts', 'package.json', 'package-lock.json', 'tsconfig.json']
 /** In the output folder: the state of the inputs that it was built from. Written last. */
 const STAMP = '.build'
+
+/** Programs that the service runs; see src/programs.ts. */
+const PROGRAMS = ['picture-program', 'graphiql-worker']
+const toSource = (name: string) => `src/${name}.ts`
 
 const ROOT = join(import.meta.dirname, '..')
 process.chdir(ROOT)
@@ -58,47 +65,15 @@ async function readState(globs: readonly string[]): Promise<string> {
 
 async function buildService(out: string): Promise<void> {
   // Loaded only here, because most starts build nothing.
-  const { transform } = await import('@swc/core')
-  const files = globSync('src/**/*.{ts,js}')
-  const written = await Promise.all(files.map((file) => compile(file, out, transform)))
-  const stale = globSync(`${out}/**/*.{js,map,ts}`).filter((file) => !written.flat().includes(file))
-  await Promise.all(stale.map((file) => rm(file)))
+  const { bundle } = await import('./bundle.ts')
+  await bundle(['main', ...PROGRAMS].map(toSource), out)
+  await mkdir(join(out, 'http'), { recursive: true })
+  await copyFile('src/http/graphiql-client.js', join(out, 'http/graphiql-client.js'))
 }
 
-const TYPESCRIPT = { syntax: 'typescript', decorators: true } as const
-/** As in jest.config.js. A constant, because the types of swc do not know `rewriteRelativeImportExtensions`. */
-const COMPILER = {
-  target: 'es2024',
-  rewriteRelativeImportExtensions: true,
-  transform: {
-    legacyDecorator: true,
-    decoratorMetadata: false,
-    useDefineForClassFields: false,
-    verbatimModuleSyntax: true,
-  },
-} as const
-
-/** Compiles one module, and returns the paths of what it wrote. */
-async function compile(
-  file: string,
-  out: string,
-  transform: typeof import('@swc/core').transform,
-): Promise<readonly string[]> {
-  const path = join(out, relative('src', file)).replace(/\.ts$/, '.js')
-  const { code, map } = await transform(await readFile(file, 'utf8'), {
-    filename: file,
-    sourceFileName: relative(dirname(path), file),
-    sourceMaps: true,
-    inlineSourcesContent: false,
-    configFile: false,
-    swcrc: false,
-    module: { type: 'es6' },
-    jsc: { ...COMPILER, parser: file.endsWith('.ts') ? TYPESCRIPT : { syntax: 'ecmascript' } },
-  })
-  await mkdir(dirname(path), { recursive: true })
-  await writeFile(path, `${code}//# sourceMappingURL=${relative(dirname(path), path)}.map\n`)
-  await writeFile(`${path}.map`, map ?? '')
-  return [path, `${path}.map`]
+async function buildBench(out: string): Promise<void> {
+  const { bundle } = await import('./bundle.ts')
+  await bundle(['bench/own.mjs', ...PROGRAMS.map(toSource)], out)
 }
 
 async function buildConsole(): Promise<void> {

@@ -12,7 +12,10 @@ const OWN_ENV = {
   POLL_INTERVAL_MS: '3600000',
 }
 
-export const OWN: Contender = { name: 'upscale gateway', program: 'own.mjs', env: OWN_ENV }
+export const OWN: Contender = { name: 'upscale gateway', program: '../dist-bench/own.js', env: OWN_ENV }
+
+/** Without the hooks of the bench. */
+export const AS_SHIPPED: Contender = { ...OWN, program: '../dist/main.js' }
 
 /** Ours on PostgreSQL. */
 export const onPostgres = (url: string): Contender => ({ ...OWN, env: { ...OWN_ENV, DATABASE_URL: url } })

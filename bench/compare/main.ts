@@ -9,7 +9,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { openTestSchema, TEST_DATABASE_URL } from '../../test/support/postgres.ts'
 import { pinLoad, PINNED, start, type Contender, type Running } from './contender.ts'
-import { onPostgres, OWN, PEERS } from './contenders.ts'
+import { AS_SHIPPED, onPostgres, OWN, PEERS } from './contenders.ts'
 import {
   memoryPerSubscription,
   callbacksPerSecond,
@@ -68,6 +68,7 @@ function build(): void {
   const npm = (cwd: string, ...args: string[]) =>
     execFileSync('npm', args, { cwd, stdio: ['ignore', 'ignore', 'inherit'] })
   npm('.', 'run', 'build')
+  npm('.', 'run', 'build:bench')
   if (!existsSync('bench/peers/node_modules')) npm('bench/peers', 'ci')
   npm('bench/peers', 'run', 'build')
 }
@@ -76,9 +77,12 @@ function build(): void {
 async function compare(): Promise<string> {
   const found = new Map<string, Map<string, number[]>>()
   for (let run = 0; run < Number(runs); run += 1)
-    for (const { key, peers, measure } of MEASURES)
+    for (const { key, peers, asShipped, measure } of MEASURES)
       for (const name of ['own', ...peers] as const) {
-        await using running = await start(name === 'own' ? OWN : PEERS[name], upstream.url)
+        await using running = await start(
+          name === 'own' ? (asShipped ? AS_SHIPPED : OWN) : PEERS[name],
+          upstream.url,
+        )
         const figures = await measure(running, upstream)
         note(`${key}, ${running.contender.name}: ${JSON.stringify(figures)}`)
         const of = found.get(name) ?? new Map<string, number[]>()

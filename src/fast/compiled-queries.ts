@@ -7,17 +7,26 @@ import {
   type ExecutionResult,
   type GraphQLSchema,
 } from 'graphql'
-import { compileQuery, isCompiledQuery, type CompiledQuery } from 'graphql-jit'
+import type { CompiledQuery } from 'graphql-jit'
+import type { Log } from '../tasks/ports.ts'
 
 type Query = CompiledQuery['query']
+type Jit = typeof import('graphql-jit')
 
-/** Executes operations with graphql-jit: each is compiled once and kept as long as its document. */
+/**
+ * Executes operations with graphql-jit: each is compiled once and kept as long as its document. graphql-jit is loaded when the first
+ * operation needs it; until then, graphql-js executes.
+ */
 export class CompiledQueries {
   readonly #schema: GraphQLSchema
   readonly #queries = new WeakMap<DocumentNode, Map<string | null, Query | null>>()
 
-  constructor(schema: GraphQLSchema) {
+  readonly #log: Log
+  #jit: Jit | 'loading' | undefined
+
+  constructor(schema: GraphQLSchema, log: Log) {
     this.#schema = schema
+    this.#log = log
   }
 
   execute(rootValue: unknown, args: ExecutionArgs): ExecutionResult | Promise<ExecutionResult> {
@@ -28,8 +37,12 @@ export class CompiledQueries {
       : query(rootValue, contextValue, variableValues ?? {})
   }
 
-  /** Null: graphql-jit cannot compile the operation. */
+  /** Null: graphql-jit is not loaded yet, or cannot compile the operation. */
   #compile({ document, operationName = null }: ExecutionArgs): Query | null {
+    const jit = this.#jit
+    if (jit === undefined) void this.#load()
+    if (jit === undefined || jit === 'loading') return null
+    const { compileQuery, isCompiledQuery } = jit
     let queries = this.#queries.get(document)
     if (queries === undefined) this.#queries.set(document, (queries = new Map<string | null, Query | null>()))
     let query = queries.get(operationName)
@@ -41,6 +54,15 @@ export class CompiledQueries {
       queries.set(operationName, query)
     }
     return query
+  }
+
+  async #load(): Promise<void> {
+    this.#jit = 'loading'
+    try {
+      this.#jit = await import('graphql-jit')
+    } catch (err) {
+      this.#log.error({ err }, 'graphql-jit could not be loaded: graphql-js executes all operations')
+    }
   }
 }
 

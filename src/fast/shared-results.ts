@@ -47,7 +47,7 @@ export class SharedResults {
 
   constructor(schema: GraphQLSchema, log: Log) {
     this.#log = log
-    this.#queries = new CompiledQueries(schema)
+    this.#queries = new CompiledQueries(schema, log)
   }
 
   /** The execution result of an event, as JSON. */

@@ -16,7 +16,7 @@ import {
   type OperationDefinitionNode,
   type SelectionSetNode,
 } from 'graphql'
-import { z } from 'zod'
+import * as z from 'zod'
 
 export type Fragments = Readonly<Record<string, FragmentDefinitionNode>>
 type Field = GraphQLField<unknown, unknown>

@@ -62,6 +62,8 @@ export async function createSchema(log: Log): Promise<GraphQLSchema> {
     ],
     pubSub: NO_PUB_SUB,
     validate: false,
+    // It would run an introspection query. `buildSubgraphSchema` validates the schema that is served.
+    skipCheck: true,
   })
   for (const [name, description] of Object.entries(ROOT_DESCRIPTIONS))
     Object.assign(decorated.getType(name) ?? {}, { description })

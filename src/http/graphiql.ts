@@ -5,20 +5,17 @@ import { sendAsset, type Asset } from './assets.ts'
 import { prefersHtml } from './media-type.ts'
 import { GRAPHIQL_POLICY } from './pages.ts'
 
-/** In tests and in development Node runs the TypeScript itself. */
-const WORKER = new URL(`graphiql-worker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)
-
 interface GraphiqlPage {
   /** Whether a request wants the page instead of GraphQL. */
   isWanted(request: FastifyRequest): boolean
   send(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply>
 }
 
-/** The page of GraphiQL. A thread makes it on the first request, because it has 9 MB, and blocks for about a second. */
-export function createGraphiqlPage(): GraphiqlPage {
+/** The page of GraphiQL. A thread (`program`) makes it on the first request, because it has 9 MB, and blocks for about a second. */
+export function createGraphiqlPage(program: URL): GraphiqlPage {
   let page: Promise<Asset> | undefined
   const load = () => {
-    page ??= renderInThread().catch((error: unknown) => {
+    page ??= renderInThread(program).catch((error: unknown) => {
       page = undefined
       throw error
     })
@@ -35,8 +32,8 @@ export function createGraphiqlPage(): GraphiqlPage {
   }
 }
 
-async function renderInThread(): Promise<Asset> {
-  const worker = new Worker(WORKER)
+async function renderInThread(program: URL): Promise<Asset> {
+  const worker = new Worker(program)
   // The service may stop meanwhile.
   worker.unref()
   const [asset] = (await once(worker, 'message')) as [Asset]

@@ -11,7 +11,8 @@ import type { OperationRecords, RunningOperation } from './operation-records.ts'
 import { createRouterCallbacks } from './router-callbacks.ts'
 
 interface GraphqlRoute extends Omit<ApolloOptions, 'routerCallbacks' | 'current'> {
-  readonly graphiql: boolean
+  /** The program that renders the page of GraphiQL; null: there is no page. */
+  readonly graphiql: URL | null
   readonly createContext: CreateContext
   readonly streams: HttpStreams
   readonly records: OperationRecords
@@ -59,7 +60,7 @@ export async function addGraphqlRoute(app: FastifyInstance, route: GraphqlRoute)
   )
 
   // The page is public; its operations are not.
-  const page = graphiql ? createGraphiqlPage() : undefined
+  const page = graphiql ? createGraphiqlPage(graphiql) : undefined
   const wantsPage = (request: FastifyRequest) => page?.isWanted(request) === true
   const requireTokenUnlessPage = (request: FastifyRequest, reply: FastifyReply) =>
     wantsPage(request) ? Promise.resolve(undefined) : requireToken(request, reply)

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Fetch } from '../net/fetch.ts'
 import type { Clock, Log } from '../tasks/ports.ts'
 import { shareCalls } from '../tasks/timing.ts'

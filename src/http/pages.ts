@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises'
-
 /** The page contains all its scripts and workers, and connects to this server only. */
 export const GRAPHIQL_POLICY =
   "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src blob:; " +
@@ -72,11 +70,10 @@ query List($first: Int, $status: UpscaleTaskStatus) {
   },
 ].map(({ query, variables }) => ({ query, variables: JSON.stringify(variables, null, 2) }))
 
-/** GraphiQL as one document of 9 MB. */
-export async function renderGraphiql(): Promise<string> {
+/** GraphiQL as one document of 9 MB. `client`: the text of graphiql-client.js. */
+export async function renderGraphiql(client: string): Promise<string> {
   const { css, editorWorkerService, favicon, graphqlWorker, js, jsonWorker } =
     await import('@graphql-yoga/render-graphiql/graphiql')
-  const client = await readFile(new URL('./graphiql-client.js', import.meta.url), 'utf8')
   const workers = JSON.stringify({ editorWorkerService, json: jsonWorker, graphql: graphqlWorker })
   return `<!doctype html>
 <html lang="en">

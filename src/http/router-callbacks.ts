@@ -7,7 +7,7 @@ import {
 } from '@apollo/server'
 import { ApolloServerPluginSubscriptionCallback } from '@apollo/server/plugin/subscriptionCallback'
 import { createSourceEventStream, type GraphQLError } from 'graphql'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { OperationContext, StreamTransport } from '../graphql/context.ts'
 import { requestError, toHttpStatus, toPublicError } from '../graphql/errors.ts'
 import type { Outbound } from '../net/outbound.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import got from 'got'
 import { GraphQLError } from 'graphql'
-import { z } from 'zod'
+import * as z from 'zod'
 import { toPublicError } from '../graphql/errors.ts'
 import { throwBare } from '../net/fetch.ts'
 import type { Outbound } from '../net/outbound.ts'

@@ -8,7 +8,7 @@ import {
   type GraphQLError,
   type GraphQLSchema,
 } from 'graphql'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Caller, CreateContext } from '../graphql/context.ts'
 import { requestError, toPublicError } from '../graphql/errors.ts'
 import { maskResult } from '../graphql/mask-result.ts'

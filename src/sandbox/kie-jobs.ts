@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Dialect, Submit, TaskState } from './dialect.ts'
 import type { SandboxTask } from './kept-tasks.ts'
 import { toBearer, toEnvelope, toMessage, UNKNOWN_RECORD } from './kie.ts'

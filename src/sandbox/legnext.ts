@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Answer, Dialect, Generation, Invalid, Submit, TaskState } from './dialect.ts'
 import type { SandboxTask } from './kept-tasks.ts'
 import { toMessage } from './kie.ts'

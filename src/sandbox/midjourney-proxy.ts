@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Dialect, Generation, Invalid, Submit, TaskState } from './dialect.ts'
 import type { SandboxTask } from './kept-tasks.ts'
 import { toMessage } from './kie.ts'

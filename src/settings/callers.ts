@@ -1,5 +1,5 @@
 /** Who may call, and how much. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { integer, jwksUrl, limit, list, onOff, optional, origins, rate, text, weights } from './values.ts'
 
 export const callerSettings = {

@@ -1,5 +1,5 @@
 /** The format of ENGINES and of the settings per engine. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { baseUrl, hosts, list, rate } from './values.ts'
 
 const ADAPTER_NAMES = ['kie-midjourney', 'kie-jobs', 'midjourney-proxy', 'legnext'] as const

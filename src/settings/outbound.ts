@@ -1,5 +1,5 @@
 /** Deliveries to callers' servers, router callbacks and proxies. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { baseUrls, hosts, integer, optional, proxyUrl, signingSecrets } from './values.ts'
 
 export const outboundSettings = {

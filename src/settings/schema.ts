@@ -1,5 +1,5 @@
 /** The schema of the settings: their names, types, defaults, checks and descriptions. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { callerSettings } from './callers.ts'
 import { databaseSettings } from './database.ts'
 import { interfaceSettings } from './interface.ts'

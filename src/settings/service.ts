@@ -1,5 +1,5 @@
 /** The addresses, the log and the life cycle of the process. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { baseUrl, duration, host, integer, onOff, optional, port } from './values.ts'
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const

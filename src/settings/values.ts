@@ -1,6 +1,6 @@
 /** The formats of settings. Each schema parses a text, or reports the required format. */
 import { isIP } from 'node:net'
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** A setting without a default is null if it is not set. */
 export const optional = <T extends z.ZodType>(schema: T) => schema.nullable().default(null)

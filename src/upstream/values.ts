@@ -1,5 +1,5 @@
 /** Values that several upstreams send, parsed leniently. */
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** An integer that fits GraphQL's Int, also as a string. */
 export const integerLike = z.union([

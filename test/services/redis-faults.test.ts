@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
-import { openBackends } from '../../src/backends.ts'
+import { openBackends } from '../../src/open-backends.ts'
 import { systemClock } from '../../src/system.ts'
 import { openRedisHints } from '../../src/replicas/redis-hints.ts'
 import { openTestSchema } from '../support/postgres.ts'

@@ -1,5 +1,5 @@
 /** The wire format of kie.ai's jobs, parsed leniently. Nothing in this file throws. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Callback, PollAnswer } from '../../tasks/engines/engine-ports.ts'
 import { toFailure, toUpstreamFailure } from '../../tasks/failure.ts'
 import { findTaskId, parseRecordAnswer } from '../kie-midjourney/wire.ts'

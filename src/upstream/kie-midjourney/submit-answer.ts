@@ -1,5 +1,5 @@
 /** The answer of kie.ai's Midjourney API to a submit. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { SubmitAnswer } from '../../tasks/engines/engine-ports.ts'
 import { toUpstreamFailure } from '../../tasks/failure.ts'
 import { parseStatus, toRefusal } from '../submit-rule.ts'

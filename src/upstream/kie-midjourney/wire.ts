@@ -2,7 +2,7 @@
  * The wire format of kie.ai's Midjourney API, parsed leniently: every known shape becomes one of our values, anything else a typed
  * failure or no information. Nothing in this file throws.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import { toFailure, toUpstreamFailure } from '../../tasks/failure.ts'
 import type { Callback, PollAnswer } from '../../tasks/engines/engine-ports.ts'
 import { parsePositions, parseResult } from '../result-urls.ts'

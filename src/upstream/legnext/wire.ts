@@ -1,5 +1,5 @@
 /** The wire format of LegNext, parsed leniently. Nothing in this file throws. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Callback, Outcome, PollAnswer, Result, SubmitAnswer } from '../../tasks/engines/engine-ports.ts'
 import { toFailure } from '../../tasks/failure.ts'
 import { findFailure } from '../codes.ts'
