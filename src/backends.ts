@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import type { Pool } from 'pg'
 import type { Settings } from './settings.ts'
-import { createLocalHints, type LocalHints } from './replicas/local-hints.ts'
+import { createLocalHints, type LocalHints, type SharedHints } from './replicas/local-hints.ts'
 import { openPostgresHints } from './replicas/postgres-hints.ts'
 import { openRedisHints } from './replicas/redis-hints.ts'
 import { openRedisClient } from './replicas/redis-client.ts'
@@ -55,6 +55,8 @@ interface BackendOptions {
   onHint(lagMs: number): void
   /** The hints of a single process; default: new ones. */
   readonly hints?: LocalHints | undefined
+  /** The hints between replicas, which the caller opens and disposes of; default: new ones. */
+  readonly sharedHints?: SharedHints | undefined
 }
 
 /** Opens the databases of the settings: one file for one process, or servers for any number of replicas. */
@@ -127,12 +129,14 @@ async function openShared(
     redisUrl === null
       ? openPostgresHints({ url: listenUrl ?? url, log, onHint })
       : openRedisHints({ url: redisUrl, log, onHint })
-  const hints = opened.use(
-    await explained(
-      listenUrl === null ? `DATABASE_URL: ${toPlace(url)}` : `DATABASE_LISTEN_URL: ${toPlace(listenUrl)}`,
-      openHints,
-    ),
-  )
+  const hints =
+    options.sharedHints ??
+    opened.use(
+      await explained(
+        listenUrl === null ? `DATABASE_URL: ${toPlace(url)}` : `DATABASE_LISTEN_URL: ${toPlace(listenUrl)}`,
+        openHints,
+      ),
+    )
   const stores = opened.use(await openServer(url, hints, { log, tracing, poolSize }))
   logMigration(stores.migrated, log)
   const { store, queueStore, outbox, resultJobs, copyUses, eraseOwner, pool, openPool } = stores
