@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { openPostgres } from '../../src/store/postgres.ts'
-import { StoreUnavailableError, type TaskStore } from '../../src/tasks/ports.ts'
+import { StoreUnavailableError, type TaskHints, type TaskStore } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { describeUpdates } from '../contract/update-store.ts'
 import { newTask } from '../support/new-task.ts'
@@ -13,7 +13,7 @@ const silent = { info: () => undefined, warn: () => undefined, error: () => unde
 const setUp = async () => {
   const schema = await openTestSchema()
   return Object.assign(schema, {
-    open: (hints = createLocalHints()) => openPostgres(schema.url, hints, { log: silent }),
+    open: (hints: TaskHints = createLocalHints()) => openPostgres(schema.url, hints, { log: silent }),
   })
 }
 
