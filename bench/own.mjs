@@ -19,7 +19,8 @@ const hints = createLocalHints()
 const { database } = settings
 // Before the service is ready, and asked for tasks.
 const postgres = database.kind === 'sqlite' ? undefined : await onPostgres(database.url)
-const service = await startService(settings, createLogger(settings.logLevel), { hints })
+const overrides = { hints, sharedHints: postgres?.sharedHints }
+const service = await startService(settings, createLogger(settings.logLevel), overrides)
 process.once('SIGTERM', () => void service[Symbol.asyncDispose]().then(() => process.exit()))
 
 const DAY_MS = 86_400_000
@@ -116,26 +117,47 @@ function onSqlite(file) {
   }
 }
 
-async function onPostgres(connectionString) {
-  const client = new pg.Client({ connectionString })
-  await client.connect()
-  // As another replica would.
+/** As many as one statement of the service updates at most. */
+const GROUP = 100
+
+async function onPostgres(url) {
+  // As many as the service writes updates over.
+  const pool = new pg.Pool({ connectionString: url, max: 2 })
   const log = createLogger('silent')
-  const others = await openPostgresHints({ url: connectionString, log })
+  // The service's own: a commit brings its state along, as on SQLite.
+  const sharedHints = await openPostgresHints({ url, log })
+  // With BENCH_COMMITS=elsewhere, those of another replica, whose commits each watcher reads.
+  const others = process.env.BENCH_COMMITS === 'elsewhere' ? await openPostgresHints({ url, log }) : undefined
+  const known = new Map()
   return {
+    sharedHints,
     async tasks(count, settled = false) {
       const made = Array.from({ length: count }, () => newTask(settled))
       for (let at = 0; at < count; at += 1_000) {
         const rows = made.slice(at, at + 1_000).map(({ row }) => row)
-        await client.query('insert into task select * from jsonb_populate_recordset(null::task, $1)', [
+        await pool.query('insert into task select * from jsonb_populate_recordset(null::task, $1)', [
           JSON.stringify(rows),
         ])
       }
+      if (!settled) for (const { task } of made) known.set(task.id, task)
       return made.map(({ waiting }) => waiting)
     },
     async publish(ids) {
-      await client.query('update task set version = version + 1 where id = any($1)', [ids])
-      for (const id of ids) others.announce(id)
+      // Like the service, which announces one group of updates while the database writes the next.
+      const groups = Array.from({ length: Math.ceil(ids.length / GROUP) }, (_, n) =>
+        ids.slice(n * GROUP, (n + 1) * GROUP),
+      )
+      await Promise.all(
+        groups.map(async (group) => {
+          await pool.query('update task set version = version + 1 where id = any($1)', [group])
+          for (const id of group) {
+            const task = known.get(id)
+            known.set(id, { ...task, version: task.version + 1 })
+            if (others === undefined) sharedHints.announce(id, known.get(id))
+            else others.announce(id)
+          }
+        }),
+      )
     },
   }
 }

@@ -1,6 +1,6 @@
 import type { AccountLimit } from './replicas/account-limit.ts'
 import type { CreateLimiter, Rate } from './replicas/limiters.ts'
-import type { LocalHints } from './replicas/local-hints.ts'
+import type { LocalHints, SharedHints } from './replicas/local-hints.ts'
 import type { Stores } from './store/sql.ts'
 import type { Clock, Log, TaskHints } from './tasks/ports.ts'
 import type { PollBudget } from './tasks/rates.ts'
@@ -27,4 +27,6 @@ export interface BackendOptions {
   onHint(lagMs: number): void
   /** The hints of a single process; default: new ones. */
   readonly hints?: LocalHints | undefined
+  /** The hints between replicas, which the caller opens and disposes of; default: new ones. */
+  readonly sharedHints?: SharedHints | undefined
 }

@@ -38,12 +38,14 @@ export async function openShared(
     redisUrl === null
       ? openPostgresHints({ url: listenUrl ?? url, log, onHint })
       : openRedisHints({ url: redisUrl, log, onHint })
-  const hints = opened.use(
-    await explainErrors(
-      listenUrl === null ? `DATABASE_URL: ${toPlace(url)}` : `DATABASE_LISTEN_URL: ${toPlace(listenUrl)}`,
-      openHints,
-    ),
-  )
+  const hints =
+    options.sharedHints ??
+    opened.use(
+      await explainErrors(
+        listenUrl === null ? `DATABASE_URL: ${toPlace(url)}` : `DATABASE_LISTEN_URL: ${toPlace(listenUrl)}`,
+        openHints,
+      ),
+    )
   const stores = opened.use(await openServer(url, hints, { log, tracing, poolSize }))
   const { store, queueStore, outbox, resultJobs, copyUses, eraseOwner, migrated, pool, openPool } = stores
   logMigration(migrated, log)

@@ -7,7 +7,7 @@ import type { HttpLimits } from './http/app.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { openConnector } from './net/outbound.ts'
 import { createResultBase, observeRequestedBase } from './public-base.ts'
-import type { LocalHints } from './replicas/local-hints.ts'
+import type { LocalHints, SharedHints } from './replicas/local-hints.ts'
 import { createResultLinks } from './results/links.ts'
 import { serve, type Transports } from './serve.ts'
 import { openServers, type Servers } from './servers.ts'
@@ -35,6 +35,8 @@ export interface Overrides {
   readonly nameServers?: readonly string[]
   /** The hints of a service on SQLite, for a test that writes into its database directly. */
   readonly hints?: LocalHints
+  /** The hints of a service on PostgreSQL, likewise. The caller disposes of them after the service. */
+  readonly sharedHints?: SharedHints
   readonly limits?: Partial<HttpLimits>
   /** False: subscriptions on sockets run without the fast path. */
   readonly fast?: boolean
@@ -48,6 +50,7 @@ export interface Overrides {
   readonly tracing?: Tracing
 }
 
+const toHints = ({ hints, sharedHints }: Overrides) => ({ hints, sharedHints })
 const toServed = ({ fast, consoleFolder }: Overrides) => ({ fast, consoleFolder })
 
 /** Builds the service from its parts, starts it, and resolves once it accepts requests. */
@@ -62,7 +65,7 @@ export async function startService(
   const isDraining = () => draining
   const metrics = createMetrics({ clock, log, versions: readVersions() })
   const shared = { pollsPerSecond: settings.pollsPerSecond, clock, log, tracing, onHint: metrics.onHint }
-  const backends = opened.use(await openBackends(settings, { ...shared, hints: overrides.hints }))
+  const backends = opened.use(await openBackends(settings, { ...shared, ...toHints(overrides) }))
   const servers = opened.use(await openServers(settings, { log, limits, isDraining }))
   const open = () => openConnector(settings.proxies, { servers: nameServers })
   const connect = () => opened.use(open())

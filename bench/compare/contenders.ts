@@ -17,8 +17,18 @@ export const OWN: Contender = { name: 'upscale gateway', program: '../dist-bench
 /** Without the hooks of the bench. */
 export const AS_SHIPPED: Contender = { ...OWN, program: '../dist/main.js' }
 
-/** Ours on PostgreSQL. */
-export const onPostgres = (url: string): Contender => ({ ...OWN, env: { ...OWN_ENV, DATABASE_URL: url } })
+/** Ours on PostgreSQL. `commits`: whether this replica or another one commits the new states of `publish`. */
+export const onPostgres = (url: string, commits: 'here' | 'elsewhere' = 'here'): Contender => ({
+  ...OWN,
+  env: { ...OWN_ENV, DATABASE_URL: url, BENCH_COMMITS: commits },
+})
+
+/** A limit: the least that a callback costs on PostgreSQL. */
+export const barePostgres = (url: string): Contender => ({
+  name: 'http + pg',
+  program: 'peers/limit-http-pg.mjs',
+  env: { DATABASE_URL: url },
+})
 
 /** By the letters of bench/README.md; http and ws are limits, not peers. */
 export const PEERS = {

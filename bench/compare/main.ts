@@ -9,7 +9,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { openTestSchema, TEST_DATABASE_URL } from '../../test/support/postgres.ts'
 import { pinLoad, PINNED, start, type Contender, type Running } from './contender.ts'
-import { AS_SHIPPED, onPostgres, OWN, PEERS } from './contenders.ts'
+import { AS_SHIPPED, barePostgres, onPostgres, OWN, PEERS } from './contenders.ts'
 import {
   memoryPerSubscription,
   callbacksPerSecond,
@@ -182,38 +182,40 @@ async function fill(): Promise<string> {
 /** On PostgreSQL, with 1, 2 and 4 replicas; all of them on the contenders' core. */
 async function share(): Promise<string> {
   if (TEST_DATABASE_URL === undefined) return 'Left out: TEST_DATABASE_URL was not set.'
+  await using limitSchema = await openTestSchema()
+  const limit = await repeat(() => alone(barePostgres(limitSchema.url), callbacksPerSecond))
+  const sqlite = await repeat(() => alone(OWN, eventsAtOnce))
+  note(`callbacks/s, bare: ${limit}; events/s on SQLite: ${sqlite}`)
   const rows: (string | number)[][] = []
   for (const replicas of [1, 2, 4]) {
     await using schema = await openTestSchema()
-    const contender = onPostgres(schema.url)
     const together = async <T>(
       work: (running: readonly [Running, ...Running[]]) => Promise<T>,
+      commits: 'here' | 'elsewhere' = 'here',
     ): Promise<T> => {
+      const contender = onPostgres(schema.url, commits)
       await using stack = new AsyncDisposableStack()
       const first = stack.use(await start(contender, upstream.url))
       const others: Running[] = []
       while (others.length < replicas - 1) others.push(stack.use(await start(contender, upstream.url)))
       return await work([first, ...others])
     }
-    const callbacks = await together(callbacksPerSecond)
-    const { perSecond } = await together(([first]) => events(first, { subscribers: 5_000, distinct: true }))
+    const callbacks = await repeat(() => together(callbacksPerSecond))
+    const here = await repeat(() => together(([first]) => eventsAtOnce(first)))
+    const elsewhere = await repeat(() => together(([first]) => eventsAtOnce(first), 'elsewhere'))
     const mutations = await together(([first]) => mutationsPerSecond(first, upstream))
     const own = await together(([first]) => ownShareMs(first, upstream))
     const times = await together((all) => callbackToSubscriberMs(all, { warm: 1_000, count: 3_000 }))
-    rows.push([
-      String(replicas),
-      callbacks,
-      perSecond,
-      mutations,
-      ...[own, times].flatMap((each) => [quantile(each, 0.5), quantile(each, 0.99)]),
-    ])
+    const latencies = [own, times].flatMap((each) => [quantile(each, 0.5), quantile(each, 0.99)])
+    rows.push([String(replicas), callbacks, here, elsewhere, mutations, ...latencies])
     note(`replicas: ${rows.at(-1)?.join(' ')}`)
   }
-  return toTable(
+  const table = toTable(
     [
       'replicas',
       'callbacks/s, all together',
-      'events/s, at one',
+      'events/s, committed here',
+      'events/s, committed by another',
       'mutations/s, at one',
       'own share p50 ms',
       'p99 ms',
@@ -222,6 +224,26 @@ async function share(): Promise<string> {
     ],
     rows,
   )
+  const [, callbacks, here, elsewhere] = (rows[0] ?? []).map(Number)
+  const against = (value = NaN, other: number, bar?: number) =>
+    `${(value / other).toFixed(2)}${bar === undefined ? '' : ` (bar: ${bar}) ${value / other >= bar ? '✓' : '✗'}`}`
+  return `${table}
+
+One replica ÷ a limit:
+
+- callbacks/s ÷ those of bare node:http with one update by \`pg\` for each (${Math.round(limit).toLocaleString('en')}): ${against(callbacks, limit, 0.5)}
+- events/s ÷ those on SQLite (${Math.round(sqlite).toLocaleString('en')}): ${against(here, sqlite, 0.8)}; committed by another replica: ${against(elsewhere, sqlite)}`
+}
+
+async function eventsAtOnce(running: Running): Promise<number> {
+  return (await events(running, { subscribers: 5_000, distinct: true })).perSecond
+}
+
+/** The median of as many runs as were asked for. */
+async function repeat(work: () => Promise<number>): Promise<number> {
+  const found: number[] = []
+  while (found.length < Number(runs)) found.push(await work())
+  return median(found)
 }
 
 async function alone<T>(contender: Contender, work: (running: Running) => Promise<T>): Promise<T> {

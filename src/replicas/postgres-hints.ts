@@ -12,8 +12,15 @@ interface PostgresHintsOptions {
   readonly onHint?: (lagMs: number) => void
   /** How often all watched tasks are re-read if notifications do not arrive; default 2 s. */
   readonly pollMs?: number
-  /** How often the hints check whether notifications arrive; default 10 s. */
+  /** How often the hints check whether notifications arrive, and so let other replicas know of this one; default 10 s. */
   readonly probeEveryMs?: number
+  /** After this time without a notification of another replica this one is alone; default 30 s. */
+  readonly aloneAfterMs?: number
+}
+
+interface PostgresSharedHints extends SharedHints {
+  /** Whether no other replica listens: then hints reach the listeners of this process only. */
+  readonly isAlone: boolean
 }
 
 /** Hints that are announced within this time share a notification. */
@@ -32,6 +39,8 @@ const MIN_BACK_OFF_MS = 100
 const MAX_BACK_OFF_MS = 2_000
 const POLL_MS = 2_000
 const PROBE_EVERY_MS = 10_000
+/** Three probes. */
+const ALONE_AFTER_MS = 3 * PROBE_EVERY_MS
 
 const DEAF =
   'hints of other replicas do not arrive over LISTEN: the connection probably leads through a transaction pooler ' +
@@ -42,15 +51,17 @@ const DEAF =
  * Hints over LISTEN and NOTIFY: every replica receives every hint. They use their own connection, because a NOTIFY in a
  * commit locks the whole database. A lost connection is replaced, and every listener is woken, because hints may have
  * been lost. Without a connection, each watcher re-reads its task at every re-assertion. While the connection is open, but
- * notifications do not arrive (a pooler, a lost LISTEN), all watched tasks are re-read every `pollMs`.
+ * notifications do not arrive (a pooler, a lost LISTEN), all watched tasks are re-read every `pollMs`. A replica that hears of no
+ * other sends nothing: a notification costs two commits. Each replica lets the others know of it when it has begun to listen, and
+ * with every probe.
  */
-export async function openPostgresHints(options: PostgresHintsOptions): Promise<SharedHints> {
+export async function openPostgresHints(options: PostgresHintsOptions): Promise<PostgresSharedHints> {
   const hints = new PostgresHints(options)
   await hints.open()
   return hints
 }
 
-class PostgresHints extends LocalHints implements SharedHints {
+class PostgresHints extends LocalHints implements PostgresSharedHints {
   readonly #options: PostgresHintsOptions
   readonly #unsent = new Set<string>()
   /** Whether the unsent hints are sent now. */
@@ -62,6 +73,8 @@ class PostgresHints extends LocalHints implements SharedHints {
   #polling: NodeJS.Timeout | undefined
   #running = Promise.resolve()
   #isConnected = false
+  /** When another replica was heard last, or might have been missed; on the monotonic clock. */
+  #heardAt = performance.now()
 
   constructor(options: PostgresHintsOptions) {
     super()
@@ -84,6 +97,11 @@ class PostgresHints extends LocalHints implements SharedHints {
     return this.#isConnected && !this.#isDeaf()
   }
 
+  get isAlone(): boolean {
+    const { aloneAfterMs = ALONE_AFTER_MS } = this.#options
+    return this.isUp && performance.now() - this.#heardAt >= aloneAfterMs
+  }
+
   #isDeaf(): boolean {
     return this.#polling !== undefined
   }
@@ -93,6 +111,7 @@ class PostgresHints extends LocalHints implements SharedHints {
     if (arrives !== this.#isDeaf()) return
     const { log, pollMs = POLL_MS } = this.#options
     clearInterval(this.#polling)
+    this.#heardAt = performance.now()
     this.#polling = arrives ? undefined : setInterval(() => this.announceAll(), pollMs)
     if (arrives) log.info({}, 'hints of other replicas arrive again')
     else log.warn({ everyMs: pollMs }, DEAF)
@@ -101,6 +120,7 @@ class PostgresHints extends LocalHints implements SharedHints {
 
   override announce(topic: string, state?: UpscaleTask): void {
     super.announce(topic, state)
+    if (this.isAlone) return
     if (this.#unsent.size < MAX_UNSENT) this.#unsent.add(topic)
     if (isOwnerTopic(topic)) this.#dueTimer ??= setTimeout(() => this.#sendNow(), NEW_TASK_BATCH_MS)
     else this.#sendNow()
@@ -149,11 +169,18 @@ class PostgresHints extends LocalHints implements SharedHints {
         if (!arrives) link.abandon(new Error('Notifications do not arrive'))
       } catch (err) {
         log.warn({ err }, 'failed to check whether hints of other replicas arrive')
+        await this.#greet(link)
       }
     }
   }
 
+  /** Lets other replicas know of this one. */
+  #greet(link: PostgresLink): Promise<boolean> {
+    return link.send(String(Date.now()))
+  }
+
   #onPayload(payload: string): void {
+    this.#heardAt = performance.now()
     const [sentAt, ...topics] = payload.split(' ')
     this.#options.onHint?.(Date.now() - Number(sentAt))
     for (const topic of topics) super.announce(topic)
@@ -207,6 +234,8 @@ class PostgresHints extends LocalHints implements SharedHints {
       try {
         const link = new PostgresLink(url)
         await link.listen()
+        await this.#greet(link)
+        this.#heardAt = performance.now()
         if (!this.#isDeaf()) log.info({}, 'the connection for hints of other replicas is open again')
         this.announceAll()
         return link

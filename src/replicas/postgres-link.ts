@@ -15,6 +15,7 @@ export class PostgresLink {
   readonly #lost = new AbortController()
   #channel = ''
   #pid = 0
+  #probeId = ''
 
   constructor(url: string) {
     this.#url = url
@@ -43,16 +44,18 @@ export class PostgresLink {
     }
   }
 
-  /** Calls `onPayload` for each notification of another connection. */
+  /** Calls `onPayload` for each notification of another replica. */
   receive(onPayload: (payload: string) => void): void {
     this.#client.on('notification', ({ processId, payload = '' }) => {
-      if (processId !== this.#pid) onPayload(payload)
+      const isProbe = this.#probeId !== '' && payload.endsWith(this.#probeId)
+      if (processId !== this.#pid && !isProbe) onPayload(payload)
     })
   }
 
   /** Whether notifications of other connections arrive. Through a transaction pooler they do not. */
   async probe(): Promise<boolean> {
     const id = randomUUID()
+    this.#probeId = id
     const arrived = Promise.withResolvers<true>()
     const onNotification = ({ payload }: pg.Notification) => {
       if (payload?.endsWith(id)) arrived.resolve(true)

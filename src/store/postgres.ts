@@ -9,13 +9,14 @@ import { SqlResultJobs } from './result-jobs.ts'
 import type { Migrated } from './migrations/migrations.ts'
 import { MIGRATION_CONNECT_TIMEOUT_MS, migratePostgres } from './postgres-migrations.ts'
 import { openPool, STATEMENT_TIMEOUT_MS, TimeoutClient } from './postgres-pool.ts'
+import { createUpdateBatches } from './postgres-batches.ts'
 import { isPostgresAway } from './postgres-errors.ts'
 import { watchSpace } from './postgres-space.ts'
 import type { Database } from './schema.ts'
 import type { Sql, Stores } from './sql.ts'
 import { SqlTaskStore } from './tasks.ts'
 import { NO_TRACING, type Tracing } from '../tasks/tracing.ts'
-import { traceSql } from './traced-sql.ts'
+import { createCommitSpans, traceSql } from './traced-sql.ts'
 import { readBoundedCounts } from './task-counts.ts'
 import { orUnavailable } from './unavailable.ts'
 
@@ -76,8 +77,12 @@ export async function openPostgres(
     },
   }
   const postgres = traceSql(untraced, tracing, 'postgresql')
+  // Each update has its span, though one transaction writes several.
+  const inSpan = createCommitSpans(tracing, 'postgresql')
+  const write = createUpdateBatches(untraced)
+  const writeTraced: typeof write = (previous, next) => inSpan(() => write(previous, next))
   return {
-    store: new SqlTaskStore(postgres, hints, () => readBoundedCounts(postgres)),
+    store: new SqlTaskStore(postgres, hints, () => readBoundedCounts(postgres), writeTraced),
     queueStore: new SqlQueue(postgres),
     outbox: new SqlOutbox(postgres),
     resultJobs: new SqlResultJobs(postgres),

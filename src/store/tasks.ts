@@ -13,13 +13,13 @@ import { toOwnerTopic } from '../tasks/watch/owner-topic.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 import { releaseCopies } from './copies.ts'
 import { insertTask } from './insert-task.ts'
-import { queueDeliveries } from './outbox.ts'
 import { readOverdue } from './overdue.ts'
-import { toChanges, toTask } from './schema.ts'
+import { toTask } from './schema.ts'
 import { createScheduleCheck, type Run, type Sql } from './sql.ts'
 import { toChangesQuery } from './task-changes.ts'
 import type { TaskCounts } from './task-counts.ts'
-import { addUsage, readUsage } from './usage.ts'
+import { createUpdate, type WriteUpdate } from './update-task.ts'
+import { readUsage } from './usage.ts'
 import { createWriteProbe } from './write-probe.ts'
 
 /** How many ids one query reads. */
@@ -32,10 +32,17 @@ export class SqlTaskStore implements TaskStore {
   readonly #isCheckDue = createScheduleCheck()
   readonly #reads: DataLoader<string, UpscaleTask | undefined>
   readonly #probe: () => Promise<void>
+  readonly #write: WriteUpdate
   readonly countByStatus: () => Promise<TaskCounts>
 
-  constructor(sql: Sql, hints: TaskHints, countByStatus: () => Promise<TaskCounts>) {
+  constructor(
+    sql: Sql,
+    hints: TaskHints,
+    countByStatus: () => Promise<TaskCounts>,
+    write: WriteUpdate = createUpdate(sql),
+  ) {
     this.#sql = sql
+    this.#write = write
     this.#hints = hints
     this.countByStatus = countByStatus
     this.#reads = this.#createReads()
@@ -64,22 +71,8 @@ export class SqlTaskStore implements TaskStore {
   }
 
   async update(previous: UpscaleTask, next: UpscaleTask): Promise<UpdateOutcome> {
-    const { id, owner, version, revision } = previous
-    // Only the columns that differ: others may have been rescheduled since `previous` was read.
-    const update = this.#sql.db
-      .updateTable('task')
-      .set(toChanges(previous, next))
-      .where('id', '=', id)
-      .where('revision', '=', revision)
-    const written = this.#sql.transact(async (run): Promise<UpdateOutcome> => {
-      const { numAffectedRows } = await run(update)
-      if (numAffectedRows === 0n) return 'conflict'
-      // Seldom: a wait here would delay the commit of every other update.
-      if (next.creditsConsumed !== previous.creditsConsumed) await addUsage(this.#sql, run, previous, next)
-      const due = next.version > version && (await queueDeliveries(run, next))
-      return due ? 'deliveriesDue' : 'updated'
-    })
-    const outcome = await written.catch((error: unknown) => {
+    const { id, owner, version } = previous
+    const outcome = await this.#write(previous, next).catch((error: unknown) => {
       // A commit that was not confirmed may have happened.
       for (const topic of [id, toOwnerTopic(owner)]) this.#hints.announce(topic)
       throw error

@@ -7,7 +7,13 @@ import type { Sql } from './sql.ts'
  */
 export function traceSql(sql: Sql, tracing: Tracing, system: 'postgresql' | 'sqlite'): Sql {
   if (tracing === NO_TRACING) return sql
+  const inSpan = createCommitSpans(tracing, system)
+  return { ...sql, transact: (work) => inSpan(() => sql.transact(work)) }
+}
+
+/** Runs what commits within a span, if it belongs to a traced operation. */
+export function createCommitSpans(tracing: Tracing, system: 'postgresql' | 'sqlite') {
   const attributes = { 'db.system.name': system, 'db.operation.name': 'COMMIT' }
   const start = { name: 'COMMIT', kind: 'client', traceparent: null, attributes, onlyWithin: true } as const
-  return { ...sql, transact: (work) => tracing.run(start, () => sql.transact(work)) }
+  return <T>(commit: () => Promise<T>): Promise<T> => tracing.run(start, commit)
 }

@@ -18,6 +18,7 @@ import { describeOutbox } from './outbox.ts'
 import { describeQueueStore, readQueueStatements } from './queue-store.ts'
 import { describeResultJobs } from './result-jobs.ts'
 import { describeTaskStore } from './task-store.ts'
+import { describeUpdates } from './update-store.ts'
 
 const setUp = async () => {
   const dir = await openTempDir()
@@ -32,6 +33,7 @@ const setUp = async () => {
   })
 }
 describeTaskStore('The SQLite store', setUp)
+describeUpdates('The SQLite store', setUp)
 describeResultJobs('The SQLite store', setUp)
 describeErasure('The SQLite store', setUp)
 describeOutbox('The SQLite store', setUp)

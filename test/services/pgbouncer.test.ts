@@ -7,6 +7,7 @@ import { openPostgres } from '../../src/store/postgres.ts'
 import type { TaskHints } from '../../src/tasks/ports.ts'
 import { describeOutbox } from '../contract/outbox.ts'
 import { describeTaskStore } from '../contract/task-store.ts'
+import { describeUpdates } from '../contract/update-store.ts'
 import { hasPgBouncer, openPooledDatabase, startPgBouncer } from '../support/pgbouncer.ts'
 import { startProcess } from '../support/process.ts'
 import { json, startScriptedUpstream } from '../support/scripted-upstream.ts'
@@ -33,6 +34,7 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
     })
   }
   describeTaskStore('The PostgreSQL store', setUp)
+  describeUpdates('The PostgreSQL store', setUp)
   describeOutbox('The PostgreSQL store', setUp)
 
   test('replicas that start at once make one schema, and leave no lock behind', async () => {

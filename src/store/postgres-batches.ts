@@ -1,0 +1,158 @@
+import { sql } from 'kysely'
+import { StoreUnavailableError, type UpdateOutcome } from '../tasks/ports.ts'
+import { isSettled, type UpscaleTask } from '../tasks/task.ts'
+import { RESET_ATTEMPTS } from './outbox.ts'
+import { toChanges } from './schema.ts'
+import type { Run, Sql } from './sql.ts'
+import { createUpdate, type WriteUpdate } from './update-task.ts'
+
+/** How many updates one transaction writes at most. */
+const MAX_SIZE = 100
+/** How many transactions of updates run at once: others need the connections of the pool, too. */
+const MAX_RUNNING = 2
+
+interface Update extends PromiseWithResolvers<UpdateOutcome> {
+  readonly previous: UpscaleTask
+  readonly next: UpscaleTask
+  readonly changes: Readonly<Record<string, unknown>>
+  /** Updates of one shape share a statement: they change the same columns. */
+  readonly shape: string
+}
+
+/**
+ * Writes updates that arrive together in one transaction: its round trips and its commit cost as much as those of one. While
+ * transactions run, later updates wait for the next one.
+ */
+export function createUpdateBatches(database: Sql): WriteUpdate {
+  const updateAlone = createUpdate(database)
+  const batches = new UpdateBatches(database, updateAlone)
+  return (previous, next) =>
+    // Seldom, and several of one batch could wait for the same row.
+    next.creditsConsumed === previous.creditsConsumed
+      ? batches.write(previous, next)
+      : updateAlone(previous, next)
+}
+
+class UpdateBatches {
+  readonly #sql: Sql
+  readonly #updateAlone: WriteUpdate
+  #waiting: Update[] = []
+  #running = 0
+  #isScheduled = false
+
+  constructor(database: Sql, updateAlone: WriteUpdate) {
+    this.#sql = database
+    this.#updateAlone = updateAlone
+  }
+
+  write: WriteUpdate = (previous, next) => {
+    const changes = toChanges(previous, next)
+    const shape = Object.keys(changes).sort().join()
+    const update = { ...Promise.withResolvers<UpdateOutcome>(), previous, next, changes, shape }
+    this.#waiting.push(update)
+    this.#startSoon()
+    return update.promise
+  }
+
+  /** Starts after the pending I/O, so that all updates that have arrived are in one batch. */
+  #startSoon(): void {
+    if (this.#isScheduled || this.#running >= MAX_RUNNING) return
+    this.#isScheduled = true
+    setImmediate(() => {
+      this.#isScheduled = false
+      while (this.#waiting.length > 0 && this.#running < MAX_RUNNING) void this.#runNext()
+    })
+  }
+
+  async #runNext(): Promise<void> {
+    const batch = this.#take()
+    this.#running += 1
+    await this.#settle(batch)
+    this.#running -= 1
+    if (this.#waiting.length > 0) this.#startSoon()
+  }
+
+  /** Takes the longest waiting update and others of its shape, each of another task. */
+  #take(): Map<string, Update> {
+    const [first] = this.#waiting
+    const batch = new Map<string, Update>()
+    this.#waiting = this.#waiting.filter((update) => {
+      const { id } = update.next
+      const fits = update.shape === first?.shape && batch.size < MAX_SIZE && !batch.has(id)
+      if (fits) batch.set(id, update)
+      return !fits
+    })
+    return batch
+  }
+
+  /** Does not reject. */
+  async #settle(batch: ReadonlyMap<string, Update>): Promise<void> {
+    const outcomes = await this.#write([...batch.values()]).catch((error: unknown) => {
+      if (!(error instanceof StoreUnavailableError)) return new Map<string, UpdateOutcome>()
+      for (const { reject } of batch.values()) reject(error)
+      return undefined
+    })
+    if (outcomes === undefined) return
+    for (const [id, { previous, next, resolve }] of batch)
+      // Another transaction has changed or locked the task, or one update has failed all.
+      resolve(outcomes.get(id) ?? this.#updateAlone(previous, next))
+  }
+
+  /** The outcomes of the updates that were written. Waits for no task that another transaction has locked. */
+  #write(updates: readonly Update[]): Promise<Map<string, UpdateOutcome>> {
+    const update = toUpdate(updates)
+    return this.#sql.transact(async (run) => {
+      const written = new Set((await run(update)).rows.map(({ id }) => id))
+      const settled = updates.filter(
+        ({ previous, next }) => written.has(next.id) && next.version > previous.version && isSettled(next),
+      )
+      const due = await queueDeliveriesOf(
+        run,
+        settled.map(({ next }) => next),
+      )
+      return new Map([...written].map((id) => [id, due.has(id) ? 'deliveriesDue' : 'updated']))
+    })
+  }
+}
+
+/**
+ * Updates tasks that have the revision of `previous`. Skips those that another transaction has locked: no two batches wait for
+ * each other, and a transaction that hangs delays no other task.
+ */
+function toUpdate(updates: readonly Update[]) {
+  const rows = updates.map(({ next: { id }, changes }) => ({ id, ...changes }))
+  const revisions = updates.map(({ previous }) => previous.revision)
+  const columns = Object.keys(updates[0]?.changes ?? {})
+  const changes = columns.map((column) => sql`${sql.ref(column)} = next.${sql.ref(column)}`)
+  return sql<{ id: string }>`
+    with next as (
+      select * from rows from (
+        json_populate_recordset(null::task, ${JSON.stringify(rows)}), unnest(${revisions}::integer[])
+      ) as next
+    ), locked as (
+      select task.id from task join next on task.id = next.id where task.revision = next.unnest
+      for no key update of task skip locked
+    )
+    update task set ${sql.join(changes)} from next
+    where task.id = next.id and task.revision = next.unnest and task.id in (select id from locked)
+    returning task.id`
+}
+
+/**
+ * Makes the deliveries of settled tasks due, and returns the ids of tasks that have some. A statement of its own: that of the
+ * update could not see a delivery that was added while it ran.
+ */
+async function queueDeliveriesOf(run: Run, tasks: readonly UpscaleTask[]): Promise<ReadonlySet<string>> {
+  if (tasks.length === 0) return new Set()
+  const [ids, versions, times] = [
+    tasks.map(({ id }) => id),
+    tasks.map(({ version }) => version),
+    tasks.map(({ updatedAt }) => updatedAt),
+  ]
+  const { rows } = await run(sql<{ id: string }>`
+    update delivery set version = next.version, ${RESET_ATTEMPTS}, "dueSince" = next.at, "dueAt" = next.at, "scheduledAt" = next.at
+    from unnest(${ids}::text[], ${versions}::integer[], ${times}::bigint[]) as next (id, version, at)
+    where "taskId" = next.id
+    returning next.id`)
+  return new Set(rows.map(({ id }) => id))
+}

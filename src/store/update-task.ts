@@ -1,0 +1,30 @@
+import type { UpdateOutcome } from '../tasks/ports.ts'
+import type { UpscaleTask } from '../tasks/task.ts'
+import { queueDeliveries } from './outbox.ts'
+import { toChanges } from './schema.ts'
+import type { Sql } from './sql.ts'
+import { addUsage } from './usage.ts'
+
+/** Writes an update of a task: see TaskStore. It announces nothing. */
+export type WriteUpdate = (previous: UpscaleTask, next: UpscaleTask) => Promise<UpdateOutcome>
+
+/** Writes an update in a transaction of its own. */
+export function createUpdate(sql: Sql): WriteUpdate {
+  return (previous, next) => {
+    const { id, version, revision } = previous
+    // Only the columns that differ: others may have been rescheduled since `previous` was read.
+    const update = sql.db
+      .updateTable('task')
+      .set(toChanges(previous, next))
+      .where('id', '=', id)
+      .where('revision', '=', revision)
+    return sql.transact(async (run): Promise<UpdateOutcome> => {
+      const { numAffectedRows } = await run(update)
+      if (numAffectedRows === 0n) return 'conflict'
+      // Seldom: a wait here would delay the commit of every other update.
+      if (next.creditsConsumed !== previous.creditsConsumed) await addUsage(sql, run, previous, next)
+      const due = next.version > version && (await queueDeliveries(run, next))
+      return due ? 'deliveriesDue' : 'updated'
+    })
+  }
+}

@@ -1,0 +1,125 @@
+import { describe, expect, test } from '@jest/globals'
+import pg from 'pg'
+import { createLocalHints } from '../../src/replicas/local-hints.ts'
+import { openPostgres } from '../../src/store/postgres.ts'
+import { StoreUnavailableError, type TaskHints, type TaskStore } from '../../src/tasks/ports.ts'
+import type { UpscaleTask } from '../../src/tasks/task.ts'
+import { describeUpdates } from '../contract/update-store.ts'
+import { newTask } from '../support/new-task.ts'
+import { openTestSchema } from '../support/postgres.ts'
+
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
+
+const setUp = async () => {
+  const schema = await openTestSchema()
+  return Object.assign(schema, {
+    open: (hints: TaskHints = createLocalHints()) => openPostgres(schema.url, hints, { log: silent }),
+  })
+}
+
+async function connectTo(connectionString: string) {
+  const client = new pg.Client({ connectionString })
+  await client.connect()
+  return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() })
+}
+
+async function insertMany(store: TaskStore, count: number): Promise<UpscaleTask[]> {
+  const tasks = Array.from({ length: count }, () => newTask())
+  await Promise.all(tasks.map((task) => store.insert(task, {})))
+  return tasks
+}
+
+const change = (task: UpscaleTask, changes: Partial<UpscaleTask> = {}): UpscaleTask => ({
+  ...task,
+  version: 2,
+  revision: 2,
+  upstreamTaskId: 'upstream',
+  ...changes,
+})
+
+describe('updates on PostgreSQL that arrive together', () => {
+  test('share commits', async () => {
+    await using schema = await setUp()
+    await using stores = await schema.open()
+    await using client = await connectTo(schema.url)
+    const tasks = await insertMany(stores.store, 100)
+    await Promise.all(tasks.map((task) => stores.store.update(task, change(task))))
+    const { rows } = await client.query<{ commits: number }>(
+      'SELECT count(DISTINCT xmin::text)::int AS commits FROM task',
+    )
+    expect(rows).toEqual([{ commits: 1 }])
+  })
+
+  test('fail alone: one that the database refuses does not fail the others', async () => {
+    await using schema = await setUp()
+    await using stores = await schema.open()
+    const tasks = await insertMany(stores.store, 20)
+    const outcomes = await Promise.allSettled(
+      tasks.map((task, n) =>
+        stores.store.update(task, change(task, n === 7 ? { upstreamTaskId: '\0' } : {})),
+      ),
+    )
+    const expected = tasks.map((_, n) => (n === 7 ? 'rejected' : 'fulfilled'))
+    expect(outcomes.map(({ status }) => status)).toEqual(expected)
+    const found = await Promise.all(tasks.map(({ id }) => stores.store.read(id)))
+    expect(found.map((task) => task?.revision)).toEqual(tasks.map((_, n) => (n === 7 ? 1 : 2)))
+  })
+
+  test('do not wait for one whose task another transaction has locked; it is written after that', async () => {
+    await using schema = await setUp()
+    await using stores = await schema.open()
+    await using client = await connectTo(schema.url)
+    const [locked, ...others] = await insertMany(stores.store, 20)
+    if (locked === undefined) throw new Error('There is none')
+    await client.query('BEGIN')
+    await client.query('SELECT FROM task WHERE id = $1 FOR UPDATE', [locked.id])
+    const waiting = stores.store.update(locked, change(locked))
+    const outcomes = await Promise.all(others.map((task) => stores.store.update(task, change(task))))
+    expect(outcomes).toEqual(others.map(() => 'updated'))
+    // A later one does not wait either.
+    const [later] = await insertMany(stores.store, 1)
+    if (later) expect(await stores.store.update(later, change(later))).toBe('updated')
+    expect(await stores.store.read(locked.id)).toEqual(locked)
+    await client.query('COMMIT')
+    expect(await waiting).toBe('updated')
+  })
+
+  test('of two replicas do not deadlock, whatever their order', async () => {
+    await using schema = await setUp()
+    await using one = await schema.open()
+    await using two = await schema.open()
+    const tasks = await insertMany(one.store, 200)
+    const outcomes = await Promise.all([
+      ...tasks.map((task) => one.store.update(task, change(task))),
+      ...tasks.toReversed().map((task) => two.store.update(task, change(task))),
+    ])
+    expect(outcomes.filter((outcome) => outcome === 'updated')).toHaveLength(tasks.length)
+    expect(outcomes.filter((outcome) => outcome === 'conflict')).toHaveLength(tasks.length)
+  })
+
+  test('all fail, and are announced, when the database is away', async () => {
+    await using schema = await setUp()
+    const announced: string[] = []
+    const hints = Object.assign(createLocalHints(), {
+      announce: (topic: string) => void announced.push(topic),
+    })
+    await using stores = await schema.open(hints)
+    await using client = await connectTo(schema.url)
+    const tasks = await insertMany(stores.store, 20)
+    announced.length = 0
+    // As a standby does.
+    await client.query(`
+      CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'read-only' USING ERRCODE = '25006'; END $$;
+      CREATE TRIGGER refuse BEFORE UPDATE ON task EXECUTE FUNCTION refuse()`)
+    const outcomes = await Promise.allSettled(tasks.map((task) => stores.store.update(task, change(task))))
+    for (const outcome of outcomes)
+      expect(outcome).toMatchObject({
+        status: 'rejected',
+        reason: expect.any(StoreUnavailableError) as unknown,
+      })
+    expect(announced).toEqual(expect.arrayContaining(tasks.map(({ id }) => id)))
+  })
+})
+
+describeUpdates('The PostgreSQL store', setUp)
