@@ -2,8 +2,9 @@ import { UnconfirmedError, type IdempotencyKey, type InsertOptions, type Inserti
 import { isUncharged, type UpscaleTask } from '../tasks/task.ts'
 import { toNewDelivery } from './outbox.ts'
 import { readNewRank } from './queue.ts'
-import { toRow, toTask } from './schema.ts'
+import { toRow, toTask, type TaskRow } from './schema.ts'
 import { lockNames, type Run, type Sql } from './sql.ts'
+import { createTemplate } from './template.ts'
 
 type Inserted<Refusal> = Insertion | { readonly inserted: false; readonly refusal: Refusal }
 
@@ -40,7 +41,7 @@ export function insertTask<Refusal>(
     if (queue && rank === null) return { inserted: false, refusal: queue.full }
     const refusal = (await admit?.()) ?? null
     if (refusal !== null) return { inserted: false, refusal }
-    await run(db.insertInto('task').values(toRow({ ...task, ...rank })))
+    await run(insertRow(toRow({ ...task, ...rank })))
     if (key) await nameTask(sql, run, key, task)
     const place = { position: 0, now: task.createdAt, version: 0 }
     if (callBackUrl !== null)
@@ -98,33 +99,45 @@ async function nameTask(
 async function findSamePicture(
   { db }: Sql,
   run: Run,
-  { pictureDigest, engine, requestedEngine, createdAt }: UpscaleTask,
+  task: UpscaleTask,
 ): Promise<UpscaleTask | undefined> {
-  // Usually there is none, and SQLite answers that three times as fast for one column as for all.
-  const { rows: found } = await run(
-    db
-      .selectFrom('task')
-      .select('id')
-      .where('pictureDigest', '=', pictureDigest)
-      .where((where) => {
-        const isAtEngine = where('engine', '=', engine)
-        return requestedEngine === null
-          ? where.or([isAtEngine, where('requestedEngine', 'is', null)])
-          : isAtEngine
-      })
-      .where((where) =>
-        where.or([
-          where('status', 'in', ['SUBMITTED', 'PROCESSING']),
-          where.and([
-            where('status', '=', 'SUCCEEDED'),
-            where.or([where('imagesExpireAt', '>', createdAt), where('imagesExpireAt', 'is', null)]),
-          ]),
-        ]),
-      )
-      .orderBy('createdAt', 'desc')
-      .limit(1),
-  )
+  const { pictureDigest, engine, requestedEngine, createdAt } = task
+  const find = requestedEngine === null ? findAtAnyEngine : findAtEngine
+  const { rows: found } = await run(find({ pictureDigest, engine, createdAt }))
   if (found[0] === undefined) return undefined
   const { rows } = await run(db.selectFrom('task').selectAll().where('id', '=', found[0].id))
   return rows[0] && toTask(rows[0])
+}
+
+type Picture = Pick<UpscaleTask, 'pictureDigest' | 'engine' | 'createdAt'>
+
+const insertRow = createTemplate((db, row: TaskRow) => db.insertInto('task').values(row))
+
+const findAtEngine = createTemplate((db, picture: Picture) =>
+  selectSamePicture(db, picture).where('engine', '=', picture.engine),
+)
+
+const findAtAnyEngine = createTemplate((db, picture: Picture) =>
+  selectSamePicture(db, picture).where((where) =>
+    where.or([where('engine', '=', picture.engine), where('requestedEngine', 'is', null)]),
+  ),
+)
+
+function selectSamePicture(db: Sql['db'], { pictureDigest, createdAt }: Picture) {
+  // Usually there is none, and SQLite answers that three times as fast for one column as for all.
+  return db
+    .selectFrom('task')
+    .select('id')
+    .where('pictureDigest', '=', pictureDigest)
+    .where((where) =>
+      where.or([
+        where('status', 'in', ['SUBMITTED', 'PROCESSING']),
+        where.and([
+          where('status', '=', 'SUCCEEDED'),
+          where.or([where('imagesExpireAt', '>', createdAt), where('imagesExpireAt', 'is', null)]),
+        ]),
+      ]),
+    )
+    .orderBy('createdAt', 'desc')
+    .limit(1)
 }

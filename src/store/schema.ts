@@ -32,7 +32,7 @@ interface UsageRow {
 }
 
 /** A task; arrays and objects are JSON text. */
-interface TaskRow extends Omit<
+export interface TaskRow extends Omit<
   UpscaleTask,
   'images' | 'sourceImage' | 'failure' | 'queueRefusal' | 'history' | 'correlationId'
 > {

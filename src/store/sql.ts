@@ -30,7 +30,7 @@ export interface Erasure {
 }
 
 /** A statement that Kysely can compile. */
-interface Statement<Row> {
+export interface Statement<Row> {
   compile(executor: Kysely<Database>): CompiledQuery<Row>
 }
 

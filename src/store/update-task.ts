@@ -1,8 +1,9 @@
 import type { UpdateOutcome } from '../tasks/ports.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 import { queueDeliveries } from './outbox.ts'
-import { toChanges } from './schema.ts'
+import { toChanges, type TaskRow } from './schema.ts'
 import type { Sql } from './sql.ts'
+import { createTemplate } from './template.ts'
 import { addUsage } from './usage.ts'
 
 /** Writes an update of a task: see TaskStore. It announces nothing. */
@@ -11,15 +12,11 @@ export type WriteUpdate = (previous: UpscaleTask, next: UpscaleTask) => Promise<
 /** Writes an update in a transaction of its own. */
 export function createUpdate(sql: Sql): WriteUpdate {
   return (previous, next) => {
-    const { id, version, revision } = previous
+    const { id, version, revision: oldRevision } = previous
     // Only the columns that differ: others may have been rescheduled since `previous` was read.
-    const update = sql.db
-      .updateTable('task')
-      .set(toChanges(previous, next))
-      .where('id', '=', id)
-      .where('revision', '=', revision)
+    const changes = toChanges(previous, next)
     return sql.transact(async (run): Promise<UpdateOutcome> => {
-      const { numAffectedRows } = await run(update)
+      const { numAffectedRows } = await run(updateRow({ ...changes, id, oldRevision }))
       if (numAffectedRows === 0n) return 'conflict'
       // Seldom: a wait here would delay the commit of every other update.
       if (next.creditsConsumed !== previous.creditsConsumed) await addUsage(sql, run, previous, next)
@@ -28,3 +25,12 @@ export function createUpdate(sql: Sql): WriteUpdate {
     })
   }
 }
+
+interface Changes extends Partial<TaskRow> {
+  readonly id: string
+  readonly oldRevision: number
+}
+
+const updateRow = createTemplate((db, { id, oldRevision, ...changes }: Changes) =>
+  db.updateTable('task').set(changes).where('id', '=', id).where('revision', '=', oldRevision),
+)

@@ -1,10 +1,14 @@
+/** Numbers hold all integers of 15 digits exactly. */
+const HAS_LONG_NUMBER = /\d{16}/
+
 /**
  * Parses JSON; undefined if the text is not JSON. An integer that a number cannot hold exactly becomes a string of its
  * digits.
  */
 export function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text, keepDigits)
+    // With a function, parsing takes ten times as long.
+    return HAS_LONG_NUMBER.test(text) ? JSON.parse(text, keepDigits) : JSON.parse(text)
   } catch {
     return undefined
   }
