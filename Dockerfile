@@ -5,7 +5,7 @@ COPY client/package.json client/
 COPY console/package.json console/
 RUN --mount=type=cache,target=/root/.npm npm ci
 COPY . .
-RUN node tools/build.ts service console
+RUN node tools/build.ts service console && node tools/runtime-packages.ts runtime/node_modules
 
 FROM node:24-slim AS runtime
 # The sandbox writes watermarks: without a font they would stay empty.
@@ -13,8 +13,9 @@ RUN apt-get update && \
     apt-get install -y --no-install-recommends fonts-dejavu-core && \
     rm -rf /var/lib/apt/lists/*
 WORKDIR /app
-COPY package.json package-lock.json .npmrc ./
-RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev
+# Scanners read from the lock file what the bundle contains.
+COPY package.json package-lock.json ./
+COPY --from=build /app/runtime/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY --from=build /app/console/dist console/dist
 # A new volume takes over the owner of the folder that it is mounted on.

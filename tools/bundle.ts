@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises'
 import { build, type Plugin } from 'esbuild'
 
 /** Not bundled: `sharp` is native, and the parts of GraphiQL have 9 MB, of which a start needs none. */
-const EXTERNAL = ['sharp', '@graphql-yoga/render-graphiql']
+export const EXTERNAL = ['sharp', '@graphql-yoga/render-graphiql']
 
 /** Optional dependencies of packages. They are not installed. */
 const ABSENT = /^(pg-native|class-validator)$/

@@ -136,22 +136,6 @@ play() {
 
 # --- trying what came out ------------------------------------------------------------------------------
 
-# Refuses imports that only a development dependency, or another package's dependency, would fulfil.
-check_imports() {
-  node --input-type=module -e '
-    import { globSync, readFileSync } from "node:fs"
-    const { dependencies } = JSON.parse(readFileSync("package.json", "utf8"))
-    const imports = globSync("dist/**/*.js").flatMap((file) => [
-      ...readFileSync(file, "utf8").matchAll(/(?<![.\w])(?:from|import)\s*\(?\s*["\x27]((?:@[^"\x27\/]+\/)?[^"\x27\/.][^"\x27\/]*)/g),
-    ])
-    const packages = new Set(imports.map(([, name]) => name).filter((name) => !name.startsWith("node:")))
-    const missing = [...packages].filter((name) => !(name in dependencies))
-    if (packages.size === 0) throw new Error("dist imports nothing")
-    if (missing.length > 0) throw new Error(`not among the dependencies: ${missing.join(", ")}`)
-  ' 2>"$roots/output" || fail 'dist imports what an installation without development dependencies need not have'
-  say 'dist imports nothing but dependencies'
-}
-
 # The words of an exec form, a JSON array, in `words`.
 read_exec_form() {
   mapfile -d '' -t words < <(node -e 'for (const word of JSON.parse(process.argv[1])) process.stdout.write(`${word}\0`)' "$1" 2>/dev/null)
@@ -202,6 +186,43 @@ ask_console() {
   say "the console answers $answer"
 }
 
+# Its parts, and sharp, are all that the bundle leaves out.
+ask_graphiql() {
+  local answer
+  answer=$("${inside[@]}" node --input-type=module -e '
+    const headers = { accept: "text/html" }
+    const { status, headers: given } = await fetch(`http://127.0.0.1:${process.env.PORT}/graphql`, { headers })
+    console.log(status, given.get("content-type"))') || fail 'the service gives no answer to a browser at /graphql'
+  [[ $answer == '200 text/html'* ]] || fail "the answer to a browser at /graphql is $answer"
+  say "GraphiQL answers $answer"
+}
+
+ask_picture() {
+  local answer
+  answer=$("${inside[@]}" node --input-type=module -e '
+    const ask = async (query) => {
+      const response = await fetch(`http://127.0.0.1:${process.env.PORT}/graphql`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ query }),
+      })
+      return (await response.json()).data
+    }
+    const input = `{ taskId: "image", imageIndex: 0 }`
+    const { upscaleImage } = await ask(`mutation { upscaleImage(input: ${input}) { task { id } } }`)
+    const { id } = upscaleImage.task
+    for (let tries = 0; tries < 100; tries += 1) {
+      const { upscaleTask: { images } } = await ask(`{ upscaleTask(id: "${id}") { images { width } } }`)
+      if (images !== null) {
+        console.log(images[0].width)
+        break
+      }
+      await new Promise((resolve) => setTimeout(resolve, 200))
+    }') || fail 'the service gives no answer about a picture'
+  [[ $answer =~ ^[0-9]+$ ]] || fail "the width of a picture is $answer"
+  say "a picture is $answer pixels wide"
+}
+
 stop_service() {
   local status=0
   kill -TERM "$service"
@@ -223,12 +244,13 @@ for instruction in "${instructions[@]}"; do
 done
 
 cd "$(folder_of "$stage" .)"
-check_imports
 start_service
 await_health
 say 'healthy, says the HEALTHCHECK'
 ask_graphql
 ask_console
+ask_graphiql
+ask_picture
 stop_service
 say 'ended with 0 after SIGTERM'
 say 'OK: the steps of the Dockerfile work'

@@ -96,11 +96,7 @@ async function nameTask(
  * The newest task for the same picture that is running, or done with images that have not expired. If the caller has named an
  * engine, only at that engine; else at the engine of the new task, or at any engine that the gateway chose.
  */
-async function findSamePicture(
-  { db }: Sql,
-  run: Run,
-  task: UpscaleTask,
-): Promise<UpscaleTask | undefined> {
+async function findSamePicture({ db }: Sql, run: Run, task: UpscaleTask): Promise<UpscaleTask | undefined> {
   const { pictureDigest, engine, requestedEngine, createdAt } = task
   const find = requestedEngine === null ? findAtAnyEngine : findAtEngine
   const { rows: found } = await run(find({ pictureDigest, engine, createdAt }))
