@@ -50,3 +50,15 @@ test('the bundle reads the facts of pictures in its child process, and sends spa
   await service.exited
   expect(collector.received.map(({ path }) => path)).toContain('/v1/traces')
 })
+
+test('a service on SQLite does not load the drivers of PostgreSQL and Redis', async () => {
+  const drivers = /^loaded .*\/dist\/postgres-backends-/m
+  const settings = { NODE_OPTIONS: '--import=./test/support/module-log.mjs' }
+  await using dir = await openTempDir()
+  await using alone = await startProcess({ ...settings, DATABASE_URL: `file:${dir.path}/own.db` })
+  expect(alone.output()).toMatch(/^loaded .*\/dist\/main/m)
+  expect(alone.output()).not.toMatch(drivers)
+  await using shared = await startProcess({ ...settings, DATABASE_URL: 'postgres://127.0.0.1:1/none' })
+  await shared.exited
+  expect(shared.output()).toMatch(drivers)
+})

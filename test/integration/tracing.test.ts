@@ -8,7 +8,8 @@ import { runTracedTask, toTree, TRACED_SETTINGS, TREE } from '../support/traced-
 /** Span kinds of the protocol. */
 const SERVER = 2
 const CLIENT = 3
-const SDK = /^loaded .*@opentelemetry\/(sdk|exporter|otlp)/m
+/** The part of the bundle with the SDK of OpenTelemetry. */
+const SDK = /^loaded .*\/dist\/sdk-/m
 const MODULE_LOG = { NODE_OPTIONS: '--import=./test/support/module-log.mjs' }
 
 /** Ends the service, so that its log is complete. */

@@ -1,9 +1,9 @@
-// Loaded with --import: writes the URL of each module of OpenTelemetry that the process loads to its error output.
+// Loaded with --import: writes the URL of each part of the bundle that the process loads to its error output.
 import { registerHooks } from 'node:module'
 
 registerHooks({
   load(url, context, next) {
-    if (url.includes('@opentelemetry')) process.stderr.write(`loaded ${url}\n`)
+    if (url.includes('/dist/')) process.stderr.write(`loaded ${url}\n`)
     return next(url, context)
   },
 })
