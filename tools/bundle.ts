@@ -1,13 +1,10 @@
 /** Bundles programs of the service with the packages that they use, so that a start reads a few files instead of a thousand. */
 import { globSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { build, type Plugin } from 'esbuild'
+import { build, type ImportKind, type Plugin } from 'esbuild'
 
 /** Not bundled: `sharp` is native, and the parts of GraphiQL have 9 MB, of which a start needs none. */
 export const EXTERNAL = ['sharp', '@graphql-yoga/render-graphiql']
-
-/** Optional dependencies of packages. They are not installed. */
-const ABSENT = /^(pg-native|class-validator)$/
 
 /** CommonJS modules in the bundle require Node's own modules. */
 const REQUIRE = `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`
@@ -29,26 +26,41 @@ const oneCopy: Plugin = {
   },
 }
 
-/** An `import` of node:http reads all its exports, and one of them loads Node's fetch and WebSocket: 25 ms. `require` does not. */
-const requireHttp: Plugin = {
-  name: 'require node:http',
-  setup({ onResolve, onLoad }) {
-    const namespace = 'required'
-    onResolve({ filter: /^(node:)?http$/ }, ({ kind }) =>
-      kind === 'import-statement' ? { path: 'node:http', namespace } : undefined,
-    )
-    onLoad({ filter: /./, namespace }, () => ({ contents: `module.exports = require('node:http')` }))
-  },
+interface Replacement {
+  /** The paths that are imported. */
+  readonly filter: RegExp
+  /** Absent: imports of any kind. */
+  readonly kind?: ImportKind
+  /** The CommonJS module that takes the place of the others. */
+  toContents(path: string): string
 }
 
-const absent: Plugin = {
-  name: 'absent',
+const REPLACEMENTS: readonly Replacement[] = [
+  // Optional dependencies of packages. They are not installed.
+  {
+    filter: /^(pg-native|class-validator)$/,
+    toContents: (path) => `throw new Error('${path} is not installed')`,
+  },
+  // An `import` of node:http reads all its exports, and one of them loads Node's fetch and WebSocket: 25 ms. `require` does not.
+  {
+    filter: /^(node:)?http$/,
+    kind: 'import-statement',
+    toContents: () => `module.exports = require('node:http')`,
+  },
+  // Apollo calls it where it finds no `module.require`, as in a bundle.
+  { filter: /^sha\.js$/, toContents: () => `module.exports = require('node:crypto').createHash` },
+]
+
+const replacements: Plugin = {
+  name: 'replacements',
   setup({ onResolve, onLoad }) {
-    const namespace = 'absent'
-    onResolve({ filter: ABSENT }, ({ path }) => ({ path, namespace }))
-    onLoad({ filter: /./, namespace }, ({ path }) => ({
-      contents: `throw new Error('${path} is not installed')`,
-    }))
+    for (const { filter, kind, toContents } of REPLACEMENTS) {
+      const namespace = `in place of ${filter.source}`
+      onResolve({ filter }, (imported) =>
+        kind === undefined || kind === imported.kind ? { path: imported.path, namespace } : undefined,
+      )
+      onLoad({ filter: /./, namespace }, ({ path }) => ({ contents: toContents(path) }))
+    }
   },
 }
 
@@ -70,7 +82,7 @@ export async function bundle(programs: readonly string[], out: string): Promise<
     // The ES modules of packages that have both: only they can be cut down to what is used.
     mainFields: ['module', 'main'],
     external: EXTERNAL,
-    plugins: [oneCopy, requireHttp, absent],
+    plugins: [oneCopy, replacements],
     banner: { js: REQUIRE },
     // Names stay, for stack traces.
     minifySyntax: true,
