@@ -99,7 +99,7 @@ class UpdateBatches {
   }
 
   /** The outcomes of the updates that were written. Waits for no task that another transaction has locked. */
-  #write(updates: readonly Update[]): Promise<Map<string, UpdateOutcome>> {
+  async #write(updates: readonly Update[]): Promise<Map<string, UpdateOutcome>> {
     const update = toUpdate(updates)
     return this.#sql.transact(async (run) => {
       const written = new Set((await run(update)).rows.map(({ id }) => id))
