@@ -1,5 +1,5 @@
 /**
- * What a task costs PostgreSQL, from its submit to its settlement, one task after another: `npm run bench:writes [-- WORD]`.
+ * What a task costs PostgreSQL, from its submit to its settlement, one task after another: `npm run bench:writes [-- WORD [TASKS]]`.
  * It starts a PostgreSQL of its own. Each figure is that of a run with tasks, less that of a run of the same duration without,
  * so that the work of the service that does not depend on tasks is not counted. Hints, rate limits, claims, reads are counted.
  */
@@ -13,9 +13,11 @@ import { json, startScriptedUpstream } from '../test/support/scripted-upstream.t
 import { startPostgres, startRedis } from '../test/support/servers.ts'
 import { run, startReplica } from './replica.ts'
 
-const TASKS = 100
+const TASKS = Number(process.argv[3] ?? 100)
+/** A replica that hears of no other for 30 s sends no hints. */
+const ALONE_AFTER_MS = 31_000
 
-const [word = ''] = process.argv.slice(2)
+const word = process.argv[2] ?? ''
 const folder = await mkdtemp(join(tmpdir(), 'bench-writes-'))
 await using opened = new AsyncDisposableStack()
 opened.defer(() => rm(folder, { recursive: true }))
@@ -52,10 +54,13 @@ interface Case {
   readonly input?: string
   readonly delivers?: boolean
   readonly inspects?: boolean
+  /** Another replica runs beside, which gets no requests. */
+  readonly isBeside?: boolean
 }
 
 const CASES: readonly Case[] = [
   { name: 'plain' },
+  { name: 'plain, with another replica beside', isBeside: true },
   { name: 'plain, with Redis', settings: { REDIS_URL: redis.url } },
   { name: 'with an idempotency key', input: 'idempotencyKey: "KEY"' },
   { name: 'with a delivery', input: `callBackUrl: "${receiver.url}/KEY"`, delivers: true },
@@ -150,6 +155,7 @@ async function measure(each: Case): Promise<void> {
     const before = await readFigures(database, name)
     {
       await using replica = await startReplica(settings)
+      await using _beside = each.isBeside ? await startReplica(settings) : undefined
       await work(replica.url)
     }
     // The last connections of the replica report their counts.
@@ -158,8 +164,10 @@ async function measure(each: Case): Promise<void> {
   }
   await duringRun(() => pause(1_000))
   let tookMs = 0
+  const isAlone = !each.isBeside && each.settings?.REDIS_URL === undefined
   const busy = await duringRun(async (url) => {
     const startedAt = performance.now()
+    if (isAlone) await pause(ALONE_AFTER_MS)
     for (let n = 0; n < TASKS; n += 1) await settleTask(url, `task-${n}`, each)
     await pause(1_000)
     tookMs = performance.now() - startedAt

@@ -1,13 +1,15 @@
 import { RateLimiterRes, type RateLimiterAbstract } from 'rate-limiter-flexible'
 import type { Clock } from '../tasks/ports.ts'
 import type { RateBudget } from '../tasks/rates.ts'
-import { consume, type CreateLimiter, type Rate } from './limiters.ts'
+import { consume, consumeBoth, type Claim, type CreateLimiter, type Rate, type Refusal } from './limiters.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
 /** The limit of an engine's account, for all owners: at most `limit` submits in any interval of `perMs`. */
 export interface AccountLimit {
   /** Counts one submit and returns null, or returns how long to wait, in milliseconds. */
   take(): Promise<number | null>
+  /** Counts one for `first` and then, unless that refuses, one submit. Null: neither has refused. */
+  takeAfter(first: Claim): Promise<Refusal | null>
   /** Returns a submit that was taken and not sent. */
   giveBack(): Promise<void>
   budget(now: number): Promise<RateBudget>
@@ -18,6 +20,12 @@ export function createOwnAccountLimit(clock: Clock, rate: Rate): AccountLimit {
   const window = new SlidingWindow(clock, rate)
   return {
     take: () => Promise.resolve(window.take()),
+    async takeAfter(first) {
+      const firstMs = await consume(first.limiter, first.key)
+      if (firstMs !== null) return { by: 'first', waitMs: firstMs }
+      const waitMs = window.take()
+      return waitMs === null ? null : { by: 'second', waitMs }
+    },
     giveBack() {
       window.giveBack()
       return Promise.resolve()
@@ -33,6 +41,8 @@ export function createOwnAccountLimit(clock: Clock, rate: Rate): AccountLimit {
     },
   }
 }
+
+const NO_LIMIT: Claim = { limiter: null, key: '' }
 
 /** A larger limit has this many slots, each for several submits. */
 const MAX_SLOTS = 100
@@ -72,14 +82,23 @@ class SlottedLimit implements AccountLimit {
   }
 
   async take(): Promise<number | null> {
-    for (;;) {
+    return (await this.takeAfter(NO_LIMIT))?.waitMs ?? null
+  }
+
+  async takeAfter(first: Claim): Promise<Refusal | null> {
+    for (let claim = first; ; claim = NO_LIMIT) {
       const now = this.#clock.elapsed()
       const free = [...this.#freeAt.keys()].filter((slot) => (this.#freeAt[slot] ?? 0) <= now)
       // Any of them, so that replicas seldom try the same.
       const slot = free[Math.floor(Math.random() * free.length)]
-      if (slot === undefined) return Math.max(1, Math.min(...this.#freeAt) - now)
-      const waitMs = await consume(this.#limiter, String(slot))
-      if (waitMs !== null) this.#freeAt[slot] = this.#clock.elapsed() + waitMs
+      if (slot === undefined) {
+        const firstMs = await consume(claim.limiter, claim.key)
+        if (firstMs !== null) return { by: 'first', waitMs: firstMs }
+        return { by: 'second', waitMs: Math.max(1, Math.min(...this.#freeAt) - now) }
+      }
+      const refusal = await consumeBoth(claim, { limiter: this.#limiter, key: String(slot) })
+      if (refusal?.by === 'first') return refusal
+      if (refusal !== null) this.#freeAt[slot] = this.#clock.elapsed() + refusal.waitMs
       else {
         if (this.#slotSize === 1) this.#freeAt[slot] = now + this.#rate.perMs
         this.#taken = [...this.#taken.slice(1 - MAX_SLOTS), slot]

@@ -64,6 +64,8 @@ export async function openPostgresHints(options: PostgresHintsOptions): Promise<
 class PostgresHints extends LocalHints implements PostgresSharedHints {
   readonly #options: PostgresHintsOptions
   readonly #unsent = new Set<string>()
+  /** Whether the last payload was full, and left hints unsent. */
+  #isRest = false
   /** Whether the unsent hints are sent now. */
   #isDue = false
   #dueTimer: NodeJS.Timeout | undefined
@@ -189,7 +191,8 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
   /** Sends hints, and a heartbeat when there are none, until the link is lost or the hints are disposed of. */
   async #send(link: PostgresLink): Promise<void> {
     while (await this.#waitForHint(link.lost)) {
-      await sleep(BATCH_MS, this.#ended.signal)
+      // What did not fit into the last payload has waited already.
+      if (!this.#isRest) await sleep(BATCH_MS, this.#ended.signal)
       // A batch that is lost needs no retry: the other replicas re-read when they reconnect, or on a timer.
       if (!(await link.send(this.#takePayload()))) return
     }
@@ -220,7 +223,8 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
       payload += ` ${topic}`
       this.#unsent.delete(topic)
     }
-    if (this.#unsent.size === 0) {
+    this.#isRest = this.#unsent.size > 0
+    if (!this.#isRest) {
       this.#isDue = false
       clearTimeout(this.#dueTimer)
       this.#dueTimer = undefined

@@ -1,7 +1,7 @@
 import type { Clock } from '../tasks/ports.ts'
 import type { RateLimits, RateRefusal } from '../tasks/rates.ts'
 import type { AccountLimit } from './account-limit.ts'
-import { consume, type CreateLimiter, type Rate } from './limiters.ts'
+import { consume, type Claim, type CreateLimiter, type Rate } from './limiters.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
 interface RatePolicy {
@@ -24,22 +24,22 @@ export function createRateLimits(
       rate === null ? [] : [[engine, createAccount(clock, rate, createAccountLimit(engine, rate))]],
     ),
   )
-  const takeAccount = async (engine: string, evenly: boolean) =>
-    (await accounts.get(engine)?.take(evenly)) ?? null
+  const takeOwn = async (owner: string) => {
+    const waitMs = await consume(owners, owner)
+    return waitMs === null ? null : refuse('RATE_LIMITED', waitMs)
+  }
   return {
     async take(owner, engine) {
-      const own = await consume(owners, owner)
-      if (own !== null) return refuse('RATE_LIMITED', own)
-      const shared = await takeAccount(engine, false)
-      if (shared === null) return null
+      const account = accounts.get(engine)
+      if (account === undefined) return takeOwn(owner)
+      const refusal = await account.takeAfter({ limiter: owners, key: owner })
+      if (refusal === null) return null
+      if (refusal.by === 'first') return refuse('RATE_LIMITED', refusal.waitMs)
       await owners?.reward(owner)
-      return refuse('UPSTREAM_RATE_LIMITED', shared)
+      return refuse('UPSTREAM_RATE_LIMITED', refusal.waitMs)
     },
-    async takeOwn(owner) {
-      const own = await consume(owners, owner)
-      return own === null ? null : refuse('RATE_LIMITED', own)
-    },
-    takeAccount,
+    takeOwn,
+    takeAccount: async (engine, evenly) => (await accounts.get(engine)?.take(evenly)) ?? null,
     giveBackAccount: async (engine) => accounts.get(engine)?.giveBack(),
     account: async (engine, now) => (await accounts.get(engine)?.budget(now)) ?? null,
   }
@@ -56,6 +56,12 @@ function createAccount(clock: Clock, rate: Rate, account: AccountLimit) {
       const refusedMs = await account.take()
       if (refusedMs !== null && waitMs === null) evenWindow.giveBack()
       return refusedMs
+    },
+    async takeAfter(first: Claim) {
+      const waitMs = evenWindow.take()
+      const refusal = await account.takeAfter(first)
+      if (refusal !== null && waitMs === null) evenWindow.giveBack()
+      return refusal
     },
     async giveBack() {
       evenWindow.giveBack()

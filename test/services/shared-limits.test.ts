@@ -120,6 +120,37 @@ describe.each(['PostgreSQL', 'Redis'])('over %s', (kind) => {
     expect(await one?.take()).toBeGreaterThan(0)
   })
 
+  test('a refused owner takes nothing of the account; a submit that the account refuses does not count for its owner', async () => {
+    await using opened = new AsyncDisposableStack()
+    const database = opened.use(await openTestDatabase())
+    opened.use(await database.open(createLocalHints()))
+    const create = await openLimiters(opened, database.url)
+    const fleet = randomUUID()
+    const createLimiter: CreateLimiter = (name, rate) => create(`${fleet}:${name}`, rate)
+    const perMs = 600_000
+    const rates = { owner: { limit: 2, perMs }, engines: { kie: { limit: 3, perMs } } }
+    const limits = createRateLimits(rates, systemClock, createLimiter, (engine, rate) =>
+      createSharedAccountLimit(engine, createLimiter, systemClock, rate),
+    )
+    const take = async (owner: string) => (await limits.take(owner, 'kie'))?.code
+    const remaining = async () => (await limits.account('kie', 0))?.remaining
+    expect([await take('alice'), await take('alice'), await take('alice')]).toEqual([
+      undefined,
+      undefined,
+      'RATE_LIMITED',
+    ])
+    expect((await limits.take('alice', 'kie'))?.retryAfterMs).toBeGreaterThan(perMs - 60_000)
+    expect(await remaining()).toBe(1)
+    expect([await take('bob'), await take('bob'), await remaining()]).toEqual([
+      undefined,
+      'UPSTREAM_RATE_LIMITED',
+      0,
+    ])
+    // The refusal of the owner comes first.
+    expect(await take('alice')).toBe('RATE_LIMITED')
+    expect([await limits.takeOwn('bob'), (await limits.takeOwn('bob'))?.code]).toEqual([null, 'RATE_LIMITED'])
+  })
+
   test('the poll budget is one for all, and what is given back is another one’s', async () => {
     await using opened = new AsyncDisposableStack()
     const [one, two] = await openTwoBudgets(opened, 600_000)
@@ -162,4 +193,42 @@ test('windows in PostgreSQL that were begun before the clock was set back begin 
   // One that still had room counts in a window of its length, too.
   expect(await take()).toBeUndefined()
   expect((await limiter.get('alice'))?.msBeforeNext).toBeLessThanOrEqual(60_000)
+})
+
+test('in PostgreSQL one statement counts for the owner and for the account; windows of both begin anew after the clock was set back', async () => {
+  await using opened = new AsyncDisposableStack()
+  const database = opened.use(await openTestDatabase())
+  opened.use(await database.open(createLocalHints()))
+  const pool = opened.adopt(openPool(database.url, silent, 2), (each) => each.end())
+  let statements = 0
+  const create = createPostgresLimiter({
+    query(statement) {
+      statements += 1
+      return pool.query(statement)
+    },
+  })
+  const perMs = 60_000
+  // A slot counts two submits, so that its window can be found again.
+  const rates = { owner: { limit: 2, perMs }, engines: { kie: { limit: 200, perMs } } }
+  const limits = createRateLimits(rates, systemClock, create, (engine, rate) =>
+    createSharedAccountLimit(engine, create, systemClock, rate),
+  )
+  const take = async () => (await limits.take('alice', 'kie'))?.code
+  const readWindows = async () => {
+    const { rows } = await pool.query<{ points: number; endsIn: number }>(
+      `select points, expire - $1::bigint as "endsIn" from rate_limit order by points desc`,
+      [Date.now()],
+    )
+    return rows
+  }
+  expect(await take()).toBeUndefined()
+  expect(statements).toBe(1)
+  expect((await readWindows()).map(({ points }) => points)).toEqual([1, 1])
+  // All slots have windows.
+  for (let slot = 0; slot < 100; slot += 1) await create('kie', { limit: 2, perMs }).consume(String(slot))
+  await create('owner', rates.owner).consume('alice')
+  await pool.query('update rate_limit set points = 2, expire = expire + 3600000')
+  expect(await take()).toBeUndefined()
+  const restarted = (await readWindows()).filter(({ endsIn }) => endsIn <= perMs)
+  expect(restarted.map(({ points }) => points)).toEqual([1, 1])
 })

@@ -1,7 +1,10 @@
 import { describe, expect, test } from '@jest/globals'
+import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { openPostgres } from '../../src/store/postgres.ts'
+import { toUpdate } from '../../src/store/postgres-batches.ts'
+import { toChanges, type Database } from '../../src/store/schema.ts'
 import { StoreUnavailableError, type TaskHints, type TaskStore } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { describeUpdates } from '../contract/update-store.ts'
@@ -95,6 +98,28 @@ describe('updates on PostgreSQL that arrive together', () => {
     ])
     expect(outcomes.filter((outcome) => outcome === 'updated')).toHaveLength(tasks.length)
     expect(outcomes.filter((outcome) => outcome === 'conflict')).toHaveLength(tasks.length)
+  })
+
+  test('read only the rows of their tasks', async () => {
+    await using schema = await setUp()
+    await using stores = await schema.open()
+    await using client = await connectTo(schema.url)
+    const tasks = await insertMany(stores.store, 300)
+    await client.query(`
+      INSERT INTO task SELECT (json_populate_record(task, json_build_object('id', n))).* FROM
+        (SELECT task FROM task LIMIT 1) one, generate_series(1, 20000) n`)
+    await using db = new Kysely<Database>({ dialect: new PostgresDialect({ pool: new pg.Pool() }) })
+    for (const size of [1, 2, 20, 100]) {
+      const updates = tasks.slice(0, size).map((previous) => {
+        const next = change(previous)
+        return { previous, next, changes: toChanges(previous, next) }
+      })
+      const { sql: text, parameters } = toUpdate(updates).compile(db)
+      const { rows } = await client.query<{ 'QUERY PLAN': string }>(`EXPLAIN ${text}`, [...parameters])
+      const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
+      expect(plan).toMatch(/Index Scan (using|on) task_pkey/)
+      expect(plan).not.toMatch(/Seq Scan/)
+    }
   })
 
   test('all fail, and are announced, when the database is away', async () => {
