@@ -8,10 +8,12 @@ import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { openTestSchema, TEST_DATABASE_URL } from '../../test/support/postgres.ts'
-import { pinLoad, PINNED, start, type Contender, type Running } from './contender.ts'
+import { note, type BenchRun } from './bench-run.ts'
+import { pinLoad, PINNED, start, type Running } from './contender.ts'
 import { onPostgres, OWN, PEERS } from './contenders.ts'
+import { growInSubscribers } from './growth-in-subscribers.ts'
+import { growInTasks, SETTLED } from './growth-in-tasks.ts'
 import {
-  memoryPerSubscription,
   callbacksPerSecond,
   callbackToSubscriberMs,
   events,
@@ -21,13 +23,9 @@ import {
   quantile,
 } from './measures.ts'
 import { MEASURES } from './plan.ts'
-import { toSvg, type Series } from './plot.ts'
 import { toComparison, toTable } from './report.ts'
 import { startStubUpstream } from './upstream.ts'
 
-/** Sockets of both ends count against `ulimit -n` of one process each: 20,000 is one limit too many for some machines. */
-const SIZES = [1_000, 5_000, 19_500]
-const SETTLED = 100_000
 const FILE = 'bench/figures.md'
 const [runs = '1', only] = process.argv.slice(2)
 const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}`
@@ -36,11 +34,11 @@ const pinned = PINNED ? 'contender and load pinned to a core each' : 'not pinned
 build()
 pinLoad()
 await using upstream = await startStubUpstream()
-const note = (text: string) => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`)
+const bench: BenchRun = { upstream, runs: Number(runs) }
 const parts: Record<string, () => Promise<string>> = {
   'Ours beside its peers': compare,
-  'Growth: subscribers': grow,
-  [`Growth: ${SETTLED.toLocaleString('en')} settled tasks in the store`]: fill,
+  'Growth: subscribers': () => growInSubscribers(bench),
+  [`Growth: ${SETTLED.toLocaleString('en')} settled tasks in the store`]: () => growInTasks(bench),
   'PostgreSQL as store, and replicas': share,
 }
 for (const [title, measure] of Object.entries(parts))
@@ -93,88 +91,6 @@ async function compare(): Promise<string> {
   return toComparison(Object.fromEntries(medians) as Parameters<typeof toComparison>[0])
 }
 
-/** What a subscriber and an event cost, and how soon an event is there, as subscribers become more. */
-async function grow(): Promise<string> {
-  const rows: number[][] = []
-  for (const size of SIZES) {
-    const { resident, heap } = await alone(OWN, (running) => memoryPerSubscription(running, size - 200, 200))
-    const { cpuMicros } = await alone(OWN, (running) =>
-      events(running, { subscribers: size, distinct: true }),
-    )
-    const times = await alone(OWN, (running) =>
-      callbackToSubscriberMs(running, { warm: 250, count: 750, idle: size - 1_000 }),
-    )
-    rows.push([size, resident, heap, cpuMicros, quantile(times, 0.5), quantile(times, 0.99)])
-    note(`growth: ${rows.at(-1)?.join(' ')}`)
-  }
-  const against = (name: string, column: number): Series => ({
-    name,
-    points: rows.map((row) => [row[0] ?? 0, row[column] ?? 0] as const),
-  })
-  const xTitle = 'subscribers, each of a task of its own'
-  const plot = toSvg([
-    { title: 'Callback → subscriber, ms', xTitle, series: [against('p50', 4), against('p99', 5)] },
-    { title: 'CPU for one event, µs', xTitle, series: [against('µs per event', 3)] },
-    {
-      title: 'Memory per idle subscription, bytes',
-      xTitle,
-      series: [against('resident', 1), against('heap', 2)],
-    },
-  ])
-  const heads = [
-    'subscribers',
-    'resident bytes per subscription',
-    'heap bytes per subscription',
-    'CPU µs per event',
-    'latency p50 ms',
-    'latency p99 ms',
-  ]
-  await writeFile('bench/figures.svg', plot)
-  const table = toTable(
-    heads,
-    rows.map(([size = 0, ...rest]) => [size.toLocaleString('en'), ...rest]),
-  )
-  const spread = (column: number) => {
-    const values = rows.map((row) => row[column] ?? NaN)
-    return judge(Math.max(...values) / Math.min(...values), 1.2)
-  }
-  return `${table}\n\nLargest ÷ smallest (bar: below 1.2): heap bytes ${spread(2)}, CPU for an event ${spread(3)}.`
-}
-
-function judge(ratio: number, below: number): string {
-  return `${ratio.toFixed(2)} ${ratio < below ? '✓' : '✗'}`
-}
-
-/** The same figures with an empty store and a full one, in turn. */
-async function fill(): Promise<string> {
-  const measures: Record<string, (running: Running) => Promise<number>> = {
-    'callbacks settled/s': callbacksPerSecond,
-    'CPU µs per event': async (running) =>
-      (await events(running, { subscribers: 5_000, distinct: true })).cpuMicros,
-    'mutations/s': (running) => mutationsPerSecond(running, upstream),
-    'own share p50 ms': async (running) => quantile(await ownShareMs(running, upstream), 0.5),
-    'latency p50 ms': async (running) => quantile(await callbackToSubscriberMs(running), 0.5),
-  }
-  const rows: (string | number)[][] = []
-  for (const [name, measure] of Object.entries(measures)) {
-    const found: Record<number, number[]> = { 0: [], [SETTLED]: [] }
-    for (let run = 0; run < Number(runs); run += 1)
-      for (const settled of [0, SETTLED]) {
-        const value = await alone(OWN, async (running) => {
-          for (let made = 0; made < settled; made += 10_000) await running.tasks(10_000, true)
-          return await measure(running)
-        })
-        found[settled]?.push(value)
-        note(`${name} with ${settled} settled tasks: ${value}`)
-      }
-    const [empty, full] = [median(found[0] ?? []), median(found[SETTLED] ?? [])]
-    // How many times as bad it is with the full one.
-    const worse = name.endsWith('/s') ? empty / full : full / empty
-    rows.push([name, empty, full, judge(worse, 1.1)])
-  }
-  return toTable(['', 'empty', 'full', 'times as bad (bar: below 1.1)'], rows)
-}
-
 /** On PostgreSQL, with 1, 2 and 4 replicas; all of them on the contenders' core. */
 async function share(): Promise<string> {
   if (TEST_DATABASE_URL === undefined) return 'Left out: TEST_DATABASE_URL was not set.'
@@ -218,9 +134,4 @@ async function share(): Promise<string> {
     ],
     rows,
   )
-}
-
-async function alone<T>(contender: Contender, work: (running: Running) => Promise<T>): Promise<T> {
-  await using running = await start(contender, upstream.url)
-  return await work(running)
 }
