@@ -9,7 +9,7 @@
  *
  * Settled tasks are in the database, whose page cache is not part of the heap: resident memory grows until it is full.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -44,10 +44,11 @@ async function watch({ replica }: Target, ended: Promise<unknown>, snapshots: st
   const minute = () => (performance.now() - startedAt) / 60_000
   const warmUp = Math.min(WARM_UP_MINUTES, minutes / 3)
   const samples: Sample[] = []
-  let isWarm = false
+  /** Samples of the warm-up: the first snapshot comes after them, and takes memory of its own. */
+  let warming: number | undefined
   while (minute() < minutes) {
-    if (!isWarm && minute() >= warmUp) {
-      isWarm = true
+    if (warming === undefined && minute() >= warmUp) {
+      warming = samples.length
       await replica.writeHeapSnapshot(join(snapshots, 'before.heapsnapshot'))
     }
     await Promise.race([pause(SAMPLE_MS), ended])
@@ -62,7 +63,8 @@ async function watch({ replica }: Target, ended: Promise<unknown>, snapshots: st
     )
   }
   await replica.writeHeapSnapshot(join(snapshots, 'after.heapsnapshot'))
-  return samples.filter((sample) => sample.minute > warmUp)
+  await writeFile(join(snapshots, 'samples.json'), JSON.stringify(samples))
+  return samples.slice(warming)
 }
 
 function showGrowth(growth: readonly Growth[]): void {

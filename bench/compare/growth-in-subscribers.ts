@@ -1,8 +1,8 @@
-import { writeFile } from 'node:fs/promises'
 import { alone, judge, note, type BenchRun } from './bench-run.ts'
+import { writeCharts } from './charts.ts'
 import { OWN } from './contenders.ts'
 import { callbackToSubscriberMs, events, memoryPerSubscription, quantile } from './measures.ts'
-import { toSvg, type Series } from './plot.ts'
+import type { Series } from './plot.ts'
 import { toTable } from './report.ts'
 
 /** Sockets of both ends count against `ulimit -n` of one process each: 20,000 is one limit too many for some machines. */
@@ -29,7 +29,7 @@ export async function growInSubscribers(run: BenchRun): Promise<string> {
     points: rows.map((row) => [row[0] ?? 0, row[column] ?? 0] as const),
   })
   const xTitle = 'subscribers, each of a task of its own'
-  const plot = toSvg([
+  const charts = [
     { title: 'Callback → subscriber, ms', xTitle, series: [against('p50', 4), against('p99', 5)] },
     { title: 'CPU for one event, µs', xTitle, series: [against('µs per event', 3)] },
     {
@@ -37,7 +37,7 @@ export async function growInSubscribers(run: BenchRun): Promise<string> {
       xTitle,
       series: [against('resident', 1), against('heap', 2)],
     },
-  ])
+  ]
   const heads = [
     'subscribers',
     'resident bytes per subscription',
@@ -46,7 +46,7 @@ export async function growInSubscribers(run: BenchRun): Promise<string> {
     'latency p50 ms',
     'latency p99 ms',
   ]
-  await writeFile('bench/figures.svg', plot)
+  await writeCharts('subscribers', charts)
   const table = toTable(
     heads,
     rows.map(([size = 0, ...rest]) => [size.toLocaleString('en'), ...rest]),
