@@ -1,6 +1,5 @@
 /**
- * Ours beside its peers, in tables and a plot: `npm run bench`, `npm run bench -- 3` for three runs, `npm run bench -- 3
- * settled` for one of the tables only.
+ * Ours beside its peers, in tables and a plot: `npm run bench -- --help`.
  * How it is measured, and what came out, stands in bench/README.md.
  */
 import { execFileSync } from 'node:child_process'
@@ -25,37 +24,53 @@ import {
 import { MEASURES } from './plan.ts'
 import { toComparison, toTable } from './report.ts'
 import { startStubUpstream } from './upstream.ts'
+import { parseArguments, TABLES, USAGE, type Order, type Table } from './usage.ts'
+import { pay } from './user-cost.ts'
 
 const FILE = 'bench/figures.md'
-const [runs = '1', only] = process.argv.slice(2)
+const order = readOrder()
 const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}`
 const pinned = PINNED ? 'contender and load pinned to a core each' : 'not pinned: no taskset here'
 
 build()
 pinLoad()
 await using upstream = await startStubUpstream()
-const bench: BenchRun = { upstream, runs: Number(runs) }
-const parts: Record<string, () => Promise<string>> = {
+const bench: BenchRun = { upstream, runs: order.runs }
+const parts: Record<Table, () => Promise<string>> = {
   'Ours beside its peers': compare,
   'Growth: subscribers': () => growInSubscribers(bench),
   'Growth: settled tasks in the store': () => growInTasks(bench),
   'PostgreSQL as store, and replicas': share,
+  'What a user pays': () => pay(bench),
 }
-for (const [title, measure] of Object.entries(parts))
-  if (only === undefined || title.includes(only)) await write(title, await measure())
+for (const title of order.tables) await write(title, await parts[title]())
 process.exit()
 
+/** Ends the process if there is nothing to measure. */
+function readOrder(): Order {
+  const parsed = parseArguments(process.argv.slice(2))
+  if (parsed === 'help') {
+    console.log(USAGE)
+    process.exit()
+  }
+  if ('refusal' in parsed) {
+    console.error(`${parsed.refusal}\n\n${USAGE}`)
+    process.exit(2)
+  }
+  return parsed
+}
+
 /** Puts what was found in the place of what was found before. */
-async function write(title: string, found: string): Promise<void> {
+async function write(title: Table, found: string): Promise<void> {
   const today = new Date().toISOString().slice(0, 10)
-  const text = `Measured on ${today}: ${machine}, ${pinned}, ${runs} run(s).\n\n${found}`
+  const text = `Measured on ${today}: ${machine}, ${pinned}, ${order.runs} run(s).\n\n${found}`
   console.log(`\n## ${title}\n\n${text}`)
   const before = existsSync(FILE) ? (await readFile(FILE, 'utf8')).split(/^## /m).slice(1) : []
   const sections = new Map(
     before.map((each) => [each.split('\n', 1)[0] ?? '', each.replace(/^.*\n+/, '').trimEnd()]),
   )
   sections.set(title, text)
-  const all = Object.keys(parts).filter((each) => sections.has(each))
+  const all = TABLES.filter((each) => sections.has(each))
   await writeFile(
     FILE,
     `# Figures\n\nWritten by \`npm run bench\`.\n\n${all.map((each) => `## ${each}\n\n${sections.get(each) ?? ''}\n`).join('\n')}`,
@@ -73,7 +88,7 @@ function build(): void {
 /** Every measure of every contender, one contender after the other, so that a slow minute of the machine hits all. */
 async function compare(): Promise<string> {
   const found = new Map<string, Map<string, number[]>>()
-  for (let run = 0; run < Number(runs); run += 1)
+  for (let run = 0; run < order.runs; run += 1)
     for (const { key, peers, measure } of MEASURES)
       for (const name of ['own', ...peers] as const) {
         await using running = await start(name === 'own' ? OWN : PEERS[name], upstream.url)
