@@ -9,10 +9,11 @@
  *
  * Settled tasks are in the database, whose page cache is not part of the heap: resident memory grows until it is full.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { writeCharts } from './compare/charts.ts'
 import { format, toTable } from './compare/report.ts'
 import { withReplica, type Target } from './load-target.ts'
 import { compareSnapshots, readSnapshot, type Growth } from './soak/heap-snapshot.ts'
@@ -63,8 +64,20 @@ async function watch({ replica }: Target, ended: Promise<unknown>, snapshots: st
     )
   }
   await replica.writeHeapSnapshot(join(snapshots, 'after.heapsnapshot'))
-  await writeFile(join(snapshots, 'samples.json'), JSON.stringify(samples))
+  await drawSamples(samples)
   return samples.slice(warming)
+}
+
+async function drawSamples(samples: readonly Sample[]): Promise<void> {
+  const xTitle = 'minutes of a steady load'
+  const toSeries = (key: 'heap' | 'external' | 'resident') => ({
+    name: key,
+    points: samples.map((sample) => [sample.minute, sample[key]] as const),
+  })
+  await writeCharts('soak', [
+    { title: 'Heap after collections, MiB', xTitle, series: [toSeries('heap'), toSeries('external')] },
+    { title: 'Resident memory, MiB', xTitle, series: [toSeries('resident')] },
+  ])
 }
 
 function showGrowth(growth: readonly Growth[]): void {

@@ -1,7 +1,7 @@
 /** SQLite files with settled tasks of the last 90 days. */
 import { randomBytes, randomUUID } from 'node:crypto'
-import { copyFile, rm } from 'node:fs/promises'
-import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { open, rm } from 'node:fs/promises'
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { toRow } from '../../src/store/schema.ts'
@@ -14,6 +14,7 @@ const RETENTION_MS = 90 * DAY_MS
 const MARGIN_MS = 3_600_000
 const SETTLED_AFTER_MS = 30_000
 const OWNERS = 1_000
+const CHUNK = 4 * 2 ** 20
 
 /** Creates a database of this version with so many settled tasks, spread evenly over the retention, in the order of time. */
 export async function fillDatabase(file: string, count: number): Promise<void> {
@@ -81,14 +82,19 @@ function toSettledRow(n: number, at: number): Readonly<Record<string, SQLInputVa
   return { ...row }
 }
 
-/** A copy of a filled file, which a measure changes as it likes. Deleted when it is disposed of. */
-export async function copyDatabase(file: string, copy: string): Promise<AsyncDisposable> {
-  await copyFile(file, copy)
-  // The copy is on disk before anything is measured: otherwise the first commits would wait for it.
-  execFileSync('sync', [copy])
-  return {
-    async [Symbol.asyncDispose]() {
-      for (const suffix of ['', '-wal', '-shm']) await rm(copy + suffix, { force: true })
-    },
+/**
+ * Copies a filled file, so that a measure may change it. An earlier copy is overwritten in place and not deleted, because discarding
+ * deleted blocks delays the next commits on some disks. The copy is on disk before anything is measured.
+ */
+export async function copyDatabase(file: string, copy: string): Promise<void> {
+  for (const suffix of ['-wal', '-shm']) await rm(copy + suffix, { force: true })
+  await using target = await open(copy, existsSync(copy) ? 'r+' : 'w')
+  await using source = await open(file)
+  const { size } = await source.stat()
+  for (let at = 0; at < size; at += CHUNK) {
+    const { buffer, bytesRead } = await source.read(Buffer.allocUnsafe(CHUNK), 0, CHUNK, at)
+    await target.write(buffer, 0, bytesRead, at)
   }
+  await target.truncate(size)
+  await target.sync()
 }

@@ -65,8 +65,8 @@ async function measureAll(
   const found = SIZES.map((): number[] => [])
   for (let run = 0; run < bench.runs; run += 1)
     for (const [n, size] of SIZES.entries()) {
-      const file = join(folder, 'copy.db')
-      await using _copy = await copyDatabase(join(folder, `${size}.db`), file)
+      const file = join(folder, `copy-${size}.db`)
+      await copyDatabase(join(folder, `${size}.db`), file)
       const value = await alone(bench, { ...OWN, env: { ...OWN.env, DATABASE_URL: `file:${file}` } }, measure)
       found[n]?.push(value)
       note(`${name} with ${size} settled tasks: ${value}`)
