@@ -8,8 +8,8 @@ const commands = {
   /** Bytes that the process holds once it has collected its garbage: in memory, and of these in use in its heap. */
   memory() {
     for (let n = 0; n < 3; n += 1) globalThis.gc()
-    const { rss, heapUsed, external } = process.memoryUsage()
-    return { resident: rss, heap: heapUsed + external, external }
+    const { rss, heapUsed, heapTotal, external } = process.memoryUsage()
+    return { resident: rss, heap: heapUsed + external, committed: heapTotal, external }
   },
   /** Writes a heap snapshot, which collects garbage first. */
   snapshot: ({ file }) => writeHeapSnapshot(file),

@@ -34,6 +34,8 @@ export async function withReplica(
     DATABASE_URL: database.url,
     UPSTREAM_URL: upstream.url,
     ...OWN.env,
+    // As the container image sets it.
+    MALLOC_ARENA_MAX: '2',
   })
   const query = 'mutation ($input: UpscaleImageInput!) { upscaleImage(input: $input) { task { id } } }'
   const headers = { 'content-type': 'application/json' }

@@ -9,6 +9,8 @@ export interface CollectedMemory {
   readonly resident: number
   /** In use by JavaScript, with `external`. */
   readonly heap: number
+  /** What V8 holds for the JavaScript heap: with free pages, which it keeps. */
+  readonly committed: number
   /** Outside of the JavaScript heap, and owned by its objects: buffers. */
   readonly external: number
 }

@@ -16,6 +16,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { writeCharts } from './compare/charts.ts'
 import { format, toTable } from './compare/report.ts'
 import { withReplica, type Target } from './load-target.ts'
+import type { CollectedMemory } from './replica.ts'
 import { compareSnapshots, readSnapshot, type Growth } from './soak/heap-snapshot.ts'
 import { toLine } from './soak/least-squares.ts'
 import { loadSteadily, type SteadyLoad } from './soak/steady-load.ts'
@@ -27,12 +28,29 @@ const WARM_UP_MINUTES = 5
 const CONNECTIONS = 32
 const TOP_GROWERS = 12
 
-interface Sample {
-  readonly minute: number
-  /** In MiB. */
-  readonly heap: number
-  readonly external: number
-  readonly resident: number
+/** In MiB. */
+const KEYS = ['heap', 'external', 'committed', 'native', 'resident'] as const
+
+type Sample = Readonly<Record<'minute' | (typeof KEYS)[number], number>>
+
+function toSample(minute: number, memory: CollectedMemory): Sample {
+  const [heap, external, committed, resident] = [
+    memory.heap - memory.external,
+    memory.external,
+    memory.committed,
+    memory.resident,
+  ]
+  // SQLite's pages, Node itself, and what the C library keeps.
+  const native = resident - committed - external
+  const mib = (bytes: number) => bytes / 2 ** 20
+  return {
+    minute,
+    heap: mib(heap),
+    external: mib(external),
+    committed: mib(committed),
+    native: mib(native),
+    resident: mib(resident),
+  }
 }
 
 const [duration = '30', folder] = process.argv.slice(2)
@@ -53,14 +71,12 @@ async function watch({ replica }: Target, ended: Promise<unknown>, snapshots: st
       await replica.writeHeapSnapshot(join(snapshots, 'before.heapsnapshot'))
     }
     await Promise.race([pause(SAMPLE_MS), ended])
-    const { resident, heap, external } = await replica.readMemory()
-    const [heapMib = 0, externalMib = 0, residentMib = 0] = [heap - external, external, resident].map(
-      (bytes) => bytes / 2 ** 20,
-    )
-    const sample = { minute: minute(), heap: heapMib, external: externalMib, resident: residentMib }
+    const sample = toSample(minute(), await replica.readMemory())
     samples.push(sample)
     console.error(
-      `minute ${sample.minute.toFixed(1)}: heap ${heapMib.toFixed(2)}, external ${externalMib.toFixed(2)}, resident ${residentMib.toFixed(1)} MiB`,
+      Object.entries(sample)
+        .flatMap(([key, value]) => [key, value.toFixed(2)])
+        .join(' '),
     )
   }
   await replica.writeHeapSnapshot(join(snapshots, 'after.heapsnapshot'))
@@ -70,13 +86,17 @@ async function watch({ replica }: Target, ended: Promise<unknown>, snapshots: st
 
 async function drawSamples(samples: readonly Sample[]): Promise<void> {
   const xTitle = 'minutes of a steady load'
-  const toSeries = (key: 'heap' | 'external' | 'resident') => ({
+  const toSeries = (key: (typeof KEYS)[number]) => ({
     name: key,
     points: samples.map((sample) => [sample.minute, sample[key]] as const),
   })
   await writeCharts('soak', [
     { title: 'Heap after collections, MiB', xTitle, series: [toSeries('heap'), toSeries('external')] },
-    { title: 'Resident memory, MiB', xTitle, series: [toSeries('resident')] },
+    {
+      title: 'Resident memory, MiB',
+      xTitle,
+      series: [toSeries('resident'), toSeries('committed'), toSeries('native')],
+    },
   ])
 }
 
@@ -102,7 +122,7 @@ async function soak(snapshots: string): Promise<void> {
     await readSnapshot(join(snapshots, 'after.heapsnapshot')),
   ]
   showGrowth(compareSnapshots(before, after, TOP_GROWERS))
-  const rows = (['heap', 'external', 'resident'] as const).map((key) => {
+  const rows = KEYS.map((key) => {
     const values = samples.map((sample) => sample[key])
     const { slope, error } = toLine(samples.map((sample) => [sample.minute, sample[key]] as const))
     const figures = [values[0] ?? NaN, Math.max(...values), values.at(-1) ?? NaN].map(format)
