@@ -7,7 +7,12 @@ import { setTimeout as pause } from 'node:timers/promises'
 /** What a replica answers once it has collected its garbage; bytes. */
 export interface CollectedMemory {
   readonly resident: number
+  /** In use by JavaScript, with `external`. */
   readonly heap: number
+  /** What V8 holds for the JavaScript heap: with free pages, which it keeps. */
+  readonly committed: number
+  /** Outside of the JavaScript heap, and owned by its objects: buffers. */
+  readonly external: number
 }
 
 /** The built service as a process of its own, on a free port. */
@@ -32,16 +37,18 @@ export async function startReplica(settings: Record<string, string>) {
     ))
   )
     await pause(50)
+  const ask = async (command: string, argument?: object): Promise<unknown> => {
+    const answer = once(child, 'message')
+    child.send({ call: 0, command, argument })
+    const [{ result }] = (await answer) as [{ result: unknown }]
+    return result
+  }
   return {
     url,
     pid: child.pid ?? 0,
-    /** Collects the garbage first: V8 leaves it until it needs the room. */
-    async readMemory(): Promise<CollectedMemory> {
-      const answer = once(child, 'message')
-      child.send({ call: 0, command: 'memory' })
-      const [{ result }] = (await answer) as [{ result: CollectedMemory }]
-      return result
-    },
+    /** Collects the garbage first: V8 leaves it until it needs the room. Ask for one thing at a time. */
+    readMemory: () => ask('memory') as Promise<CollectedMemory>,
+    writeHeapSnapshot: (file: string) => ask('snapshot', { file }),
     async [Symbol.asyncDispose]() {
       child.kill()
       await exited

@@ -16,13 +16,10 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
-import { openTestSchema, TEST_DATABASE_URL } from '../test/support/postgres.ts'
 import { quantiles, startReplica, type CollectedMemory } from './replica.ts'
+import { openDatabase } from './soak/database.ts'
 import { NormalClient } from './soak/normal-client.ts'
 import { readFigures, sample, type Figures } from './soak/process-figures.ts'
 
@@ -62,15 +59,6 @@ async function warmUp(url: string): Promise<void> {
   await (await fetch(`${url}/graphql`, { headers: { accept: 'text/html', connection: 'close' } })).text()
   await using client = new NormalClient(url)
   await client.work(AbortSignal.timeout(WARM_UP_MS))
-}
-
-async function openDatabase(): Promise<AsyncDisposable & { readonly url: string }> {
-  if (TEST_DATABASE_URL !== undefined) return openTestSchema()
-  const folder = await mkdtemp(join(tmpdir(), 'soak-'))
-  return {
-    url: `file:${folder}/soak.db`,
-    [Symbol.asyncDispose]: () => rm(folder, { recursive: true }),
-  }
 }
 
 function judge(name: string, isMet: boolean, figures: string): void {

@@ -21,6 +21,8 @@ export interface Contender {
   readonly name: string
   /** Its program: a path from this folder's parent, or an absolute one. */
   readonly program: string
+  /** A runtime other than this Node: its executable, as a path like the program's, and how it loads the agent. */
+  readonly runtime?: { readonly executable: string; readonly options: (agent: string) => readonly string[] }
   readonly env?: Readonly<Record<string, string>>
 }
 
@@ -80,17 +82,10 @@ export async function start(contender: Contender, upstreamUrl: string): Promise<
   const port = await findPort()
   const folder = await mkdtemp(join(DATA, 'of-'))
   const url = `http://127.0.0.1:${port}`
-  const [command = '', ...rest] = [
-    ...(PINNED ? ['taskset', '-c', CONTENDER_CORE] : []),
-    ...[
-      process.execPath,
-      '--expose-gc',
-      ...(PROFILES === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${PROFILES}`]),
-      '--import',
-      join(FOLDER, 'agent.mjs'),
-      resolve(FOLDER, contender.program),
-    ],
-  ]
+  const [runtime, ...options] = toRuntime(contender)
+  const [command, ...rest] = PINNED
+    ? (['taskset', '-c', CONTENDER_CORE, runtime, ...options] as const)
+    : ([runtime, ...options] as const)
   const startedAt = performance.now()
   const child = spawn(command, rest, {
     env: {
@@ -145,6 +140,14 @@ export async function start(contender: Contender, upstreamUrl: string): Promise<
       await exited
     },
   }
+}
+
+/** The command that runs a contender with the agent beside it. */
+function toRuntime({ runtime, program }: Contender): readonly [string, ...string[]] {
+  const [agent, file] = [join(FOLDER, 'agent.mjs'), resolve(FOLDER, program)]
+  if (runtime !== undefined) return [resolve(FOLDER, runtime.executable), ...runtime.options(agent), file]
+  const profiling = PROFILES === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${PROFILES}`]
+  return [process.execPath, '--expose-gc', ...profiling, '--import', agent, file]
 }
 
 async function findPort(): Promise<number> {

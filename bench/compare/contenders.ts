@@ -35,6 +35,14 @@ export const PEERS = {
   a: { name: 'a: by the book', program: 'peers/dist/by-the-book.js' },
   b: { name: 'b: Mercurius', program: 'peers/mercurius.mjs' },
   c: { name: 'c: Yoga', program: 'peers/yoga.mjs' },
+  d: {
+    name: 'd: Bun',
+    program: 'peers/bun.mjs',
+    runtime: {
+      executable: 'peers/node_modules/.bin/bun',
+      options: (agent) => ['--expose-gc', '--preload', agent],
+    },
+  },
   ws: { name: 'bare ws', program: 'peers/limit-bare-ws.mjs' },
   http: { name: 'http + commit', program: 'peers/limit-http-commit.mjs' },
 } satisfies Record<string, Contender>

@@ -188,7 +188,7 @@ function openPools(running: readonly Running[]) {
 
 const JSON_HEADERS = { 'content-type': 'application/json' }
 
-async function callBack(pool: Pool, { callBackPath, upstreamTaskId }: WaitingTask): Promise<void> {
+export async function callBack(pool: Pool, { callBackPath, upstreamTaskId }: WaitingTask): Promise<void> {
   const data = { taskId: upstreamTaskId ?? 'upstream', resultUrls: [RESULT] }
   const body = JSON.stringify({ code: 200, msg: 'success', data })
   const response = await pool.request({ method: 'POST', path: callBackPath, headers: JSON_HEADERS, body })

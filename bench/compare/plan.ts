@@ -12,7 +12,7 @@ import {
 } from './measures.ts'
 import type { StubUpstream } from './upstream.ts'
 
-export type PeerKey = 'a' | 'b' | 'c' | 'ws' | 'http'
+export type PeerKey = 'a' | 'b' | 'c' | 'd' | 'ws' | 'http'
 export type Figures = Readonly<Record<string, number>>
 
 export interface Measure {
@@ -46,7 +46,7 @@ export const MEASURES: readonly Measure[] = [
   {
     key: 'start',
     asShipped: true,
-    peers: ['a', 'b', 'c'],
+    peers: ['a', 'b', 'c', 'd'],
     async measure(running) {
       // V8 returns what a start needed only after a while.
       await pause(2_000)
@@ -55,12 +55,12 @@ export const MEASURES: readonly Measure[] = [
   },
   {
     key: 'callbacks',
-    peers: ['a', 'b', 'c', 'http'],
+    peers: ['a', 'b', 'c', 'd', 'http'],
     measure: async (running) => ({ callbacks: await callbacksPerSecond(running) }),
   },
   {
     key: 'distinct',
-    peers: ['a', 'b', 'c', 'ws'],
+    peers: ['a', 'b', 'c', 'd', 'ws'],
     async measure(running) {
       const { perSecond, cpuMicros } = await events(running, { subscribers: 5_000, distinct: true })
       return { distinct: perSecond, distinctCpu: cpuMicros }
@@ -68,7 +68,7 @@ export const MEASURES: readonly Measure[] = [
   },
   {
     key: 'one',
-    peers: ['a', 'b', 'c', 'ws'],
+    peers: ['a', 'b', 'c', 'd', 'ws'],
     async measure(running) {
       const { perSecond, cpuMicros } = await events(running, { subscribers: 5_000, distinct: false })
       return { one: perSecond, oneCpu: cpuMicros }
@@ -76,24 +76,24 @@ export const MEASURES: readonly Measure[] = [
   },
   {
     key: 'memory',
-    peers: ['a', 'b', 'c', 'ws'],
+    peers: ['a', 'b', 'c', 'd', 'ws'],
     measure: async (running) => ({
       memory: (await memoryPerSubscription(running, 10_000, 5_000)).resident,
     }),
   },
   {
     key: 'mutations',
-    peers: ['a', 'b', 'c'],
+    peers: ['a', 'b', 'c', 'd'],
     measure: async (running, upstream) => ({ mutations: await mutationsPerSecond(running, upstream) }),
   },
   {
     key: 'share',
-    peers: ['a', 'b', 'c'],
+    peers: ['a', 'b', 'c', 'd'],
     measure: async (running, upstream) => toQuantiles('share', await ownShareMs(running, upstream)),
   },
   {
     key: 'latency',
-    peers: ['a', 'b', 'c'],
+    peers: ['a', 'b', 'c', 'd'],
     measure: async (running) => toQuantiles('latency', await callbackToSubscriberMs(running)),
   },
 ]

@@ -13,7 +13,7 @@ export function format(value: number | undefined): string {
 /** Ours, everyone else's, and how it stands to the bars: each ratio with its bar, and whether it is met. */
 export function toComparison(results: Results): string {
   const head =
-    '| measure | ours | a | b | c | limit | ÷ a (bar) | ÷ best of b, c (bar) | ÷ limit (bar) |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|'
+    '| measure | ours | a | b | c | d | limit | ÷ a (bar) | ÷ best of b, c (bar) | ÷ limit (bar) |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|'
   return [head, ...BARS.map((bar) => toRow(bar, results))].join('\n')
 }
 
@@ -35,7 +35,7 @@ function toRow(bar: Bar, results: Results): string {
   const cells = [
     title,
     `${format(own)}${judge(own, bar.absolute)}`,
-    ...['a', 'b', 'c'].map((name) => format(of(name))),
+    ...['a', 'b', 'c', 'd'].map((name) => format(of(name))),
     format(limit),
     ratio(of('a'), bar.byTheBook),
     ratio(best, bar.best),
