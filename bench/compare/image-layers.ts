@@ -27,8 +27,7 @@ export async function readImageLayers(): Promise<readonly Layer[]> {
   const layers: Layer[] = []
   for (const line of stages.at(-1)?.split('\n') ?? []) {
     const instruction = line.replaceAll(/--mount=\S+ /g, '').replaceAll(/\s+/g, ' ')
-    if (/^(FROM|RUN|COPY|ADD) /.test(line))
-      layers.push({ instruction, size: await sizeOf(instruction) })
+    if (/^(FROM|RUN|COPY|ADD) /.test(line)) layers.push({ instruction, size: await sizeOf(instruction) })
   }
   return layers
 }

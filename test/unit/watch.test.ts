@@ -13,8 +13,10 @@ import { newTask } from '../support/new-task.ts'
 const REASSERT_MS = 15_000
 const task = (version: number, changes: Partial<UpscaleTask> = {}) =>
   newTask({ id: 'id', version, ...changes })
-const read = (found: UpscaleTask | null): WatchInput => ({ type: 'read', task: found })
-const hint = (found?: UpscaleTask): WatchInput => ({ type: 'hint', task: found })
+/** An input at the time of the watch. */
+type Input<I = WatchInput> = I extends unknown ? Omit<I, 'elapsed'> : never
+const read = (found: UpscaleTask | null): Input => ({ type: 'read', task: found })
+const hint = (found?: UpscaleTask): Input => ({ type: 'hint', task: found })
 
 /** A watch whose clock and inputs the test controls. */
 function openWatch(changes: Partial<WatchRules> = {}) {
@@ -22,8 +24,11 @@ function openWatch(changes: Partial<WatchRules> = {}) {
   let state = INITIAL_STATE
   let elapsed = 0
   const watch = {
-    receive(...inputs: WatchInput[]) {
-      for (const input of inputs) state = toNextState(state, input, { elapsed }, rules)
+    receive(...inputs: Input[]) {
+      for (const input of inputs) {
+        const timed = { ...input, elapsed }
+        state = toNextState(state, timed, rules)
+      }
       return watch
     },
     advance(ms: number) {

@@ -55,11 +55,15 @@ export const INITIAL_STATE: WatchState = {
   end: null,
 }
 
-/** An input of a watch. A hint from another replica has no task. A read has null if there is no such task. */
+/**
+ * An input of a watch. A hint from another replica has no task. A read has null if there is no such task; `elapsed`: when it ended,
+ * on the monotonic clock.
+ */
 export type WatchInput =
   | { readonly type: 'hint'; readonly task: UpscaleTask | undefined }
-  | { readonly type: 'read'; readonly task: UpscaleTask | null }
-  | { readonly type: 'readFailed' | 'unavailable' | 'repeat' | 'end' | 'done' }
+  | { readonly type: 'read'; readonly task: UpscaleTask | null; readonly elapsed: number }
+  | { readonly type: 'readFailed'; readonly elapsed: number }
+  | { readonly type: 'unavailable' | 'repeat' | 'end' | 'done' }
 
 /** The next step of a watch. `state` is the state after the step. */
 type WatchStep =
@@ -84,12 +88,7 @@ export interface Instant {
 }
 
 /** The state after an input. Pure. */
-export function toNextState(
-  state: WatchState,
-  input: WatchInput,
-  { elapsed }: Pick<Instant, 'elapsed'>,
-  rules: WatchRules,
-): WatchState {
+export function toNextState(state: WatchState, input: WatchInput, rules: WatchRules): WatchState {
   // A read may finish after the watch has ended.
   if (state.end === 'DONE') return state
   switch (input.type) {
@@ -107,9 +106,9 @@ export function toNextState(
     case 'done':
       return { ...state, end: 'DONE' }
     case 'read':
-      return afterRead(state, input.task, elapsed, rules)
+      return afterRead(state, input.task, input.elapsed, rules)
     case 'readFailed':
-      return toRetry(state, elapsed)
+      return toRetry(state, input.elapsed)
     default:
       return input satisfies never
   }

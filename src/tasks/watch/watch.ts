@@ -131,14 +131,15 @@ export class TaskWatch implements Watch, TaskWatchControl {
       // Listens before the first read, so that no commit between the two is missed.
       await this.#listen()
       for (;;) {
-        const step = decide(this.#state, this.#now(), this.#rules())
+        const instant = this.#now()
+        const step = decide(this.#state, instant, this.#rules())
         if (step.type === 'done') {
           // Without a settled state, the task was deleted.
           this.#ending ??= 'not_found'
           return undefined
         }
         if (step.type === 'wait') {
-          await this.#waitForInput(step.ms)
+          await this.#waitForInput(instant.elapsed + step.ms, step.ms)
           continue
         }
         this.#state = step.state
@@ -199,25 +200,25 @@ export class TaskWatch implements Watch, TaskWatchControl {
     try {
       const task = await this.#deps.store.read(id)
       const isVisible = task !== undefined && (owner === null || task.owner === owner)
-      this.#receive({ type: 'read', task: isVisible ? task : null })
+      this.#receive({ type: 'read', task: isVisible ? task : null, elapsed: this.#deps.clock.elapsed() })
     } catch (error) {
       const hasBegun = this.#state.sent !== null
       if (!hasBegun && !(error instanceof StoreUnavailableError)) throw error
       const then = hasBegun ? 'retrying' : 'its stream ends'
       const facts = { err: error, taskId: id, correlationId: this.#correlationId }
       this.#deps.log.warn(facts, `failed to read a watched task: ${then}`)
-      this.#receive({ type: hasBegun ? 'readFailed' : 'unavailable' })
+      this.#receive(
+        hasBegun ? { type: 'readFailed', elapsed: this.#deps.clock.elapsed() } : { type: 'unavailable' },
+      )
     }
   }
 
-  /** Waits for an input, or for `ms`. A timer may fire early, so a running timer is never replaced by a later one. */
-  #waitForInput(ms: number): Promise<void> {
-    const { clock } = this.#deps
-    const at = clock.elapsed() + ms
+  /** Waits for an input, or for `ms`, until `at`. A timer may fire early, so a running timer is never replaced by a later one. */
+  #waitForInput(at: number, ms: number): Promise<void> {
     if (at < this.#timerAt) {
       this.#timer?.[Symbol.dispose]()
       this.#timerAt = at
-      this.#timer = clock.after(ms, () => {
+      this.#timer = this.#deps.clock.after(ms, () => {
         this.#timerAt = Infinity
         this.#wake?.()
       })
@@ -226,7 +227,7 @@ export class TaskWatch implements Watch, TaskWatchControl {
   }
 
   #receive(input: WatchInput): void {
-    this.#state = toNextState(this.#state, input, this.#now(), this.#rules())
+    this.#state = toNextState(this.#state, input, this.#rules())
     this.#wake?.()
   }
 
