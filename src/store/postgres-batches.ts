@@ -9,7 +9,7 @@ import { createUpdate, type WriteUpdate } from './update-task.ts'
 /** How many updates one transaction writes at most. */
 const MAX_SIZE = 100
 /** How many transactions of updates run at once: others need the connections of the pool, too. */
-const MAX_RUNNING = 2
+const MAX_RUNNING = 4
 
 interface Update extends PromiseWithResolvers<UpdateOutcome> {
   readonly previous: UpscaleTask
