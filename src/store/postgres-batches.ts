@@ -8,8 +8,9 @@ import { createUpdate, type WriteUpdate } from './update-task.ts'
 
 /** How many updates one transaction writes at most. */
 const MAX_SIZE = 100
-/** How many transactions of updates run at once: others need the connections of the pool, too. */
-const MAX_RUNNING = 4
+/** How many batches run at once, and how many updates beside them: others need the connections of the pool, too. */
+const MAX_BATCHES = 2
+const MAX_ALONE = 4
 
 interface Update extends PromiseWithResolvers<UpdateOutcome> {
   readonly previous: UpscaleTask
@@ -37,7 +38,8 @@ class UpdateBatches {
   readonly #sql: Sql
   readonly #updateAlone: WriteUpdate
   #waiting: Update[] = []
-  #running = 0
+  #batches = 0
+  #alone = 0
   #isScheduled = false
 
   constructor(database: Sql, updateAlone: WriteUpdate) {
@@ -56,20 +58,43 @@ class UpdateBatches {
 
   /** Starts after the pending I/O, so that all updates that have arrived are in one batch. */
   #startSoon(): void {
-    if (this.#isScheduled || this.#running >= MAX_RUNNING) return
+    if (this.#isScheduled) return
     this.#isScheduled = true
     setImmediate(() => {
       this.#isScheduled = false
-      while (this.#waiting.length > 0 && this.#running < MAX_RUNNING) void this.#runNext()
+      while (this.#startOne());
     })
   }
 
-  async #runNext(): Promise<void> {
+  /** A single update needs only a simple statement. It may wait for a locked task, so batches run beside it. */
+  #startOne(): boolean {
+    const [first, second] = this.#waiting
+    if (first === undefined) return false
+    if (second === undefined && this.#alone < MAX_ALONE) {
+      this.#waiting = []
+      void this.#runAlone(first)
+      return true
+    }
+    if (this.#batches === MAX_BATCHES) return false
+    void this.#runBatch()
+    return true
+  }
+
+  async #runAlone({ previous, next, resolve }: Update): Promise<void> {
+    this.#alone += 1
+    const written = this.#updateAlone(previous, next)
+    resolve(written)
+    await Promise.allSettled([written])
+    this.#alone -= 1
+    this.#startSoon()
+  }
+
+  async #runBatch(): Promise<void> {
     const batch = this.#take()
-    this.#running += 1
+    this.#batches += 1
     await this.#settle(batch)
-    this.#running -= 1
-    if (this.#waiting.length > 0) this.#startSoon()
+    this.#batches -= 1
+    this.#startSoon()
   }
 
   /** Takes the longest waiting update and others of its shape, each of another task. */
