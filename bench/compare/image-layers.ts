@@ -41,34 +41,18 @@ async function sizeOf(instruction: string, stages: readonly string[]): Promise<S
   if (kind !== 'COPY') return undefined
   const sources = words.filter((word) => !word.startsWith('--')).slice(0, -1)
   const paths = sources.map((source) => (isAbsolute(source) ? relative(WORKDIR, source) : normalize(source)))
-  const [made] = paths
-  const command = made === undefined || existsSync(made) ? undefined : findMaker(made, stages)
-  if (made !== undefined && command !== undefined) return await sizeOfMade(made, command)
+  // Packages of another stage, installed there for production.
+  if (paths.some((path) => basename(path) === 'node_modules')) {
+    const command = stages
+      .flatMap((stage) => INSTALL.exec(stage) ?? [])
+      .find((each) => /omit[= ]dev|production/.test(each))
+    return command === undefined ? undefined : await sizeOfInstall(command)
+  }
   return paths.every((path) => existsSync(path)) ? sizeOfPaths('.', paths) : undefined
 }
 
-/** The command of an earlier stage that writes a folder: its last argument. */
-function findMaker(path: string, stages: readonly string[]): string | undefined {
-  const commands = stages.flatMap((stage) => stage.split('\n')).filter((line) => line.startsWith('RUN '))
-  return commands
-    .flatMap((line) => line.slice(4).split(/&&|;/))
-    .find((each) => each.trim().endsWith(` ${path}`))
-}
-
-/** Runs the command of the image in this checkout, for a folder of its own. */
-async function sizeOfMade(path: string, command: string): Promise<Size> {
-  const folder = await mkdtemp(join(tmpdir(), 'layer-'))
-  try {
-    const out = join(folder, basename(path))
-    execFileSync('sh', ['-c', command.replace(path, out)], { stdio: ['ignore', 'ignore', 'inherit'] })
-    return sizeOfPaths(folder, [basename(path)])
-  } finally {
-    await rm(folder, { recursive: true })
-  }
-}
-
 /** The packages that an npm command installs, in a folder of its own. */
-export async function sizeOfInstall(command: string): Promise<Size> {
+async function sizeOfInstall(command: string): Promise<Size> {
   const folder = await mkdtemp(join(tmpdir(), 'install-'))
   try {
     for (const file of ['package.json', 'package-lock.json', '.npmrc']) await cp(file, join(folder, file))

@@ -1,10 +1,8 @@
 import { alone, type BenchRun } from './bench-run.ts'
 import { OWN } from './contenders.ts'
-import { readImageLayers, sizeOfInstall, type Size } from './image-layers.ts'
+import { readImageLayers, type Size } from './image-layers.ts'
 import { toTable } from './report.ts'
 import { countWireBytes } from './wire-bytes.ts'
-
-const INSTALL = 'npm ci --omit=dev'
 
 const toMib = (bytes: number) => (bytes / 2 ** 20).toFixed(2)
 
@@ -18,11 +16,9 @@ export async function pay(bench: BenchRun): Promise<string> {
     ...(size === undefined ? ['–', '–'] : [toMib(size.files), toMib(size.compressed)]),
   ])
   const total = ['all that is computed', toMib(sum('files')), toMib(sum('compressed'))]
-  const install = await sizeOfInstall(INSTALL)
-  const packages = [`\`${INSTALL}\`, without the image`, toMib(install.files), toMib(install.compressed)]
   const bytes = await alone(bench, OWN, countWireBytes)
   return [
-    toTable(['layer of the image', 'MiB', 'compressed, MiB'], [...rows, total, packages]),
+    toTable(['layer of the image', 'MiB', 'compressed, MiB'], [...rows, total]),
     toTable(
       ['bytes on the wire', 'a state of a running task', 'the last state, with one image'],
       bytes.map(({ transport, running, succeeded }) => [transport, running.toFixed(0), String(succeeded)]),
