@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, stat, symlink, writeFile } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
@@ -169,4 +169,16 @@ test('a database that stays locked is not opened, and says why', async () => {
   other.exec('CREATE TABLE theirs (id INTEGER); BEGIN IMMEDIATE')
   const opening = openSqlite(`${dir.path}/tasks.db`, createLocalHints(), { lockTimeoutMs: 0 })
   await expect(opening).rejects.toThrow('Another process has held a lock on the SQLite file for 0 ms')
+})
+
+test('the log grows to 16 MiB before it is moved into the database, and not beyond', async () => {
+  await using dir = await openTempDir()
+  const file = `${dir.path}/tasks.db`
+  await using stores = await openSqlite(file, createLocalHints())
+  const MIB = 2 ** 20
+  for (let n = 0; n < 40; n += 1)
+    await stores.store.insert(newTask({ sourceTaskId: 'x'.repeat(MIB) }), { force: true })
+  const { size } = await stat(`${file}-wal`)
+  expect(size).toBeGreaterThan(15 * MIB)
+  expect(size).toBeLessThan(19 * MIB)
 })

@@ -26,6 +26,11 @@ const END_MS = 500
  * 20,000 tasks.
  */
 const CACHE_KIB = 16_384
+/**
+ * After how many pages (16 MiB) a commit moves the log into the database, which blocks the event loop. SQLite's default of 1,000
+ * writes the same pages and syncs the file four times as often: with a million tasks, mutations were a quarter slower.
+ */
+const CHECKPOINT_PAGES = 4_000
 
 interface SqliteOptions {
   /** How long a transaction, and each step of opening, waits for another process's lock; default 5 s. */
@@ -57,6 +62,7 @@ export async function openSqlite(
   const reader = open(opened, file)
   // Before a checkpoint moves pages into the database, NORMAL syncs the log; GroupCommit syncs it after each commit.
   writer.exec('PRAGMA synchronous = NORMAL')
+  writer.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`)
   for (const each of [writer, reader]) each.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
   const log = opened.use(await openLog(file, reader, lockTimeoutMs))
   const migrated = await retryBusy(() => migrateSqlite(writer), lockTimeoutMs)
