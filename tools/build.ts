@@ -29,7 +29,12 @@ const TARGETS: Readonly<Record<string, Target>> = {
   // Beside dist, because the service finds other files by their paths from there.
   bench: { out: 'dist-bench', inputs: ['src/**/*', 'bench/own.mjs'], build: buildBench },
 }
-const SHARED_INPUTS = ['tools/{build,bundle}.ts', 'package.json', 'package-lock.json', 'tsconfig.json']
+const SHARED_INPUTS = [
+  'tools/{build,bundle,licenses}.ts',
+  'package.json',
+  'package-lock.json',
+  'tsconfig.json',
+]
 /** In the output folder: the state of the inputs that it was built from. Written last. */
 const STAMP = '.build'
 

@@ -1,7 +1,8 @@
 /** Bundles programs of the service with the packages that they use, so that a start reads a few files instead of a thousand. */
 import { globSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { build, type ImportKind, type Plugin } from 'esbuild'
+import { readLicenses } from './licenses.ts'
 
 /** Not bundled: `sharp` is native, and the parts of GraphiQL have 9 MB, of which a start needs none. */
 export const EXTERNAL = ['sharp', '@graphql-yoga/render-graphiql']
@@ -66,7 +67,7 @@ const replacements: Plugin = {
 
 /**
  * Writes one file for each program into `out`, and the parts that are loaded later, or by several programs, beside them. Removes the
- * files of former bundles.
+ * files of former bundles. LICENSES.txt has the licences of the packages.
  */
 export async function bundle(programs: readonly string[], out: string): Promise<void> {
   const { metafile } = await build({
@@ -87,7 +88,8 @@ export async function bundle(programs: readonly string[], out: string): Promise<
     // Names stay, for stack traces.
     minifySyntax: true,
     minifyWhitespace: true,
-    legalComments: 'linked',
+    // LICENSES.txt has the whole texts.
+    legalComments: 'none',
     sourcemap: 'linked',
     sourcesContent: false,
     metafile: true,
@@ -95,4 +97,5 @@ export async function bundle(programs: readonly string[], out: string): Promise<
   })
   const stale = globSync(`${out}/**/*.{js,map,txt}`).filter((file) => !(file in metafile.outputs))
   await Promise.all(stale.map((file) => rm(file)))
+  await writeFile(`${out}/LICENSES.txt`, readLicenses(Object.keys(metafile.inputs)))
 }

@@ -18,11 +18,12 @@ if (target === undefined) throw new Error('Name the folder: node tools/runtime-p
 const needed = new Set<string>()
 
 function add(name: string): void {
-  const folder = join('node_modules', name)
-  if (needed.has(name) || !existsSync(folder)) return
+  if (needed.has(name)) return
   needed.add(name)
-  const { dependencies, optionalDependencies } = readManifest(folder)
-  Object.keys({ ...dependencies, ...optionalDependencies }).forEach(add)
+  const { dependencies = {}, optionalDependencies = {} } = readManifest(join('node_modules', name))
+  for (const other of Object.keys(dependencies)) if (!(other in optionalDependencies)) add(other)
+  for (const other of Object.keys(optionalDependencies))
+    if (existsSync(join('node_modules', other))) add(other)
 }
 
 function readManifest(folder: string): Manifest {

@@ -3,7 +3,7 @@
  * How it is measured, and what came out, stands in bench/README.md.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { openTestSchema, TEST_DATABASE_URL } from '../../test/support/postgres.ts'
@@ -82,8 +82,16 @@ function build(): void {
     execFileSync('npm', args, { cwd, stdio: ['ignore', 'ignore', 'inherit'] })
   npm('.', 'run', 'build')
   npm('.', 'run', 'build:bench')
-  if (!existsSync('bench/peers/node_modules')) npm('bench/peers', 'ci')
+  if (!isInstalled('bench/peers')) npm('bench/peers', 'ci')
   npm('bench/peers', 'run', 'build')
+}
+
+/** Whether the packages of a folder are those of its lock file. */
+function isInstalled(folder: string): boolean {
+  const installed = `${folder}/node_modules/.package-lock.json`
+  return (
+    existsSync(installed) && statSync(installed).mtimeMs >= statSync(`${folder}/package-lock.json`).mtimeMs
+  )
 }
 
 /** Every measure of every contender, one contender after the other, so that a slow minute of the machine hits all. */

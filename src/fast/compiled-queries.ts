@@ -14,15 +14,16 @@ type Query = CompiledQuery['query']
 type Jit = typeof import('graphql-jit')
 
 /**
- * Executes operations with graphql-jit: each is compiled once and kept as long as its document. graphql-jit is loaded when the first
- * operation needs it; until then, graphql-js executes.
+ * Executes operations with graphql-jit: each is compiled once and kept as long as its document. Until graphql-jit is loaded,
+ * graphql-js executes.
  */
 export class CompiledQueries {
   readonly #schema: GraphQLSchema
   readonly #queries = new WeakMap<DocumentNode, Map<string | null, Query | null>>()
 
   readonly #log: Log
-  #jit: Jit | 'loading' | undefined
+  #jit: Jit | undefined
+  #loading: Promise<void> | undefined
 
   constructor(schema: GraphQLSchema, log: Log) {
     this.#schema = schema
@@ -39,10 +40,8 @@ export class CompiledQueries {
 
   /** Null: graphql-jit is not loaded yet, or cannot compile the operation. */
   #compile({ document, operationName = null }: ExecutionArgs): Query | null {
-    const jit = this.#jit
-    if (jit === undefined) void this.#load()
-    if (jit === undefined || jit === 'loading') return null
-    const { compileQuery, isCompiledQuery } = jit
+    if (this.#jit === undefined) return null
+    const { compileQuery, isCompiledQuery } = this.#jit
     let queries = this.#queries.get(document)
     if (queries === undefined) this.#queries.set(document, (queries = new Map<string | null, Query | null>()))
     let query = queries.get(operationName)
@@ -56,13 +55,14 @@ export class CompiledQueries {
     return query
   }
 
-  async #load(): Promise<void> {
-    this.#jit = 'loading'
-    try {
-      this.#jit = await import('graphql-jit')
-    } catch (err) {
-      this.#log.error({ err }, 'graphql-jit could not be loaded: graphql-js executes all operations')
-    }
+  /** Loads graphql-jit once. Does not reject. */
+  load(): Promise<void> {
+    this.#loading ??= import('graphql-jit').then(
+      (jit) => void (this.#jit = jit),
+      (err: unknown) =>
+        this.#log.error({ err }, 'graphql-jit could not be loaded: graphql-js executes all operations'),
+    )
+    return this.#loading
   }
 }
 

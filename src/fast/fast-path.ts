@@ -7,6 +7,7 @@ import { toTextFrame } from './text-frame.ts'
 export function createFastPath(schema: GraphQLSchema, log: Log) {
   const results = new SharedResults(schema, log)
   return {
+    load: () => results.load(),
     executeEvent: (event: unknown, operation: Operation) => results.toJson(event, operation),
     toTextFrame,
   }

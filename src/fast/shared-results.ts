@@ -50,6 +50,11 @@ export class SharedResults {
     this.#queries = new CompiledQueries(schema, log)
   }
 
+  /** Loads graphql-jit; until then, graphql-js executes. */
+  load(): Promise<void> {
+    return this.#queries.load()
+  }
+
   /** The execution result of an event, as JSON. */
   toJson(event: unknown, operation: Operation): string | Promise<string> {
     if (typeof event !== 'object') return this.#execute(event, operation, null)

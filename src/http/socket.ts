@@ -108,6 +108,7 @@ function createOpener(options: GraphqlSocket, isDraining: () => boolean): Open<S
   return (socket, stream, authorization) => {
     // `ws` closes the socket itself after an error (a frame too large, a reset).
     socket.on('error', ignore)
+    void options.fast?.load()
     const wire = new SocketWire(socket, stream, { log, toTextFrame: options.fast?.toTextFrame })
     socket.on('ping', (data) => wire.pong(data))
     const session = new SocketSession(wire, counts, options)

@@ -75,7 +75,7 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
   #polling: NodeJS.Timeout | undefined
   #running = Promise.resolve()
   #isConnected = false
-  /** When another replica was heard last, or might have been missed; on the monotonic clock. */
+  /** When another replica was heard last, or when this one could last have missed one; on the monotonic clock. */
   #heardAt = performance.now()
 
   constructor(options: PostgresHintsOptions) {

@@ -58,9 +58,9 @@ function createAccount(clock: Clock, rate: Rate, account: AccountLimit) {
       return refusedMs
     },
     async takeAfter(first: Claim) {
-      const waitMs = evenWindow.take()
       const refusal = await account.takeAfter(first)
-      if (refusal !== null && waitMs === null) evenWindow.giveBack()
+      // Not before: a submit that is refused must not delay those of the queue.
+      if (refusal === null) evenWindow.take()
       return refusal
     },
     async giveBack() {

@@ -2,7 +2,6 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import pg from 'pg'
 import { toStartError } from '../start-error.ts'
 
 /** SQLite: the tasks are in a separate file beside `file`. PostgreSQL: they are in a table that all replicas share. */
@@ -141,6 +140,8 @@ async function openSqlite(file: string): Promise<Connection> {
 const CREATE_LOCK = 7_233_612
 
 async function openPostgres(url: string, log: WarnLog): Promise<Connection> {
+  // Loaded only here: most sandboxes are on SQLite.
+  const { default: pg } = await import('pg')
   const pool = new pg.Pool({
     connectionString: url,
     max: 4,

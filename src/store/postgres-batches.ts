@@ -3,12 +3,16 @@ import { StoreUnavailableError, type UpdateOutcome } from '../tasks/ports.ts'
 import { isSettled, type UpscaleTask } from '../tasks/task.ts'
 import { RESET_ATTEMPTS } from './outbox.ts'
 import { toChanges } from './schema.ts'
+import { isDeadlock } from './postgres-errors.ts'
 import type { Run, Sql } from './sql.ts'
 import { createUpdate, type WriteUpdate } from './update-task.ts'
 
 /** How many updates one transaction writes at most. */
 const MAX_SIZE = 100
-/** How many batches run at once, and how many updates beside them: others need the connections of the pool, too. */
+/**
+ * How many batches run at once, and how many single updates beside them: others need the connections of the pool, too. Updates that a
+ * batch could not write are not limited.
+ */
 const MAX_BATCHES = 2
 const MAX_ALONE = 4
 
@@ -113,7 +117,8 @@ class UpdateBatches {
   /** Does not reject. */
   async #settle(batch: ReadonlyMap<string, Update>): Promise<void> {
     const outcomes = await this.#write([...batch.values()]).catch((error: unknown) => {
-      if (!(error instanceof StoreUnavailableError)) return new Map<string, UpdateOutcome>()
+      if (!(error instanceof StoreUnavailableError) || isDeadlock(error.cause))
+        return new Map<string, UpdateOutcome>()
       for (const { reject } of batch.values()) reject(error)
       return undefined
     })
@@ -142,7 +147,7 @@ class UpdateBatches {
 
 /**
  * Updates tasks that have the revision of `previous`. Skips those that another transaction has locked: no two batches wait for
- * each other, and a transaction that hangs delays no other task.
+ * each other's tasks, and a transaction that holds the lock of a task delays no other task.
  */
 export function toUpdate(updates: readonly Pick<Update, 'previous' | 'next' | 'changes'>[]) {
   const ids = updates.map(({ next }) => next.id)

@@ -28,3 +28,8 @@ export function isPostgresAway(error: unknown): boolean {
   // Errors of the system (Node) name their system call, such as `connect`.
   return Error.isError(error) && ('syscall' in error || LOST.test(error.message))
 }
+
+/** Whether the server has rolled a transaction back because others waited for it. */
+export function isDeadlock(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === '40P01'
+}

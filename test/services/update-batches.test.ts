@@ -100,6 +100,23 @@ describe('updates on PostgreSQL that arrive together', () => {
     expect(outcomes.filter((outcome) => outcome === 'conflict')).toHaveLength(tasks.length)
   })
 
+  test('are written one by one when their batch is the victim of a deadlock', async () => {
+    await using schema = await setUp()
+    await using stores = await schema.open()
+    await using client = await connectTo(schema.url)
+    const tasks = await insertMany(stores.store, 20)
+    // A rollback does not undo the use of a number.
+    await client.query(`
+      CREATE SEQUENCE attempt;
+      CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF nextval('attempt') = 1 THEN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END IF;
+        RETURN NEW;
+      END $$;
+      CREATE TRIGGER deadlock BEFORE UPDATE ON task FOR EACH ROW EXECUTE FUNCTION deadlock()`)
+    const outcomes = await Promise.all(tasks.map((task) => stores.store.update(task, change(task))))
+    expect(outcomes).toEqual(tasks.map(() => 'updated'))
+  })
+
   test('read only the rows of their tasks', async () => {
     await using schema = await setUp()
     await using stores = await schema.open()

@@ -27,7 +27,8 @@ async function countExecutions(
     remove: () => Promise.resolve(undefined),
   }
   const createContext = createContextFactory({ ...shared, results, callbackPolicy })
-  const { executeEvent } = createFastPath(schema, log)
+  const { load, executeEvent } = createFastPath(schema, log)
+  await load()
   let executions = 0
   const event = {
     ...newTask({ version: 7 }),

@@ -43,7 +43,9 @@ describe.each(['the fast path', 'graphql-js'])('an unexpected error in an event,
       document: parse(document, { noLocation: true }),
     }
     if (by === 'the fast path') {
-      const json = createFastPath(opened.schema, log).executeEvent(rootValue, operation)
+      const fast = createFastPath(opened.schema, log)
+      await fast.load()
+      const json = fast.executeEvent(rootValue, operation)
       return JSON.parse(await json) as unknown
     }
     return maskResult(await execute({ ...operation, rootValue }), opened.contextValue.correlationId, log)
