@@ -1,7 +1,14 @@
 import { RateLimiterRes, type RateLimiterAbstract } from 'rate-limiter-flexible'
 import type { Clock } from '../tasks/ports.ts'
 import type { RateBudget } from '../tasks/rates.ts'
-import { consume, consumeBoth, type Claim, type CreateLimiter, type Rate, type Refusal } from './limiters.ts'
+import {
+  consume,
+  consumeBoth,
+  type LimitKey,
+  type CreateLimiter,
+  type Rate,
+  type Refusal,
+} from './limiters.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
 /** The limit of an engine's account, for all owners: at most `limit` submits in any interval of `perMs`. */
@@ -9,7 +16,7 @@ export interface AccountLimit {
   /** Counts one submit and returns null, or returns how long to wait, in milliseconds. */
   take(): Promise<number | null>
   /** Counts one for `first` and then, unless that refuses, one submit. Null: neither has refused. */
-  takeAfter(first: Claim): Promise<Refusal | null>
+  takeAfter(first: LimitKey): Promise<Refusal | null>
   /** Returns a submit that was taken and not sent. */
   giveBack(): Promise<void>
   budget(now: number): Promise<RateBudget>
@@ -42,7 +49,7 @@ export function createOwnAccountLimit(clock: Clock, rate: Rate): AccountLimit {
   }
 }
 
-const NO_LIMIT: Claim = { limiter: null, key: '' }
+const NO_LIMIT: LimitKey = { limiter: null, key: '' }
 
 /** A larger limit has this many slots, each for several submits. */
 const MAX_SLOTS = 100
@@ -85,18 +92,18 @@ class SlottedLimit implements AccountLimit {
     return (await this.takeAfter(NO_LIMIT))?.waitMs ?? null
   }
 
-  async takeAfter(first: Claim): Promise<Refusal | null> {
-    for (let claim = first; ; claim = NO_LIMIT) {
+  async takeAfter(first: LimitKey): Promise<Refusal | null> {
+    for (let before = first; ; before = NO_LIMIT) {
       const now = this.#clock.elapsed()
       const free = [...this.#freeAt.keys()].filter((slot) => (this.#freeAt[slot] ?? 0) <= now)
       // Any of them, so that replicas seldom try the same.
       const slot = free[Math.floor(Math.random() * free.length)]
       if (slot === undefined) {
-        const firstMs = await consume(claim.limiter, claim.key)
+        const firstMs = await consume(before.limiter, before.key)
         if (firstMs !== null) return { by: 'first', waitMs: firstMs }
         return { by: 'second', waitMs: Math.max(1, Math.min(...this.#freeAt) - now) }
       }
-      const refusal = await consumeBoth(claim, { limiter: this.#limiter, key: String(slot) })
+      const refusal = await consumeBoth(before, { limiter: this.#limiter, key: String(slot) })
       if (refusal?.by === 'first') return refusal
       if (refusal !== null) this.#freeAt[slot] = this.#clock.elapsed() + refusal.waitMs
       else {

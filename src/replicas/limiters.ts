@@ -147,8 +147,8 @@ function toWait({ msBeforeNext }: RateLimiterRes, windowMs: number): number {
   return Math.max(1, Math.min(msBeforeNext, windowMs))
 }
 
-/** What to count: one for a key of a limiter; null: there is no limit. */
-export interface Claim {
+/** A key of a limiter that counts; null: there is no limit. */
+export interface LimitKey {
   readonly limiter: RateLimiterAbstract | null
   readonly key: string
 }
@@ -159,8 +159,8 @@ export interface Refusal {
   readonly waitMs: number
 }
 
-/** Counts one for each of two claims; for the second only if the first does not refuse. Null: neither has refused. */
-export async function consumeBoth(first: Claim, second: Claim): Promise<Refusal | null> {
+/** Counts one for each of two keys; for the second only if the first does not refuse. Null: neither has refused. */
+export async function consumeBoth(first: LimitKey, second: LimitKey): Promise<Refusal | null> {
   const [one, two] = [first.limiter, second.limiter]
   const isShared = one instanceof PostgresLimiter && two instanceof PostgresLimiter
   const [own, other] = isShared ? await one.consumeWith(first.key, two, second.key) : []

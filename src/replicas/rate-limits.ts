@@ -1,7 +1,7 @@
 import type { Clock } from '../tasks/ports.ts'
 import type { RateLimits, RateRefusal } from '../tasks/rates.ts'
 import type { AccountLimit } from './account-limit.ts'
-import { consume, type Claim, type CreateLimiter, type Rate } from './limiters.ts'
+import { consume, type LimitKey, type CreateLimiter, type Rate } from './limiters.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
 interface RatePolicy {
@@ -57,7 +57,7 @@ function createAccount(clock: Clock, rate: Rate, account: AccountLimit) {
       if (refusedMs !== null && waitMs === null) evenWindow.giveBack()
       return refusedMs
     },
-    async takeAfter(first: Claim) {
+    async takeAfter(first: LimitKey) {
       const refusal = await account.takeAfter(first)
       // Not before: a submit that is refused must not delay those of the queue.
       if (refusal === null) evenWindow.take()
