@@ -6,6 +6,7 @@ import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { toRow } from '../../src/store/schema.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
+import { toTimeOrdered } from '../../src/system.ts'
 import { newTask } from '../../test/support/new-task.ts'
 
 const DAY_MS = 86_400_000
@@ -38,9 +39,7 @@ export async function fillDatabase(file: string, count: number): Promise<void> {
 function toSettledRow(n: number, at: number): Readonly<Record<string, SQLInputValue>> {
   const hasFailed = n % 32 === 2
   const uuid = randomUUID()
-  const time = at.toString(16).padStart(12, '0')
-  // In the form and order of a UUID of version 7, as `systemSecrets.newId` makes them.
-  const id = `${time.slice(0, 8)}-${time.slice(8)}-7${uuid.slice(15)}`
+  const id = toTimeOrdered(uuid, at)
   const expiresAt = at + SETTLED_AFTER_MS + DAY_MS
   const event = { source: 'SUBMIT', upstreamCode: null, note: 'accepted by the upscale service' } as const
   const row = toRow(

@@ -19,9 +19,8 @@ type Jit = typeof import('graphql-jit')
  */
 export class CompiledQueries {
   readonly #schema: GraphQLSchema
-  readonly #queries = new WeakMap<DocumentNode, Map<string | null, Query | null>>()
-
   readonly #log: Log
+  readonly #queries = new WeakMap<DocumentNode, Map<string | null, Query | null>>()
   #jit: Jit | undefined
   #loading: Promise<void> | undefined
 

@@ -77,7 +77,7 @@ function resembles(name: string, setting: string): boolean {
 
 function isMisspelt(one: string, other: string): boolean {
   const limit = other.length < 12 ? 1 : 2
-  // Comparing the lengths first saves a tenth of a second at a start with many variables.
+  // The lengths alone rule out most pairs: a start compares each variable with each setting.
   return Math.abs(one.length - other.length) <= limit && leven(one, other) <= limit
 }
 

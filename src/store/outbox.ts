@@ -1,4 +1,3 @@
-import { sql } from 'kysely'
 import {
   MAX_DELIVERIES,
   MAX_DELIVERY_COUNT,
@@ -140,10 +139,7 @@ export class SqlOutbox implements Outbox {
   }
 }
 
-const NO_ATTEMPTS = { state: 'PENDING', attempts: 0, failures: 0, lastStatusCode: null } as const
-
-/** NO_ATTEMPTS for an update in raw SQL. */
-export const RESET_ATTEMPTS = sql`state = 'PENDING', attempts = 0, failures = 0, "lastStatusCode" = null`
+export const NO_ATTEMPTS = { state: 'PENDING', attempts: 0, failures: 0, lastStatusCode: null } as const
 
 /** Makes the deliveries of a task due when it settles, with its latest version. Returns whether there are any. */
 export async function queueDeliveries(run: Run, task: UpscaleTask): Promise<boolean> {
@@ -154,9 +150,11 @@ export async function queueDeliveries(run: Run, task: UpscaleTask): Promise<bool
 }
 
 const makeDue = createTemplate(
-  (_db, { id, version, updatedAt }: Pick<UpscaleTask, 'id' | 'version' | 'updatedAt'>) => sql`
-    update delivery set version = ${version}, ${RESET_ATTEMPTS},
-      "dueSince" = ${updatedAt}, "dueAt" = ${updatedAt}, "scheduledAt" = ${updatedAt} where "taskId" = ${id}`,
+  (db, { id, version, updatedAt: at }: Pick<UpscaleTask, 'id' | 'version' | 'updatedAt'>) =>
+    db
+      .updateTable('delivery')
+      .set({ ...NO_ATTEMPTS, version, dueSince: at, dueAt: at, scheduledAt: at })
+      .where('taskId', '=', id),
 )
 
 /** A delivery without attempts. `version`: the settled version to deliver; 0 while the task has not settled. */

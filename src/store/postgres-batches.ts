@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { StoreUnavailableError, type UpdateOutcome } from '../tasks/ports.ts'
 import { isSettled, type UpscaleTask } from '../tasks/task.ts'
-import { RESET_ATTEMPTS } from './outbox.ts'
+import { NO_ATTEMPTS } from './outbox.ts'
 import { toChanges } from './schema.ts'
 import { isDeadlock } from './postgres-errors.ts'
 import type { Run, Sql } from './sql.ts'
@@ -180,8 +180,11 @@ async function queueDeliveriesOf(run: Run, tasks: readonly UpscaleTask[]): Promi
     tasks.map(({ version }) => version),
     tasks.map(({ updatedAt }) => updatedAt),
   ]
+  const reset = Object.entries(NO_ATTEMPTS).map(
+    ([column, value]) => sql`${sql.ref(column)} = ${sql.lit(value)}`,
+  )
   const { rows } = await run(sql<{ id: string }>`
-    update delivery set version = next.version, ${RESET_ATTEMPTS}, "dueSince" = next.at, "dueAt" = next.at, "scheduledAt" = next.at
+    update delivery set version = next.version, ${sql.join(reset)}, "dueSince" = next.at, "dueAt" = next.at, "scheduledAt" = next.at
     from unnest(${ids}::text[], ${versions}::integer[], ${times}::bigint[]) as next (id, version, at)
     where "taskId" = next.id
     returning next.id`)
