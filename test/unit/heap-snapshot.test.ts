@@ -4,6 +4,7 @@ import { expect, test } from '@jest/globals'
 import { compareSnapshots, readSnapshot } from '../../bench/soak/heap-snapshot.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 
+/** Each snapshot is written in a turn of its own: until its turn ends, the stack may hold what a program has used. */
 const PROGRAM = `
   const { writeHeapSnapshot } = require('node:v8')
   class Leaked { constructor() { this.text = { a: 1, b: 2 } } }
@@ -12,12 +13,16 @@ const PROGRAM = `
   globalThis.registry = new Registry()
   registry.leaks.set(-1, new Leaked())
   new Collected()
-  writeHeapSnapshot(process.argv[1] + '/before')
-  for (let n = 0; n < 20_000; n += 1) {
-    registry.leaks.set(n, new Leaked())
-    new Collected()
-  }
-  writeHeapSnapshot(process.argv[1] + '/after')`
+  setImmediate(() => {
+    writeHeapSnapshot(process.argv[1] + '/before')
+    setImmediate(() => {
+      for (let n = 0; n < 20_000; n += 1) {
+        registry.leaks.set(n, new Leaked())
+        new Collected()
+      }
+      setImmediate(() => writeHeapSnapshot(process.argv[1] + '/after'))
+    })
+  })`
 
 test('a comparison of heap snapshots names what has grown, by how much, and what retains it', async () => {
   await using dir = await openTempDir()
