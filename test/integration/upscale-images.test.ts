@@ -148,21 +148,42 @@ describe('upscaleImages', () => {
     expect(results?.map(({ problem }) => problem?.code ?? null)).toEqual([null, null, null, 'RATE_LIMITED'])
   })
 
-  test("counts each picture in the account's rate", async () => {
-    await using scene = await openScene({ UPSTREAM_RATE_LIMIT: '3/10s' })
-    scene.upstream.onCreate = answerBySource()
-    const { results } = await run(scene.gateway, upscaleImages('taskId: "grid", imageIndices: [0, 1, 2, 3]'))
-    expect(results?.map(({ task }) => task?.status)).toEqual([
-      'PROCESSING',
-      'PROCESSING',
-      'PROCESSING',
-      'SUBMITTED',
-    ])
-    const { data } = await scene.gateway.run<{ upscaleService: unknown }, never>(
-      'HTTP',
-      '{ upscaleService { rate { limit remaining } } }',
-    )
-    expect(data?.upscaleService).toEqual({ rate: { limit: 3, remaining: 0 } })
+  describe("with an account's rate of three submits", () => {
+    const query = (queue: boolean) =>
+      upscaleImages(`taskId: "grid", imageIndices: [0, 1, 2, 3], queue: ${queue}`)
+    const readRate = async ({ run }: Gateway) =>
+      (
+        await run<{ upscaleService: unknown }, never>(
+          'HTTP',
+          '{ upscaleService { rate { limit remaining } } }',
+        )
+      ).data?.upscaleService
+
+    test('refuses the fourth picture without the queue', async () => {
+      await using scene = await openScene({ UPSTREAM_RATE_LIMIT: '3/600s' })
+      scene.upstream.onCreate = answerBySource()
+      const { results } = await run(scene.gateway, query(false))
+      expect(results?.map(({ task, problem }) => task?.status ?? problem?.code)).toEqual([
+        'PROCESSING',
+        'PROCESSING',
+        'PROCESSING',
+        'UPSTREAM_RATE_LIMITED',
+      ])
+      expect(await readRate(scene.gateway)).toEqual({ rate: { limit: 3, remaining: 0 } })
+    })
+
+    test('lets the fourth picture wait with the queue', async () => {
+      await using scene = await openScene({ UPSTREAM_RATE_LIMIT: '3/600s' })
+      scene.upstream.onCreate = answerBySource()
+      const { results } = await run(scene.gateway, query(true))
+      const statuses = results?.map(({ task }) => task?.status)
+      expect([statuses?.[0], statuses?.[3]]).toEqual(['PROCESSING', 'SUBMITTED'])
+      expect(results?.[3]?.task?.queue?.position).toBeGreaterThan(0)
+      // The second and the third are sent at once, or later if the queue spreads its tasks: that depends on how many wait when it begins.
+      const sent = statuses?.filter((status) => status === 'PROCESSING').length ?? 0
+      expect(scene.upstream.received).toHaveLength(sent)
+      expect(await readRate(scene.gateway)).toEqual({ rate: { limit: 3, remaining: 3 - sent } })
+    })
   })
 
   test('costs as much as its pictures, whether they are written in the document or in variables', async () => {
