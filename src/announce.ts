@@ -88,7 +88,7 @@ function announceProxies({ proxies: { http, https } }: Settings, log: Logger): v
     )
 }
 
-/** Also logs that an empty database has got its tables. */
+/** Logs a migration, including the first one of an empty database. */
 export function logMigration({ from, to }: Migrated, log: Log): void {
   if (from !== to) log.info({ from, to }, `The database was migrated from ${from ?? 'empty'} to ${to}`)
 }

@@ -67,7 +67,7 @@ function open({ proxies, nameServers, folder }: PictureSettings) {
   }
 }
 
-/** Only after the start, which takes half a second of a CPU: on a busy machine the first picture would wait for it. */
+/** Called after startup, which takes half a second of CPU: at low priority it delays the first picture. */
 function lowerPriority(): void {
   try {
     // On Linux each thread has a priority of its own, which the threads that it starts later inherit.

@@ -27,7 +27,6 @@ interface SharedUrls {
   readonly poolSize: number
 }
 
-/** Opens what replicas share. */
 export async function openShared(
   { url, redisUrl, listenUrl, poolSize }: SharedUrls,
   options: BackendOptions,
@@ -125,7 +124,7 @@ async function openRedisLimiters(
   const options = { enableOfflineQueue: false, commandTimeout: 200 }
   const redis = opened.use(
     await openRedisClient(url, options, (reason) =>
-      log.warn({}, `Redis: ${reason}. Until then each replica counts rate limits for itself`),
+      log.warn({}, `Redis: ${reason}. Each replica counts rate limits separately until this is fixed`),
     ),
   )
   return createRedisLimiter(redis)

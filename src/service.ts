@@ -35,7 +35,10 @@ export interface Overrides {
   readonly nameServers?: readonly string[]
   /** The hints of a service on SQLite, for a test that writes into its database directly. */
   readonly hints?: LocalHints
-  /** The hints of a service on PostgreSQL, likewise. The caller disposes of them after the service. */
+  /**
+   * The hints of a service on PostgreSQL, for a test or bench that writes into its database directly. The
+   * caller disposes of them after the service.
+   */
   readonly sharedHints?: SharedHints
   readonly limits?: Partial<HttpLimits>
   /** False: subscriptions on sockets run without the fast path. */

@@ -72,7 +72,10 @@ export function toStartError(subject: string, error: unknown): unknown {
   return error
 }
 
-/** @throws StartError, of this subject, for an error that the operator can remedy. */
+/**
+ * Runs `open`.
+ * @throws StartError with this subject for an error that the operator can remedy; rethrows any other error.
+ */
 export async function explainErrors<T>(subject: string, open: () => Promise<T>): Promise<T> {
   try {
     return await open()

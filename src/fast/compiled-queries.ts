@@ -59,7 +59,11 @@ export class CompiledQueries {
     this.#loading ??= import('graphql-jit').then(
       (jit) => void (this.#jit = jit),
       (err: unknown) =>
-        this.#log.error({ err }, 'graphql-jit could not be loaded: graphql-js executes all operations'),
+        this.#log.error(
+          { err },
+          'failed to load graphql-jit: graphql-js executes subscription events, more slowly. ' +
+            'Run npm ci and npm run build',
+        ),
     )
     return this.#loading
   }

@@ -23,7 +23,7 @@ export function reportOnField(problem: Problem | null, info: GraphQLResolveInfo)
   return null
 }
 
-/** Throws, unless another alias of the field does: the first one. */
+/** Throws for the first alias of the field only. */
 export function throwOnce(error: Error, info: GraphQLResolveInfo): null {
   const [reporter] = [...collectSiblings(info)].find(([, nodes]) => isNamed(nodes, info.fieldName)) ?? []
   if (reporter === info.path.key) throw error

@@ -62,7 +62,7 @@ export async function createSchema(log: Log): Promise<GraphQLSchema> {
     ],
     pubSub: NO_PUB_SUB,
     validate: false,
-    // It would run an introspection query. `buildSubgraphSchema` validates the schema that is served.
+    // TypeGraphQL's check runs an introspection query; `buildSubgraphSchema` validates the served schema.
     skipCheck: true,
   })
   for (const [name, description] of Object.entries(ROOT_DESCRIPTIONS))

@@ -25,7 +25,10 @@ export interface ExecutionOptions {
 
 /** An optional replacement for graphql-js and `ws` on the hot path; it changes no result. */
 interface FastPath {
-  /** Loads what `executeEvent` is fast with. Called when a socket opens: a service without sockets does not need it. */
+  /**
+   * Loads the query compiler that `executeEvent` uses. Called when a socket opens, because a service without
+   * sockets does not need it.
+   */
   load(): Promise<void>
   /** Executes an operation with an event as the root value: the execution result, as JSON. */
   executeEvent(event: unknown, operation: AcceptedOperation): string | Promise<string>

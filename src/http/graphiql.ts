@@ -11,7 +11,10 @@ interface GraphiqlPage {
   send(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply>
 }
 
-/** The page of GraphiQL. A thread (`program`) makes it on the first request, because it has 9 MB, and blocks for about a second. */
+/**
+ * The page of GraphiQL, 9 MB. A worker thread (`program`) renders it at the first request, because rendering
+ * blocks for about a second.
+ */
 export function createGraphiqlPage(program: URL): GraphiqlPage {
   let page: Promise<Asset> | undefined
   const load = () => {
@@ -34,7 +37,7 @@ export function createGraphiqlPage(program: URL): GraphiqlPage {
 
 async function renderInThread(program: URL): Promise<Asset> {
   const worker = new Worker(program)
-  // The service may stop meanwhile.
+  // The thread must not keep a stopping service alive.
   worker.unref()
   const [asset] = (await once(worker, 'message')) as [Asset]
   return asset

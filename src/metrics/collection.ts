@@ -13,7 +13,7 @@ export interface Reading {
 
 /** Once the reads of a collection have taken this long, the others are left out: a request of `/metrics` must end in time. */
 const MAX_COLLECT_MS = 2_000
-/** The pause after a collection that failed, as a multiple of the time that it took: a database in trouble is asked seldom. */
+/** The pause after a failed collection, in multiples of its duration: a failing database gets few queries. */
 const PAUSE_FACTOR = 10
 
 interface CollectionOptions {

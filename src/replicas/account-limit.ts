@@ -15,7 +15,10 @@ import { SlidingWindow } from './sliding-window.ts'
 export interface AccountLimit {
   /** Counts one submit and returns null, or returns how long to wait, in milliseconds. */
   take(): Promise<number | null>
-  /** Counts one for `first` and then, unless that refuses, one submit. Null: neither has refused. */
+  /**
+   * Counts one for `first`; unless that refuses, counts one submit. A refusal of the submit leaves `first`
+   * counted. Null: neither refused.
+   */
   takeAfter(first: LimitKey): Promise<Refusal | null>
   /** Returns a submit that was taken and not sent. */
   giveBack(): Promise<void>
@@ -93,10 +96,11 @@ class SlottedLimit implements AccountLimit {
   }
 
   async takeAfter(first: LimitKey): Promise<Refusal | null> {
+    // Only the first attempt counts for `first`.
     for (let before = first; ; before = NO_LIMIT) {
       const now = this.#clock.elapsed()
       const free = [...this.#freeAt.keys()].filter((slot) => (this.#freeAt[slot] ?? 0) <= now)
-      // Any of them, so that replicas seldom try the same.
+      // A random free slot, so that replicas rarely choose the same one.
       const slot = free[Math.floor(Math.random() * free.length)]
       if (slot === undefined) {
         const firstMs = await consume(before.limiter, before.key)

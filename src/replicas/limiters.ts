@@ -48,7 +48,10 @@ export function createRedisLimiter(redis: Redis): CreateLimiter {
 /** How far the clocks of replicas may differ for shared windows. */
 const CLOCK_TOLERANCE_MS = 60_000
 
-/** What RateLimiterPostgres does, for two keys: the second is counted only if the first does not exceed its limit ($6). */
+/**
+ * The statement of RateLimiterPostgres, for two keys.
+ * Counts the second only if the first does not exceed its limit ($6).
+ */
 const COUNT_MORE = (end: string) => `
   ON CONFLICT (key) DO UPDATE SET
     points = CASE WHEN rate_limit.expire <= $5 THEN 1 ELSE rate_limit.points + 1 END,
@@ -84,8 +87,8 @@ class PostgresLimiter extends RateLimiterPostgres {
   }
 
   /**
-   * Counts one for `key`, and then, unless that exceeds its limit, one for a key of another limiter: in one statement, and so
-   * one commit. Gives the count of each; undefined: nothing was counted.
+   * Counts one for `key` and, unless that exceeds its limit, one for `otherKey` of `other`: one statement,
+   * one commit. Returns both counts; undefined: not counted, or its window ended too late and was dropped.
    */
   async consumeWith(
     key: string,
@@ -159,7 +162,10 @@ export interface Refusal {
   readonly waitMs: number
 }
 
-/** Counts one for each of two keys; for the second only if the first does not refuse. Null: neither has refused. */
+/**
+ * Counts one for the first key and, unless it refuses, one for the second. Two PostgreSQL limiters share one
+ * statement, which saves a commit. Null: neither refused.
+ */
 export async function consumeBoth(first: LimitKey, second: LimitKey): Promise<Refusal | null> {
   const [one, two] = [first.limiter, second.limiter]
   const isShared = one instanceof PostgresLimiter && two instanceof PostgresLimiter

@@ -12,14 +12,14 @@ interface PostgresHintsOptions {
   readonly onHint?: (lagMs: number) => void
   /** How often all watched tasks are re-read if notifications do not arrive; default 2 s. */
   readonly pollMs?: number
-  /** How often the hints check whether notifications arrive, and so let other replicas know of this one; default 10 s. */
+  /** How often to check whether notifications arrive. Each check announces this replica. Default 10 s. */
   readonly probeEveryMs?: number
-  /** After this time without a notification of another replica this one is alone; default 30 s. */
+  /** This replica counts as alone after this time without a notification of another one; default 30 s. */
   readonly aloneAfterMs?: number
 }
 
 interface PostgresSharedHints extends SharedHints {
-  /** Whether no other replica listens: then hints reach the listeners of this process only. */
+  /** Whether no notification of another replica arrived for `aloneAfterMs`: then no hints are sent. */
   readonly isAlone: boolean
 }
 
@@ -48,12 +48,13 @@ const DEAF =
   'connection to the database, or REDIS_URL'
 
 /**
- * Hints over LISTEN and NOTIFY: every replica receives every hint. They use their own connection, because a NOTIFY in a
- * commit locks the whole database. A lost connection is replaced, and every listener is woken, because hints may have
- * been lost. Without a connection, each watcher re-reads its task at every re-assertion. While the connection is open, but
- * notifications do not arrive (a pooler, a lost LISTEN), all watched tasks are re-read every `pollMs`. A replica that hears of no
- * other sends nothing: a notification costs two commits. Each replica lets the others know of it when it has begun to listen, and
- * with every probe.
+ * Hints over LISTEN and NOTIFY: every replica receives every hint. They use their own connection, because a
+ * NOTIFY in a commit locks the whole database. A lost connection is replaced, and every listener is woken,
+ * because hints may have been lost. Without a connection, each watcher re-reads its task at every
+ * re-assertion. While the connection is open, but notifications do not arrive (a pooler, a lost LISTEN), all
+ * watched tasks are re-read every `pollMs`. A replica that receives nothing from others for `aloneAfterMs`
+ * sends no hints, because a notification costs two commits. Each replica announces itself when it begins to
+ * listen and with every probe.
  */
 export async function openPostgresHints(options: PostgresHintsOptions): Promise<PostgresSharedHints> {
   const hints = new PostgresHints(options)
@@ -66,7 +67,7 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
   readonly #unsent = new Set<string>()
   /** Whether the last payload was full, and left hints unsent. */
   #isRest = false
-  /** Whether the unsent hints are sent now. */
+  /** Whether sending the unsent hints is due. */
   #isDue = false
   #dueTimer: NodeJS.Timeout | undefined
   readonly #ended = new AbortController()
@@ -75,7 +76,7 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
   #polling: NodeJS.Timeout | undefined
   #running = Promise.resolve()
   #isConnected = false
-  /** When another replica was heard last, or when this one could last have missed one; on the monotonic clock. */
+  /** When a notification of another replica last arrived, or may have been missed; on the monotonic clock. */
   #heardAt = performance.now()
 
   constructor(options: PostgresHintsOptions) {
@@ -171,12 +172,13 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
         if (!arrives) link.abandon(new Error('Notifications do not arrive'))
       } catch (err) {
         log.warn({ err }, 'failed to check whether hints of other replicas arrive')
+        // The failed probe did not announce this replica.
         await this.#greet(link)
       }
     }
   }
 
-  /** Lets other replicas know of this one. */
+  /** Announces this replica to the others. */
   #greet(link: PostgresLink): Promise<boolean> {
     return link.send(String(Date.now()))
   }
@@ -191,7 +193,7 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
   /** Sends hints, and a heartbeat when there are none, until the link is lost or the hints are disposed of. */
   async #send(link: PostgresLink): Promise<void> {
     while (await this.#waitForHint(link.lost)) {
-      // What did not fit into the last payload has waited already.
+      // Hints that did not fit into the last payload have already waited.
       if (!this.#isRest) await sleep(BATCH_MS, this.#ended.signal)
       // A batch that is lost needs no retry: the other replicas re-read when they reconnect, or on a timer.
       if (!(await link.send(this.#takePayload()))) return

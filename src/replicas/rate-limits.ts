@@ -47,7 +47,6 @@ export function createRateLimits(
 
 /** The limit of an account, with a window in which this replica spreads its submits evenly. */
 function createAccount(clock: Clock, rate: Rate, account: AccountLimit) {
-  // Each replica spreads its own submits.
   const evenWindow = new SlidingWindow(clock, toTenth(rate))
   return {
     async take(evenly: boolean) {
@@ -59,7 +58,7 @@ function createAccount(clock: Clock, rate: Rate, account: AccountLimit) {
     },
     async takeAfter(first: LimitKey) {
       const refusal = await account.takeAfter(first)
-      // Not before: a submit that is refused must not delay those of the queue.
+      // Only after both limits accepted: a refused submit must not delay the queue.
       if (refusal === null) evenWindow.take()
       return refusal
     },

@@ -33,7 +33,7 @@ const DEAF =
 export async function openRedisHints(options: RedisHintsOptions): Promise<SharedHints> {
   const { url, log } = options
   const onFault = (reason: string) =>
-    log.warn({}, `Redis: ${reason}. Until then hints of other replicas get lost`)
+    log.warn({}, `Redis: ${reason}. Hints between replicas are lost until this is fixed`)
   // RedisHints resubscribes itself: after that it wakes all listeners.
   const subscriber = await openRedisClient(url, { autoResubscribe: false }, onFault)
   // A hint that cannot be sent now is dropped: stale hints are useless.

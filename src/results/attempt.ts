@@ -130,7 +130,7 @@ async function processImage(deps: AttemptDependencies, image: UpscaledImage, ste
   const { task, position, signal } = step
   const facts = { taskId: task.id, correlationId: task.correlationId, position }
   const before = { position, facts: image.facts, copyState: copies === null ? 'OFF' : 'PENDING' } as const
-  // Ends the attempts even if each one ends with its process, and is never reported.
+  // Stops retries even if every attempt dies with its process and never reports.
   if (task.status === 'SUCCEEDED' && copies !== null && clock.now() >= image.expiresAt)
     return { ...before, copyState: 'LOST', reason: "the upstream's link has expired" }
   const found = await pictures.download(image.url, signal).catch((error: unknown): Unusable => {

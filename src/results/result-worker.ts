@@ -12,7 +12,7 @@ const MAX_RUNNING = 24
 /** If a process dies, another takes over its attempts after this time, in milliseconds. */
 const LEASE_MS = 10_000
 const RENEW_BEFORE_MS = 6_000
-/** The process that makes an attempt settles its task itself, with what it knows: others wait for that. */
+/** The process of an attempt settles its task at the deadline; others wait this long before they do. */
 const OVERDUE_GRACE_MS = 1_000
 /** How often a process looks for overdue tasks, in milliseconds. */
 const OVERDUE_EVERY_MS = 1_000

@@ -42,17 +42,17 @@ export type ListSourceImages = (
 
 /** How long an outcome is shared, in milliseconds, so that an unknown source task is not polled at each request. */
 const SHARED_FOR_MS = 60_000
-/** How long a failure is shared that the next try may not have, in milliseconds. */
+/** How long a transient failure is shared, in milliseconds. */
 const FAILURE_SHARED_FOR_MS = 2_000
 const POLL_TIMEOUT_MS = 3_000
 const WAIT_MS = 1_000
-/** The share of the polls that is left to callbacks and to tasks without one: 3 of 5. */
+/** The share of the poll budget that is reserved for callbacks and due tasks: 3 of 5. */
 const SPARED_POLLS = 0.6
 /** How many source images may wait for a poll. */
 const MAX_WAITING = 100
-/** How many lists one owner may wait for: the others have polls, too. */
+/** The maximum of concurrent lists of one owner, so that other owners get polls. */
 const MAX_LISTS_OF_OWNER = 5
-/** A poll, and a wait for its turn. */
+/** The timeout of a list, including the wait for a free poll. */
 const LIST_WAIT_MS = 5_000
 const RETRY_MS = 500
 /** A generation has four images. A single image is a grid of the four, which does not contain the source as a file. */

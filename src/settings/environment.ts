@@ -77,7 +77,7 @@ function resembles(name: string, setting: string): boolean {
 
 function isMisspelt(one: string, other: string): boolean {
   const limit = other.length < 12 ? 1 : 2
-  // The lengths alone rule out most pairs: a start compares each variable with each setting.
+  // Comparing lengths first rules out most pairs: a start compares each variable with each setting.
   return Math.abs(one.length - other.length) <= limit && leven(one, other) <= limit
 }
 

@@ -11,7 +11,7 @@ export const serviceSettings = {
     'A port for callbacks only. When it is set, callbacks are not served on `PORT`, so that GraphQL can stay private.',
   ),
   metricsPort: optional(port).describe(
-    'A port for `/metrics`, which is then not served on `PORT`. `/livez` and `/readyz` are there, too. The number of `PORT` serves it there. Default: `PORT` in sandbox mode; in live mode `/metrics` is not served.',
+    'A port for `/metrics`, which is then not served on `PORT`. It also serves `/livez` and `/readyz`. Set it to the number of `PORT` to serve `/metrics` on `PORT`. Default: `PORT` in sandbox mode; in live mode `/metrics` is not served.',
   ),
   publicUrl: optional(baseUrl).describe(
     "The base of callback URLs, as the upstream reaches this service. Default in sandbox mode: the service's own address. Absent in live mode: no callbacks, results are found by polling, with a warning.",

@@ -120,7 +120,7 @@ const findAtAnyEngine = createTemplate((db, picture: Picture) =>
 )
 
 function selectSamePicture(db: Sql['db'], { pictureDigest, createdAt }: Picture) {
-  // Usually there is none, and SQLite answers that three times as fast for one column as for all.
+  // Usually there is no such task, and SQLite finds that out three times as fast if one column is selected.
   return db
     .selectFrom('task')
     .select('id')

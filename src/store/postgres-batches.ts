@@ -10,8 +10,8 @@ import { createUpdate, type WriteUpdate } from './update-task.ts'
 /** How many updates one transaction writes at most. */
 const MAX_SIZE = 100
 /**
- * How many batches run at once, and how many single updates beside them: others need the connections of the pool, too. Updates that a
- * batch could not write are not limited.
+ * The maximum of concurrent batches, and of concurrent single updates: they leave connections of the pool to
+ * other work. Updates that a batch could not write are not limited.
  */
 const MAX_BATCHES = 2
 const MAX_ALONE = 4
@@ -25,14 +25,14 @@ interface Update extends PromiseWithResolvers<UpdateOutcome> {
 }
 
 /**
- * Writes updates that arrive together in one transaction: its round trips and its commit cost as much as those of one. While
- * transactions run, later updates wait for the next one.
+ * Writes updates that arrive together in one transaction, which has as many round trips and commits as a
+ * single update. While the maximum of transactions runs, later updates wait.
  */
 export function createUpdateBatches(database: Sql): WriteUpdate {
   const updateAlone = createUpdate(database)
   const batches = new UpdateBatches(database, updateAlone)
   return (previous, next) =>
-    // Seldom, and several of one batch could wait for the same row.
+    // Changes of credits are rare, and several in one batch could wait for the same usage row.
     next.creditsConsumed === previous.creditsConsumed
       ? batches.write(previous, next)
       : updateAlone(previous, next)
@@ -124,7 +124,7 @@ class UpdateBatches {
     })
     if (outcomes === undefined) return
     for (const [id, { previous, next, resolve }] of batch)
-      // Another transaction has changed or locked the task, or one update has failed all.
+      // Not written: the task was changed or locked, or the database refused the whole batch.
       resolve(outcomes.get(id) ?? this.#updateAlone(previous, next))
   }
 
@@ -155,7 +155,7 @@ export function toUpdate(updates: readonly Pick<Update, 'previous' | 'next' | 'c
   const revisions = updates.map(({ previous }) => previous.revision)
   const columns = Object.keys(updates[0]?.changes ?? {})
   const changes = columns.map((column) => sql`${sql.ref(column)} = next.${sql.ref(column)}`)
-  // `any` twice: the number of its ids lets the planner use the index, also in a small table.
+  // `any` appears twice: the number of ids makes the planner use the index even for a small table.
   return sql<{ id: string }>`
     with locked as (
       select id from task where id = any(${ids}) for no key update skip locked
@@ -170,8 +170,8 @@ export function toUpdate(updates: readonly Pick<Update, 'previous' | 'next' | 'c
 }
 
 /**
- * Makes the deliveries of settled tasks due, and returns the ids of tasks that have some. A statement of its own: that of the
- * update could not see a delivery that was added while it ran.
+ * Makes the deliveries of settled tasks due, and returns the ids of tasks that have deliveries. A separate
+ * statement, because the update's snapshot misses a delivery that is added while it runs.
  */
 async function queueDeliveriesOf(run: Run, tasks: readonly UpscaleTask[]): Promise<ReadonlySet<string>> {
   if (tasks.length === 0) return new Set()

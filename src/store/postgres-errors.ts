@@ -29,7 +29,7 @@ export function isPostgresAway(error: unknown): boolean {
   return Error.isError(error) && ('syscall' in error || LOST.test(error.message))
 }
 
-/** Whether the server has rolled a transaction back because others waited for it. */
+/** Whether PostgreSQL rolled the transaction back to end a deadlock. */
 export function isDeadlock(error: unknown): boolean {
   return error instanceof pg.DatabaseError && error.code === '40P01'
 }

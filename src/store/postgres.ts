@@ -63,7 +63,7 @@ export async function openPostgres(
     )
   const untraced: Sql = {
     db,
-    // The limit of a session would reach other clients of a transaction pooler: it is set in a transaction.
+    // Set per transaction: a session setting would affect other clients of a transaction pooler.
     run: (statement) =>
       limitsStatements ? typed(db.executeQuery(statement.compile(db))) : transact((run) => run(statement)),
     transact,
@@ -77,7 +77,7 @@ export async function openPostgres(
     },
   }
   const postgres = traceSql(untraced, tracing, 'postgresql')
-  // Each update has its span, though one transaction writes several.
+  // Each update has its own span, although several may share a transaction.
   const inSpan = createCommitSpans(tracing, 'postgresql')
   const write = createUpdateBatches(untraced)
   const writeTraced: typeof write = (previous, next) => inSpan(() => write(previous, next))

@@ -12,8 +12,8 @@ class Hole {
 }
 
 /**
- * A hot-path statement. It is compiled once for each database and set of keys of its values, instead of for each use, which takes
- * Kysely up to 30 µs. `build` gets a placeholder for each value, so no value may decide the SQL: no `is`, no lists, no undefined.
+ * Creates a hot-path statement, compiled once per database and set of keys: compiling takes Kysely up to
+ * 30 µs. `build` gets placeholders, so the SQL must not depend on values: no `is`, no lists, no undefined.
  */
 export function createTemplate<Values extends object, Row>(
   build: (db: Kysely<Database>, values: Values) => Statement<Row>,

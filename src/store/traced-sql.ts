@@ -11,7 +11,7 @@ export function traceSql(sql: Sql, tracing: Tracing, system: 'postgresql' | 'sql
   return { ...sql, transact: (work) => inSpan(() => sql.transact(work)) }
 }
 
-/** Runs what commits within a span, if it belongs to a traced operation. */
+/** Returns a function that runs a commit within a span, if the commit belongs to a traced operation. */
 export function createCommitSpans(tracing: Tracing, system: 'postgresql' | 'sqlite') {
   const attributes = { 'db.system.name': system, 'db.operation.name': 'COMMIT' }
   const start = { name: 'COMMIT', kind: 'client', traceparent: null, attributes, onlyWithin: true } as const

@@ -18,7 +18,7 @@ export function createUpdate(sql: Sql): WriteUpdate {
     return sql.transact(async (run): Promise<UpdateOutcome> => {
       const { numAffectedRows } = await run(updateRow({ ...changes, id, oldRevision }))
       if (numAffectedRows === 0n) return 'conflict'
-      // Seldom: a wait here would delay the commit of every other update.
+      // Rare: this statement on every update would delay the commits of all others.
       if (next.creditsConsumed !== previous.creditsConsumed) await addUsage(sql, run, previous, next)
       const due = next.version > version && (await queueDeliveries(run, next))
       return due ? 'deliveriesDue' : 'updated'

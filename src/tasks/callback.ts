@@ -1,5 +1,5 @@
 import type { TaskContext } from './context.ts'
-import type { Callback, PollAnswer } from './engines/engine-ports.ts'
+import { URLS_DROPPED, type Callback, type PollAnswer } from './engines/engine-ports.ts'
 import { pollTask } from './engines/poll-task.ts'
 import type { TaskPolicy } from './ports.ts'
 import { toOutcomeReport } from './result.ts'
@@ -39,7 +39,7 @@ export function createCallbackReceiver(context: TaskContext) {
     if (!canChange(task, claimed)) return 'accepted'
     if ('dropped' in claimed) {
       const { dropped } = claimed
-      log.warn({ taskId: task.id, correlationId, dropped }, 'result URLs were dropped')
+      log.warn({ taskId: task.id, correlationId, dropped }, URLS_DROPPED)
     }
     const needsPoll = claimed.kind !== 'pending' && (claimed.kind !== 'succeeded' || policy.confirmCallbacks)
     const outcome = needsPoll ? await confirm(poll, task.engine, callback, correlationId) : claimed

@@ -90,8 +90,8 @@ async function submitToEngine(context: TaskContext, { task, token }: Sending): P
 }
 
 /**
- * A refusal of an engine that replaces an unavailable one: if that refused for now and the task wants the queue, or if the
- * replacement does not know the source task, the refusal of the unavailable engine counts.
+ * Replaces a replacement engine's refusal by that of the unavailable engine, if the latter was temporary and
+ * the task wants the queue, or if the replacement does not know the source task.
  */
 function replaceRefusal(context: TaskContext, task: UpscaleTask, answer: SubmitAnswer): SubmitAnswer {
   if (answer.kind !== 'refused' || answer.doubtful || !isReplacement(context, task)) return answer

@@ -22,7 +22,7 @@ import { wait, type createSequences } from './timing.ts'
 /** The dependencies of a submit. */
 export type SubmitContext = TaskContext & {
   readonly taskQueue: TaskQueue
-  /** Runs works of one owner one after another. */
+  /** Runs the inserts of one owner in sequence. */
   readonly inSequence: ReturnType<typeof createSequences>
 }
 
@@ -201,7 +201,7 @@ async function awaitAnswer(context: TaskContext, task: UpscaleTask): Promise<Ups
   }
 }
 
-/** When the lease ends of the process that sends the task; null: no process sends it. Between two engines the claim is the lease. */
+/** When the lease of the sending process ends; between two engines, that of the claim. Null: no lease. */
 function toLeaseEnd(task: UpscaleTask): number | null {
   if (isWaiting(task)) return wantsQueue(task) ? null : task.queueDueAt
   return task.status === 'SUBMITTED' ? task.answerBy : null

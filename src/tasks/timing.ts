@@ -55,7 +55,7 @@ export function shareCalls<T>(
   }
 }
 
-/** Returns a function that runs one work at a time, in the order of the calls. */
+/** Returns a function that runs one function at a time, in the order of the calls. */
 export function createSequence(): <T>(work: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve()
   return (work) => {
@@ -65,7 +65,7 @@ export function createSequence(): <T>(work: () => Promise<T>) => Promise<T> {
   }
 }
 
-/** Returns a function that runs the works of one key one at a time, in the order of the calls. */
+/** Returns a function that runs the functions of one key one at a time, in the order of the calls. */
 export function createSequences(): <T>(key: string, work: () => Promise<T>) => Promise<T> {
   const last = new Map<string, Promise<unknown>>()
   return (key, work) => {

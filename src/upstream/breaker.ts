@@ -18,7 +18,7 @@ const MIN_SUBMITS = 5
 const MAX_FAILED_PERCENT = 50
 const MEASURED_FOR_MS = 60_000
 
-/** Carries an answer that counts as a failure through the library, which counts rejections. */
+/** Wraps a failed answer in a rejection, because opossum counts only rejections. */
 class FailedAnswer extends Error {
   readonly answer: SubmitAnswer
 
@@ -55,7 +55,7 @@ export class Breaker implements Disposable {
     return this.state === 'closed' || (this.state === 'half-open' && !this.#isTrying)
   }
 
-  /** Runs a submit, and measures it unless the circuit is open. Blocks none: perhaps no other engine can take the task. */
+  /** Runs a submit, measured unless the circuit is open. Never blocks one: there may be no other engine. */
   async run(submit: () => Promise<SubmitAnswer>): Promise<SubmitAnswer> {
     const isTrial = this.state === 'half-open' && !this.#isTrying
     if (isTrial) this.#isTrying = true

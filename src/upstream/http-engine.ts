@@ -1,11 +1,12 @@
 import type { Connector, Outbound } from '../net/outbound.ts'
 import { parseRetryAfter } from '../net/retry-after.ts'
-import type {
-  Engine,
-  PollAnswer,
-  ReadOptions,
-  SubmitAnswer,
-  SubmitRequest,
+import {
+  URLS_DROPPED,
+  type Engine,
+  type PollAnswer,
+  type ReadOptions,
+  type SubmitAnswer,
+  type SubmitRequest,
 } from '../tasks/engines/engine-ports.ts'
 import { toFailure } from '../tasks/failure.ts'
 import type { Clock, Log } from '../tasks/ports.ts'
@@ -165,7 +166,7 @@ class HttpEngine implements Engine, Disposable {
     if (wire === null) return { kind: 'unavailable' }
     const answer = dialect.parsePoll(wire)
     const allowed = answer.kind === 'succeeded' ? keepAllowed(answer, resultHosts) : answer
-    if ('dropped' in allowed) log.warn({ ...facts, dropped: allowed.dropped }, 'result URLs were dropped')
+    if ('dropped' in allowed) log.warn({ ...facts, dropped: allowed.dropped }, URLS_DROPPED)
     // Without a usable URL the result is not there yet.
     return allowed.kind === 'succeeded' && allowed.imageUrls.length === 0 ? { kind: 'pending' } : allowed
   }
@@ -204,7 +205,7 @@ class HttpEngine implements Engine, Disposable {
     if (outcome?.kind !== 'succeeded') return answer
     const allowed = keepAllowed(outcome, this.#options.resultHosts)
     if (allowed.dropped !== undefined)
-      this.#options.log.warn({ ...facts, dropped: allowed.dropped }, 'result URLs were dropped')
+      this.#options.log.warn({ ...facts, dropped: allowed.dropped }, URLS_DROPPED)
     return allowed.imageUrls.length > 0 ? { ...accepted, outcome: allowed } : accepted
   }
 

@@ -1,4 +1,4 @@
-/** Numbers hold all integers of 15 digits exactly. */
+/** JavaScript numbers hold all integers of 15 digits exactly. */
 const HAS_LONG_NUMBER = /\d{16}/
 
 /**
@@ -7,7 +7,7 @@ const HAS_LONG_NUMBER = /\d{16}/
  */
 export function parseJson(text: string): unknown {
   try {
-    // With a function, parsing takes ten times as long.
+    // A reviver makes JSON.parse ten times slower.
     return HAS_LONG_NUMBER.test(text) ? JSON.parse(text, keepDigits) : JSON.parse(text)
   } catch {
     return undefined

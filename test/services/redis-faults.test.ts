@@ -75,9 +75,9 @@ test('a user that may not publish, subscribe or count is told which permissions 
     /^Redis: NOPERM .*publish.*; grant the user what it needs: ACL SETUSER/,
   )
   using _listener = await on.hints.listen('task', () => undefined)
-  await on.warned(/NOPERM .*channels.*hints of other replicas get lost/)
+  await on.warned(/NOPERM .*channels.*Hints between replicas are lost/)
   await on.limiter.consume('key')
-  await on.warned(/NOPERM .*keys.*each replica counts rate limits for itself/)
+  await on.warned(/NOPERM .*keys.*Each replica counts rate limits separately/)
   expect(on.warnings.join()).not.toContain('secret')
 })
 

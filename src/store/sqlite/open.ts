@@ -27,8 +27,9 @@ const END_MS = 500
  */
 const CACHE_KIB = 16_384
 /**
- * After how many pages (16 MiB) a commit moves the log into the database, which blocks the event loop. SQLite's default of 1,000
- * writes the same pages and syncs the file four times as often: with a million tasks, mutations were a quarter slower.
+ * A commit that makes the log this many pages long (16 MiB) checkpoints it, which blocks the event loop.
+ * SQLite's default of 1,000 writes and syncs the database file four times as often: with a million tasks,
+ * mutations/s were a quarter lower.
  */
 const CHECKPOINT_PAGES = 4_000
 

@@ -42,8 +42,8 @@ export function isReplacement({ engines, policy }: ChoiceContext, task: UpscaleT
 }
 
 /**
- * The engines that a refused task may be sent to next, in order. A replacement that does not know the source task, although no
- * engine has refused the task before, got it because circuits are open: then the engines before it are tried nevertheless.
+ * The engines that a refused task may be sent to next, in order. If the first refusal comes from a
+ * replacement that does not know the source task, earlier engines had open circuits: they are tried, too.
  */
 export function findCandidates(
   context: ChoiceContext,

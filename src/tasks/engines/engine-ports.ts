@@ -33,8 +33,12 @@ export interface Result extends Dropped, Consumption {
   readonly imageUrls: readonly string[]
 }
 
+/** The log message for `dropped`. */
+export const URLS_DROPPED =
+  'result URLs were dropped: unusable, too many, or on a host that ENGINES does not allow'
+
 interface Dropped {
-  /** How many other URLs were unusable or too many; missing if none. */
+  /** How many other URLs were unusable, too many, or on a host that is not allowed; missing if none. */
   readonly dropped?: number
 }
 

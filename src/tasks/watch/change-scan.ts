@@ -2,7 +2,7 @@ import type { ChangeQuery, TaskChange } from './task-change.ts'
 import type { OwnerChanges } from './owner-changes.ts'
 import { CLOCK_TOLERANCE_MS, type Clock, type TaskStore } from '../ports.ts'
 
-/** A commit takes time: a change may be dated this long before a scan that did not find it. */
+/** A change is timestamped before its commit: each scan looks back to this long before the last one. */
 const OVERLAP_MS = 5_000
 /** The least time between the starts of two scans. Each hint of another replica requests one. */
 const MIN_INTERVAL_MS = 250
