@@ -13,7 +13,7 @@ RUN apt-get update && \
     apt-get install -y --no-install-recommends fonts-dejavu-core && \
     rm -rf /var/lib/apt/lists/*
 WORKDIR /app
-# Scanners read from the lock file what the bundle contains.
+# Scanners find the bundled packages in the lock file.
 COPY package.json package-lock.json ./
 COPY --from=build /app/runtime/node_modules node_modules
 COPY --from=build /app/dist dist

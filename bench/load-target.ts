@@ -10,11 +10,14 @@ const RESULT = 'https://example.com/result.png'
 export interface Target {
   readonly url: string
   readonly replica: Awaited<ReturnType<typeof startReplica>>
-  /** Submits a task; its id, and how to call back about it: the HTTP status and how long it took. */
+  /** Submits a task. `callBack` posts its callback and resolves to the HTTP status and the duration. */
   submit(): Promise<{ id: string; callBack(): Promise<{ status: number; ms: number }> }>
 }
 
-/** On SQLite, or on PostgreSQL when TEST_DATABASE_URL is set. At most so many connections, sockets aside; null: no limit. */
+/**
+ * On SQLite, or on PostgreSQL when TEST_DATABASE_URL is set. `connections`: the maximum of HTTP connections,
+ * without WebSockets; null: no limit.
+ */
 export async function withReplica(
   connections: number | null,
   work: (target: Target) => Promise<void>,

@@ -1,7 +1,7 @@
 /**
- * The service as it is shipped, with the hooks of the bench beside it. Tasks are written into its database over a
- * connection of the bench's own, and the service learns of new states as it always does: by a hint, which brings the state
- * along within one process, and does not from another replica.
+ * The service, bundled with the hooks of the bench. The hooks write tasks into its database over their own
+ * connection. The service learns of new states by hints, as always: those of its own process carry the state,
+ * those of another replica do not.
  */
 import { randomBytes } from 'node:crypto'
 import { DatabaseSync } from 'node:sqlite'
@@ -17,7 +17,7 @@ import { systemSecrets } from '../src/system.ts'
 const settings = parseSettings(process.env)
 const hints = createLocalHints()
 const { database } = settings
-// Before the service is ready, and asked for tasks.
+// Opened before the service starts, because it provides the hints.
 const postgres = database.kind === 'sqlite' ? undefined : await onPostgres(database.url)
 const overrides = { hints, sharedHints: postgres?.sharedHints }
 const service = await startService(settings, createLogger(settings.logLevel), overrides)
@@ -121,12 +121,12 @@ function onSqlite(file) {
 const GROUP = 100
 
 async function onPostgres(url) {
-  // As many as the service writes updates over.
+  // As many connections as the service uses for batches.
   const pool = new pg.Pool({ connectionString: url, max: 2 })
   const log = createLogger('silent')
-  // The service's own: a commit brings its state along, as on SQLite.
+  // The hints of the service: an announcement carries the committed state, as on SQLite.
   const sharedHints = await openPostgresHints({ url, log })
-  // With BENCH_COMMITS=elsewhere, those of another replica, whose commits each watcher reads.
+  // With BENCH_COMMITS=elsewhere, hints of another replica: each watcher then reads the state.
   const others = process.env.BENCH_COMMITS === 'elsewhere' ? await openPostgresHints({ url, log }) : undefined
   const known = new Map()
   return {

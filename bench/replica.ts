@@ -9,9 +9,9 @@ export interface CollectedMemory {
   readonly resident: number
   /** In use by JavaScript, with `external`. */
   readonly heap: number
-  /** What V8 holds for the JavaScript heap: with free pages, which it keeps. */
+  /** Committed for the JavaScript heap, free pages included. */
   readonly committed: number
-  /** Outside of the JavaScript heap, and owned by its objects: buffers. */
+  /** Outside of the heap, owned by its objects, such as buffers. */
   readonly external: number
 }
 
@@ -46,7 +46,7 @@ export async function startReplica(settings: Record<string, string>) {
   return {
     url,
     pid: child.pid ?? 0,
-    /** Collects the garbage first: V8 leaves it until it needs the room. Ask for one thing at a time. */
+    /** Collects the garbage first. Do not call concurrently: answers have no call number. */
     readMemory: () => ask('memory') as Promise<CollectedMemory>,
     writeHeapSnapshot: (file: string) => ask('snapshot', { file }),
     async [Symbol.asyncDispose]() {

@@ -24,7 +24,7 @@ import { loadSteadily, type SteadyLoad } from './soak/steady-load.ts'
 const BAR_MIB_PER_MINUTE = 0.05
 const SAMPLE_MS = 20_000
 const WARM_UP_MINUTES = 5
-/** So few that requests wait in the load, not on hundreds of connections, while a snapshot is written. */
+/** Few, so that requests queue in the load generator, not on hundreds of connections, during a snapshot. */
 const CONNECTIONS = 32
 const TOP_GROWERS = 12
 /** A shorter run leaves the charts of bench/figures.svg as they are. */

@@ -14,7 +14,7 @@ import { startPostgres, startRedis } from '../test/support/servers.ts'
 import { run, startReplica } from './replica.ts'
 
 const TASKS = Number(process.argv[3] ?? 100)
-/** A replica that hears of no other for 30 s sends no hints. */
+/** A replica that receives nothing from others for 30 s sends no hints. */
 const ALONE_AFTER_MS = 31_000
 
 const word = process.argv[2] ?? ''
@@ -54,13 +54,13 @@ interface Case {
   readonly input?: string
   readonly delivers?: boolean
   readonly inspects?: boolean
-  /** Another replica runs beside, which gets no requests. */
+  /** Runs a second replica, which gets no requests. */
   readonly isBeside?: boolean
 }
 
 const CASES: readonly Case[] = [
   { name: 'plain' },
-  { name: 'plain, with another replica beside', isBeside: true },
+  { name: 'plain, with a second replica', isBeside: true },
   { name: 'plain, with Redis', settings: { REDIS_URL: redis.url } },
   { name: 'with an idempotency key', input: 'idempotencyKey: "KEY"' },
   { name: 'with a delivery', input: `callBackUrl: "${receiver.url}/KEY"`, delivers: true },

@@ -26,7 +26,7 @@ const TARGETS: Readonly<Record<string, Target>> = {
     ],
     build: buildConsole,
   },
-  // Beside dist, because the service finds other files by their paths from there.
+  // A sibling of dist: the service finds the console by a path relative to its own folder.
   bench: { out: 'dist-bench', inputs: ['src/**/*', 'bench/own.mjs'], build: buildBench },
 }
 const SHARED_INPUTS = [

@@ -7,12 +7,12 @@ import { readLicenses } from './licenses.ts'
 /** Not bundled: `sharp` is native, and the parts of GraphiQL have 9 MB, of which a start needs none. */
 export const EXTERNAL = ['sharp', '@graphql-yoga/render-graphiql']
 
-/** CommonJS modules in the bundle require Node's own modules. */
+/** Defines `require`, by which bundled CommonJS modules load Node's modules. */
 const REQUIRE = `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`
 
 /**
- * One copy of these, whether they are imported or required: graphql-js refuses the types of another copy, and the other one has
- * the same code twice.
+ * One copy of these, whether they are imported or required: graphql-js refuses the types of another copy, and
+ * @graphql-tools/utils would be in the bundle twice.
  */
 const ONE_COPY = /^(graphql|@graphql-tools\/utils)(\/|$)/
 
@@ -32,7 +32,7 @@ interface Replacement {
   readonly filter: RegExp
   /** Absent: imports of any kind. */
   readonly kind?: ImportKind
-  /** The CommonJS module that takes the place of the others. */
+  /** The source of the CommonJS module that replaces the import. */
   toContents(path: string): string
 }
 
@@ -48,7 +48,7 @@ const REPLACEMENTS: readonly Replacement[] = [
     kind: 'import-statement',
     toContents: () => `module.exports = require('node:http')`,
   },
-  // Apollo calls it where it finds no `module.require`, as in a bundle.
+  // Apollo uses sha.js where `module.require` is missing, as in a bundle.
   { filter: /^sha\.js$/, toContents: () => `module.exports = require('node:crypto').createHash` },
 ]
 
@@ -80,12 +80,12 @@ export async function bundle(programs: readonly string[], out: string): Promise<
     format: 'esm',
     platform: 'node',
     target: 'node24',
-    // The ES modules of packages that have both: only they can be cut down to what is used.
+    // Prefers ES modules, because esbuild removes unused code only from them.
     mainFields: ['module', 'main'],
     external: EXTERNAL,
     plugins: [oneCopy, replacements],
     banner: { js: REQUIRE },
-    // Names stay, for stack traces.
+    // No `minifyIdentifiers`: stack traces keep names.
     minifySyntax: true,
     minifyWhitespace: true,
     // LICENSES.txt has the whole texts.

@@ -186,7 +186,7 @@ ask_console() {
   say "the console answers $answer"
 }
 
-# Its parts, and sharp, are all that the bundle leaves out.
+# Only GraphiQL's parts and sharp are outside of the bundle.
 ask_graphiql() {
   local answer
   answer=$("${inside[@]}" node --input-type=module -e '
@@ -218,7 +218,7 @@ ask_picture() {
         break
       }
       await new Promise((resolve) => setTimeout(resolve, 200))
-    }') || fail 'the service gives no answer about a picture'
+    }') || fail 'the service did not upscale a picture'
   [[ $answer =~ ^[0-9]+$ ]] || fail "the width of a picture is $answer"
   say "a picture is $answer pixels wide"
 }

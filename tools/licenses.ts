@@ -1,4 +1,4 @@
-/** The licences of bundled packages: most require that their text goes with every copy. */
+/** The licences of bundled packages: most require their text in every copy. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -10,7 +10,7 @@ interface Manifest {
   readonly license?: string
 }
 
-/** One text with the licences of all packages that have one of these files. */
+/** The licence texts of all packages that contain these files. */
 export function readLicenses(files: readonly string[]): string {
   const folders = new Set(files.flatMap((file) => toPackageFolder(file) ?? []))
   return [...folders]

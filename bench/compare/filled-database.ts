@@ -11,7 +11,7 @@ import { newTask } from '../../test/support/new-task.ts'
 
 const DAY_MS = 86_400_000
 const RETENTION_MS = 90 * DAY_MS
-/** None is due for deletion while the bench runs, and none is of the future. */
+/** No task is due for deletion during the bench or lies in the future. */
 const MARGIN_MS = 3_600_000
 const SETTLED_AFTER_MS = 30_000
 const OWNERS = 1_000
@@ -35,7 +35,7 @@ export async function fillDatabase(file: string, count: number): Promise<void> {
   db.exec('pragma wal_checkpoint(truncate)')
 }
 
-/** A third of the tasks belongs to the owner of callers without a token, one in 32 has failed. */
+/** A third of the tasks belongs to the owner of callers without a token, and one in 32 has failed. */
 function toSettledRow(n: number, at: number): Readonly<Record<string, SQLInputValue>> {
   const hasFailed = n % 32 === 2
   const uuid = randomUUID()

@@ -5,10 +5,10 @@ import { callbackToSubscriberMs, events, memoryPerSubscription, quantile } from 
 import type { Series } from './plot.ts'
 import { toTable } from './report.ts'
 
-/** Sockets of both ends count against `ulimit -n` of one process each: 20,000 is one limit too many for some machines. */
+/** Service and load each need a descriptor per socket, and some machines allow fewer than 20,000 per process. */
 const SIZES = [1_000, 5_000, 19_500]
 
-/** What a subscriber and an event cost, and how soon an event is there, as subscribers become more. */
+/** Memory per subscription, CPU per event and latency, by number of subscribers. */
 export async function growInSubscribers(run: BenchRun): Promise<string> {
   const rows: number[][] = []
   for (const size of SIZES) {

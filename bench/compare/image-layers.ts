@@ -7,14 +7,14 @@ import { basename, isAbsolute, join, normalize, relative } from 'node:path'
 
 export interface Layer {
   readonly instruction: string
-  /** Undefined: only Docker could tell. */
+  /** Undefined: cannot be computed without Docker. */
   readonly size: Size | undefined
 }
 
 /** In bytes. */
 export interface Size {
   readonly files: number
-  /** As it is pulled. */
+  /** Compressed by gzip. */
   readonly compressed: number
 }
 

@@ -1,6 +1,6 @@
 /**
  * Ours beside its peers, in tables and a plot: `npm run bench -- --help`.
- * How it is measured, and what came out, stands in bench/README.md.
+ * bench/README.md describes methods and results.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
@@ -60,7 +60,7 @@ function readOrder(): Order {
   return parsed
 }
 
-/** Puts what was found in the place of what was found before. */
+/** Replaces the table's section in figures.md. */
 async function write(title: Table, found: string): Promise<void> {
   const today = new Date().toISOString().slice(0, 10)
   const text = `Measured on ${today}: ${machine}, ${pinned}, ${order.runs} run(s).\n\n${found}`
@@ -178,7 +178,7 @@ async function eventsAtOnce(running: Running): Promise<number> {
   return (await events(running, { subscribers: 5_000, distinct: true })).perSecond
 }
 
-/** The median of as many runs as were asked for. */
+/** The median of `bench.runs` runs. */
 async function repeat(work: () => Promise<number>): Promise<number> {
   const found: number[] = []
   while (found.length < bench.runs) found.push(await work())

@@ -18,7 +18,7 @@ export type Figures = Readonly<Record<string, number>>
 export interface Measure {
   readonly key: string
   readonly peers: readonly PeerKey[]
-  /** True: ours runs without the hooks of the bench, which would count. */
+  /** Whether ours runs without the hooks of the bench, which would change the figures. */
   readonly asShipped?: boolean
   measure(running: Running, upstream: StubUpstream): Promise<Figures>
 }
@@ -48,7 +48,7 @@ export const MEASURES: readonly Measure[] = [
     asShipped: true,
     peers: ['a', 'b', 'c', 'd'],
     async measure(running) {
-      // V8 returns what a start needed only after a while.
+      // V8 releases memory of the start only after a while.
       await pause(2_000)
       return { readyMs: running.readyAfterMs, restMb: (await running.memory()).resident / 2 ** 20 }
     },

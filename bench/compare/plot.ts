@@ -13,7 +13,7 @@ export interface Chart {
 const WIDTH = 420
 const HEIGHT = 300
 const PER_ROW = 3
-/** With more points than this they have no dots, and the axis has even labels. */
+/** A series with more points has no dots, and its axis has evenly spaced labels. */
 const MANY_POINTS = 8
 const LEFT = 56
 const BOTTOM = 48

@@ -27,12 +27,12 @@ export interface Order {
   readonly tables: readonly Table[]
 }
 
-/** What the arguments ask for; `refusal`: why they cannot be understood. */
+/** Parses the arguments; `refusal`: why they are invalid. */
 export function parseArguments(args: readonly string[]): Order | 'help' | { readonly refusal: string } {
   if (args.some((each) => each === '--help' || each === '-h')) return 'help'
   const [runs = '1', word, ...others] = args
   if (!/^[1-9]\d?$/.test(runs)) return { refusal: `RUNS must be a number from 1 to 99, not "${runs}"` }
-  if (others.length > 0) return { refusal: `"${others.join(' ')}" is one argument too many` }
+  if (others.length > 0) return { refusal: `Too many arguments: remove "${others.join(' ')}"` }
   const tables = TABLES.filter((title) => word === undefined || title.includes(word))
   return tables.length === 0
     ? { refusal: `No table has the word "${word ?? ''}" in its title` }

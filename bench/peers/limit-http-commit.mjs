@@ -1,6 +1,6 @@
 // A limit, not a gateway: the least a durable callback can cost in one Node process. Bare node:http takes the
 // callbacks and node:sqlite commits each to disk (WAL, synchronous=FULL) before it is answered; there is no
-// GraphQL and nobody is told.
+// GraphQL, and no subscriber is notified.
 //
 // Follows: Node «HTTP» and «SQLite» (DatabaseSync, prepared statements); SQLite «PRAGMA synchronous».
 

@@ -70,7 +70,7 @@ export async function readSnapshot(file: string): Promise<Snapshot> {
   const foundBy = new Int32Array(count).fill(-1)
   const parent = new Int32Array(count).fill(-1)
   const queue = [0]
-  // The queue grows meanwhile.
+  // The loop also visits nodes that it appends.
   for (const node of queue) {
     for (let edge = firstEdge[node] ?? 0; edge < (firstEdge[node + 1] ?? 0); edge += 1) {
       const next = target(edge) / nodeWidth

@@ -232,7 +232,7 @@ describe('The details of a task', () => {
     await panel(page).getByText('No task has this id').waitFor()
   })
 
-  test('let a task in the queue be cancelled', async () => {
+  test('let a task in the queue be canceled', async () => {
     await using scene = await openScriptedConsole(browser, { UPSTREAM_RATE_LIMIT: '1/600s' })
     await scene.submit('sent')
     const id = await scene.submit('queued', { queue: true })

@@ -15,7 +15,7 @@ test.each([
   [['1', 'peeers'], 'No table has the word "peeers" in its title'],
   [['peers'], 'RUNS must be a number from 1 to 99, not "peers"'],
   [['0'], 'RUNS must be a number from 1 to 99, not "0"'],
-  [['1', 'peers', 'settled'], '"settled" is one argument too many'],
+  [['1', 'peers', 'settled'], 'Too many arguments: remove "settled"'],
 ])('the bench refuses %j', (args, refusal) => {
   const { status, stdout, stderr } = bench(...args)
   expect({ status, stdout }).toEqual({ status: 2, stdout: '' })

@@ -42,7 +42,7 @@ export function TaskActions({ task, apply, reload, onDeleted }: TaskActionsProps
     const answer = await run(CANCEL)
     if (!answer?.cancelUpscale) return
     apply(answer.cancelUpscale)
-    announce('Cancelled')
+    announce('Canceled')
   }
   const remove = async () => {
     if (!(await run(DELETE))) return
