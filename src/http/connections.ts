@@ -23,8 +23,14 @@ export class Connections implements Disposable {
   readonly #open = new Map<Socket, Connection>()
   readonly #checkLimit: number
   readonly #timer: NodeJS.Timeout
+  /** One listener with `this` for all sockets, because each socket would keep a closure. */
+  readonly #onClose: (this: Socket) => void
 
   constructor(server: Server, { stallMs, checkMs }: ConnectionLimits) {
+    const open = this.#open
+    this.#onClose = function () {
+      open.delete(this)
+    }
     this.#checkLimit = stallMs / checkMs
     this.#timer = setInterval(() => this.#destroyStalled(), checkMs).unref()
     server.on('upgrade', (_request, socket) => {
@@ -37,7 +43,7 @@ export class Connections implements Disposable {
     if (connection === undefined) {
       connection = new Connection(socket)
       this.#open.set(socket, connection)
-      socket.once('close', () => this.#open.delete(socket))
+      socket.on('close', this.#onClose)
     }
     return connection
   }

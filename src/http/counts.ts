@@ -12,15 +12,27 @@ export class Counts {
     const open = this.#open.get(key) ?? 0
     if (this.#limit !== null && open >= this.#limit) return undefined
     this.#open.set(key, open + 1)
-    let taken = true
-    const giveBack = () => {
-      if (!taken) return
-      taken = false
-      const left = (this.#open.get(key) ?? 1) - 1
-      if (left > 0) this.#open.set(key, left)
-      else this.#open.delete(key)
-    }
-    return { [Symbol.dispose]: giveBack }
+    return new Place(this.#open, key)
+  }
+}
+
+/** One of the counted resources. A class, because every socket keeps one. */
+class Place implements Disposable {
+  readonly #open: Map<string, number>
+  readonly #key: string
+  #isTaken = true
+
+  constructor(open: Map<string, number>, key: string) {
+    this.#open = open
+    this.#key = key
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#isTaken) return
+    this.#isTaken = false
+    const left = (this.#open.get(this.#key) ?? 1) - 1
+    if (left > 0) this.#open.set(this.#key, left)
+    else this.#open.delete(this.#key)
   }
 }
 

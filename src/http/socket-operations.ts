@@ -1,6 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { OperationTypeNode, type GraphQLError, type GraphQLFormattedError } from 'graphql'
-import { MessageType, type Message, type SubscribePayload } from 'graphql-ws'
+import {
+  CloseCode,
+  MessageType,
+  type Message,
+  type SubscribeMessage,
+  type SubscribePayload,
+} from 'graphql-ws'
 import type { Caller, CreateContext } from '../graphql/context.ts'
 import { requestError, toPublicError } from '../graphql/errors.ts'
 import type { Prepare } from '../graphql/prepare.ts'
@@ -33,8 +39,10 @@ const ID_IN_USE = requestError(
 interface Operation {
   /** True once the client has completed it. */
   isCompleted: boolean
-  correlationId?: string
-  accepted?: AcceptedOperation
+  /** The request, until the operation is accepted or refused. */
+  payload: SubscribePayload | undefined
+  record: RunningOperation | undefined
+  accepted: AcceptedOperation | undefined
 }
 
 /**
@@ -62,20 +70,32 @@ export class SocketOperations {
   }
 
   /** Passes a message to graphql-ws; refuses a `subscribe` whose id belongs to a completed operation that still runs. */
-  pass(message: Message, handle: () => Promise<void>): Promise<void> {
-    if (message.type === MessageType.Subscribe) return this.#passSubscribe(message.id, handle)
+  pass(message: Message, text: string, handle: (text: string) => Promise<void>): void {
+    if (message.type === MessageType.Subscribe && this.#passSubscribe(message, handle)) return
     const operation = message.type === MessageType.Complete ? this.#unfinished.get(message.id) : undefined
     if (operation !== undefined) operation.isCompleted = true
-    return handle()
+    handle(text).catch((error: unknown) => this.fail(error))
   }
 
-  /** Accepts an operation, or returns the errors that refuse it. */
-  accept(id: string, payload: SubscribePayload, caller: Caller): AcceptedOperation | readonly GraphQLError[] {
-    const record = this.#openRecord(caller.owner, payload)
+  /** Closes the socket after an unexpected error of graphql-ws. */
+  fail(err: unknown): void {
+    this.#options.log.error({ err }, 'a socket message failed unexpectedly')
+    this.#wire.close(CloseCode.InternalServerError, 'Internal server error')
+  }
+
+  /** Accepts the operation that was passed with this id, or returns the errors that refuse it. */
+  accept(id: string, caller: Caller): AcceptedOperation | readonly GraphQLError[] {
     const operation = this.#unfinished.get(id)
-    if (operation !== undefined) operation.correlationId = record.correlationId
+    if (operation?.payload === undefined) throw new Error('The operation was not passed to graphql-ws')
+    const { payload } = operation
+    operation.payload = undefined
+    const record = this.#openRecord(caller.owner, payload)
+    operation.record = record
     const accepted = this.#accept(id, payload, caller, record)
-    if (!(accepted instanceof AcceptedOperation)) record.refuse(accepted)
+    if (accepted instanceof AcceptedOperation) {
+      operation.accepted = accepted
+      this.#size += 1
+    } else record.refuse(accepted)
     return accepted
   }
 
@@ -84,7 +104,7 @@ export class SocketOperations {
     return this.#options.records({
       transport: 'websocket',
       owner,
-      correlationId: randomUUID(),
+      correlationId: toOnePiece(randomUUID()),
       traceparent,
     })
   }
@@ -111,17 +131,11 @@ export class SocketOperations {
     if (type === OperationTypeNode.MUTATION && isDraining()) return [GOING_AWAY]
     const context = createContext(caller, record.correlationId, record)
     const parts = { type, document: document.value, context, record }
-    const accepted = new AcceptedOperation(id, parts, payload, { wire: this.#wire, options: this.#options })
-    const operation = this.#unfinished.get(id)
-    if (operation !== undefined) {
-      operation.accepted = accepted
-      this.#size += 1
-    }
-    return accepted
+    return new AcceptedOperation(id, parts, payload, { wire: this.#wire, options: this.#options })
   }
 
   formatErrors(id: string, errors: readonly GraphQLError[]): GraphQLFormattedError[] {
-    return this.#format(errors, this.#unfinished.get(id)?.correlationId ?? randomUUID())
+    return this.#format(errors, this.#unfinished.get(id)?.record?.correlationId ?? randomUUID())
   }
 
   #format(errors: readonly GraphQLError[], correlationId: string): GraphQLFormattedError[] {
@@ -140,25 +154,42 @@ export class SocketOperations {
     )
   }
 
-  async #passSubscribe(id: string, handle: () => Promise<void>): Promise<void> {
+  /** False: graphql-ws must get the message as it is. */
+  #passSubscribe({ id, payload }: SubscribeMessage, handle: (text: string) => Promise<void>): boolean {
     const earlier = this.#unfinished.get(id)
-    if (earlier?.isCompleted) {
-      const record = this.#openRecord(earlier.accepted?.contextValue.owner ?? null, {})
-      record.refuse([ID_IN_USE])
-      const payload = this.#format([ID_IN_USE], record.correlationId)
-      this.#wire.send(JSON.stringify({ id, type: MessageType.Error, payload }))
-      return
+    if (earlier !== undefined) {
+      if (earlier.isCompleted) this.#refuseId(id, earlier)
+      // graphql-ws closes the socket with 4409.
+      return earlier.isCompleted
     }
-    // graphql-ws closes the socket with 4409.
-    if (earlier !== undefined) return handle()
-    const operation: Operation = { isCompleted: false }
-    this.#unfinished.set(id, operation)
-    try {
-      await handle()
-    } finally {
-      this.#unfinished.delete(id)
-      if (operation.accepted !== undefined) this.#size -= 1
-      if (this.#onQuiet !== undefined && this.#isQuiet()) this.#onQuiet()
-    }
+    this.#unfinished.set(id, { isCompleted: false, payload, record: undefined, accepted: undefined })
+    // Without its payload: graphql-ws keeps a message and its text as long as the operation runs.
+    const stub: SubscribeMessage = { id, type: MessageType.Subscribe, payload: { query: '' } }
+    handle(JSON.stringify(stub)).then(
+      () => this.#forget(id),
+      (error: unknown) => {
+        this.#forget(id)
+        this.fail(error)
+      },
+    )
+    return true
   }
+
+  #refuseId(id: string, earlier: Operation): void {
+    const record = this.#openRecord(earlier.accepted?.contextValue.owner ?? null, {})
+    record.refuse([ID_IN_USE])
+    const payload = this.#format([ID_IN_USE], record.correlationId)
+    this.#wire.send(JSON.stringify({ id, type: MessageType.Error, payload }))
+  }
+
+  #forget(id: string): void {
+    if (this.#unfinished.get(id)?.accepted !== undefined) this.#size -= 1
+    this.#unfinished.delete(id)
+    if (this.#onQuiet !== undefined && this.#isQuiet()) this.#onQuiet()
+  }
+}
+
+/** A copy of a text of ASCII characters. `randomUUID` concatenates short pieces, which take eight times as much memory while it is kept. */
+function toOnePiece(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1')
 }

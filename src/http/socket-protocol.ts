@@ -10,7 +10,7 @@ import type { SocketSession } from './socket-session.ts'
 import type { SocketWire } from './socket-wire.ts'
 
 /** The parts of one socket. */
-export interface SocketParts {
+interface SocketParts {
   readonly wire: SocketWire
   readonly session: SocketSession
   readonly operations: SocketOperations
@@ -19,6 +19,8 @@ export interface SocketParts {
 }
 
 type Protocol = ReturnType<typeof createProtocol>
+/** Handles a message, given as its text. */
+type Handle = (text: string) => Promise<void>
 
 /** graphql-transport-ws by graphql-ws: the session authenticates, and SocketOperations decides what may run. */
 export function createProtocol(log: Log) {
@@ -36,8 +38,7 @@ export function createProtocol(log: Log) {
       // One verification at a time, so that a client cannot start many at once.
       if (authorization !== undefined) await wire.hold(session.extend(authorization))
     },
-    onSubscribe: ({ extra: { operations, session } }, id, payload) =>
-      operations.accept(id, payload, session.caller),
+    onSubscribe: ({ extra: { operations, session } }, id) => operations.accept(id, session.caller),
     execute: run,
     subscribe: run,
     onNext: (_context, _id, _payload, args, result) =>
@@ -57,33 +58,62 @@ function toAuthorization({ Authorization, authorization }: Record<string, unknow
   return [Authorization, authorization].find((value) => value != null && value !== '')
 }
 
-/** Serves a socket. graphql-ws gets a message only if the socket is open and graphql-ws can handle the message. */
-export function connectSocket(protocol: Protocol, socket: WebSocket, parts: SocketParts, log: Log): void {
-  const { wire, session, operations } = parts
-  const fail = (error: unknown) => {
-    log.error({ err: error }, 'a socket message failed unexpectedly')
-    wire.close(CloseCode.InternalServerError, 'Internal server error')
+/**
+ * One socket, as graphql-ws sees it. A class, because every socket keeps one. graphql-ws gets a message only if the socket is
+ * open and graphql-ws can handle the message.
+ */
+export class SocketConnection implements SocketParts {
+  readonly protocol: string
+  readonly wire: SocketWire
+  readonly session: SocketSession
+  readonly operations: SocketOperations
+  readonly authorization: string | undefined
+  readonly #end: () => Promise<void>
+  #handle: Handle = () => Promise.resolve()
+
+  constructor(
+    protocol: Protocol,
+    socket: Pick<WebSocket, 'protocol'>,
+    { wire, session, operations, authorization }: SocketParts,
+  ) {
+    this.protocol = socket.protocol
+    this.wire = wire
+    this.session = session
+    this.operations = operations
+    this.authorization = authorization
+    this.#end = protocol.opened(this, this)
   }
-  const receive = (text: string, handle: (text: string) => Promise<void>) => {
-    session.touch()
+
+  /** Called by graphql-ws. */
+  send(text: string): void {
+    this.wire.send(text)
+  }
+
+  /** Called by graphql-ws. */
+  close(code: number = CloseCode.InternalServerError, reason = ''): void {
+    this.wire.close(code, reason)
+  }
+
+  /** Called by graphql-ws: registers its handler of messages. */
+  onMessage(handle: Handle): void {
+    this.#handle = handle
+  }
+
+  /** Handles a message of the client. */
+  receive(text: string): void {
+    this.session.touch()
     // graphql-ws handles messages after a close frame, too.
-    if (!wire.isOpen) return
+    if (!this.wire.isOpen) return
     const message = parse(text)
-    if (message === undefined) wire.close(CloseCode.BadRequest, 'Invalid message received')
-    else operations.pass(message, () => handle(text)).catch(fail)
+    if (message === undefined) this.wire.close(CloseCode.BadRequest, 'Invalid message received')
+    else this.operations.pass(message, text, this.#handle)
   }
-  const adapter = {
-    protocol: socket.protocol,
-    send: (text: string) => wire.send(text),
-    close: (code = CloseCode.InternalServerError, reason = '') => wire.close(code, reason),
-    onMessage: (handle: (text: string) => Promise<void>) =>
-      void socket.on('message', (data: Buffer) => receive(data.toString(), handle)),
+
+  /** Call it when the socket has closed. */
+  end(): void {
+    this.session[Symbol.dispose]()
+    this.#end().catch((error: unknown) => this.operations.fail(error))
   }
-  const stop = protocol.opened(adapter, parts)
-  socket.once('close', () => {
-    session[Symbol.dispose]()
-    stop().catch(fail)
-  })
 }
 
 const FROM_CLIENTS = new Set([

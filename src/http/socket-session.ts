@@ -48,6 +48,9 @@ export interface SessionOptions {
   readonly observer: HttpObserver
 }
 
+/** The place of a socket that no limit counts. */
+const UNCOUNTED: Disposable = { [Symbol.dispose]: () => undefined }
+
 /** The counts that all sessions of a server share. */
 interface SessionCounts {
   /** Sockets, by owner, or by the task of the watch token that opened them. */
@@ -62,7 +65,10 @@ interface SessionCounts {
  * The caller of a socket, and the expiry of its token. When the token expires, every running subscription sends its
  * state once more and no new operation runs; then the socket is closed with 4403.
  */
-export class SocketSession implements Disposable {
+export class SocketSession implements StreamTransport, Disposable {
+  /** The session itself ends streams when the token expires. */
+  readonly until = null
+  readonly afterVersion = null
   readonly #options: SessionOptions
   readonly #wire: SocketWire
   readonly #counts: SessionCounts
@@ -88,7 +94,7 @@ export class SocketSession implements Disposable {
     if (this.#identity === undefined) throw new Error('The session is not open')
     // An expired token authenticates no operation, until a new token arrives or the socket is closed.
     const { owner, operator } = this.#isExpired ? GUEST : this.#identity
-    return { owner, operator, stream: { until: null, afterVersion: null, onOpen: this.#onOpen } }
+    return { owner, operator, stream: this }
   }
 
   /** Authorizes the caller, or closes the socket and resolves to false. */
@@ -135,7 +141,7 @@ export class SocketSession implements Disposable {
     this.#identity = undefined
   }
 
-  readonly #onOpen: StreamTransport['onOpen'] = (watch, guestTask) => {
+  onOpen(watch: WatchControl, guestTask: string | null): Disposable {
     const isTokenless = this.#identity?.owner === null && this.#identity.guestTask === null
     const counts = isTokenless && guestTask !== null
     const place = counts ? this.#counts.guestStreams.take(toTaskKey(guestTask)) : undefined
@@ -146,12 +152,13 @@ export class SocketSession implements Disposable {
     }
     this.#watches.add(watch)
     observer.onStreamOpen('websocket')
-    return {
-      [Symbol.dispose]: () => {
-        place?.[Symbol.dispose]()
-        if (this.#watches.delete(watch)) observer.onStreamEnd('websocket', this.#toEnding(watch.ending()))
-      },
-    }
+    return new OpenStream(this, watch, place)
+  }
+
+  /** Call it when a stream of this session has ended. Further calls have no effect. */
+  closeStream(watch: WatchControl): void {
+    if (!this.#watches.delete(watch)) return
+    this.#options.observer.onStreamEnd('websocket', this.#toEnding(watch.ending()))
   }
 
   #toEnding(ending: StreamEnding | null): StreamEnding | null {
@@ -160,7 +167,7 @@ export class SocketSession implements Disposable {
 
   #takePlace(identity: Identity): Disposable | undefined {
     const { sockets, tokenless } = this.#counts
-    if (identity === ANONYMOUS) return { [Symbol.dispose]: () => undefined }
+    if (identity === ANONYMOUS) return UNCOUNTED
     if (identity.owner !== null) return sockets.take(toOwnerKey(identity.owner))
     return identity.guestTask === null ? tokenless.take('all') : sockets.take(toTaskKey(identity.guestTask))
   }
@@ -200,5 +207,23 @@ export class SocketSession implements Disposable {
     const close = () => this.#wire.close(CloseCode.Forbidden, 'TOKEN_EXPIRED')
     if (this.#watches.size === 0) close()
     else this.#expiry = this.#options.clock.after(LAST_STATE_MS, close)
+  }
+}
+
+/** A stream of a session, until disposed. A class, because every subscription keeps one. */
+class OpenStream implements Disposable {
+  readonly #session: SocketSession
+  readonly #watch: WatchControl
+  readonly #place: Disposable | undefined
+
+  constructor(session: SocketSession, watch: WatchControl, place: Disposable | undefined) {
+    this.#session = session
+    this.#watch = watch
+    this.#place = place
+  }
+
+  [Symbol.dispose](): void {
+    this.#place?.[Symbol.dispose]()
+    this.#session.closeStream(this.#watch)
   }
 }

@@ -6,7 +6,7 @@ import { WebSocketServer, type WebSocket } from 'ws'
 import { isHostAllowed, isHostValid, isOriginAllowed, type AccessPolicy } from './access.ts'
 import { Counts } from './counts.ts'
 import { SocketOperations, type OperationOptions } from './socket-operations.ts'
-import { connectSocket, createProtocol, type SocketParts } from './socket-protocol.ts'
+import { createProtocol, SocketConnection } from './socket-protocol.ts'
 import { SocketSession, type SessionOptions } from './socket-session.ts'
 import { GOING_AWAY, SocketWire } from './socket-wire.ts'
 
@@ -61,12 +61,13 @@ const DRAIN_STEP_MS = 20
 export function openGraphqlSocket(server: Server, options: GraphqlSocket): GraphqlSockets {
   let draining = false
   const sockets = new WebSocketServer(SERVER_OPTIONS)
-  const open = new Map<WebSocket, SocketParts>()
+  const open = new Map<WebSocket, SocketConnection>()
+  const listeners = createListeners(open)
   const pings = pingRegularly(sockets)
   const openSocket = createOpener(options, () => draining)
   const stopUpgrades = takeUpgrades(server, sockets, options.access, (socket, stream, authorization) => {
     open.set(socket, openSocket(socket, stream, authorization))
-    socket.once('close', () => open.delete(socket))
+    for (const [event, listener] of listeners) socket.on(event, listener)
     pings.watch(socket)
   })
   const sweep = () => {
@@ -96,7 +97,26 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Graph
 
 type Open<T> = (socket: WebSocket, stream: Duplex, authorization: string | undefined) => T
 
-function createOpener(options: GraphqlSocket, isDraining: () => boolean): Open<SocketParts> {
+/** The same listeners for all sockets: they find the connection by `this`, because a closure for each socket would take memory. */
+function createListeners(open: Map<WebSocket, SocketConnection>) {
+  return Object.entries({
+    message(this: WebSocket, data: Buffer) {
+      open.get(this)?.receive(data.toString())
+    },
+    ping(this: WebSocket, data: Buffer) {
+      open.get(this)?.wire.pong(data)
+    },
+    close(this: WebSocket) {
+      const connection = open.get(this)
+      open.delete(this)
+      connection?.end()
+    },
+    // `ws` closes the socket itself after an error (a frame too large, a reset).
+    error: ignore,
+  })
+}
+
+function createOpener(options: GraphqlSocket, isDraining: () => boolean): Open<SocketConnection> {
   const { log } = options
   const protocol = createProtocol(log)
   const operationOptions = { ...options, isDraining }
@@ -106,16 +126,11 @@ function createOpener(options: GraphqlSocket, isDraining: () => boolean): Open<S
     guestStreams: new Counts(options.socketOperationLimit),
   }
   return (socket, stream, authorization) => {
-    // `ws` closes the socket itself after an error (a frame too large, a reset).
-    socket.on('error', ignore)
     void options.fast?.load()
     const wire = new SocketWire(socket, stream, { log, toTextFrame: options.fast?.toTextFrame })
-    socket.on('ping', (data) => wire.pong(data))
     const session = new SocketSession(wire, counts, options)
     const operations = new SocketOperations(wire, operationOptions)
-    const parts = { wire, session, operations, authorization }
-    connectSocket(protocol, socket, parts, log)
-    return parts
+    return new SocketConnection(protocol, socket, { wire, session, operations, authorization })
   }
 }
 
@@ -147,7 +162,7 @@ function takeUpgrades(
 }
 
 /** Closes sockets one after the other, each once no mutation runs on it. */
-async function closeAll(open: readonly SocketParts[], windowMs: number): Promise<void> {
+async function closeAll(open: readonly SocketConnection[], windowMs: number): Promise<void> {
   const stepMs = Math.min(DRAIN_STEP_MS, windowMs / open.length)
   const startedAt = performance.now()
   for (const [index, { wire, operations }] of open.entries()) {

@@ -57,7 +57,11 @@ export function watchTask(deps: WatchDependencies, request: WatchRequest): Watch
 
 export class TaskWatch implements Watch, TaskWatchControl {
   readonly #deps: WatchDependencies
-  readonly #request: WatchRequest
+  readonly #id: string
+  readonly #owner: string | null
+  readonly #withPlace: boolean
+  readonly #afterVersion: number | null
+  readonly #until: number | null
   readonly #opened: Disposable | undefined
   readonly #events: AsyncGenerator<WatchEvent, undefined>
   #state = INITIAL_STATE
@@ -74,10 +78,18 @@ export class TaskWatch implements Watch, TaskWatchControl {
   /** Wakes the generator while it waits. */
   #wake: (() => void) | undefined
 
-  constructor(deps: WatchDependencies, request: WatchRequest) {
+  /** The request itself is not kept: its `onOpen` would keep what opened the watch in memory. */
+  constructor(
+    deps: WatchDependencies,
+    { id, owner, withPlace = false, afterVersion, until, onOpen }: WatchRequest,
+  ) {
     this.#deps = deps
-    this.#request = request
-    this.#opened = request.onOpen?.(this)
+    this.#id = id
+    this.#owner = owner
+    this.#withPlace = withPlace
+    this.#afterVersion = afterVersion
+    this.#until = until
+    this.#opened = onOpen?.(this)
     this.#events = this.#follow()
   }
 
@@ -167,12 +179,11 @@ export class TaskWatch implements Watch, TaskWatchControl {
   }
 
   #followPlace(event: WatchEvent): void {
-    const { id, withPlace } = this.#request
     // A task that is being sent may go back to the queue.
     const mayBeQueued = typeof event === 'object' && event.status === 'SUBMITTED'
-    if (!withPlace || mayBeQueued === (this.#place !== undefined)) return
+    if (!this.#withPlace || mayBeQueued === (this.#place !== undefined)) return
     this.#place?.[Symbol.dispose]()
-    this.#place = mayBeQueued ? this.#deps.places.follow(id, () => this.repeat()) : undefined
+    this.#place = mayBeQueued ? this.#deps.places.follow(this.#id, () => this.repeat()) : undefined
   }
 
   async #dispose(): Promise<void> {
@@ -190,22 +201,21 @@ export class TaskWatch implements Watch, TaskWatchControl {
   async #listen(): Promise<void> {
     if (this.#state.end === 'DONE') return
     const { hints } = this.#deps
-    this.#listening = hints.listen(this.#request.id, (task) => this.#receive({ type: 'hint', task }))
+    this.#listening = hints.listen(this.#id, (task) => this.#receive({ type: 'hint', task }))
     await this.#listening
   }
 
   /** A failed read is retried once a state has been sent. Before that, it ends the watch, or its error is thrown. */
   async #read(): Promise<void> {
-    const { id, owner } = this.#request
     try {
-      const task = await this.#deps.store.read(id)
-      const isVisible = task !== undefined && (owner === null || task.owner === owner)
+      const task = await this.#deps.store.read(this.#id)
+      const isVisible = task !== undefined && (this.#owner === null || task.owner === this.#owner)
       this.#receive({ type: 'read', task: isVisible ? task : null, elapsed: this.#deps.clock.elapsed() })
     } catch (error) {
       const hasBegun = this.#state.sent !== null
       if (!hasBegun && !(error instanceof StoreUnavailableError)) throw error
       const then = hasBegun ? 'retrying' : 'its stream ends'
-      const facts = { err: error, taskId: id, correlationId: this.#correlationId }
+      const facts = { err: error, taskId: this.#id, correlationId: this.#correlationId }
       this.#deps.log.warn(facts, `failed to read a watched task: ${then}`)
       this.#receive(
         hasBegun ? { type: 'readFailed', elapsed: this.#deps.clock.elapsed() } : { type: 'unavailable' },
@@ -236,7 +246,10 @@ export class TaskWatch implements Watch, TaskWatchControl {
   }
 
   #rules(): WatchRules {
-    const { afterVersion, until } = this.#request
-    return { afterVersion, until, reassertMs: this.#deps.policy.reassertMs }
+    return {
+      afterVersion: this.#afterVersion,
+      until: this.#until,
+      reassertMs: this.#deps.policy.reassertMs,
+    }
   }
 }
