@@ -29,7 +29,7 @@ test('the bundle reads the facts of pictures in its child process, and sends spa
   collector.onCreate = json(200, {})
   await using service = await startProcess({
     DATABASE_URL: `file:${dir.path}/own.db`,
-    RESULT_INSPECT_MS: '20000',
+    RESULT_INSPECT_MS: '60000',
     OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
     OTEL_TRACES_SAMPLER: 'always_on',
   })

@@ -69,4 +69,4 @@ test('the packed client adds one small package, which Node and TypeScript resolv
       ],
       { cwd },
     )
-}, 60_000)
+}, 300_000)

@@ -15,7 +15,7 @@ export async function startKeeper(settings: Record<string, string> = {}, overrid
   await using opened = new AsyncDisposableStack()
   const dir = opened.use(await openTempDir())
   const folder = `${dir.path}/results`
-  const kept = { RESULT_STORE: `file:${folder}`, RESULT_INSPECT_MS: '5000' }
+  const kept = { RESULT_STORE: `file:${folder}`, RESULT_INSPECT_MS: '60000' }
   const gateway = opened.use(await startGateway({ ...kept, ...settings }, overrides))
   const follow = async (id: string): Promise<PictureFragment> => {
     const states = await collect(gateway.follow(FollowPicturesDocument, { id }))
