@@ -7,8 +7,10 @@ import { readLicenses } from './licenses.ts'
 /** Not bundled: `sharp` is native, and the parts of GraphiQL have 9 MB, of which a start needs none. */
 export const EXTERNAL = ['sharp', '@graphql-yoga/render-graphiql']
 
-/** Defines `require`, by which bundled CommonJS modules load Node's modules. */
-const REQUIRE = `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`
+/** Defines what bundled CommonJS modules expect: `require`, by which they load Node's modules, and `__dirname`. */
+const COMMON_JS =
+  `import { createRequire } from 'node:module'; ` +
+  `const require = createRequire(import.meta.url); const __dirname = import.meta.dirname;`
 
 /**
  * One copy of these, whether they are imported or required: graphql-js refuses the types of another copy, and
@@ -84,7 +86,7 @@ export async function bundle(programs: readonly string[], out: string): Promise<
     mainFields: ['module', 'main'],
     external: EXTERNAL,
     plugins: [oneCopy, replacements],
-    banner: { js: REQUIRE },
+    banner: { js: COMMON_JS },
     // No `minifyIdentifiers`: stack traces keep names.
     minifySyntax: true,
     minifyWhitespace: true,

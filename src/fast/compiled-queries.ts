@@ -62,7 +62,7 @@ export class CompiledQueries {
         this.#log.error(
           { err },
           'failed to load graphql-jit: graphql-js executes subscription events, more slowly. ' +
-            'Run npm ci and npm run build',
+            'Restart the service if its bundle was replaced',
         ),
     )
     return this.#loading
