@@ -1,14 +1,8 @@
 import { RateLimiterRes, type RateLimiterAbstract } from 'rate-limiter-flexible'
 import type { Clock } from '../tasks/ports.ts'
 import type { RateBudget } from '../tasks/rates.ts'
-import {
-  consume,
-  consumeBoth,
-  type LimitKey,
-  type CreateLimiter,
-  type Rate,
-  type Refusal,
-} from './limiters.ts'
+import type { CreateLimiter, LimitKey, Rate } from './limit.ts'
+import { consume, consumeBoth, type Refusal } from './limiters.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
 /** The limit of an engine's account, for all owners: at most `limit` submits in any interval of `perMs`. */

@@ -1,7 +1,8 @@
 import type { Clock } from '../tasks/ports.ts'
 import type { RateLimits, RateRefusal } from '../tasks/rates.ts'
 import type { AccountLimit } from './account-limit.ts'
-import { consume, type LimitKey, type CreateLimiter, type Rate } from './limiters.ts'
+import type { CreateLimiter, LimitKey, Rate } from './limit.ts'
+import { consume } from './limiters.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
 interface RatePolicy {
