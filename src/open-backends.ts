@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import { logMigration } from './announce.ts'
 import type { BackendOptions, Backends } from './backends.ts'
 import type { Settings } from './settings.ts'
-import { createOwnAccountLimit } from './replicas/account-limit.ts'
+import { createLocalAccountLimit } from './replicas/account-limit.ts'
 import { createMemoryLimiter } from './replicas/limiters.ts'
 import { createLocalHints } from './replicas/local-hints.ts'
 import { createPollBudget } from './replicas/poll-budget.ts'
@@ -43,7 +43,7 @@ async function openAlone(
     ...stores,
     hints,
     createLimiter: createMemoryLimiter,
-    createAccountLimit: (_engine, rate) => createOwnAccountLimit(clock, rate),
+    createAccountLimit: (_engine, rate) => createLocalAccountLimit(clock, rate),
     budget: createPollBudget(clock, pollsPerSecond),
     pool: () => undefined,
     hintsUp: () => undefined,

@@ -17,7 +17,7 @@ export interface AccountLimit {
 }
 
 /** The account's limit for one process. */
-export function createOwnAccountLimit(clock: Clock, rate: Rate): AccountLimit {
+export function createLocalAccountLimit(clock: Clock, rate: Rate): AccountLimit {
   const window = new SlidingWindow(clock, rate)
   return {
     take: () => Promise.resolve(window.take()),

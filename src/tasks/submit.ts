@@ -229,12 +229,12 @@ function toInsertOptions(
       : null,
     // The queue takes from the engine's limit when it sends a task. A submit without the queue must not overtake it.
     admit: () => {
-      if (queue) return limits.takeOwn(owner)
+      if (queue) return limits.takeForOwner(owner)
       const retryAfterMs = taskQueue.rateWaitMs(engine)
       if (retryAfterMs === null) return limits.take(owner, engine)
       return Promise.resolve({ ...toFailure('UPSTREAM_RATE_LIMITED'), retryAfterMs })
     },
-    admitKey: () => limits.takeOwn(owner),
+    admitKey: () => limits.takeForOwner(owner),
   }
   if (idempotencyKey === null) return options
   const claim = secrets.digest(JSON.stringify(['key', owner, ...[idempotencyKey].flat()]))

@@ -148,7 +148,10 @@ describe.each(['PostgreSQL', 'Redis'])('over %s', (kind) => {
     ])
     // The refusal of the owner comes first.
     expect(await take('alice')).toBe('RATE_LIMITED')
-    expect([await limits.takeOwn('bob'), (await limits.takeOwn('bob'))?.code]).toEqual([null, 'RATE_LIMITED'])
+    expect([await limits.takeForOwner('bob'), (await limits.takeForOwner('bob'))?.code]).toEqual([
+      null,
+      'RATE_LIMITED',
+    ])
   })
 
   test('the poll budget is one for all, and what is given back is another one’s', async () => {
