@@ -1,5 +1,5 @@
 import type { AccountLimit } from './replicas/account-limit.ts'
-import type { CreateLimiter, Rate } from './replicas/limiters.ts'
+import type { CreateLimiter, Rate } from './replicas/limit.ts'
 import type { LocalHints, SharedHints } from './replicas/local-hints.ts'
 import type { Stores } from './store/sql.ts'
 import type { Clock, Log, TaskHints } from './tasks/ports.ts'

@@ -51,7 +51,7 @@ async function run(
     case 'sandbox':
       return (await import('./sandbox/standalone.ts')).startSandbox(settings, log)
     case 'migrate':
-      await (await import('./open-backends.ts')).migrateDatabase(settings, log)
+      await (await import('./migrate.ts')).migrateDatabase(settings, log)
       return undefined
     case 'erase': {
       const { text, exitCode } = await (

@@ -2,12 +2,11 @@ import { resolve } from 'node:path'
 import { logMigration } from './announce.ts'
 import type { BackendOptions, Backends } from './backends.ts'
 import type { Settings } from './settings.ts'
-import { createOwnAccountLimit } from './replicas/account-limit.ts'
+import { createLocalAccountLimit } from './replicas/account-limit.ts'
 import { createMemoryLimiter } from './replicas/limiters.ts'
 import { createLocalHints } from './replicas/local-hints.ts'
 import { createPollBudget } from './replicas/poll-budget.ts'
 import { explainErrors, StartError } from './start-error.ts'
-import type { Migrated } from './store/migrations/migrations.ts'
 import type { Stores } from './store/sql.ts'
 import { DatabaseInUseError } from './store/sqlite/locks.ts'
 import { openSqlite } from './store/sqlite/open.ts'
@@ -44,7 +43,7 @@ async function openAlone(
     ...stores,
     hints,
     createLimiter: createMemoryLimiter,
-    createAccountLimit: (_engine, rate) => createOwnAccountLimit(clock, rate),
+    createAccountLimit: (_engine, rate) => createLocalAccountLimit(clock, rate),
     budget: createPollBudget(clock, pollsPerSecond),
     pool: () => undefined,
     hintsUp: () => undefined,
@@ -52,7 +51,7 @@ async function openAlone(
   }
 }
 
-function openFile(file: string, hints: TaskHints, tracing = NO_TRACING) {
+export function openFile(file: string, hints: TaskHints, tracing = NO_TRACING) {
   return explainErrors(`DATABASE_URL: ${resolve(file)}`, () =>
     openSqlite(file, hints, { exclusive: true, tracing }).catch((error: unknown) => {
       throw error instanceof DatabaseInUseError ? new StartError(error.message) : error
@@ -65,22 +64,4 @@ export async function openStores({ database }: Pick<Settings, 'database'>, log: 
   const hints = createLocalHints()
   if (database.kind === 'sqlite') return openFile(database.file, hints)
   return (await loadShared()).openServer(database.url, hints, { log })
-}
-
-/**
- * Migrates the database of the settings, as a start does, and logs one line.
- * @throws StartError for an error that the operator can remedy.
- */
-export async function migrateDatabase({ database }: Pick<Settings, 'database'>, log: Log): Promise<void> {
-  const migrated = await (database.kind === 'sqlite'
-    ? migrateFile(database.file)
-    : loadShared().then(({ migrateServer }) => migrateServer(database.url, log)))
-  if (migrated.from === migrated.to)
-    log.info(migrated, `The database is at ${migrated.to}: nothing to migrate`)
-  logMigration(migrated, log)
-}
-
-async function migrateFile(file: string): Promise<Migrated> {
-  await using stores = await openFile(file, createLocalHints())
-  return stores.migrated
 }

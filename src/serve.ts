@@ -133,7 +133,7 @@ async function serveGraphql(options: ServeOptions): Promise<Transports> {
   const http = { ...graphql, streams, authorization }
   const apollo = await addGraphqlRoute(app, {
     ...http,
-    graphiql: settings.graphiql ? GRAPHIQL_WORKER : null,
+    graphiqlProgram: settings.graphiql ? GRAPHIQL_WORKER : null,
     subscriptionCallbackUrls: settings.subscriptionCallbackUrls,
     routers,
   })

@@ -31,7 +31,7 @@ export function createDeliveries(deps: DeliveryDependencies): Deliveries {
     async redeliver(owner, id) {
       const task = await store.read(id)
       if (task?.owner !== owner) return undefined
-      const refusal = await limits.takeOwn(owner)
+      const refusal = await limits.takeForOwner(owner)
       if (refusal !== null) {
         onRefusal?.('owner_rate')
         return refusal

@@ -108,7 +108,7 @@ export interface DeliveryDependencies {
   readonly outbox: Outbox
   readonly signer: DeliverySigner
   readonly sender: DeliverySender
-  readonly limits: Pick<RateLimits, 'takeOwn'>
+  readonly limits: Pick<RateLimits, 'takeForOwner'>
   /** The URL of an image for clients. */
   readonly toImageUrl: (task: UpscaleTask, position: number) => string
   readonly clock: Clock

@@ -12,7 +12,7 @@ import { createRouterCallbacks } from './router-callbacks.ts'
 
 interface GraphqlRoute extends Omit<ApolloOptions, 'routerCallbacks' | 'current'> {
   /** The program that renders the page of GraphiQL; null: there is no page. */
-  readonly graphiql: URL | null
+  readonly graphiqlProgram: URL | null
   readonly createContext: CreateContext
   readonly streams: HttpStreams
   readonly records: OperationRecords
@@ -24,7 +24,8 @@ interface GraphqlRoute extends Omit<ApolloOptions, 'routerCallbacks' | 'current'
 
 /** GraphQL over HTTP at `/graphql`, by Apollo Server; and GraphiQL for browsers, if it is enabled. */
 export async function addGraphqlRoute(app: FastifyInstance, route: GraphqlRoute): Promise<AsyncDisposable> {
-  const { graphiql, createContext, streams, subscriptionCallbackUrls, routers, log, authorization } = route
+  const { graphiqlProgram, createContext, streams, subscriptionCallbackUrls, routers, log, authorization } =
+    route
   const routerCallbacks = createRouterCallbacks(subscriptionCallbackUrls, routers, log)
   const running = new AsyncLocalStorage<RunningOperation>()
   const apollo = await startApollo({ ...route, routerCallbacks, current: () => running.getStore() })
@@ -60,7 +61,7 @@ export async function addGraphqlRoute(app: FastifyInstance, route: GraphqlRoute)
   )
 
   // The page is public; its operations are not.
-  const page = graphiql ? createGraphiqlPage(graphiql) : undefined
+  const page = graphiqlProgram ? createGraphiqlPage(graphiqlProgram) : undefined
   const wantsPage = (request: FastifyRequest) => page?.isWanted(request) === true
   const requireTokenUnlessPage = (request: FastifyRequest, reply: FastifyReply) =>
     wantsPage(request) ? Promise.resolve(undefined) : requireToken(request, reply)

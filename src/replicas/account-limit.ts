@@ -1,14 +1,8 @@
 import { RateLimiterRes, type RateLimiterAbstract } from 'rate-limiter-flexible'
 import type { Clock } from '../tasks/ports.ts'
 import type { RateBudget } from '../tasks/rates.ts'
-import {
-  consume,
-  consumeBoth,
-  type LimitKey,
-  type CreateLimiter,
-  type Rate,
-  type Refusal,
-} from './limiters.ts'
+import type { CreateLimiter, LimitKey, Rate } from './limit.ts'
+import { consume, consumeBoth, type Refusal } from './limiters.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
 /** The limit of an engine's account, for all owners: at most `limit` submits in any interval of `perMs`. */
@@ -26,7 +20,7 @@ export interface AccountLimit {
 }
 
 /** The account's limit for one process. */
-export function createOwnAccountLimit(clock: Clock, rate: Rate): AccountLimit {
+export function createLocalAccountLimit(clock: Clock, rate: Rate): AccountLimit {
   const window = new SlidingWindow(clock, rate)
   return {
     take: () => Promise.resolve(window.take()),

@@ -1,7 +1,7 @@
 import { RateLimiterRes } from 'rate-limiter-flexible'
 import type { Clock } from '../tasks/ports.ts'
 import type { PollBudget } from '../tasks/rates.ts'
-import type { CreateLimiter } from './limiters.ts'
+import type { CreateLimiter } from './limit.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
 const WINDOW_MS = 1_000

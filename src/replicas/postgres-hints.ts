@@ -66,7 +66,7 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
   readonly #options: PostgresHintsOptions
   readonly #unsent = new Set<string>()
   /** Whether the last payload was full, and left hints unsent. */
-  #isRest = false
+  #hasMore = false
   /** Whether sending the unsent hints is due. */
   #isDue = false
   #dueTimer: NodeJS.Timeout | undefined
@@ -77,7 +77,7 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
   #running = Promise.resolve()
   #isConnected = false
   /** When a notification of another replica last arrived, or may have been missed; on the monotonic clock. */
-  #heardAt = performance.now()
+  #lastReceivedAt = performance.now()
 
   constructor(options: PostgresHintsOptions) {
     super()
@@ -92,7 +92,7 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
       await link.close()
       throw error
     })
-    this.#hear(isDirect)
+    this.#setReceiving(isDirect)
     this.#running = this.#run(link)
   }
 
@@ -102,7 +102,7 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
 
   get isAlone(): boolean {
     const { aloneAfterMs = ALONE_AFTER_MS } = this.#options
-    return this.isUp && performance.now() - this.#heardAt >= aloneAfterMs
+    return this.isUp && performance.now() - this.#lastReceivedAt >= aloneAfterMs
   }
 
   #isDeaf(): boolean {
@@ -110,11 +110,11 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
   }
 
   /** Records whether notifications arrive. While they do not, all watched tasks are re-read. */
-  #hear(arrives: boolean): void {
+  #setReceiving(arrives: boolean): void {
     if (arrives !== this.#isDeaf()) return
     const { log, pollMs = POLL_MS } = this.#options
     clearInterval(this.#polling)
-    this.#heardAt = performance.now()
+    this.#lastReceivedAt = performance.now()
     this.#polling = arrives ? undefined : setInterval(() => this.announceAll(), pollMs)
     if (arrives) log.info({}, 'hints of other replicas arrive again')
     else log.warn({ everyMs: pollMs }, DEAF)
@@ -168,23 +168,23 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
       try {
         const arrives = await link.probe()
         if (isOver()) return
-        this.#hear(arrives)
+        this.#setReceiving(arrives)
         if (!arrives) link.abandon(new Error('Notifications do not arrive'))
       } catch (err) {
         log.warn({ err }, 'failed to check whether hints of other replicas arrive')
         // The failed probe did not announce this replica.
-        await this.#greet(link)
+        await this.#announcePresence(link)
       }
     }
   }
 
   /** Announces this replica to the others. */
-  #greet(link: PostgresLink): Promise<boolean> {
+  #announcePresence(link: PostgresLink): Promise<boolean> {
     return link.send(String(Date.now()))
   }
 
   #onPayload(payload: string): void {
-    this.#heardAt = performance.now()
+    this.#lastReceivedAt = performance.now()
     const [sentAt, ...topics] = payload.split(' ')
     this.#options.onHint?.(Date.now() - Number(sentAt))
     for (const topic of topics) super.announce(topic)
@@ -194,7 +194,7 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
   async #send(link: PostgresLink): Promise<void> {
     while (await this.#waitForHint(link.lost)) {
       // Hints that did not fit into the last payload have already waited.
-      if (!this.#isRest) await sleep(BATCH_MS, this.#ended.signal)
+      if (!this.#hasMore) await sleep(BATCH_MS, this.#ended.signal)
       // A batch that is lost needs no retry: the other replicas re-read when they reconnect, or on a timer.
       if (!(await link.send(this.#takePayload()))) return
     }
@@ -225,8 +225,8 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
       payload += ` ${topic}`
       this.#unsent.delete(topic)
     }
-    this.#isRest = this.#unsent.size > 0
-    if (!this.#isRest) {
+    this.#hasMore = this.#unsent.size > 0
+    if (!this.#hasMore) {
       this.#isDue = false
       clearTimeout(this.#dueTimer)
       this.#dueTimer = undefined
@@ -240,8 +240,8 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
       try {
         const link = new PostgresLink(url)
         await link.listen()
-        await this.#greet(link)
-        this.#heardAt = performance.now()
+        await this.#announcePresence(link)
+        this.#lastReceivedAt = performance.now()
         if (!this.#isDeaf()) log.info({}, 'the connection for hints of other replicas is open again')
         this.announceAll()
         return link

@@ -5,7 +5,7 @@ import pg from 'pg'
 
 const ANSWER_TIMEOUT_MS = 2_000
 /** The connection of a probe may be lost after its query. */
-const IS_LOST = (): void => undefined
+const ignoreLoss = (): void => undefined
 
 /** One connection to PostgreSQL that listens on the channel of its schema, until it is lost. */
 export class PostgresLink {
@@ -76,7 +76,7 @@ export class PostgresLink {
       const closing = setTimeout(() => socket.destroy(), ANSWER_TIMEOUT_MS)
       void other
         .end()
-        .catch(IS_LOST)
+        .catch(ignoreLoss)
         .finally(() => clearTimeout(closing))
     }
     const timeout = pause(ANSWER_TIMEOUT_MS, false, { signal: this.lost, ref: false }).catch(() => false)

@@ -1,7 +1,8 @@
 import type { Clock } from '../tasks/ports.ts'
 import type { RateLimits, RateRefusal } from '../tasks/rates.ts'
 import type { AccountLimit } from './account-limit.ts'
-import { consume, type LimitKey, type CreateLimiter, type Rate } from './limiters.ts'
+import type { CreateLimiter, LimitKey, Rate } from './limit.ts'
+import { consume } from './limiters.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
 interface RatePolicy {
@@ -24,21 +25,21 @@ export function createRateLimits(
       rate === null ? [] : [[engine, createAccount(clock, rate, createAccountLimit(engine, rate))]],
     ),
   )
-  const takeOwn = async (owner: string) => {
+  const takeForOwner = async (owner: string) => {
     const waitMs = await consume(owners, owner)
     return waitMs === null ? null : refuse('RATE_LIMITED', waitMs)
   }
   return {
     async take(owner, engine) {
       const account = accounts.get(engine)
-      if (account === undefined) return takeOwn(owner)
+      if (account === undefined) return takeForOwner(owner)
       const refusal = await account.takeAfter({ limiter: owners, key: owner })
       if (refusal === null) return null
       if (refusal.by === 'first') return refuse('RATE_LIMITED', refusal.waitMs)
       await owners?.reward(owner)
       return refuse('UPSTREAM_RATE_LIMITED', refusal.waitMs)
     },
-    takeOwn,
+    takeForOwner,
     takeAccount: async (engine, evenly) => (await accounts.get(engine)?.take(evenly)) ?? null,
     giveBackAccount: async (engine) => accounts.get(engine)?.giveBack(),
     account: async (engine, now) => (await accounts.get(engine)?.budget(now)) ?? null,

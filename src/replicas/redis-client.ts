@@ -11,7 +11,7 @@ const REPORT_EVERY_MS = 60_000
 const MAX_REASONS = 20
 const CLOSED = 'the server closed the connection without an answer'
 /** Ignores a rejection that the client has already reported. */
-export const IS_REPORTED = (): void => undefined
+export const ignoreReported = (): void => undefined
 
 /** The options of ioredis in which our clients differ. */
 interface RedisClientOptions {
@@ -57,7 +57,7 @@ class MonitoredRedis extends Redis implements Disposable {
       if (this.#isUnanswered) this.#report(Object.assign(new Error(CLOSED), { code: 'ECONNRESET' }))
     })
     this.#pinging = setInterval(() => {
-      if (this.status === 'ready') this.ping().catch(IS_REPORTED)
+      if (this.status === 'ready') this.ping().catch(ignoreReported)
     }, PING_EVERY_MS)
   }
 
@@ -94,6 +94,6 @@ export async function openRedisClient(
   onFault: (reason: string) => void,
 ): Promise<Redis & Disposable> {
   const redis = new MonitoredRedis(url, options, onFault)
-  await redis.connect().catch(IS_REPORTED)
+  await redis.connect().catch(ignoreReported)
   return redis
 }

@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis'
 import type { Log } from '../tasks/ports.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 import { LocalHints, type SharedHints } from './local-hints.ts'
-import { IS_REPORTED, openRedisClient } from './redis-client.ts'
+import { ignoreReported, openRedisClient } from './redis-client.ts'
 
 interface RedisHintsOptions {
   readonly url: string
@@ -92,7 +92,7 @@ class RedisHints extends LocalHints implements SharedHints {
       this.#isDeaf = true
       this.announceAll()
     }
-    this.#publisher.publish(PREFIX + this.#self, this.#self).catch(IS_REPORTED)
+    this.#publisher.publish(PREFIX + this.#self, this.#self).catch(ignoreReported)
   }
 
   #hear(): void {
@@ -105,7 +105,7 @@ class RedisHints extends LocalHints implements SharedHints {
 
   override announce(topic: string, state?: UpscaleTask): void {
     super.announce(topic, state)
-    this.#publisher.publish(PREFIX + topic, `${this.#self} ${Date.now()}`).catch(IS_REPORTED)
+    this.#publisher.publish(PREFIX + topic, `${this.#self} ${Date.now()}`).catch(ignoreReported)
   }
 
   override async listen(topic: string, wake: (state?: UpscaleTask) => void): Promise<Disposable> {
@@ -131,7 +131,7 @@ class RedisHints extends LocalHints implements SharedHints {
   #join(topic: string): Channel {
     const channel = this.#channels.get(topic) ?? {
       listeners: 0,
-      subscribed: this.#subscriber.subscribe(PREFIX + topic).catch(IS_REPORTED),
+      subscribed: this.#subscriber.subscribe(PREFIX + topic).catch(ignoreReported),
     }
     channel.listeners += 1
     this.#channels.set(topic, channel)
@@ -142,13 +142,13 @@ class RedisHints extends LocalHints implements SharedHints {
     channel.listeners -= 1
     if (channel.listeners > 0) return
     this.#channels.delete(topic)
-    this.#subscriber.unsubscribe(PREFIX + topic).catch(IS_REPORTED)
+    this.#subscriber.unsubscribe(PREFIX + topic).catch(ignoreReported)
   }
 
   /** After a reconnect: hints may have been missed until the subscriptions are confirmed. */
   #resubscribe(): void {
     const names = [...this.#channels.keys()].map((topic) => PREFIX + topic)
     if (names.length === 0) return
-    this.#subscriber.subscribe(...names).then(() => this.announceAll(), IS_REPORTED)
+    this.#subscriber.subscribe(...names).then(() => this.announceAll(), ignoreReported)
   }
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '../tasks/ports.ts'
-import type { Rate } from './limiters.ts'
+import type { Rate } from './limit.ts'
 
 /** Counts what happened in the last `perMs` milliseconds: never more than `limit`, whenever the interval begins. */
 export class SlidingWindow {

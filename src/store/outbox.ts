@@ -142,7 +142,7 @@ export class SqlOutbox implements Outbox {
 export const NO_ATTEMPTS = { state: 'PENDING', attempts: 0, failures: 0, lastStatusCode: null } as const
 
 /** Makes the deliveries of a task due when it settles, with its latest version. Returns whether there are any. */
-export async function queueDeliveries(run: Run, task: UpscaleTask): Promise<boolean> {
+export async function makeDeliveriesDue(run: Run, task: UpscaleTask): Promise<boolean> {
   if (!isSettled(task)) return false
   const { id, version, updatedAt } = task
   const { numAffectedRows } = await run(makeDue({ id, version, updatedAt }))

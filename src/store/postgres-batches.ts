@@ -1,10 +1,9 @@
-import { sql } from 'kysely'
 import { StoreUnavailableError, type UpdateOutcome } from '../tasks/ports.ts'
-import { isSettled, type UpscaleTask } from '../tasks/task.ts'
-import { NO_ATTEMPTS } from './outbox.ts'
+import { isSettled } from '../tasks/task.ts'
+import { makeDeliveriesDueOf, toBatchStatement, type BatchUpdate } from './batch-statements.ts'
 import { toChanges } from './schema.ts'
 import { isDeadlock } from './postgres-errors.ts'
-import type { Run, Sql } from './sql.ts'
+import type { Sql } from './sql.ts'
 import { createUpdate, type WriteUpdate } from './update-task.ts'
 
 /** How many updates one transaction writes at most. */
@@ -14,12 +13,9 @@ const MAX_SIZE = 100
  * other work. Updates that a batch could not write are not limited.
  */
 const MAX_BATCHES = 2
-const MAX_ALONE = 4
+const MAX_SINGLE = 4
 
-interface Update extends PromiseWithResolvers<UpdateOutcome> {
-  readonly previous: UpscaleTask
-  readonly next: UpscaleTask
-  readonly changes: Readonly<Record<string, unknown>>
+interface Update extends BatchUpdate, PromiseWithResolvers<UpdateOutcome> {
   /** Updates of one shape share a statement: they change the same columns. */
   readonly shape: string
 }
@@ -29,26 +25,26 @@ interface Update extends PromiseWithResolvers<UpdateOutcome> {
  * single update. While the maximum of transactions runs, later updates wait.
  */
 export function createUpdateBatches(database: Sql): WriteUpdate {
-  const updateAlone = createUpdate(database)
-  const batches = new UpdateBatches(database, updateAlone)
+  const updateSingly = createUpdate(database)
+  const batches = new UpdateBatches(database, updateSingly)
   return (previous, next) =>
     // Changes of credits are rare, and several in one batch could wait for the same usage row.
     next.creditsConsumed === previous.creditsConsumed
       ? batches.write(previous, next)
-      : updateAlone(previous, next)
+      : updateSingly(previous, next)
 }
 
 class UpdateBatches {
   readonly #sql: Sql
-  readonly #updateAlone: WriteUpdate
+  readonly #updateSingly: WriteUpdate
   #waiting: Update[] = []
   #batches = 0
-  #alone = 0
+  #single = 0
   #isScheduled = false
 
-  constructor(database: Sql, updateAlone: WriteUpdate) {
+  constructor(database: Sql, updateSingly: WriteUpdate) {
     this.#sql = database
-    this.#updateAlone = updateAlone
+    this.#updateSingly = updateSingly
   }
 
   write: WriteUpdate = (previous, next) => {
@@ -74,9 +70,9 @@ class UpdateBatches {
   #startOne(): boolean {
     const [first, second] = this.#waiting
     if (first === undefined) return false
-    if (second === undefined && this.#alone < MAX_ALONE) {
+    if (second === undefined && this.#single < MAX_SINGLE) {
       this.#waiting = []
-      void this.#runAlone(first)
+      void this.#runSingly(first)
       return true
     }
     if (this.#batches === MAX_BATCHES) return false
@@ -84,12 +80,12 @@ class UpdateBatches {
     return true
   }
 
-  async #runAlone({ previous, next, resolve }: Update): Promise<void> {
-    this.#alone += 1
-    const written = this.#updateAlone(previous, next)
+  async #runSingly({ previous, next, resolve }: Update): Promise<void> {
+    this.#single += 1
+    const written = this.#updateSingly(previous, next)
     resolve(written)
     await Promise.allSettled([written])
-    this.#alone -= 1
+    this.#single -= 1
     this.#startSoon()
   }
 
@@ -125,68 +121,22 @@ class UpdateBatches {
     if (outcomes === undefined) return
     for (const [id, { previous, next, resolve }] of batch)
       // Not written: the task was changed or locked, or the database refused the whole batch.
-      resolve(outcomes.get(id) ?? this.#updateAlone(previous, next))
+      resolve(outcomes.get(id) ?? this.#updateSingly(previous, next))
   }
 
   /** The outcomes of the updates that were written. Waits for no task that another transaction has locked. */
   async #write(updates: readonly Update[]): Promise<Map<string, UpdateOutcome>> {
-    const update = toUpdate(updates)
+    const update = toBatchStatement(updates)
     return this.#sql.transact(async (run) => {
       const written = new Set((await run(update)).rows.map(({ id }) => id))
       const settled = updates.filter(
         ({ previous, next }) => written.has(next.id) && next.version > previous.version && isSettled(next),
       )
-      const due = await queueDeliveriesOf(
+      const due = await makeDeliveriesDueOf(
         run,
         settled.map(({ next }) => next),
       )
       return new Map([...written].map((id) => [id, due.has(id) ? 'deliveriesDue' : 'updated']))
     })
   }
-}
-
-/**
- * Updates tasks that have the revision of `previous`. Skips those that another transaction has locked: no two batches wait for
- * each other's tasks, and a transaction that holds the lock of a task delays no other task.
- */
-export function toUpdate(updates: readonly Pick<Update, 'previous' | 'next' | 'changes'>[]) {
-  const ids = updates.map(({ next }) => next.id)
-  const rows = updates.map(({ next: { id }, changes }) => ({ id, ...changes }))
-  const revisions = updates.map(({ previous }) => previous.revision)
-  const columns = Object.keys(updates[0]?.changes ?? {})
-  const changes = columns.map((column) => sql`${sql.ref(column)} = next.${sql.ref(column)}`)
-  // `any` appears twice: the number of ids makes the planner use the index even for a small table.
-  return sql<{ id: string }>`
-    with locked as (
-      select id from task where id = any(${ids}) for no key update skip locked
-    )
-    update task set ${sql.join(changes)}
-    from rows from (
-      json_populate_recordset(null::task, ${JSON.stringify(rows)}), unnest(${revisions}::integer[])
-    ) as next
-    where task.id = any(${ids}) and task.id in (select id from locked)
-      and task.id = next.id and task.revision = next.unnest
-    returning task.id`
-}
-
-/**
- * Makes the deliveries of settled tasks due, and returns the ids of tasks that have deliveries. A separate
- * statement, because the update's snapshot misses a delivery that is added while it runs.
- */
-async function queueDeliveriesOf(run: Run, tasks: readonly UpscaleTask[]): Promise<ReadonlySet<string>> {
-  if (tasks.length === 0) return new Set()
-  const [ids, versions, times] = [
-    tasks.map(({ id }) => id),
-    tasks.map(({ version }) => version),
-    tasks.map(({ updatedAt }) => updatedAt),
-  ]
-  const reset = Object.entries(NO_ATTEMPTS).map(
-    ([column, value]) => sql`${sql.ref(column)} = ${sql.lit(value)}`,
-  )
-  const { rows } = await run(sql<{ id: string }>`
-    update delivery set version = next.version, ${sql.join(reset)}, "dueSince" = next.at, "dueAt" = next.at, "scheduledAt" = next.at
-    from unnest(${ids}::text[], ${versions}::integer[], ${times}::bigint[]) as next (id, version, at)
-    where "taskId" = next.id
-    returning next.id`)
-  return new Set(rows.map(({ id }) => id))
 }

@@ -1,6 +1,6 @@
 import type { UpdateOutcome } from '../tasks/ports.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
-import { queueDeliveries } from './outbox.ts'
+import { makeDeliveriesDue } from './outbox.ts'
 import { toChanges, type TaskRow } from './schema.ts'
 import type { Sql } from './sql.ts'
 import { createTemplate } from './template.ts'
@@ -20,7 +20,7 @@ export function createUpdate(sql: Sql): WriteUpdate {
       if (numAffectedRows === 0n) return 'conflict'
       // Rare: this statement on every update would delay the commits of all others.
       if (next.creditsConsumed !== previous.creditsConsumed) await addUsage(sql, run, previous, next)
-      const due = next.version > version && (await queueDeliveries(run, next))
+      const due = next.version > version && (await makeDeliveriesDue(run, next))
       return due ? 'deliveriesDue' : 'updated'
     })
   }

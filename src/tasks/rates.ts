@@ -16,7 +16,7 @@ export interface RateLimits {
   /** Counts one new submit, or returns why it is refused; a refused submit is not counted. */
   take(owner: string, engine: string): Promise<RateRefusal | null>
   /** As `take`, by the owner's limit only: for requests that no engine sees. */
-  takeOwn(owner: string): Promise<RateRefusal | null>
+  takeForOwner(owner: string): Promise<RateRefusal | null>
   /**
    * Counts one submit by the limit of the engine's account only and returns null, or counts none and returns how long to wait, in
    * milliseconds. `evenly`: counts at most a tenth of the limit in a tenth of its window, so that a later submit finds some of

@@ -1,3 +1,4 @@
+import { awaitAnswer } from './await-answer.ts'
 import type { TaskContext } from './context.ts'
 import { createTask } from './create-task.ts'
 import { chooseEngine } from './engines/choice.ts'
@@ -16,8 +17,8 @@ import {
   type Submission,
 } from './submission.ts'
 import type { SubmitInput } from './submit-input.ts'
-import { isWaiting, wantsQueue, type UpscaleTask } from './task.ts'
-import { wait, type createSequences } from './timing.ts'
+import type { UpscaleTask } from './task.ts'
+import type { createSequences } from './timing.ts'
 
 /** The dependencies of a submit. */
 export type SubmitContext = TaskContext & {
@@ -27,7 +28,7 @@ export type SubmitContext = TaskContext & {
 }
 
 /** The rest of a submit after its insert. */
-type FinishSubmit = () => Promise<Submission>
+export type FinishSubmit = () => Promise<Submission>
 
 /**
  * Submits an upscale and pays for it at most once. The row is committed before the upstream is called, so that a crash at any
@@ -41,41 +42,6 @@ export async function submitTask(context: SubmitContext, input: SubmitInput): Pr
     context,
     beginSubmit(context, input).then((finish) => finish()),
   )
-}
-
-/**
- * Submits several upscales, each as `submitTask` does. Inserts them one after another, so that they are sent in this order, until
- * the store fails. Does not reject.
- */
-export async function submitTasks(
-  context: SubmitContext,
-  inputs: readonly SubmitInput[],
-): Promise<PromiseSettledResult<Submission>[]> {
-  const submissions: Promise<PromiseSettledResult<Submission>[]>[] = []
-  let failure: Error | undefined
-  for (const input of inputs) {
-    // After a failed insert the store is probably down: the others would each wait for its timeout.
-    const begun = failure === undefined ? beginSubmit(context, input) : Promise.reject<FinishSubmit>(failure)
-    const submission = observeSubmit(
-      context,
-      begun.then((finish) => finish()),
-    )
-    submissions.push(Promise.allSettled([submission]))
-    try {
-      await begun
-    } catch (error) {
-      failure ??= toSkipped(error)
-    }
-  }
-  return (await Promise.all(submissions)).flat()
-}
-
-/** The error of a task that is not stored because the insert of an earlier one has failed. */
-function toSkipped(cause: unknown): Error {
-  const message = 'The task is not stored: an earlier task of the request could not be stored'
-  return cause instanceof StoreUnavailableError
-    ? new StoreUnavailableError(message, { cause })
-    : new Error(message, { cause })
 }
 
 /** How long the insert of a queued task waits for earlier inserts of its owner. */
@@ -95,7 +61,7 @@ function insertInSequence<T>(context: SubmitContext, owner: string, insert: () =
 }
 
 /** Stores the task, or finds the existing one. */
-async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<FinishSubmit> {
+export async function beginSubmit(context: SubmitContext, input: SubmitInput): Promise<FinishSubmit> {
   const { store, clock, secrets } = context
   const { correlationId } = input
   const startedAt = clock.elapsed()
@@ -173,40 +139,6 @@ async function replay(
   return toSubmission(await awaitAnswer(context, existing), true)
 }
 
-/** A hint may be lost, and a timer may fire early: a waiting replay re-reads this often, in milliseconds. */
-const REREAD_EVERY_MS = 1_000
-
-/**
- * Waits while any process holds the lease on the answer to the task's submit, so that a replay returns the same as the first
- * request, even if both arrive at once. Also ends when the lease lapses (its holder has died), after the longest possible
- * wait, and when the service drains: it then returns the task as it is.
- */
-async function awaitAnswer(context: TaskContext, task: UpscaleTask): Promise<UpscaleTask> {
-  const { store, hints, clock, policy, draining } = context
-  // A limit on the monotonic clock as well: if the wall clock is set back, the lease lapses too late.
-  const giveUpAt = clock.elapsed() + policy.submitTimeoutMs + policy.answerLeaseMs
-  const toLeaseMs = (current: UpscaleTask) => {
-    const leasedUntil = toLeaseEnd(current)
-    return leasedUntil !== null && clock.elapsed() < giveUpAt ? leasedUntil - clock.now() : 0
-  }
-  if (toLeaseMs(task) <= 0) return task
-  let changed = Promise.withResolvers<void>()
-  using _listener = await hints.listen(task.id, () => changed.resolve())
-  for (;;) {
-    const current = await store.read(task.id)
-    const leaseMs = current === undefined ? 0 : toLeaseMs(current)
-    if (leaseMs <= 0 || draining.aborted) return current ?? task
-    await wait(clock, Math.min(REREAD_EVERY_MS, leaseMs), draining, changed.promise)
-    changed = Promise.withResolvers()
-  }
-}
-
-/** When the lease of the sending process ends; between two engines, that of the claim. Null: no lease. */
-function toLeaseEnd(task: UpscaleTask): number | null {
-  if (isWaiting(task)) return wantsQueue(task) ? null : task.queueDueAt
-  return task.status === 'SUBMITTED' ? task.answerBy : null
-}
-
 /** Retry after some tasks of the owner have left the queue. */
 const QUEUE_FULL: RateRefusal = { ...toFailure('RATE_LIMITED'), retryAfterMs: 10_000 }
 
@@ -229,12 +161,12 @@ function toInsertOptions(
       : null,
     // The queue takes from the engine's limit when it sends a task. A submit without the queue must not overtake it.
     admit: () => {
-      if (queue) return limits.takeOwn(owner)
+      if (queue) return limits.takeForOwner(owner)
       const retryAfterMs = taskQueue.rateWaitMs(engine)
       if (retryAfterMs === null) return limits.take(owner, engine)
       return Promise.resolve({ ...toFailure('UPSTREAM_RATE_LIMITED'), retryAfterMs })
     },
-    admitKey: () => limits.takeOwn(owner),
+    admitKey: () => limits.takeForOwner(owner),
   }
   if (idempotencyKey === null) return options
   const claim = secrets.digest(JSON.stringify(['key', owner, ...[idempotencyKey].flat()]))

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
 import { createPollBudget } from '../../src/replicas/poll-budget.ts'
-import { createOwnAccountLimit } from '../../src/replicas/account-limit.ts'
+import { createLocalAccountLimit } from '../../src/replicas/account-limit.ts'
 import { createRateLimits } from '../../src/replicas/rate-limits.ts'
 import type { Stores } from '../../src/store/sql.ts'
 import { systemSecrets } from '../../src/system.ts'
@@ -119,7 +119,7 @@ function openWorld(planned: readonly Fate[]) {
     { engines: { 'kie-midjourney': { limit: 2, perMs: 10_000 } }, owner: null },
     clock,
     createMemoryLimiter,
-    (_engine, rate) => createOwnAccountLimit(clock, rate),
+    (_engine, rate) => createLocalAccountLimit(clock, rate),
   )
   upstream.onCreate = (response, request) => {
     const { callBackUrl } = JSON.parse(request.body) as { callBackUrl: string }

@@ -2,12 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import { UpscaleImageDocument } from '../generated/operations.ts'
 import { openPool } from '../../src/store/postgres-pool.ts'
-import {
-  createPostgresLimiter,
-  createRedisLimiter,
-  type CreateLimiter,
-  type Rate,
-} from '../../src/replicas/limiters.ts'
+import type { CreateLimiter, Rate } from '../../src/replicas/limit.ts'
+import { createRedisLimiter } from '../../src/replicas/limiters.ts'
+import { createPostgresLimiter } from '../../src/replicas/postgres-limiter.ts'
 import { createSharedPollBudget } from '../../src/replicas/poll-budget.ts'
 import { createSharedAccountLimit, type AccountLimit } from '../../src/replicas/account-limit.ts'
 import { createRateLimits } from '../../src/replicas/rate-limits.ts'
@@ -151,7 +148,10 @@ describe.each(['PostgreSQL', 'Redis'])('over %s', (kind) => {
     ])
     // The refusal of the owner comes first.
     expect(await take('alice')).toBe('RATE_LIMITED')
-    expect([await limits.takeOwn('bob'), (await limits.takeOwn('bob'))?.code]).toEqual([null, 'RATE_LIMITED'])
+    expect([await limits.takeForOwner('bob'), (await limits.takeForOwner('bob'))?.code]).toEqual([
+      null,
+      'RATE_LIMITED',
+    ])
   })
 
   test('the poll budget is one for all, and what is given back is another one’s', async () => {

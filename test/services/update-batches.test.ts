@@ -3,7 +3,7 @@ import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { openPostgres } from '../../src/store/postgres.ts'
-import { toUpdate } from '../../src/store/postgres-batches.ts'
+import { toBatchStatement } from '../../src/store/batch-statements.ts'
 import { toChanges, type Database } from '../../src/store/schema.ts'
 import { StoreUnavailableError, type TaskHints, type TaskStore } from '../../src/tasks/ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
@@ -131,7 +131,7 @@ describe('updates on PostgreSQL that arrive together', () => {
         const next = change(previous)
         return { previous, next, changes: toChanges(previous, next) }
       })
-      const { sql: text, parameters } = toUpdate(updates).compile(db)
+      const { sql: text, parameters } = toBatchStatement(updates).compile(db)
       const { rows } = await client.query<{ 'QUERY PLAN': string }>(`EXPLAIN ${text}`, [...parameters])
       const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
       expect(plan).toMatch(/Index Scan (using|on) task_pkey/)

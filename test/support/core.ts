@@ -2,9 +2,10 @@ import { createDeliveries } from '../../src/deliveries/deliveries.ts'
 import { openDeliverySender } from '../../src/deliveries/sender.ts'
 import { createDeliverySigner } from '../../src/deliveries/signer.ts'
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
-import { createMemoryLimiter, type Rate } from '../../src/replicas/limiters.ts'
+import type { Rate } from '../../src/replicas/limit.ts'
+import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
 import { openConnector } from '../../src/net/outbound.ts'
-import { createOwnAccountLimit } from '../../src/replicas/account-limit.ts'
+import { createLocalAccountLimit } from '../../src/replicas/account-limit.ts'
 import { createRateLimits } from '../../src/replicas/rate-limits.ts'
 import { systemSecrets } from '../../src/system.ts'
 import type { Stores } from '../../src/store/sql.ts'
@@ -58,7 +59,7 @@ export async function openCore(
     { engines: { 'kie-midjourney': rates.upstream ?? null }, owner: rates.owner ?? null },
     clock,
     createMemoryLimiter,
-    (_engine, rate) => createOwnAccountLimit(clock, rate),
+    (_engine, rate) => createLocalAccountLimit(clock, rate),
   )
   const deliveries = createDeliveries({
     store,

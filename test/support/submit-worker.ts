@@ -1,7 +1,7 @@
 /** Opens a store in a process of its own and submits the same request many times at once: see two-processes.test.ts. */
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
-import { createOwnAccountLimit } from '../../src/replicas/account-limit.ts'
+import { createLocalAccountLimit } from '../../src/replicas/account-limit.ts'
 import { createRateLimits } from '../../src/replicas/rate-limits.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { systemClock, systemSecrets } from '../../src/system.ts'
@@ -27,7 +27,7 @@ const tasks = createTasks({
   clock: systemClock,
   secrets: systemSecrets,
   limits: createRateLimits({ engines: {}, owner: null }, systemClock, createMemoryLimiter, (_engine, rate) =>
-    createOwnAccountLimit(systemClock, rate),
+    createLocalAccountLimit(systemClock, rate),
   ),
   budget: createPollBudget(systemClock, POLICY.pollsPerSecond),
   log,

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals'
-import { createOwnAccountLimit } from '../../src/replicas/account-limit.ts'
+import { createLocalAccountLimit } from '../../src/replicas/account-limit.ts'
 import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
 import { createRateLimits } from '../../src/replicas/rate-limits.ts'
 import { ManualClock } from '../support/clock.ts'
@@ -8,7 +8,7 @@ test('submits that the limit of their owner refuses do not delay the queue', asy
   const clock = new ManualClock()
   const rates = { owner: { limit: 1, perMs: 60_000 }, engines: { engine: { limit: 10, perMs: 10_000 } } }
   const limits = createRateLimits(rates, clock, createMemoryLimiter, () =>
-    createOwnAccountLimit(clock, { limit: 10, perMs: 10_000 }),
+    createLocalAccountLimit(clock, { limit: 10, perMs: 10_000 }),
   )
   expect(await limits.take('alice', 'engine')).toBeNull()
   // The queue may send one task in a tenth of the window.
