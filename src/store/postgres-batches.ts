@@ -1,8 +1,9 @@
-import { StoreUnavailableError, type UpdateOutcome } from '../tasks/ports.ts'
+import { StoreUnavailableError, type Log, type UpdateOutcome } from '../tasks/ports.ts'
 import { isSettled } from '../tasks/task.ts'
 import { makeDeliveriesDueOf, toBatchStatement, type BatchUpdate } from './batch-statements.ts'
 import { toChanges } from './schema.ts'
 import { isDeadlock } from './postgres-errors.ts'
+import { CONNECT_TIMEOUT_MS } from './postgres-pool.ts'
 import type { Sql } from './sql.ts'
 import { createUpdate, type WriteUpdate } from './update-task.ts'
 
@@ -16,17 +17,20 @@ const MAX_BATCHES = 2
 const MAX_SINGLE = 4
 
 interface Update extends BatchUpdate, PromiseWithResolvers<UpdateOutcome> {
+  /** On the monotonic clock. */
+  readonly arrivedAt: number
   /** Updates of one shape share a statement: they change the same columns. */
   readonly shape: string
 }
 
 /**
  * Writes updates that arrive together in one transaction, which has as many round trips and commits as a
- * single update. While the maximum of transactions runs, later updates wait.
+ * single update. While the maximum of transactions runs, later updates wait, as long as they would wait for a
+ * connection: then the transactions hang, and the updates fail.
  */
-export function createUpdateBatches(database: Sql): WriteUpdate {
+export function createUpdateBatches(database: Sql, log: Pick<Log, 'warn'>): WriteUpdate {
   const updateSingly = createUpdate(database)
-  const batches = new UpdateBatches(database, updateSingly)
+  const batches = new UpdateBatches(database, updateSingly, log)
   return (previous, next) =>
     // Changes of credits are rare, and several in one batch could wait for the same usage row.
     next.creditsConsumed === previous.creditsConsumed
@@ -37,20 +41,26 @@ export function createUpdateBatches(database: Sql): WriteUpdate {
 class UpdateBatches {
   readonly #sql: Sql
   readonly #updateSingly: WriteUpdate
+  readonly #log: Pick<Log, 'warn'>
+  /** The longest waiting first. */
   #waiting: Update[] = []
+  /** Runs while updates wait. */
+  #timer: NodeJS.Timeout | undefined
   #batches = 0
   #single = 0
   #isScheduled = false
 
-  constructor(database: Sql, updateSingly: WriteUpdate) {
+  constructor(database: Sql, updateSingly: WriteUpdate, log: Pick<Log, 'warn'>) {
     this.#sql = database
     this.#updateSingly = updateSingly
+    this.#log = log
   }
 
   write: WriteUpdate = (previous, next) => {
     const changes = toChanges(previous, next)
     const shape = Object.keys(changes).sort().join()
-    const update = { ...Promise.withResolvers<UpdateOutcome>(), previous, next, changes, shape }
+    const arrivedAt = performance.now()
+    const update = { ...Promise.withResolvers<UpdateOutcome>(), previous, next, changes, shape, arrivedAt }
     this.#waiting.push(update)
     this.#startSoon()
     return update.promise
@@ -63,7 +73,24 @@ class UpdateBatches {
     setImmediate(() => {
       this.#isScheduled = false
       while (this.#startOne());
+      this.#limitWait()
     })
+  }
+
+  #limitWait(): void {
+    const [first] = this.#waiting
+    if (first === undefined || this.#timer !== undefined) return
+    const failOverdue = () => {
+      this.#timer = undefined
+      const latest = performance.now() - CONNECT_TIMEOUT_MS
+      const inTime = this.#waiting.findIndex(({ arrivedAt }) => arrivedAt > latest)
+      const overdue = this.#waiting.splice(0, inTime < 0 ? this.#waiting.length : inTime)
+      const error = new StoreUnavailableError('The database is unavailable: earlier updates hang')
+      for (const { reject } of overdue) reject(error)
+      this.#limitWait()
+    }
+    const leftMs = first.arrivedAt + CONNECT_TIMEOUT_MS - performance.now()
+    this.#timer = setTimeout(failOverdue, Math.max(0, leftMs))
   }
 
   /** A single update needs only a simple statement. It may wait for a locked task, so batches run beside it. */
@@ -113,8 +140,11 @@ class UpdateBatches {
   /** Does not reject. */
   async #settle(batch: ReadonlyMap<string, Update>): Promise<void> {
     const outcomes = await this.#write([...batch.values()]).catch((error: unknown) => {
-      if (!(error instanceof StoreUnavailableError) || isDeadlock(error.cause))
+      if (!(error instanceof StoreUnavailableError) || isDeadlock(error.cause)) {
+        const message = 'a batch of updates failed; its updates are written one by one'
+        this.#log.warn({ err: error, updates: batch.size }, message)
         return new Map<string, UpdateOutcome>()
+      }
       for (const { reject } of batch.values()) reject(error)
       return undefined
     })

@@ -3,7 +3,7 @@ import pg from 'pg'
 import type { Log } from '../tasks/ports.ts'
 
 /** With both timeouts every request is answered within 3 s, even if the database is down. */
-const CONNECT_TIMEOUT_MS = 1_000
+export const CONNECT_TIMEOUT_MS = 1_000
 export const STATEMENT_TIMEOUT_MS = 1_500
 /** The server cannot enforce its own timeout when it is down. */
 const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 250

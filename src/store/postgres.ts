@@ -79,7 +79,7 @@ export async function openPostgres(
   const postgres = traceSql(untraced, tracing, 'postgresql')
   // Each update has its own span, although several may share a transaction.
   const inSpan = createCommitSpans(tracing, 'postgresql')
-  const write = createUpdateBatches(untraced)
+  const write = createUpdateBatches(untraced, log)
   const writeTraced: typeof write = (previous, next) => inSpan(() => write(previous, next))
   return {
     store: new SqlTaskStore(postgres, hints, () => readBoundedCounts(postgres), writeTraced),

@@ -53,6 +53,34 @@ describe('updates on PostgreSQL that arrive together', () => {
     expect(rows).toEqual([{ commits: 1 }])
   })
 
+  test('that wait for hanging ones fail as if there were no free connection', async () => {
+    await using schema = await setUp()
+    await using stores = await schema.open()
+    await using client = await connectTo(schema.url)
+    const tasks = await insertMany(stores.store, 12)
+    await client.query('BEGIN')
+    // Blocks all updates.
+    await client.query('LOCK TABLE task IN SHARE MODE')
+    // Each shape needs a batch of its own, and two batches run at once.
+    const shapes = [{}, { polls: 1 }, { dueAt: 1 }, { sentAt: 1 }, { answerBy: 1 }, { notFoundCount: 1 }]
+    const updates = shapes.flatMap((changes, shape) =>
+      tasks.slice(2 * shape, 2 * shape + 2).map((task) => stores.store.update(task, change(task, changes))),
+    )
+    const outcomes = await Promise.allSettled(updates)
+    const messages = outcomes.map((outcome) =>
+      outcome.status === 'rejected' && outcome.reason instanceof StoreUnavailableError
+        ? outcome.reason.message
+        : outcome.status,
+    )
+    expect(messages.slice(0, 4)).not.toContainEqual(expect.stringContaining('earlier updates hang'))
+    expect(messages.slice(4)).toEqual(
+      Array.from({ length: 8 }, () => 'The database is unavailable: earlier updates hang'),
+    )
+    await client.query('ROLLBACK')
+    const [task] = tasks
+    if (task) expect(await stores.store.update(task, change(task))).toBe('updated')
+  })
+
   test('fail alone: one that the database refuses does not fail the others', async () => {
     await using schema = await setUp()
     await using stores = await schema.open()
