@@ -1,7 +1,7 @@
 /**
- * This checkout beside another one: `npm run bench:against -- FOLDER [RUNS] [MEASURE…]`. Both must be built (`npm run build:bench`;
- * checkouts from before the bundle: `npm run build`).
- * The two run in turn, so that a slow minute of the machine hits both; the table shows medians and their ratio.
+ * This checkout beside another one: `npm run bench:against -- FOLDER [RUNS] [MEASURE…]`. Both must be built
+ * (`npm run build:bench`; checkouts from before the bundle: `npm run build`). The two run in turn, so that a
+ * slow minute of the machine hits both; the table shows medians and their ratio.
  */
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'

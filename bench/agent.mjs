@@ -1,11 +1,14 @@
 /**
- * Loaded into every contender before its own code (`node --import`): lets the bench ask a process about itself and
- * use the two hooks that each contender offers as `globalThis.bench`. Runs nothing unasked.
+ * Loaded into every contender before its own code (`node --import`): lets the bench ask a process about
+ * itself and use the two hooks that each contender offers as `globalThis.bench`. Runs nothing unasked.
  */
 import { writeHeapSnapshot } from 'node:v8'
 
 const commands = {
-  /** Bytes that the process holds once it has collected its garbage: in memory, and of these in use in its heap. */
+  /**
+   * Bytes that the process holds once it has collected its garbage: in memory, and of these in use in its
+   * heap.
+   */
   memory() {
     for (let n = 0; n < 3; n += 1) globalThis.gc()
     const { rss, heapUsed, heapTotal, external } = process.memoryUsage()

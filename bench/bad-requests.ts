@@ -1,6 +1,6 @@
 /**
- * How long the service takes to refuse bad requests: `npm run bench:parts`. The bar is 100 ms each, and a second for
- * a good one while 1,200 connections never finish theirs.
+ * How long the service takes to refuse bad requests: `npm run bench:parts`. The bar is 100 ms each, and a
+ * second for a good one while 1,200 connections never finish theirs.
  */
 import { once } from 'node:events'
 import { connect } from 'node:net'

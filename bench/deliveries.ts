@@ -1,6 +1,6 @@
 /**
- * How soon callers' servers are told, while another of them hangs: `npm run bench:parts`. 100 tasks a second for ten
- * seconds, each tenth for a receiver that never answers. The bar for all others is a second.
+ * How soon callers' servers are told, while another of them hangs: `npm run bench:parts`. 100 tasks a second
+ * for ten seconds, each tenth for a receiver that never answers. The bar for all others is a second.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { startGateway } from '../test/support/gateway.ts'

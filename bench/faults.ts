@@ -1,8 +1,9 @@
 /**
- * The fault run: `npm run bench:faults`, four minutes; with `short`, one minute. It needs `postgres`, `initdb`, `redis-server` and
- * `pgbouncer` on the PATH, and starts servers of its own. Three replicas of the build run behind PgBouncer in transaction mode,
- * while clients submit with idempotency keys over HTTP and follow over WebSocket and server-sent events. A tenth of the
- * callbacks is lost. The faults of bench/faults/faults.ts are injected one after another. Exits with 1 if
+ * The fault run: `npm run bench:faults`, four minutes; with `short`, one minute. It needs `postgres`,
+ * `initdb`, `redis-server` and `pgbouncer` on the PATH, and starts servers of its own. Three replicas of the
+ * build run behind PgBouncer in transaction mode, while clients submit with idempotency keys over HTTP and
+ * follow over WebSocket and server-sent events. A tenth of the callbacks is lost. The faults of
+ * bench/faults/faults.ts are injected one after another. Exits with 1 if
  * - a task has not settled, or a client has no result,
  * - a source task was paid twice,
  * - a client saw an error that is neither typed and retryable nor a failed connection, or an operation hung,

@@ -1,6 +1,6 @@
 /**
- * How soon a subscriber at one replica sees what a callback to another has committed, at 200 settlements a second,
- * by both kinds of hints; and how many hints each replica hears as the fleet grows:
+ * How soon a subscriber at one replica sees what a callback to another has committed, at 200 settlements a
+ * second, by both kinds of hints; and how many hints each replica hears as the fleet grows:
  * `TEST_DATABASE_URL=… TEST_REDIS_URL=… tsx bench/hints.ts`. Needs `npm run build`.
  */
 import { createClient } from 'graphql-ws'

@@ -1,7 +1,7 @@
 /**
- * The load that one replica holds on PostgreSQL (or on SQLite, without TEST_DATABASE_URL), two cores shared with the load itself:
- * `TEST_DATABASE_URL=postgres://… tsx bench/load.ts [callbacks|burst|reconnect]`; all without an
- * argument. Needs `npm run build`. Figures stand in docs/operations.md.
+ * The load that one replica holds on PostgreSQL (or on SQLite, without TEST_DATABASE_URL), two cores shared
+ * with the load itself: `TEST_DATABASE_URL=postgres://… tsx bench/load.ts [callbacks|burst|reconnect]`; all
+ * without an argument. Needs `npm run build`. Figures stand in docs/operations.md.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { createClient } from 'graphql-ws'

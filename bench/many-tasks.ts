@@ -1,6 +1,6 @@
 /**
- * How long the event loop is blocked by `/metrics` and by filtered lists when the SQLite database holds many tasks:
- * `npm run bench:parts`. The limit is 100 ms.
+ * How long the event loop is blocked by `/metrics` and by filtered lists when the SQLite database holds many
+ * tasks: `npm run bench:parts`. The limit is 100 ms.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { DatabaseSync } from 'node:sqlite'

@@ -1,6 +1,6 @@
 /**
- * Serves pictures of noise, as a process of its own: `/10/NAME.png` is a PNG of 10 MiB, `/10/NAME.jpg` a progressive JPEG of about
- * 10 MiB; each name has different bytes. Sends its URL to its parent.
+ * Serves pictures of noise, as a process of its own: `/10/NAME.png` is a PNG of 10 MiB, `/10/NAME.jpg` a
+ * progressive JPEG of about 10 MiB; each name has different bytes. Sends its URL to its parent.
  */
 import { randomFillSync } from 'node:crypto'
 import { once } from 'node:events'

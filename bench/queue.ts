@@ -1,6 +1,7 @@
 /**
- * The queue: what its statements cost with few and with many waiting tasks, and a simulation of its fairness and estimates on
- * a moved clock: `npm run bench:queue`. With TEST_DATABASE_URL the statements run on PostgreSQL.
+ * The queue: what its statements cost with few and with many waiting tasks, and a simulation of its fairness
+ * and estimates on a moved clock: `npm run bench:queue`. With TEST_DATABASE_URL the statements run on
+ * PostgreSQL.
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'

@@ -1,6 +1,7 @@
 /**
- * What inspections and copies of results cost: `npm run bench:results [-- FOLDER]`. The latency of callbacks with and without
- * them, and in another checkout that is built; then memory and the latency of events while 50 pictures of 10 MiB settle at once.
+ * What inspections and copies of results cost: `npm run bench:results [-- FOLDER]`. The latency of callbacks
+ * with and without them, and in another checkout that is built; then memory and the latency of events while
+ * 50 pictures of 10 MiB settle at once.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

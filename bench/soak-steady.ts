@@ -1,13 +1,16 @@
 /**
- * Whether the heap of the service grows under a steady load: `npm run bench:steady [-- MINUTES [FOLDER]]`, 30 minutes by
- * default, on SQLite, or on PostgreSQL when TEST_DATABASE_URL is set. FOLDER keeps the heap snapshots.
+ * Whether the heap of the service grows under a steady load: `npm run bench:steady [-- MINUTES [FOLDER]]`, 30
+ * minutes by default, on SQLite, or on PostgreSQL when TEST_DATABASE_URL is set. FOLDER keeps the heap
+ * snapshots.
  *
- * The built service runs as a process: 100 tasks a second are submitted and called back, and 20 sockets a second connect,
- * follow one task to its result and disconnect. After a warm-up (5 minutes, at most a third of the run) come a heap snapshot
- * and samples, each after three full collections; a second snapshot comes at the end. The soak fails when the heap grows by
- * 0.05 MiB a minute or more (least squares over all samples after the warm-up), or when a step of the load fails.
+ * The built service runs as a process: 100 tasks a second are submitted and called back, and 20 sockets a
+ * second connect, follow one task to its result and disconnect. After a warm-up (5 minutes, at most a third
+ * of the run) come a heap snapshot and samples, each after three full collections; a second snapshot comes at
+ * the end. The soak fails when the heap grows by 0.05 MiB a minute or more (least squares over all samples
+ * after the warm-up), or when a step of the load fails.
  *
- * Settled tasks are in the database, whose page cache is not part of the heap: resident memory grows until it is full.
+ * Settled tasks are in the database, whose page cache is not part of the heap: resident memory grows until it
+ * is full.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

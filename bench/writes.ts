@@ -1,7 +1,8 @@
 /**
- * What a task costs PostgreSQL, from its submit to its settlement, one task after another: `npm run bench:writes [-- WORD [TASKS]]`.
- * It starts a PostgreSQL of its own. Each figure is that of a run with tasks, less that of a run of the same duration without,
- * so that the work of the service that does not depend on tasks is not counted. Hints, rate limits, claims, reads are counted.
+ * What a task costs PostgreSQL, from its submit to its settlement, one task after another: `npm run
+ * bench:writes [-- WORD [TASKS]]`. It starts a PostgreSQL of its own. Each figure is that of a run with
+ * tasks, less that of a run of the same duration without, so that the work of the service that does not
+ * depend on tasks is not counted. Hints, rate limits, claims, reads are counted.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -80,7 +81,10 @@ const CASES: readonly Case[] = [
   },
 ]
 
-/** Submits a task and calls back about it; resolves once the callback is answered, and the rest of its work has begun. */
+/**
+ * Submits a task and calls back about it; resolves once the callback is answered, and the rest of its work
+ * has begun.
+ */
 async function settleTask(url: string, key: string, { input = '', delivers, inspects }: Case): Promise<void> {
   const before = receiver.received.length
   const fields = `taskId: "${key}", imageIndex: 0 ${input.replace('KEY', key)}`
@@ -93,7 +97,8 @@ async function settleTask(url: string, key: string, { input = '', delivers, insp
   if (status !== 200) throw new Error(`A callback was answered with ${status}`)
   const expected = before + (delivers ? 1 : 0) + (inspects ? 1 : 0)
   while (receiver.received.length < expected) await pause(1)
-  // The outcome of a delivery or an inspection is stored after its request; hints are sent 10 ms after their commit.
+  // The outcome of a delivery or an inspection is stored after its request; hints are sent 10 ms after their
+  // commit.
   await pause(delivers || inspects ? 100 : 30)
 }
 
@@ -101,7 +106,10 @@ type Figures = Readonly<Record<string, number>>
 
 const TABLES = ['task', 'delivery', 'idempotencyKey', 'rate_limit', 'copy', 'copyUse']
 
-/** All counts of the database so far. Call it when no replica is connected: connections report some counts when they end. */
+/**
+ * All counts of the database so far. Call it when no replica is connected: connections report some counts
+ * when they end.
+ */
 async function readFigures(database: pg.Client, name: string): Promise<Figures> {
   const { rows: totals } = await admin.query<Record<string, string>>(
     `select xact_commit as commits, pg_current_wal_insert_lsn() - '0/0' as wal,

@@ -20,7 +20,10 @@ interface BrowserPages {
   connect(): Connector
 }
 
-/** Adds the pages for browsers: the start page, and the console if it is on. (GraphiQL is a part of the GraphQL route.) */
+/**
+ * Adds the pages for browsers: the start page, and the console if it is on. (GraphiQL is a part of the
+ * GraphQL route.)
+ */
 export async function addBrowserPages(pages: BrowserPages): Promise<void> {
   const { settings, servers, consoleFolder, connect } = pages
   const { mode, auth, oidc, console, graphiql } = settings
@@ -42,7 +45,10 @@ export async function addBrowserPages(pages: BrowserPages): Promise<void> {
   })
 }
 
-/** The origins of links to pictures. The page may be open under another name of this machine, such as localhost. */
+/**
+ * The origins of links to pictures. The page may be open under another name of this machine, such as
+ * localhost.
+ */
 function toPictureOrigins({ mode, resultUrl, publicUrl, engines }: Settings, servers: Servers): string[] {
   const sandboxes = mode === 'SANDBOX' ? engines.map(({ url }) => url) : []
   const urls = [resultUrl, publicUrl, servers.url(), servers.publicUrl(), ...sandboxes]

@@ -135,7 +135,8 @@ function toPolicy(settings: Settings): TaskPolicy {
 }
 
 /**
- * The secrets that are set. Without one, sandbox mode generates a secret and logs it, so that a receiver can be tested.
+ * The secrets that are set. Without one, sandbox mode generates a secret and logs it, so that a receiver can
+ * be tested.
  */
 function toSigningSecrets({ mode, callbackSigningSecrets }: Settings, log: CoreOptions['log']) {
   if (mode === 'LIVE' || callbackSigningSecrets.length > 0) return callbackSigningSecrets

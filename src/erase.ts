@@ -5,7 +5,10 @@ import { StartError } from './start-error.ts'
 import type { Erasure } from './store/sql.ts'
 import type { Log } from './tasks/ports.ts'
 
-/** What the command prints, and the exit code: 0 if nothing of the owner is left, 2 if the owner has open tasks. */
+/**
+ * What the command prints, and the exit code: 0 if nothing of the owner is left, 2 if the owner has open
+ * tasks.
+ */
 interface Report {
   readonly text: string
   readonly exitCode: number

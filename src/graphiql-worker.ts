@@ -1,4 +1,7 @@
-/** A worker thread: renders the document of GraphiQL and compresses it. The parts of 9 MB are freed when the thread ends. */
+/**
+ * A worker thread: renders the document of GraphiQL and compresses it. The parts of 9 MB are freed when the
+ * thread ends.
+ */
 import { readFile } from 'node:fs/promises'
 import { parentPort } from 'node:worker_threads'
 import { compressAsset } from './http/assets.ts'

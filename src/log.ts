@@ -8,8 +8,8 @@ const MAX_DEPTH = 5
 
 /** Writes JSON lines to standard output, or to `destination`. */
 export function createLogger(level: Settings['logLevel'], destination?: DestinationStream): Logger {
-  // pino's own `redact` is not used: it parses its paths again for each line, which was a fifth of the memory that a
-  // mutation allocated.
+  // pino's own `redact` is not used: it parses its paths again for each line, which was a fifth of the memory
+  // that a mutation allocated.
   const options = {
     level,
     formatters: { log: (fields: object) => hideIn(fields, 0) },

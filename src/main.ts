@@ -1,6 +1,6 @@
 /**
- * Starts the service from the environment and stops it on SIGINT or SIGTERM, or runs the command that its argument names. The
- * only file that uses `process`.
+ * Starts the service from the environment and stops it on SIGINT or SIGTERM, or runs the command that its
+ * argument names. The only file that uses `process`.
  */
 const MINIMUM_NODE = 24
 /** How long the process may continue once the service has stopped. */

@@ -1,4 +1,7 @@
-/** What replicas share, on PostgreSQL and Redis. Loaded only where the settings name them: the drivers take time and memory. */
+/**
+ * What replicas share, on PostgreSQL and Redis. Loaded only where the settings name them: the drivers take
+ * time and memory.
+ */
 import type { Pool } from 'pg'
 import { logMigration } from './announce.ts'
 import type { BackendOptions, Backends } from './backends.ts'
@@ -51,8 +54,8 @@ export async function openShared(
   const { store, queueStore, outbox, resultJobs, copyUses, eraseOwner, migrated, pool, openPool } = stores
   logMigration(migrated, log)
   const openPostgresLimiters = async () => {
-    // Limits are checked while a transaction holds a connection of the main pool: on the same pool, or through the same
-    // transaction pooler, they could deadlock.
+    // Limits are checked while a transaction holds a connection of the main pool: on the same pool, or
+    // through the same transaction pooler, they could deadlock.
     const limiterPool = openPool(listenUrl ?? url, LIMITER_POOL_SIZE)
     opened.defer(() => limiterPool.end())
     if (listenUrl !== null) await checkListenUrl(listenUrl, pool, limiterPool)

@@ -1,4 +1,7 @@
-/** The files that the service runs or reads beside its own code. In `src` and in the bundle they have the same relative paths. */
+/**
+ * The files that the service runs or reads beside its own code. In `src` and in the bundle they have the same
+ * relative paths.
+ */
 import { fileURLToPath } from 'node:url'
 
 /** In tests and in development Node runs the TypeScript itself. */

@@ -3,8 +3,8 @@ import { isWildcard, type Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 
 /**
- * The base of URLs for a service without PUBLIC_URL that listens on all addresses (in a container, for example): the host of the
- * last GraphQL request over HTTP. Null: not known.
+ * The base of URLs for a service without PUBLIC_URL that listens on all addresses (in a container, for
+ * example): the host of the last GraphQL request over HTTP. Null: not known.
  */
 export function observeRequestedBase(app: FastifyInstance, { host, auth }: Settings): () => string | null {
   if (!isWildcard(host)) return () => null

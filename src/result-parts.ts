@@ -114,7 +114,9 @@ function openCopyStore({ settings, connect, clock, log }: ResultParts): CopyStor
   return store
 }
 
-/** The hosts that results may come from besides public ones: that of the sandbox, and those of the settings. */
+/**
+ * The hosts that results may come from besides public ones: that of the sandbox, and those of the settings.
+ */
 function toAllowedHosts({ mode, engines, resultAllowHosts }: Settings, servers: Servers): string[] {
   if (mode === 'LIVE') return resultAllowHosts
   const sandboxes = engines.map(({ url }) => {
@@ -125,8 +127,8 @@ function toAllowedHosts({ mode, engines, resultAllowHosts }: Settings, servers: 
 }
 
 /**
- * Maps URLs of the embedded sandbox to this server. They are made for callers: inside a container, they may not lead back to
- * the service.
+ * Maps URLs of the embedded sandbox to this server. They are made for callers: inside a container, they may
+ * not lead back to the service.
  */
 function toFetchUrl({ engines }: Settings, servers: Servers, url: string): string {
   if (engines.every((engine) => engine.url !== null)) return url

@@ -5,7 +5,10 @@ import { createHttpApp, type HttpLimits } from './http/app.ts'
 import type { Settings } from './settings.ts'
 import type { Log } from './tasks/ports.ts'
 
-/** The HTTP servers: one for everything, one for callbacks if CALLBACK_PORT is set, and one for metrics if METRICS_PORT is. */
+/**
+ * The HTTP servers: one for everything, one for callbacks if CALLBACK_PORT is set, and one for metrics if
+ * METRICS_PORT is.
+ */
 export interface Servers extends AsyncDisposable {
   readonly app: FastifyInstance
   /** The same as `app` unless CALLBACK_PORT is set. */

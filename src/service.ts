@@ -18,7 +18,10 @@ import type { Clock } from './tasks/ports.ts'
 import { NO_TRACING, type Tracing } from './tasks/tracing.ts'
 import { startWorker } from './worker.ts'
 
-/** A running service. Disposing drains it: running work finishes, sockets are closed, all resources are released. */
+/**
+ * A running service. Disposing drains it: running work finishes, sockets are closed, all resources are
+ * released.
+ */
 interface Service extends AsyncDisposable {
   /** The URL of GraphQL and everything else, e.g. `http://127.0.0.1:4000`. */
   readonly url: string

@@ -1,4 +1,7 @@
-/** The settings of the service: what the schema parses, and the checks and defaults that depend on several settings. */
+/**
+ * The settings of the service: what the schema parses, and the checks and defaults that depend on several
+ * settings.
+ */
 import type * as z from 'zod'
 import { readEnvironment, type Environment } from './settings/environment.ts'
 import type { EngineSetting } from './settings/engines.ts'

@@ -26,8 +26,8 @@ interface Shutdown {
 }
 
 /**
- * Stops the service: refuses new work, disconnects clients a few at a time, and aborts work that still runs after
- * `drainMs`. Ends within `drainMs` and 5 seconds, even if a server does not answer.
+ * Stops the service: refuses new work, disconnects clients a few at a time, and aborts work that still runs
+ * after `drainMs`. Ends within `drainMs` and 5 seconds, even if a server does not answer.
  */
 export async function shutDown(service: Shutdown): Promise<void> {
   service.startDraining()

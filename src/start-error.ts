@@ -59,8 +59,8 @@ const REMEDIES_BY_MESSAGE: readonly (readonly [RegExp, string])[] = [
 ]
 
 /**
- * Turns a known error into one line with the subject (a setting and its target), the reason and the remedy. Returns an
- * unknown error unchanged, because its stack is needed.
+ * Turns a known error into one line with the subject (a setting and its target), the reason and the remedy.
+ * Returns an unknown error unchanged, because its stack is needed.
  */
 export function toStartError(subject: string, error: unknown): unknown {
   if (error instanceof StartError) return error
@@ -84,7 +84,10 @@ export async function explainErrors<T>(subject: string, open: () => Promise<T>):
   }
 }
 
-/** The messages of the error, its causes and its parts, each once. (The message of an AggregateError is often empty.) */
+/**
+ * The messages of the error, its causes and its parts, each once. (The message of an AggregateError is often
+ * empty.)
+ */
 export function toOneLine(error: unknown): string {
   const messages = listParts(error).map((part) => part.message || (part.code ?? part.name))
   const distinct = messages.filter(

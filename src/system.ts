@@ -29,8 +29,8 @@ export const systemSecrets: Secrets & {
 }
 
 /**
- * Turns a random UUID (version 4) into one of version 7 (RFC 9562 §5.7), which begins with the milliseconds. Ids that
- * are created together are then adjacent in an index, so that a commit of many writes few pages.
+ * Turns a random UUID (version 4) into one of version 7 (RFC 9562 §5.7), which begins with the milliseconds.
+ * Ids that are created together are then adjacent in an index, so that a commit of many writes few pages.
  */
 export function toTimeOrdered(uuid: string, now: number): string {
   const time = now.toString(16).padStart(12, '0')

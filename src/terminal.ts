@@ -47,8 +47,8 @@ interface TerminalOptions {
 const WARN = 40
 
 /**
- * A destination for the logger. Unless `details`, it omits what only the JSON log needs: the details of requests, and
- * everything below a warning until the banner is shown.
+ * A destination for the logger. Unless `details`, it omits what only the JSON log needs: the details of
+ * requests, and everything below a warning until the banner is shown.
  */
 export function createTerminal({ color, details, write }: TerminalOptions): DestinationStream {
   const paint: Paint = (format, text) => (color ? styleText(format, text, { validateStream: false }) : text)

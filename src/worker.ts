@@ -1,6 +1,9 @@
 import type { Clock, Log } from './tasks/ports.ts'
 
-/** The pause between rounds, unless the alarm rings. A round also finds work that other replicas have made due. */
+/**
+ * The pause between rounds, unless the alarm rings. A round also finds work that other replicas have made
+ * due.
+ */
 const ROUND_MS = 1_000
 
 interface Worker extends AsyncDisposable {
@@ -45,7 +48,10 @@ interface WorkerOptions {
   readonly log: Log
 }
 
-/** Runs a round at once, then every second and whenever the alarm rings. The work of a round overlaps with later rounds. */
+/**
+ * Runs a round at once, then every second and whenever the alarm rings. The work of a round overlaps with
+ * later rounds.
+ */
 export function startWorker({ name, round, alarm = createAlarm(), clock, log }: WorkerOptions): Worker {
   const running = new Set<Promise<void>>()
   const stopping = new AbortController()

@@ -1,6 +1,6 @@
 /**
- * Builds client/dist: one bundle for each entry, with what they share in chunks, without comments, and the declarations that the
- * entries reach, with comments. Node runs this file itself, without a compiler.
+ * Builds client/dist: one bundle for each entry, with what they share in chunks, without comments, and the
+ * declarations that the entries reach, with comments. Node runs this file itself, without a compiler.
  */
 import { execFileSync } from 'node:child_process'
 import { globSync, readFileSync, rmSync } from 'node:fs'

@@ -1,7 +1,7 @@
 /**
- * Builds what its arguments name: `service` (src → dist), `console` (console → console/dist) and `bench` (the service with the
- * hooks of the bench → dist-bench). Skips what has not changed since its last build. Does not check types: `npm run types` does.
- * Node runs this file itself, without a compiler.
+ * Builds what its arguments name: `service` (src → dist), `console` (console → console/dist) and `bench` (the
+ * service with the hooks of the bench → dist-bench). Skips what has not changed since its last build. Does
+ * not check types: `npm run types` does. Node runs this file itself, without a compiler.
  */
 import { createHash } from 'node:crypto'
 import { globSync } from 'node:fs'

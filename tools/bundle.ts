@@ -1,4 +1,7 @@
-/** Bundles programs of the service with the packages that they use, so that a start reads a few files instead of a thousand. */
+/**
+ * Bundles programs of the service with the packages that they use, so that a start reads a few files instead
+ * of a thousand.
+ */
 import { globSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { build, type ImportKind, type Plugin } from 'esbuild'
@@ -7,7 +10,10 @@ import { readLicenses } from './licenses.ts'
 /** Not bundled: `sharp` is native, and the parts of GraphiQL have 9 MB, of which a start needs none. */
 export const EXTERNAL = ['sharp', '@graphql-yoga/render-graphiql']
 
-/** Defines what bundled CommonJS modules expect: `require`, by which they load Node's modules, and `__dirname`. */
+/**
+ * Defines what bundled CommonJS modules expect: `require`, by which they load Node's modules, and
+ * `__dirname`.
+ */
 const COMMON_JS =
   `import { createRequire } from 'node:module'; ` +
   `const require = createRequire(import.meta.url); const __dirname = import.meta.dirname;`
@@ -44,7 +50,8 @@ const REPLACEMENTS: readonly Replacement[] = [
     filter: /^(pg-native|class-validator)$/,
     toContents: (path) => `throw new Error('${path} is not installed')`,
   },
-  // An `import` of node:http reads all its exports, and one of them loads Node's fetch and WebSocket: 25 ms. `require` does not.
+  // An `import` of node:http reads all its exports, and one of them loads Node's fetch and WebSocket: 25 ms.
+  // `require` does not.
   {
     filter: /^(node:)?http$/,
     kind: 'import-statement',
@@ -68,8 +75,8 @@ const replacements: Plugin = {
 }
 
 /**
- * Writes one file for each program into `out`, and the parts that are loaded later, or by several programs, beside them. Removes the
- * files of former bundles. LICENSES.txt has the licences of the packages.
+ * Writes one file for each program into `out`, and the parts that are loaded later, or by several programs,
+ * beside them. Removes the files of former bundles. LICENSES.txt has the licences of the packages.
  */
 export async function bundle(programs: readonly string[], out: string): Promise<void> {
   const { metafile } = await build({

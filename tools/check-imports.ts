@@ -1,6 +1,6 @@
 /**
- * Fails on import cycles (type-only imports count) and on exports of `src` and `client` that no other file uses.
- * With `--cycles`, as in `npm run lint`, it checks cycles only.
+ * Fails on import cycles (type-only imports count) and on exports of `src` and `client` that no other file
+ * uses. With `--cycles`, as in `npm run lint`, it checks cycles only.
  */
 import { globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

@@ -1,6 +1,6 @@
 /**
- * Draws docs/images/console-*.webp: opens each page of the console in Chromium, before a gateway on the sandbox.
- * `npm run console:pictures`; needs Chromium, as `npm run test:browser` does.
+ * Draws docs/images/console-*.webp: opens each page of the console in Chromium, before a gateway on the
+ * sandbox. `npm run console:pictures`; needs Chromium, as `npm run test:browser` does.
  */
 import { writeFile } from 'node:fs/promises'
 import type { Page } from 'playwright-core'

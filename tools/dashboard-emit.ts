@@ -1,6 +1,6 @@
 /**
- * Writes deploy/observability/dashboard.json, a dashboard for Grafana 10 or newer, from the table in dashboard-panels.ts. With
- * `--check` it writes nothing, and fails if the committed file differs.
+ * Writes deploy/observability/dashboard.json, a dashboard for Grafana 10 or newer, from the table in
+ * dashboard-panels.ts. With `--check` it writes nothing, and fails if the committed file differs.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { format, resolveConfig } from 'prettier'

@@ -1,4 +1,7 @@
-/** Load for the picture of the dashboard: three replicas in sandbox mode, callers with all kinds of tasks, and an engine that fails. */
+/**
+ * Load for the picture of the dashboard: three replicas in sandbox mode, callers with all kinds of tasks, and
+ * an engine that fails.
+ */
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -1,6 +1,7 @@
 /**
- * The rows and panels of the Grafana dashboard. Gauges about the database have the same value on each replica: `max`. All
- * others are per replica: `sum`. `ONE` selects one installation, `REPLICAS` those of its replicas that are chosen.
+ * The rows and panels of the Grafana dashboard. Gauges about the database have the same value on each
+ * replica: `max`. All others are per replica: `sum`. `ONE` selects one installation, `REPLICAS` those of its
+ * replicas that are chosen.
  */
 
 /** A query, and the name of its lines; `{{label}}` stands for the value of a label. */
@@ -9,7 +10,10 @@ type Query = readonly [legend: string, expression: string]
 export interface Panel {
   readonly title: string
   readonly description?: string
-  /** stat: the last value in large type; lines and areas (stacked): over time; table: the last values with their labels. */
+  /**
+   * stat: the last value in large type; lines and areas (stacked): over time; table: the last values with
+   * their labels.
+   */
   readonly kind: 'stat' | 'lines' | 'areas' | 'table'
   /** Grafana's name of a unit. */
   readonly unit: 's' | 'short' | 'ops' | 'percentunit' | 'bytes'

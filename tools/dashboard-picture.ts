@@ -1,7 +1,8 @@
 /**
- * Draws docs/images/dashboard.svg: starts three replicas under load (dashboard-load.ts) and a Prometheus that scrapes them, and
- * draws the panels of dashboard.json with its answers. The drawing is ours (dashboard-svg.ts), not Grafana's.
- * `TEST_DATABASE_URL=postgres://… npm run dashboard:picture [MINUTES]`; needs `prometheus` and `npm run build`.
+ * Draws docs/images/dashboard.svg: starts three replicas under load (dashboard-load.ts) and a Prometheus that
+ * scrapes them, and draws the panels of dashboard.json with its answers. The drawing is ours
+ * (dashboard-svg.ts), not Grafana's. `TEST_DATABASE_URL=postgres://… npm run dashboard:picture [MINUTES]`;
+ * needs `prometheus` and `npm run build`.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

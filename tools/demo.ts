@@ -1,4 +1,7 @@
-/** Upscales the four pictures of a grid with one request, follows them with one stream and saves them: `npm run demo -- --help`. */
+/**
+ * Upscales the four pictures of a grid with one request, follows them with one stream and saves them: `npm
+ * run demo -- --help`.
+ */
 import { randomBytes } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -112,7 +115,10 @@ function readOptions() {
   return { ...values, indices: values.index.map(Number), token: values.token ?? process.env.GATEWAY_TOKEN }
 }
 
-/** Upscales pictures with one request and one stream, and shows a line for each. Returns their outcomes in order. */
+/**
+ * Upscales pictures with one request and one stream, and shows a line for each. Returns their outcomes in
+ * order.
+ */
 async function upscale(url: string, input: UpscaleImagesInput): Promise<Outcome[]> {
   const labels = (input.imageIndices ?? []).map((index) => `picture ${index}`)
   using lines = openProgressLines(labels, SENDING)
@@ -200,7 +206,10 @@ function toData<Data>({ data, errors: [error] = [] }: FormattedExecutionResult<D
   return data
 }
 
-/** Saves the pictures and prints their facts, and each different problem. Returns how many pictures were saved. */
+/**
+ * Saves the pictures and prints their facts, and each different problem. Returns how many pictures were
+ * saved.
+ */
 async function saveAll(outcomes: readonly Outcome[], taskId: string, folder: string): Promise<number> {
   const problems = new Map<string, Problem>()
   let saved = 0

@@ -1,6 +1,6 @@
 /**
- * Copies the packages that the bundle does not contain, with their own dependencies, into the folder that its argument names: the
- * image needs no others. Node runs this file itself, without a compiler.
+ * Copies the packages that the bundle does not contain, with their own dependencies, into the folder that its
+ * argument names: the image needs no others. Node runs this file itself, without a compiler.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { cp } from 'node:fs/promises'

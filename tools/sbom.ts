@@ -1,6 +1,6 @@
 /**
- * Writes a software bill of materials (CycloneDX, JSON) of the packages that the service runs on, as package-lock.json names them
- * for all platforms: to `dist/sbom.cdx.json`, or to the path given.
+ * Writes a software bill of materials (CycloneDX, JSON) of the packages that the service runs on, as
+ * package-lock.json names them for all platforms: to `dist/sbom.cdx.json`, or to the path given.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
 /**
- * Writes the files that are generated from the code: the schemas, the page of error codes, and the client's catalogue.
- * With `--check` it writes nothing, and fails if a committed file differs.
+ * Writes the files that are generated from the code: the schemas, the page of error codes, and the client's
+ * catalogue. With `--check` it writes nothing, and fails if a committed file differs.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { mapSchema, MapperKind, pruneSchema } from '@graphql-tools/utils'
@@ -147,8 +147,9 @@ async function writeKeys(file: string): Promise<string> {
 }
 
 /**
- * The schema as clients see it: without the fields, types and directives of federation, because code generators for
- * clients cannot read `extend schema @link`. `printSchema` prints only GraphQL's own directives.
+ * The schema as clients see it: without the fields, types and directives of federation, because code
+ * generators for clients cannot read `extend schema @link`. `printSchema` prints only GraphQL's own
+ * directives.
  */
 function printApi(schema: GraphQLSchema): string {
   const api = mapSchema(schema, {

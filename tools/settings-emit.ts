@@ -1,6 +1,7 @@
 /**
- * Writes the tables of settings, from the schema in src/settings/schema.ts: README has the first sentence of each description,
- * docs/settings.md all of it. With `--check` it writes nothing, and fails if a committed file differs.
+ * Writes the tables of settings, from the schema in src/settings/schema.ts: README has the first sentence of
+ * each description, docs/settings.md all of it. With `--check` it writes nothing, and fails if a committed
+ * file differs.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { z } from 'zod'

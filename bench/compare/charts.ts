@@ -1,4 +1,7 @@
-/** The charts of bench/figures.svg. Each measure replaces its own; bench/figures.json keeps those of all measures. */
+/**
+ * The charts of bench/figures.svg. Each measure replaces its own; bench/figures.json keeps those of all
+ * measures.
+ */
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { toSvg, type Chart } from './plot.ts'

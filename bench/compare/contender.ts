@@ -21,7 +21,9 @@ export interface Contender {
   readonly name: string
   /** Its program: a path from this folder's parent, or an absolute one. */
   readonly program: string
-  /** A runtime other than this Node: its executable, as a path like the program's, and how it loads the agent. */
+  /**
+   * A runtime other than this Node: its executable, as a path like the program's, and how it loads the agent.
+   */
   readonly runtime?: { readonly executable: string; readonly options: (agent: string) => readonly string[] }
   readonly env?: Readonly<Record<string, string>>
 }

@@ -17,7 +17,10 @@ const SETTLED_AFTER_MS = 30_000
 const OWNERS = 1_000
 const CHUNK = 4 * 2 ** 20
 
-/** Creates a database of this version with so many settled tasks, spread evenly over the retention, in the order of time. */
+/**
+ * Creates a database of this version with so many settled tasks, spread evenly over the retention, in the
+ * order of time.
+ */
 export async function fillDatabase(file: string, count: number): Promise<void> {
   await using _stores = await openSqlite(file, createLocalHints())
   using db = new DatabaseSync(file, { timeout: 10_000 })
@@ -82,8 +85,9 @@ function toSettledRow(n: number, at: number): Readonly<Record<string, SQLInputVa
 }
 
 /**
- * Copies a filled file, so that a measure may change it. An earlier copy is overwritten in place and not deleted, because discarding
- * deleted blocks delays the next commits on some disks. The copy is on disk before anything is measured.
+ * Copies a filled file, so that a measure may change it. An earlier copy is overwritten in place and not
+ * deleted, because discarding deleted blocks delays the next commits on some disks. The copy is on disk
+ * before anything is measured.
  */
 export async function copyDatabase(file: string, copy: string): Promise<void> {
   for (const suffix of ['-wal', '-shm']) await rm(copy + suffix, { force: true })

@@ -5,7 +5,9 @@ import { callbackToSubscriberMs, events, memoryPerSubscription, quantile } from 
 import type { Series } from './plot.ts'
 import { toTable } from './report.ts'
 
-/** Service and load each need a descriptor per socket, and some machines allow fewer than 20,000 per process. */
+/**
+ * Service and load each need a descriptor per socket, and some machines allow fewer than 20,000 per process.
+ */
 const SIZES = [1_000, 5_000, 19_500]
 
 /** Memory per subscription, CPU per event and latency, by number of subscribers. */

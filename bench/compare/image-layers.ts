@@ -1,4 +1,7 @@
-/** What the last stage of the Dockerfile adds to its base image, computed without Docker from the folders that it copies. */
+/**
+ * What the last stage of the Dockerfile adds to its base image, computed without Docker from the folders that
+ * it copies.
+ */
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'

@@ -94,7 +94,10 @@ function isInstalled(folder: string): boolean {
   )
 }
 
-/** Every measure of every contender, one contender after the other, so that a slow minute of the machine hits all. */
+/**
+ * Every measure of every contender, one contender after the other, so that a slow minute of the machine hits
+ * all.
+ */
 async function compare(): Promise<string> {
   const found = new Map<string, Map<string, number[]>>()
   for (let run = 0; run < order.runs; run += 1)

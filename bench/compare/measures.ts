@@ -1,4 +1,7 @@
-/** What is measured of a contender. Each measure starts it anew, warms it up, and gives the median of its rounds. */
+/**
+ * What is measured of a contender. Each measure starts it anew, warms it up, and gives the median of its
+ * rounds.
+ */
 import { setTimeout as pause } from 'node:timers/promises'
 import { Pool } from 'undici'
 import { atRate, many } from '../replica.ts'
@@ -20,7 +23,10 @@ export function quantile(values: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN
 }
 
-/** Callbacks settled in a second: each of another task, as fast as they are taken, by one process or by several in turn. */
+/**
+ * Callbacks settled in a second: each of another task, as fast as they are taken, by one process or by
+ * several in turn.
+ */
 export async function callbacksPerSecond(running: Running | readonly Running[], rounds = 5): Promise<number> {
   const COUNT = 3_000
   const [first = never(), ...others] = [running].flat()
@@ -71,8 +77,8 @@ export async function events(
 }
 
 /**
- * Held for one idle subscription on a socket of its own, after so many others: what the first few cost is code, and the next
- * ones fill memory that the process holds already.
+ * Held for one idle subscription on a socket of its own, after so many others: what the first few cost is
+ * code, and the next ones fill memory that the process holds already.
  */
 export async function memoryPerSubscription(
   running: Running,
@@ -129,8 +135,8 @@ export async function ownShareMs(running: Running, upstream: StubUpstream): Prom
 }
 
 /**
- * From sending a callback until its subscriber has the event, in milliseconds, at 500 a second. Of several processes the
- * next one has the subscriber. Everyone subscribes before the first callback that counts.
+ * From sending a callback until its subscriber has the event, in milliseconds, at 500 a second. Of several
+ * processes the next one has the subscriber. Everyone subscribes before the first callback that counts.
  */
 export async function callbackToSubscriberMs(
   running: Running | readonly Running[],

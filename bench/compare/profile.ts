@@ -1,6 +1,7 @@
 /**
- * Where the time of a contender went, by package and by function: `npx tsx bench/compare/profile.ts FILE.cpuprofile`. The
- * profiles are what the bench leaves in BENCH_PROFILES. Only what was on the processor counts.
+ * Where the time of a contender went, by package and by function: `npx tsx bench/compare/profile.ts
+ * FILE.cpuprofile`. The profiles are what the bench leaves in BENCH_PROFILES. Only what was on the processor
+ * counts.
  */
 import { readFile } from 'node:fs/promises'
 

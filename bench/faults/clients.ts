@@ -1,4 +1,7 @@
-/** Clients that submit and follow as docs/frontends.md and docs/errors.md say, and note each error that they see. */
+/**
+ * Clients that submit and follow as docs/frontends.md and docs/errors.md say, and note each error that they
+ * see.
+ */
 import { setTimeout as pause } from 'node:timers/promises'
 import { createClient, type Client } from 'graphql-ws'
 import WebSocket from 'ws'
@@ -64,7 +67,10 @@ export class Clients {
     }
   }
 
-  /** Begins so many upscales in a third of a second, so that submits are at each of their steps when it resolves. */
+  /**
+   * Begins so many upscales in a third of a second, so that submits are at each of their steps when it
+   * resolves.
+   */
   async burst(count: number): Promise<void> {
     for (let begun = 0; begun < count; begun += 1) {
       this.#begin()

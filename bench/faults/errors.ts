@@ -29,7 +29,9 @@ export interface Failure {
 const OWN_CODES = ['SERVICE_UNAVAILABLE', 'AUTH_UNAVAILABLE', 'TOO_MANY_OPERATIONS']
 const KNOWN_CODES: readonly string[] = [...UPSCALE_ERROR_CODES, ...OWN_CODES]
 
-/** Close codes of a connection that ended: going away, abnormal, service restart, try again later, no pong. */
+/**
+ * Close codes of a connection that ended: going away, abnormal, service restart, try again later, no pong.
+ */
 const LOST_CONNECTION = [1001, 1006, 1012, 1013, 4408]
 
 export class SeenErrors {

@@ -38,7 +38,10 @@ const NOTES = [
   'Longest wait: from the first attempt to the result. Phases of submits: by their first attempt; of errors: by their time.',
 ]
 const SETTLED = ['SUCCEEDED', 'FAILED']
-/** A replica that is killed between the insert and the paid request leaves a task whose outcome nothing can prove. */
+/**
+ * A replica that is killed between the insert and the paid request leaves a task whose outcome nothing can
+ * prove.
+ */
 const UNKNOWN = 'UPSTREAM_OUTCOME_UNKNOWN'
 const CALLBACK_STATUSES = ['200', '503']
 

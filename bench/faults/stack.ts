@@ -1,4 +1,7 @@
-/** What the fault run starts for itself: PostgreSQL, PgBouncer, Redis, an upstream, and replicas of the built service. */
+/**
+ * What the fault run starts for itself: PostgreSQL, PgBouncer, Redis, an upstream, and replicas of the built
+ * service.
+ */
 import { randomBytes } from 'node:crypto'
 import { startPgBouncer } from '../../test/support/pgbouncer.ts'
 import { startProcess } from '../../test/support/process.ts'

@@ -68,8 +68,9 @@ const COLUMNS: Readonly<Record<string, string>> = {
 const STATE = `case when n % ${OPEN_EVERY} = 1 then 'PROCESSING' when n % 32 = 2 then 'FAILED' else 'SUCCEEDED' end`
 
 /**
- * Fills an empty database with this many tasks: one in 1,000 is open and due within the next hours, a third belongs to one owner, a
- * tenth has a delivery, those of the last day have a key. Builds the indexes afterwards, and collects statistics.
+ * Fills an empty database with this many tasks: one in 1,000 is open and due within the next hours, a third
+ * belongs to one owner, a tenth has a delivery, those of the last day have a key. Builds the indexes
+ * afterwards, and collects statistics.
  */
 export async function fill(url: string, count: number): Promise<void> {
   const client = new pg.Client({ connectionString: url })

@@ -36,7 +36,10 @@ async function startUpstream() {
   return Object.assign(upstream, { callBackUrls })
 }
 
-/** Runs `perSecond` submits a second for so many seconds. Each callback arrives at another replica than its submit. */
+/**
+ * Runs `perSecond` submits a second for so many seconds. Each callback arrives at another replica than its
+ * submit.
+ */
 export async function applyLoad(databaseUrl: string, perSecond: number, seconds: number): Promise<Times> {
   await using opened = new AsyncDisposableStack()
   const upstream = opened.use(await startUpstream())

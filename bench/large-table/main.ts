@@ -1,8 +1,9 @@
 /**
- * A table of 3 million tasks: `TEST_DATABASE_URL=postgres://… [TEST_REDIS_URL=redis://…] npm run bench:large [-- TASKS]`. Prints the
- * plans of the hot statements, and the latency of submits at three replicas beside that on an empty database, in turn. The bar
- * for the p99 of submits is 1.5 times that on the empty database. It needs 8 GB of disk and 15 minutes; with KEEP=on the
- * filled database stays for the next run. PER_SECOND (20), SECONDS (60) and ROUNDS (2) change the load.
+ * A table of 3 million tasks: `TEST_DATABASE_URL=postgres://… [TEST_REDIS_URL=redis://…] npm run bench:large
+ * [-- TASKS]`. Prints the plans of the hot statements, and the latency of submits at three replicas beside
+ * that on an empty database, in turn. The bar for the p99 of submits is 1.5 times that on the empty database.
+ * It needs 8 GB of disk and 15 minutes; with KEEP=on the filled database stays for the next run. PER_SECOND
+ * (20), SECONDS (60) and ROUNDS (2) change the load.
  */
 import pg from 'pg'
 import { createTables, fill } from './fill.ts'

@@ -50,7 +50,10 @@ class Explainer implements AsyncDisposable {
     this.#db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
   }
 
-  /** Runs statements of the stores in a transaction that is rolled back. Explains those that match, by default all. */
+  /**
+   * Runs statements of the stores in a transaction that is rolled back. Explains those that match, by default
+   * all.
+   */
   async explain(name: string, work: (sql: Sql) => Promise<unknown>, matching = /./): Promise<void> {
     this.#name = name
     const undo = this.#db.transaction().execute(async (trx) => {

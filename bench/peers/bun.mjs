@@ -1,7 +1,8 @@
-// Bun.serve with graphql-ws on Bun's own sockets; GraphQL Yoga 5 for HTTP, its pub/sub, and Bun's fetch for the upstream.
+// Bun.serve with graphql-ws on Bun's own sockets; GraphQL Yoga 5 for HTTP, its pub/sub, and Bun's fetch for
+// the upstream.
 //
-// Follows: graphql-ws «Use the server with Bun» (makeHandler, handleProtocols), GraphQL Yoga «Integration with Bun» and
-// «Subscriptions» (createPubSub).
+// Follows: graphql-ws «Use the server with Bun» (makeHandler, handleProtocols), GraphQL Yoga «Integration
+// with Bun» and «Subscriptions» (createPubSub).
 
 import { randomUUID } from 'node:crypto'
 import { GraphQLError } from 'graphql'

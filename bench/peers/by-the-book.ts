@@ -1,8 +1,9 @@
 // The stack as its own documentation puts it together: Apollo Server 5 on Express 5, TypeGraphQL 2 with the
 // pub/sub its docs name, graphql-ws for the subscriptions, got for the upstream.
 //
-// Follows: Apollo Server «Subscriptions» and «expressMiddleware»; TypeGraphQL «Subscriptions» (the `subscribe`
-// option, since `topics` alone cannot give the current state first); GraphQL Yoga «Subscriptions» (createPubSub).
+// Follows: Apollo Server «Subscriptions» and «expressMiddleware»; TypeGraphQL «Subscriptions» (the
+// `subscribe` option, since `topics` alone cannot give the current state first); GraphQL Yoga «Subscriptions»
+// (createPubSub).
 
 import 'reflect-metadata'
 import { randomUUID } from 'node:crypto'

@@ -1,6 +1,6 @@
 // A limit, not a gateway: the least a fan-out can cost with ws in one Node process. It speaks just enough of
-// graphql-transport-ws for a client to subscribe, makes each subscriber's frame once, when it subscribes, and a
-// publish only sends the ready bytes. There is no GraphQL, no state and no validation.
+// graphql-transport-ws for a client to subscribe, makes each subscriber's frame once, when it subscribes, and
+// a publish only sends the ready bytes. There is no GraphQL, no state and no validation.
 //
 // Follows: ws «API» (handleProtocols, send with binary: false); graphql-ws «GraphQL over WebSocket Protocol».
 

@@ -1,6 +1,7 @@
-// A limit, not a gateway: the least a durable callback can cost in one Node process on PostgreSQL. Bare node:http takes the
-// callbacks, and each is one autocommit update over a pool of ten connections (pg) before it is answered; there is no
-// GraphQL, and no subscriber is notified. The table is in the schema of DATABASE_URL.
+// A limit, not a gateway: the least a durable callback can cost in one Node process on PostgreSQL. Bare
+// node:http takes the callbacks, and each is one autocommit update over a pool of ten connections (pg) before
+// it is answered; there is no GraphQL, and no subscriber is notified. The table is in the schema of
+// DATABASE_URL.
 //
 // Follows: Node «HTTP»; node-postgres «Pooling», «Queries».
 

@@ -1,5 +1,5 @@
-// Fastify 5 and Mercurius 16 with its own subscriptions (the default emitter, mqemitter) and its JIT; undici for
-// the upstream.
+// Fastify 5 and Mercurius 16 with its own subscriptions (the default emitter, mqemitter) and its JIT; undici
+// for the upstream.
 //
 // Follows: Mercurius «API options» (jit), «Subscriptions» (subscription: true, one topic per id) and «Custom
 // scalars»; undici «request».

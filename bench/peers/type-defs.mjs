@@ -1,5 +1,5 @@
-// The schema of the two schema-first contenders (mercurius.mjs, yoga.mjs); by-the-book.ts makes the same one from
-// its decorators.
+// The schema of the two schema-first contenders (mercurius.mjs, yoga.mjs); by-the-book.ts makes the same one
+// from its decorators.
 
 export const typeDefs = /* GraphQL */ `
   scalar DateTimeISO

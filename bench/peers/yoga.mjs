@@ -1,4 +1,5 @@
-// GraphQL Yoga 5 on node:http with its own pub/sub, graphql-ws through Yoga's own envelope, fetch for the upstream.
+// GraphQL Yoga 5 on node:http with its own pub/sub, graphql-ws through Yoga's own envelope, fetch for the
+// upstream.
 //
 // Follows: GraphQL Yoga «Subscriptions» (createPubSub, and graphql-ws with getEnveloped), «Health check» and
 // «Integrations / Node.js HTTP».

@@ -1,4 +1,7 @@
-/** Hostile connections, one function per kind. Each opens one connection (or a few), lives for seconds, and ends. */
+/**
+ * Hostile connections, one function per kind. Each opens one connection (or a few), lives for seconds, and
+ * ends.
+ */
 import { randomUUID } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'

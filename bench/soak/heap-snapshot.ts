@@ -1,6 +1,7 @@
 /**
- * Compares two heap snapshots of one process. V8 keeps the id of an object, so an object of the second snapshot whose id is not
- * in the first one was created in between. The format is described by the `meta` of each file.
+ * Compares two heap snapshots of one process. V8 keeps the id of an object, so an object of the second
+ * snapshot whose id is not in the first one was created in between. The format is described by the `meta` of
+ * each file.
  */
 import { readFile } from 'node:fs/promises'
 
@@ -13,7 +14,9 @@ interface SnapshotFile {
       readonly edge_types: readonly [readonly string[]]
     }
   }
-  /** The fields of all nodes, one node after the other; those of edges likewise, in the order of their nodes. */
+  /**
+   * The fields of all nodes, one node after the other; those of edges likewise, in the order of their nodes.
+   */
   readonly nodes: readonly number[]
   readonly edges: readonly number[]
   readonly strings: readonly string[]
@@ -107,7 +110,10 @@ export interface Growth {
   readonly group: string
   readonly count: number
   readonly bytes: number
-  /** Paths to the objects that were created in between, and how many of them each holds; the most frequent first. */
+  /**
+   * Paths to the objects that were created in between, and how many of them each holds; the most frequent
+   * first.
+   */
   readonly retainers: readonly (readonly [path: string, count: number])[]
 }
 

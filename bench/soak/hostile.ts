@@ -1,9 +1,10 @@
 /**
- * The hostile load as a process of its own: `tsx bench/soak/hostile.ts PORT SECONDS TASK_ID WATCH_TOKEN`. It keeps 300
- * connections of all kinds open at once, each renewed as soon as it has ended, and stops by itself.
+ * The hostile load as a process of its own: `tsx bench/soak/hostile.ts PORT SECONDS TASK_ID WATCH_TOKEN`. It
+ * keeps 300 connections of all kinds open at once, each renewed as soon as it has ended, and stops by itself.
  *
- * Bounds: 127.0.0.1 only; 300 connections at once; 60 new ones a second; none while this process used more than 60 % of
- * a core in the last second. SOAK_KINDS, a regular expression, picks kinds by name. It prints one line of JSON with what it has done.
+ * Bounds: 127.0.0.1 only; 300 connections at once; 60 new ones a second; none while this process used more
+ * than 60 % of a core in the last second. SOAK_KINDS, a regular expression, picks kinds by name. It prints
+ * one line of JSON with what it has done.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { ATTACKS, type Target } from './attacks.ts'

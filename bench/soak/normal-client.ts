@@ -22,7 +22,9 @@ export class NormalClient {
     this.#url = url
   }
 
-  /** Works until the signal comes: a query and a health check each 100 ms, a task that is followed each 2 s. */
+  /**
+   * Works until the signal comes: a query and a health check each 100 ms, a task that is followed each 2 s.
+   */
   async work(signal: AbortSignal): Promise<void> {
     const socket = createClient({
       url: `${this.#url.replace('http', 'ws')}/graphql`,

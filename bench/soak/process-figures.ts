@@ -13,7 +13,8 @@ const TICKS = 100
 
 export async function readFigures(pid: number): Promise<Figures> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
-  // What follows the name, which may hold anything: the 12th and 13th fields are the ticks in user and kernel mode.
+  // What follows the name, which may hold anything: the 12th and 13th fields are the ticks in user and kernel
+  // mode.
   const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ').at(-1)?.split(' ') ?? []
   const own = {
     cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS,

@@ -15,7 +15,10 @@ export interface SteadyLoad {
   readonly errors: Map<string, number>
 }
 
-/** Each task is submitted and called back; for each fifth one a socket connects, gets both events, and disconnects. */
+/**
+ * Each task is submitted and called back; for each fifth one a socket connects, gets both events, and
+ * disconnects.
+ */
 export async function loadSteadily(target: Target, minutes: number, load: SteadyLoad): Promise<void> {
   await atRate(TASKS_PER_SECOND, TASKS_PER_SECOND * 60 * minutes, async (n) => {
     try {
@@ -34,7 +37,10 @@ export async function loadSteadily(target: Target, minutes: number, load: Steady
   })
 }
 
-/** Resolves with the first event; `ended` resolves when the subscription has shown the result and its socket is closed. */
+/**
+ * Resolves with the first event; `ended` resolves when the subscription has shown the result and its socket
+ * is closed.
+ */
 async function follow(url: string, id: string): Promise<{ readonly ended: Promise<void> }> {
   const first = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<void>()

@@ -5,8 +5,9 @@ export interface ConnectionSettings {
   /** The WebSocket URL of the gateway, or of a router in front of it: `wss://…/graphql`. */
   readonly url: string
   /**
-   * Returns the `Authorization` value (`Bearer …`) for each new connection; refresh an expired token here. It is awaited
-   * before the connection is opened, so it has no time limit. If it rejects, it is retried as after a lost connection.
+   * Returns the `Authorization` value (`Bearer …`) for each new connection; refresh an expired token here. It
+   * is awaited before the connection is opened, so it has no time limit. If it rejects, it is retried as
+   * after a lost connection.
    */
   readonly getAuthorization?: () => string | undefined | Promise<string | undefined>
   /** Opens the connection for a caller without a bearer token. */
@@ -35,20 +36,22 @@ const PONG_TIMEOUT_MS = 5_000
 const CONNECTION_LOST = 4408
 
 /**
- * Options for graphql-ws's `createClient`. A lost connection is retried without limit, after 0.5 s at first and at most
- * 30 s, with jitter, so that many clients do not reconnect at once. Pings find a dead connection within 15 s. Operations
- * fail only if the token is refused (4401, HTTP 401 and 403, or 4403 unless the token has expired), or if a message
- * cannot be parsed.
+ * Options for graphql-ws's `createClient`. A lost connection is retried without limit, after 0.5 s at first
+ * and at most 30 s, with jitter, so that many clients do not reconnect at once. Pings find a dead connection
+ * within 15 s. Operations fail only if the token is refused (4401, HTTP 401 and 403, or 4403 unless the token
+ * has expired), or if a message cannot be parsed.
  */
 export function toClientOptions({ url, getAuthorization, watchToken }: ConnectionSettings): SocketOptions {
   let socket: ClosableSocket | undefined
   let pongTimer: ReturnType<typeof setTimeout> | undefined
   let authorization: Promise<string | undefined> | undefined
   return {
-    // graphql-ws awaits this before it opens the socket: the server's connection_init timeout does not run yet.
+    // graphql-ws awaits this before it opens the socket: the server's connection_init timeout does not run
+    // yet.
     async url() {
       authorization = Promise.resolve().then(() => getAuthorization?.())
-      // After a rejection here graphql-ws would hang. `connectionParams` awaits the same promise, and may reject.
+      // After a rejection here graphql-ws would hang. `connectionParams` awaits the same promise, and may
+      // reject.
       await authorization.catch(() => undefined)
       return url
     },

@@ -2,8 +2,8 @@ import { print, type AstNode } from './print.ts'
 import type { GraphqlRequest } from './transport.ts'
 
 /**
- * A document that knows the type of its data: a TypedDocumentNode, or a TypedDocumentString of graphql-codegen. The types of
- * both fit, so that this package depends on neither.
+ * A document that knows the type of its data: a TypedDocumentNode, or a TypedDocumentString of
+ * graphql-codegen. The types of both fit, so that this package depends on neither.
  */
 export interface TypedDocument<Data = unknown> {
   readonly __apiType?: (variables: never) => Data

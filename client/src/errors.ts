@@ -1,4 +1,6 @@
-/** Why an upscale was refused or has failed: `problem` of the schema, and `extensions` of every GraphQL error. */
+/**
+ * Why an upscale was refused or has failed: `problem` of the schema, and `extensions` of every GraphQL error.
+ */
 export interface Problem {
   /** The stable code. Branch on it, not on the message. */
   readonly code: string
@@ -17,9 +19,9 @@ export interface Problem {
 }
 
 /**
- * What every function of this package throws. `code` is a code of the gateway's error catalogue, such as TASK_NOT_FOUND or
- * UNAUTHENTICATED, or one of the client's own: CONNECTION_FAILED (no usable answer arrived; `cause` has the reason), ABORTED
- * (the signal aborted a submit) and UNKNOWN (a router has removed the code).
+ * What every function of this package throws. `code` is a code of the gateway's error catalogue, such as
+ * TASK_NOT_FOUND or UNAUTHENTICATED, or one of the client's own: CONNECTION_FAILED (no usable answer arrived;
+ * `cause` has the reason), ABORTED (the signal aborted a submit) and UNKNOWN (a router has removed the code).
  */
 export class FollowError extends Error implements Problem {
   override readonly name = 'FollowError'
@@ -64,7 +66,10 @@ export const CODES: Readonly<Record<string, string>> = {
   500: 'INTERNAL_SERVER_ERROR',
 }
 
-/** UNAUTHENTICATED, FORBIDDEN, and the codes of invalid requests: BAD_USER_INPUT, TASK_NOT_FOUND, GRAPHQL_PARSE_FAILED … */
+/**
+ * UNAUTHENTICATED, FORBIDDEN, and the codes of invalid requests: BAD_USER_INPUT, TASK_NOT_FOUND,
+ * GRAPHQL_PARSE_FAILED …
+ */
 const PERMANENT = /^(UNAU|FORB|BAD_|PAYL|UNSU|GRAP|OPER)|NOT_FOUND$/
 
 /** Whether a retry cannot fix the error. */
@@ -92,8 +97,8 @@ export function connectionFailed(cause?: unknown): FollowError {
 }
 
 /**
- * The failure of an operation as its transport threw it. graphql-ws has given up after a close code, except 1011 and 4500 of
- * a server that failed: it does not reconnect after them.
+ * The failure of an operation as its transport threw it. graphql-ws has given up after a close code, except
+ * 1011 and 4500 of a server that failed: it does not reconnect after them.
  * @throws FollowError if the transport has given up.
  */
 export function toTransportError(failure: unknown): FollowError {
@@ -109,8 +114,8 @@ export function isTokenExpired(error: unknown): boolean {
 }
 
 /**
- * The error of a connection whose token was refused, by a close code (4401, 4403) or its reason; undefined for any other error.
- * `ws` states the HTTP status in its message; browsers do not expose it.
+ * The error of a connection whose token was refused, by a close code (4401, 4403) or its reason; undefined
+ * for any other error. `ws` states the HTTP status in its message; browsers do not expose it.
  */
 export function toAuthError(cause: unknown): FollowError | undefined {
   const { code, reason, message } = toFields(cause)

@@ -16,7 +16,10 @@ interface SourceEvent {
 /** The server has refused the request. */
 const CLOSED = 2
 
-/** The results in a stream of server-sent events. The server ends the response after the event `complete`, which has no data. */
+/**
+ * The results in a stream of server-sent events. The server ends the response after the event `complete`,
+ * which has no data.
+ */
 export async function* readEvents<Result>(
   body: ReadableStream<Uint8Array>,
   limit: Limit,
@@ -38,8 +41,8 @@ export async function* readEvents<Result>(
 }
 
 /**
- * The results of an EventSource. It does not reconnect by itself, because the next request needs the latest version. Returns
- * false if the server has refused the request: only `fetch` can read the reason.
+ * The results of an EventSource. It does not reconnect by itself, because the next request needs the latest
+ * version. Returns false if the server has refused the request: only `fetch` can read the reason.
  */
 export async function* listen<Result>(
   EventSource: EventSourceConstructor,

@@ -7,8 +7,8 @@ export interface FollowRequest<Task = FollowedTask> {
   /** The fields to select besides `version` and `status`, e.g. `images { url } problem { code message }`. */
   readonly selection?: string | undefined
   /**
-   * Instead of `selection`: a subscription to `taskUpdated` that selects `version` and `status`. Its variables are `$id`,
-   * `$afterVersion` and `$watchToken`, as far as it declares them.
+   * Instead of `selection`: a subscription to `taskUpdated` that selects `version` and `status`. Its
+   * variables are `$id`, `$afterVersion` and `$watchToken`, as far as it declares them.
    */
   readonly document?: TypedDocument<{ readonly taskUpdated?: Task | null }> | undefined
   /** The last version that the caller has received: only newer states are yielded. */
@@ -22,10 +22,12 @@ export interface FollowRequest<Task = FollowedTask> {
 }
 
 /**
- * Follows a task with `taskUpdated` until it has settled, and yields each state once, in order. A state of the same version is
- * yielded again only if the selected fields have changed, such as `queue { position }`. If the connection is lost or the stream
- * ends before the task has settled, because a replica or a router stops, it subscribes again after the last version.
- * @throws FollowError if the task is not found, the token is missing, invalid or lacks permission, or errors persist.
+ * Follows a task with `taskUpdated` until it has settled, and yields each state once, in order. A state of
+ * the same version is yielded again only if the selected fields have changed, such as `queue { position }`.
+ * If the connection is lost or the stream ends before the task has settled, because a replica or a router
+ * stops, it subscribes again after the last version.
+ * @throws FollowError if the task is not found, the token is missing, invalid or lacks permission, or errors
+ * persist.
  */
 export async function* followTask<Task extends AnyTask = FollowedTask>(
   client: Transport,

@@ -19,8 +19,8 @@ export interface FollowManyRequest<Task = FollowedTaskOfMany> {
   /** The fields to select besides `id`, `version` and `status`. */
   readonly selection?: string | undefined
   /**
-   * Instead of `selection`: a subscription to `tasksUpdated` that selects `id`, `version` and `status`. Its variables are `$ids`
-   * and, if it declares them, `$afterVersions`.
+   * Instead of `selection`: a subscription to `tasksUpdated` that selects `id`, `version` and `status`. Its
+   * variables are `$ids` and, if it declares them, `$afterVersions`.
    */
   readonly document?: TypedDocument<{ readonly tasksUpdated?: Task | null }> | undefined
   /** For each id the last version that the caller has received: only newer states are yielded. */
@@ -30,17 +30,18 @@ export interface FollowManyRequest<Task = FollowedTaskOfMany> {
   /** Ends the generator at once, even while it waits. */
   readonly signal?: AbortSignal | undefined
   /**
-   * Receives the error of each task that cannot be followed, once; the stream continues with the others. Absent: the first such
-   * error is thrown when the other tasks have settled.
+   * Receives the error of each task that cannot be followed, once; the stream continues with the others.
+   * Absent: the first such error is thrown when the other tasks have settled.
    */
   readonly onError?: ((id: string, error: FollowError) => void) | undefined
 }
 
 /**
- * Follows many tasks with one `tasksUpdated` stream until all have settled. Yields each state once, in the order of each task,
- * as `followTask` does. If the stream ends before that, it subscribes again to the tasks that have not settled.
- * @throws FollowError if the token is missing, invalid or lacks permission, or errors persist; without `onError` also if a
- * task is not found.
+ * Follows many tasks with one `tasksUpdated` stream until all have settled. Yields each state once, in the
+ * order of each task, as `followTask` does. If the stream ends before that, it subscribes again to the tasks
+ * that have not settled.
+ * @throws FollowError if the token is missing, invalid or lacks permission, or errors persist; without
+ * `onError` also if a task is not found.
  */
 export async function* followTasks<Task extends AnyTaskOfMany = FollowedTaskOfMany>(
   client: Transport,

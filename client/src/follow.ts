@@ -18,11 +18,14 @@ export interface AnyTask {
 
 const SETTLED = ['SUCCEEDED', 'FAILED']
 /**
- * How many errors in a row are retried for each task if they are not marked as retryable. Routers may hide the code of a
- * permanent error.
+ * How many errors in a row are retried for each task if they are not marked as retryable. Routers may hide
+ * the code of a permanent error.
  */
 const MAX_FAILURES = 10
-/** A stream that lasted this long ends the backoff: something cuts connections off, but the server can be reached. */
+/**
+ * A stream that lasted this long ends the backoff: something cuts connections off, but the server can be
+ * reached.
+ */
 const STABLE_MS = 2_000
 
 /** What is known about a task that has not settled. */
@@ -38,8 +41,9 @@ export class Progress {
   }
 
   /**
-   * Records a state, and returns whether it is new to the caller. The place in the queue changes without a new version; a
-   * re-assertion changes nothing. A router may send an older state, but a settled state counts even then.
+   * Records a state, and returns whether it is new to the caller. The place in the queue changes without a
+   * new version; a re-assertion changes nothing. A router may send an older state, but a settled state counts
+   * even then.
    */
   record(task: AnyTask): boolean {
     const { version, status } = task
@@ -69,8 +73,9 @@ interface Follow<Task> {
 }
 
 /**
- * Yields each new state until no task is pending. If the stream ends before that, because a replica or a router stops, it
- * subscribes again: without limit after errors that are marked as retryable, such as an outage of the gateway's database.
+ * Yields each new state until no task is pending. If the stream ends before that, because a replica or a
+ * router stops, it subscribes again: without limit after errors that are marked as retryable, such as an
+ * outage of the gateway's database.
  * @throws FollowError for a permanent error, and if temporary errors persist.
  */
 export async function* follow<Task extends AnyTask>(
@@ -102,7 +107,8 @@ export async function* follow<Task extends AnyTask>(
       }
       if (pending.size === 0) return
     }
-    // A stream after the final version is empty. Without `afterVersion` the next one begins with the current state.
+    // A stream after the final version is empty. Without `afterVersion` the next one begins with the current
+    // state.
     for (const progress of pending.values()) progress.resumeAfter = null
     if (performance.now() - startedAt > STABLE_MS) retries = 0
     onConnection?.('waiting')

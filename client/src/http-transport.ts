@@ -10,27 +10,31 @@ export interface HttpTransportOptions {
   /** The URL of subscriptions. Default: `/stream` below `url`. That of Hive Gateway is its `url`. */
   readonly streamUrl?: string | undefined
   /**
-   * Returns the `Authorization` value (`Bearer …`) for each request; refresh an expired token here. If it rejects, this is
-   * handled as a failed connection.
+   * Returns the `Authorization` value (`Bearer …`) for each request; refresh an expired token here. If it
+   * rejects, this is handled as a failed connection.
    */
   readonly getAuthorization?: (() => string | undefined | Promise<string | undefined>) | undefined
   /** Default: the global `fetch`. */
   readonly fetch?: typeof fetch | undefined
   /**
-   * Subscriptions use this EventSource instead of `fetch`, for environments whose `fetch` cannot stream. It sends no
-   * `Authorization`: pass a `watchToken` to `followTask`.
+   * Subscriptions use this EventSource instead of `fetch`, for environments whose `fetch` cannot stream. It
+   * sends no `Authorization`: pass a `watchToken` to `followTask`.
    */
   readonly eventSource?: EventSourceConstructor | undefined
 }
 
 /** The gateway sends a comment every 12 s. */
 const SILENCE_MS = 15_000
-/** Longer than any submit takes. EventSource does not report comments, but the gateway repeats the state every 15 s. */
+/**
+ * Longer than any submit takes. EventSource does not report comments, but the gateway repeats the state every
+ * 15 s.
+ */
 const REQUEST_MS = 60_000
 
 /**
- * A transport without WebSocket: queries and mutations by POST, subscriptions by server-sent events. It does not reconnect:
- * `followTask`, `followTasks` and `submit` do. All failures are FollowErrors. A stream that is silent for 15 seconds is lost.
+ * A transport without WebSocket: queries and mutations by POST, subscriptions by server-sent events. It does
+ * not reconnect: `followTask`, `followTasks` and `submit` do. All failures are FollowErrors. A stream that is
+ * silent for 15 seconds is lost.
  */
 export function createHttpTransport(options: HttpTransportOptions): Transport {
   return {

@@ -4,7 +4,10 @@ export interface AstNode {
   readonly [key: string]: unknown
 }
 
-/** How nodes are printed: each word is a property, omitted with its signs if it is absent. `&` is the keyword `on`. */
+/**
+ * How nodes are printed: each word is a property, omitted with its signs if it is absent. `&` is the keyword
+ * `on`.
+ */
 const FORMATS: Readonly<Record<string, string>> = {
   Argument: 'name: value',
   ObjectField: 'name: value',
@@ -24,7 +27,10 @@ const PREFIXES: Readonly<Record<string, string>> = {
   FragmentDefinition: 'fragment ',
 }
 
-/** Prints an executable document. The text is compact; parsed again, it is the same document. Descriptions are omitted. */
+/**
+ * Prints an executable document. The text is compact; parsed again, it is the same document. Descriptions are
+ * omitted.
+ */
 export function print(node: AstNode): string {
   const kind = String(node.kind)
   // A block string is the same value as a string.

@@ -1,7 +1,10 @@
 import { FollowError, toFollowError, toTransportError } from './errors.ts'
 import type { GraphqlRequest, Transport } from './transport.ts'
 
-/** The value of a result's only field, and the error: it explains why there is no value, or no value of a field in it. */
+/**
+ * The value of a result's only field, and the error: it explains why there is no value, or no value of a
+ * field in it.
+ */
 interface Result<Value> {
   readonly value?: Value | null | undefined
   readonly error: FollowError

@@ -15,7 +15,10 @@ export interface UpscaleImageInput {
   readonly waterMark?: string | null | undefined
   /** The URL to which the final state is delivered. */
   readonly callBackUrl?: string | null | undefined
-  /** Submits with the same key return the same task for 24 hours. Default: a new key for each call of `submit`. */
+  /**
+   * Submits with the same key return the same task for 24 hours. Default: a new key for each call of
+   * `submit`.
+   */
   readonly idempotencyKey?: string | null | undefined
   /** Submit and pay again, even if a task for the same picture is running or has succeeded. */
   readonly force?: boolean | null | undefined
@@ -35,8 +38,8 @@ export interface SubmitRequest<Task = SubmittedTask> {
   /** The fields of the task to select besides `id`, `version` and `status`. */
   readonly selection?: string | undefined
   /**
-   * Instead of `selection`: a mutation with `upscaleImage(input: $input)` that selects `task` and, for exact errors, `problem`.
-   * `replayed` and `watchToken` are returned if it selects them.
+   * Instead of `selection`: a mutation with `upscaleImage(input: $input)` that selects `task` and, for exact
+   * errors, `problem`. `replayed` and `watchToken` are returned if it selects them.
    */
   readonly document?:
     TypedDocument<{ readonly upscaleImage?: { readonly task?: Task | null } | null }> | undefined
@@ -63,8 +66,9 @@ interface Payload<Task> {
 const MAX_RETRIES = 7
 
 /**
- * Submits an upscale. After a lost connection or an outage of the gateway it repeats the same request, up to 7 times in about
- * 45 seconds. The idempotency key (by default a random one for each call) makes sure that it is paid once.
+ * Submits an upscale. After a lost connection or an outage of the gateway it repeats the same request, up to
+ * 7 times in about 45 seconds. The idempotency key (by default a random one for each call) makes sure that it
+ * is paid once.
  * @throws FollowError if the upscale is refused, with the code of the refusal; ABORTED if the signal aborts.
  */
 export async function submit<Task = SubmittedTask>(

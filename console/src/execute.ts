@@ -13,7 +13,9 @@ interface Result<Data> {
 
 interface ExecuteOptions {
   readonly signal?: AbortSignal
-  /** Repeats the request until the gateway is reached. For queries, and for mutations with an idempotency key. */
+  /**
+   * Repeats the request until the gateway is reached. For queries, and for mutations with an idempotency key.
+   */
   readonly repeat?: boolean
 }
 

@@ -52,7 +52,10 @@ export interface QueryState<Data> {
   readonly refetch: () => void
 }
 
-/** Runs a query whenever its text or variables change. `query` null: none. Waits for the gateway while it cannot be reached. */
+/**
+ * Runs a query whenever its text or variables change. `query` null: none. Waits for the gateway while it
+ * cannot be reached.
+ */
 export function useQuery<Data>(query: string | null, variables: Variables = {}): QueryState<Data> {
   const { execute } = useSession()
   const [state, setState] = useState<Omit<QueryState<Data>, 'refetch'>>({

@@ -18,7 +18,10 @@ export type Transport = Pick<Client, 'iterate'>
 const UNAUTHORIZED = 4401
 const FORBIDDEN = 4403
 
-/** Streams on one socket, which is opened with the first of them. They survive offline times and refused tokens. */
+/**
+ * Streams on one socket, which is opened with the first of them. They survive offline times and refused
+ * tokens.
+ */
 export function createTransport(tokens: Tokens, connection: Store<Connection>): Transport {
   let token: string | undefined
   const url = toGatewayUrl('graphql')

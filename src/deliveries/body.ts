@@ -2,8 +2,8 @@ import { CATALOGUE, toProblem } from '../tasks/failure.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 
 /**
- * The body of a delivery: the upstream's own shape, so that a receiver written for the upstream works, plus our task.
- * `toImageUrl` returns the URL of an image for clients.
+ * The body of a delivery: the upstream's own shape, so that a receiver written for the upstream works, plus
+ * our task. `toImageUrl` returns the URL of an image for clients.
  */
 export function toDeliveryBody(
   task: UpscaleTask,

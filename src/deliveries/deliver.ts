@@ -5,7 +5,10 @@ import { ConcurrencyLimits } from './concurrency.ts'
 import type { Delivery, DeliveryAnswer, DeliveryDependencies } from './outbox.ts'
 import { isSuccess, nextAttempt } from './schedule.ts'
 
-/** The lease of an attempt outlasts the sender's timeout by this: time to read the task and to record the answer. */
+/**
+ * The lease of an attempt outlasts the sender's timeout by this: time to read the task and to record the
+ * answer.
+ */
 const LEASE_MARGIN_MS = 2_000
 const BATCH = 8
 /** Attempts to one host at once (plus a batch at most), so that a slow receiver does not delay others. */

@@ -9,8 +9,8 @@ export interface Deliveries extends DeliveryQueue {
   /** The deliveries of these tasks, of any owner, in the order in which they were added. */
   list(taskIds: readonly string[]): Promise<Delivery[]>
   /**
-   * Restarts all deliveries of an owner's task. Undefined: the task is unknown, or another owner's. A refusal: the
-   * owner has sent too many requests.
+   * Restarts all deliveries of an owner's task. Undefined: the task is unknown, or another owner's. A
+   * refusal: the owner has sent too many requests.
    */
   redeliver(owner: string, id: string): Promise<UpscaleTask | RateRefusal | undefined>
   /** Starts due deliveries. Resolves to the running attempts, which never reject. */

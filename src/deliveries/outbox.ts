@@ -1,11 +1,16 @@
-/** A delivery posts the settled state of a task to the caller's `callBackUrl`. Instants are Unix milliseconds. */
+/**
+ * A delivery posts the settled state of a task to the caller's `callBackUrl`. Instants are Unix milliseconds.
+ */
 import type { TaskLimit } from '../tasks/observer.ts'
 import type { Clock, Log, TaskStore } from '../tasks/ports.ts'
 import type { Tracing } from '../tasks/tracing.ts'
 import type { RateLimits } from '../tasks/rates.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 
-/** PENDING: to be delivered, once the task has settled. DELIVERED: the receiver answered 2xx. GAVE_UP: 410, or no 2xx in time. */
+/**
+ * PENDING: to be delivered, once the task has settled. DELIVERED: the receiver answered 2xx. GAVE_UP: 410, or
+ * no 2xx in time.
+ */
 export const DELIVERY_STATES = ['PENDING', 'DELIVERED', 'GAVE_UP'] as const
 export type DeliveryState = (typeof DELIVERY_STATES)[number]
 
@@ -40,20 +45,21 @@ export interface Delivery {
 export type Attempt = Pick<Delivery, 'state' | 'attempts' | 'failures' | 'lastStatusCode' | 'dueAt'>
 
 /**
- * Durable deliveries. The TaskStore makes them due in the transaction that settles a task, so that a crash loses none,
- * and no delivery is made for a state that was not committed.
+ * Durable deliveries. The TaskStore makes them due in the transaction that settles a task, so that a crash
+ * loses none, and no delivery is made for a state that was not committed.
  */
 export interface Outbox {
   /**
-   * Adds a URL, due now if the task has settled; no effect if it exists. False: the task has the maximum of deliveries.
+   * Adds a URL, due now if the task has settled; no effect if it exists. False: the task has the maximum of
+   * deliveries.
    */
   add(taskId: string, url: string, now: number): Promise<boolean>
   /** The deliveries of these tasks, by one query, in the order in which they were added. */
   list(taskIds: readonly string[]): Promise<Delivery[]>
   /**
-   * Claims up to `limit` deliveries that are due and not leased, longest due first, and leases them until `leaseUntil`.
-   * Skips the hosts and owners in `except`. Concurrent claims never get the same delivery. Tolerates a clock that was
-   * set back, as TaskStore's `claimDue` does.
+   * Claims up to `limit` deliveries that are due and not leased, longest due first, and leases them until
+   * `leaseUntil`. Skips the hosts and owners in `except`. Concurrent claims never get the same delivery.
+   * Tolerates a clock that was set back, as TaskStore's `claimDue` does.
    */
   claimDue(
     now: number,
@@ -65,7 +71,10 @@ export interface Outbox {
   finish(claimed: Delivery, attempt: Attempt): Promise<void>
   /** Makes all deliveries of a settled task due again, without attempts. */
   redeliver(taskId: string, now: number): Promise<void>
-  /** How many deliveries are due or wait for a retry (at most MAX_DELIVERY_COUNT), and when the first of them is due; null: none. */
+  /**
+   * How many deliveries are due or wait for a retry (at most MAX_DELIVERY_COUNT), and when the first of them
+   * is due; null: none.
+   */
   readBacklog(): Promise<DeliveryBacklog>
 }
 

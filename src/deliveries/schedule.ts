@@ -7,9 +7,9 @@ const MIN_WAIT_MS = 1_000
 const MAX_WAIT_MS = 86_400_000
 
 /**
- * Turns the answer into the delivery's next state. A wait that the receiver requests does not use up a step of the
- * schedule. A delivery is given up after a 410, or at the end of `deliverForMs`, when the last attempt is made.
- * `jitter` is from 0 to 1.
+ * Turns the answer into the delivery's next state. A wait that the receiver requests does not use up a step
+ * of the schedule. A delivery is given up after a 410, or at the end of `deliverForMs`, when the last attempt
+ * is made. `jitter` is from 0 to 1.
  */
 export function nextAttempt(
   delivery: Delivery,

@@ -19,8 +19,9 @@ interface DeliverySenderOptions {
 const MAX_ANSWER_BYTES = 16 * 1024
 
 /**
- * Posts to callers' servers, and only to public addresses: each connection is new, and its address is checked after DNS
- * resolution, because the name may resolve differently than at input. Redirects are not followed. Disposing aborts attempts.
+ * Posts to callers' servers, and only to public addresses: each connection is new, and its address is checked
+ * after DNS resolution, because the name may resolve differently than at input. Redirects are not followed.
+ * Disposing aborts attempts.
  */
 export function openDeliverySender(options: DeliverySenderOptions): DeliverySender & Disposable {
   const { timeoutMs, allowedHosts, connector, clock } = options

@@ -2,15 +2,18 @@ import { Webhook } from 'standardwebhooks'
 import type { DeliverySigner } from './outbox.ts'
 
 /**
- * A secret in the form of Standard Webhooks (`whsec_` and Base64); `owner` null: for all owners without their own
- * secret.
+ * A secret in the form of Standard Webhooks (`whsec_` and Base64); `owner` null: for all owners without their
+ * own secret.
  */
 interface SigningSecret {
   readonly owner: string | null
   readonly secret: string
 }
 
-/** Signs with every secret that an owner has, so that receivers accept deliveries while a secret is being replaced. */
+/**
+ * Signs with every secret that an owner has, so that receivers accept deliveries while a secret is being
+ * replaced.
+ */
 export function createDeliverySigner(secrets: readonly SigningSecret[]): DeliverySigner {
   const webhooks = Map.groupBy(secrets, ({ owner }) => owner)
   const find = (owner: string) => webhooks.get(owner) ?? webhooks.get(null) ?? []

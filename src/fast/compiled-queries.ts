@@ -14,8 +14,8 @@ type Query = CompiledQuery['query']
 type Jit = typeof import('graphql-jit')
 
 /**
- * Executes operations with graphql-jit: each is compiled once and kept as long as its document. Until graphql-jit is loaded,
- * graphql-js executes.
+ * Executes operations with graphql-jit: each is compiled once and kept as long as its document. Until
+ * graphql-jit is loaded, graphql-js executes.
  */
 export class CompiledQueries {
   readonly #schema: GraphQLSchema
@@ -69,7 +69,10 @@ export class CompiledQueries {
   }
 }
 
-/** graphql-jit omits a response key `__proto__`, and the second spread of a fragment whose first spread is skipped. */
+/**
+ * graphql-jit omits a response key `__proto__`, and the second spread of a fragment whose first spread is
+ * skipped.
+ */
 function isMisreadByJit(document: DocumentNode): boolean {
   const found = new Set<Kind | '__proto__'>()
   visit(document, {

@@ -17,7 +17,10 @@ interface Shared {
 
 const IRRELEVANT = Symbol('does not affect the execution result')
 
-/** For each field of a caller: how it affects the execution result of an event. A new field needs an entry here. */
+/**
+ * For each field of a caller: how it affects the execution result of an event. A new field needs an entry
+ * here.
+ */
 export type CallerView<C> = {
   readonly [Field in keyof C]-?: ((caller: C) => string | number | boolean | null) | typeof IRRELEVANT
 }
@@ -35,9 +38,9 @@ const VIEWS = Object.values(CALLER_VIEW).filter((view) => view !== IRRELEVANT)
 const MAX_SHARED = 8
 
 /**
- * Executes the events of subscriptions with compiled queries, and the latest event once for all operations with the
- * same document, variables and view of the caller. A result with errors is not shared, because errors contain the
- * operation's correlation id.
+ * Executes the events of subscriptions with compiled queries, and the latest event once for all operations
+ * with the same document, variables and view of the caller. A result with errors is not shared, because
+ * errors contain the operation's correlation id.
  */
 export class SharedResults {
   readonly #log: Log

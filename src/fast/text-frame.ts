@@ -1,6 +1,9 @@
 const FIN_TEXT = 0x81
 
-/** A text message of a server in one frame and one piece of memory (RFC 6455 §5.2); `ws` takes two pieces and two writes. */
+/**
+ * A text message of a server in one frame and one piece of memory (RFC 6455 §5.2); `ws` takes two pieces and
+ * two writes.
+ */
 export function toTextFrame(text: string): Buffer {
   const length = Buffer.byteLength(text)
   const head = length < 126 ? 2 : length < 65_536 ? 4 : 10

@@ -22,14 +22,17 @@ export interface Caller {
 /** How a transport controls a subscription. */
 export interface StreamTransport {
   /**
-   * When the caller's token expires, in Unix milliseconds; null: never, or the transport itself ends the stream then.
+   * When the caller's token expires, in Unix milliseconds; null: never, or the transport itself ends the
+   * stream then.
    */
   readonly until: number | null
-  /** The last version that the client has, as the transport reports it (`Last-Event-ID`); null: not reported. */
+  /**
+   * The last version that the client has, as the transport reports it (`Last-Event-ID`); null: not reported.
+   */
   readonly afterVersion: number | null
   /**
-   * Called before each stream begins; the result is disposed of when the stream ends. `guestTask`: the task of the watch
-   * token; null: the caller is the owner. Throws if too many streams are open.
+   * Called before each stream begins; the result is disposed of when the stream ends. `guestTask`: the task
+   * of the watch token; null: the caller is the owner. Throws if too many streams are open.
    */
   onOpen(watch: WatchControl, guestTask: string | null): Disposable
   /** Called with the version of each state before the state is sent. */
@@ -57,12 +60,15 @@ export interface FollowedTask {
   traceparent(): string | null
 }
 
-/** Issues and verifies watch tokens. A watch token authorizes its holder to follow one task until the token expires. */
+/**
+ * Issues and verifies watch tokens. A watch token authorizes its holder to follow one task until the token
+ * expires.
+ */
 export interface WatchTokens {
   create(taskId: string): Promise<string>
   /**
-   * Verifies a token and returns its task and expiry (Unix milliseconds). Undefined: the token is refused, or is not
-   * for `taskId`.
+   * Verifies a token and returns its task and expiry (Unix milliseconds). Undefined: the token is refused, or
+   * is not for `taskId`.
    */
   read(
     token: string,

@@ -27,9 +27,9 @@ type ListSizes = Readonly<Record<string, number>>
 const MAY_CONTAIN_VARIABLES: readonly Kind[] = [Kind.VARIABLE, Kind.LIST, Kind.OBJECT]
 
 /**
- * Measures operations by the weights and list sizes in the schema (`@cost`, `@listSize`: IBM's GraphQL cost directives,
- * as in federation). An object costs 1, a scalar 0, a list its length times its items. A page costs at least its size.
- * Introspection is free. `_entities` has as many items as representations.
+ * Measures operations by the weights and list sizes in the schema (`@cost`, `@listSize`: IBM's GraphQL cost
+ * directives, as in federation). An object costs 1, a scalar 0, a list its length times its items. A page
+ * costs at least its size. Introspection is free. `_entities` has as many items as representations.
  */
 export class OperationCosts {
   readonly #schema: GraphQLSchema
@@ -162,7 +162,8 @@ class Measurement {
     if (slices.length > 0) return Math.max(0, ...slices)
     const inputs =
       sizedFields.length === 0 ? [] : field.args.map(({ name }) => this.#toArgument(node, field, name))
-    // A mutation with a list in its input returns one item for each. Routers cannot measure that: they assume the size.
+    // A mutation with a list in its input returns one item for each. Routers cannot measure that: they assume
+    // the size.
     return toLongestList(inputs) ?? assumedSize
   }
 

@@ -72,8 +72,8 @@ export function taskNotFound(taskId: string): GraphQLError {
 }
 
 /**
- * Removes the path from the error as clients get it. Hive Gateway's native planner ends the stream of a WebSocket client
- * at an error with a path, and the client gets neither the code nor later events.
+ * Removes the path from the error as clients get it. Hive Gateway's native planner ends the stream of a
+ * WebSocket client at an error with a path, and the client gets neither the code nor later events.
  */
 export function withoutPath(error: GraphQLError): GraphQLError {
   Object.assign(error.extensions, { isPathless: true })
@@ -144,7 +144,10 @@ function truncate(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length).toWellFormed()}…`
 }
 
-/** An error of graphql-js about the value of an argument, such as a null variable. Undefined for any other error. */
+/**
+ * An error of graphql-js about the value of an argument, such as a null variable. Undefined for any other
+ * error.
+ */
 function toArgumentError({ message, nodes, extensions }: GraphQLError): GraphQLError | undefined {
   const [value] = nodes ?? []
   if (value === undefined || !isValueNode(value) || extensions.code !== undefined) return undefined

@@ -41,8 +41,9 @@ interface Size {
 const EMPTY: Size = { depth: 0, aliases: 0, directives: 0, fields: 0 }
 
 /**
- * Limits depth, aliases, root fields and directives of each operation. A fragment counts each time it is spread.
- * Introspection fields are not measured: graphql-js limits them. Calls `onRefusal` for each limit that is exceeded.
+ * Limits depth, aliases, root fields and directives of each operation. A fragment counts each time it is
+ * spread. Introspection fields are not measured: graphql-js limits them. Calls `onRefusal` for each limit
+ * that is exceeded.
  */
 export function createLimitsRule(onRefusal: (limit: OperationLimit) => void): ValidationRule {
   return (context) => {

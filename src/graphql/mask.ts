@@ -10,9 +10,9 @@ import type { OperationContext } from './context.ts'
 import { maskError, withoutPath } from './errors.ts'
 
 /**
- * Wraps all resolvers of the schema: masks unexpected errors, so that no transport can disclose them, and adds the
- * correlation id to GraphQL errors. Errors of a stream itself, that is of the root field of a subscription, lose their
- * path.
+ * Wraps all resolvers of the schema: masks unexpected errors, so that no transport can disclose them, and
+ * adds the correlation id to GraphQL errors. Errors of a stream itself, that is of the root field of a
+ * subscription, lose their path.
  */
 export function maskUnexpected(schema: GraphQLSchema, log: Log): GraphQLSchema {
   for (const type of Object.values(schema.getTypeMap())) {

@@ -7,8 +7,8 @@ interface OutageHead {
 }
 
 /**
- * Undefined unless every root field is null and every error is SERVICE_UNAVAILABLE: a result with partial data keeps its
- * status.
+ * Undefined unless every root field is null and every error is SERVICE_UNAVAILABLE: a result with partial
+ * data keeps its status.
  */
 export function toOutageHead({ data, errors = [] }: FormattedExecutionResult): OutageHead | undefined {
   const hasData = Object.values(data ?? {}).some((value) => value !== null)

@@ -37,7 +37,10 @@ type Prepared<T> =
 export interface Prepare {
   /** Parses and validates a document. Valid documents are cached. Does not throw. */
   document(source: string): Prepared<DocumentNode>
-  /** Selects the operation, and checks its variables, its cost and whether the caller may run it. Does not throw. */
+  /**
+   * Selects the operation, and checks its variables, its cost and whether the caller may run it. Does not
+   * throw.
+   */
   operation(
     document: DocumentNode,
     operationName: string | null | undefined,
@@ -115,7 +118,8 @@ function attempt<T>(log: Log, check: () => Prepared<T>): Prepared<T> {
   try {
     return check()
   } catch (error) {
-    // graphql-js throws for some invalid documents during validation. Other errors are bugs, or too deep recursion.
+    // graphql-js throws for some invalid documents during validation. Other errors are bugs, or too deep
+    // recursion.
     if (error instanceof GraphQLError) return refuse(withCode(INVALID, error))
     log.error({ err: error }, 'failed to check a document; it is refused')
     const message = 'The document or its variables cannot be checked: simplify them.'
@@ -148,8 +152,8 @@ function toFragments(document: DocumentNode): Fragments {
 }
 
 /**
- * Finds the faults of a root selection for which graphql-js would throw when execution starts. That would close a socket,
- * and each transport would report them differently.
+ * Finds the faults of a root selection for which graphql-js would throw when execution starts. That would
+ * close a socket, and each transport would report them differently.
  */
 function findRootFault(
   schema: GraphQLSchema,

@@ -17,8 +17,8 @@ const PRIVATE_SUFFIXES = [
 ]
 
 /**
- * Whether the `hostname` of a URL may be public. The URL parser has normalized other spellings of addresses. Names are
- * resolved and checked when a connection is opened (net/public-address.ts).
+ * Whether the `hostname` of a URL may be public. The URL parser has normalized other spellings of addresses.
+ * Names are resolved and checked when a connection is opened (net/public-address.ts).
  */
 export function isPublicHost(hostname: string): boolean {
   const host = hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '')

@@ -2,14 +2,10 @@ import type { GraphQLResolveInfo } from 'graphql'
 import { Arg, Ctx, Directive, FieldResolver, ID, Info, Mutation, Resolver, Root } from 'type-graphql'
 import { requireOwner, toTrace, type OperationContext } from './context.ts'
 import { requestError, taskNotFound, toProblemError } from './errors.ts'
+import { UpscaleImagePayloadType, UpscaleImagesPayloadType } from './payload-types.ts'
 import { selectsField, selectsUnderAnyAlias } from './report-failure.ts'
 import { toPayloadShape, toTaskShape } from './to-shape.ts'
-import {
-  UpscaleImagePayloadType,
-  UpscaleImagesPayloadType,
-  UpscaleQueuePlaceType,
-  UpscaleTaskType,
-} from './types.ts'
+import { UpscaleQueuePlaceType, UpscaleTaskType } from './types.ts'
 import { toSubmitError } from './upscale-image-input.ts'
 import { parseUpscaleImagesInput, UpscaleImagesInput } from './upscale-images-input.ts'
 

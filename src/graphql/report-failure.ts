@@ -1,6 +1,6 @@
 /**
- * Reports a task failure exactly once: as data if the same selection set selects `problem` of the same object, otherwise
- * as a typed error on the field that the failure leaves null.
+ * Reports a task failure exactly once: as data if the same selection set selects `problem` of the same
+ * object, otherwise as a typed error on the field that the failure leaves null.
  */
 import {
   getNamedType,
@@ -16,7 +16,10 @@ import { toProblemError } from './errors.ts'
 
 type Selection = ReadonlyMap<string, readonly FieldNode[]>
 
-/** For a field that a failure leaves null. Throws the failure unless `problem` or another alias of the field reports it. */
+/**
+ * For a field that a failure leaves null. Throws the failure unless `problem` or another alias of the field
+ * reports it.
+ */
 export function reportOnField(problem: Problem | null, info: GraphQLResolveInfo): null {
   if (problem === null) return null
   if (!selects(collectSiblings(info), 'problem')) throwOnce(toProblemError(problem), info)
@@ -71,7 +74,10 @@ function collectSiblings(info: GraphQLResolveInfo): Selection {
   return selection
 }
 
-/** The type of a field's value. Paths name it for abstract types; paths of compiled operations (graphql-jit) do not. */
+/**
+ * The type of a field's value. Paths name it for abstract types; paths of compiled operations (graphql-jit)
+ * do not.
+ */
 function findType(
   schema: GraphQLSchema,
   parent: GraphQLObjectType | null | undefined,
@@ -83,7 +89,10 @@ function findType(
   return isObjectType(type) ? type : undefined
 }
 
-/** The response keys from the root to the parent of this field, without list indexes, each with the type of its value. */
+/**
+ * The response keys from the root to the parent of this field, without list indexes, each with the type of
+ * its value.
+ */
 function toPath(info: GraphQLResolveInfo): { key: string; typename: string | undefined }[] {
   const steps = []
   let { typename } = info.path

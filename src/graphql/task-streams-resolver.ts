@@ -36,7 +36,10 @@ class TasksChangedArgs {
   status?: TaskStatus | null
 }
 
-/** Streams of many tasks, for their owner only. They ignore `Last-Event-ID`, which can hold the version of one task. */
+/**
+ * Streams of many tasks, for their owner only. They ignore `Last-Event-ID`, which can hold the version of one
+ * task.
+ */
 @Resolver()
 export class TaskStreamsResolver {
   @Subscription(() => UpscaleTaskType, {

@@ -15,11 +15,10 @@ import {
 import { badUserInput } from './errors.ts'
 import type { UpscaleErrorInfoType } from './service-types.ts'
 import type { UpscaledImageType } from './image-type.ts'
+import type { UpscaleImagePayloadType, UpscaleTaskConnectionType } from './payload-types.ts'
 import type {
   CallbackDeliveryType,
   MidjourneyTaskType,
-  UpscaleImagePayloadType,
-  UpscaleTaskConnectionType,
   UpscaleTaskEventType,
   UpscaleTaskType,
 } from './types.ts'

@@ -20,6 +20,7 @@ import type { TaskStatus } from '../tasks/task.ts'
 import { requireOwner, toTrace, type OperationContext } from './context.ts'
 import { UpscaleTaskStatus } from './enums.ts'
 import { badUserInput, requestError, taskNotFound, toProblemError } from './errors.ts'
+import { UpscaleImagePayloadType, UpscaleTaskConnectionType } from './payload-types.ts'
 import { reportOnField, reportOnPayload, throwOnce } from './report-failure.ts'
 import { UpscaleErrorInfoType } from './service-types.ts'
 import {
@@ -30,12 +31,7 @@ import {
   toPayloadShape,
   toTaskShape,
 } from './to-shape.ts'
-import {
-  CallbackDeliveryType,
-  UpscaleImagePayloadType,
-  UpscaleTaskConnectionType,
-  UpscaleTaskType,
-} from './types.ts'
+import { CallbackDeliveryType, UpscaleTaskType } from './types.ts'
 import { parseUpscaleImageInput, toSubmitError, UpscaleImageInput } from './upscale-image-input.ts'
 
 const MAX_PAGE = 100

@@ -33,7 +33,10 @@ export function toVariableErrors(
   })
 }
 
-/** The names of invalid fields, in the order in which graphql-js reports them. Lazy, because there may be thousands. */
+/**
+ * The names of invalid fields, in the order in which graphql-js reports them. Lazy, because there may be
+ * thousands.
+ */
 function* findFaults(
   name: string,
   value: unknown,

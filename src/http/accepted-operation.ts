@@ -85,7 +85,10 @@ export class AcceptedOperation implements ExecutionArgs {
     return this.#options.schema
   }
 
-  /** Runs the operation. The iterator of a subscription sends the results itself and yields nothing. Does not reject. */
+  /**
+   * Runs the operation. The iterator of a subscription sends the results itself and yields nothing. Does not
+   * reject.
+   */
   async run(): Promise<AsyncIterableIterator<never> | ExecutionResult> {
     // A message in the same packet may have closed the socket since the operation was accepted.
     if (!this.#wire.isOpen) {
@@ -139,7 +142,10 @@ export class AcceptedOperation implements ExecutionArgs {
     await this.#record.endStream()
   }
 
-  /** Executes an event of a subscription and sends the result. Backpressure: resolves once the result has left. */
+  /**
+   * Executes an event of a subscription and sends the result. Backpressure: resolves once the result has
+   * left.
+   */
   async sendResult(event: unknown): Promise<void> {
     const executeEvent = this.#options.fast?.executeEvent ?? executePlainly
     const json = executeEvent(event, this)
@@ -153,8 +159,8 @@ export class AcceptedOperation implements ExecutionArgs {
 }
 
 /**
- * Sends the results of a subscription once graphql-ws requests the first one. A class, because each idle subscription
- * keeps an instance.
+ * Sends the results of a subscription once graphql-ws requests the first one. A class, because each idle
+ * subscription keeps an instance.
  */
 class SentResults implements AsyncIterableIterator<never> {
   readonly #events: AsyncIterator<unknown>

@@ -15,8 +15,8 @@ export interface AccessPolicy {
 const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]']
 
 /**
- * Without authentication on a loopback address only our own hosts are allowed: any page could reach the service by a
- * host that resolves to it (DNS rebinding).
+ * Without authentication on a loopback address only our own hosts are allowed: any page could reach the
+ * service by a host that resolves to it (DNS rebinding).
  */
 export function toAllowedHosts(
   authenticates: boolean,
@@ -43,7 +43,10 @@ export function isHostAllowed({ hosts }: AccessPolicy, host: string | undefined)
   return URL.canParse(url) && hosts.includes(new URL(url).hostname)
 }
 
-/** Whether this is `http(s)://HOST[:PORT]` of this machine, as browsers send it. `localhost.example.com` is not. */
+/**
+ * Whether this is `http(s)://HOST[:PORT]` of this machine, as browsers send it. `localhost.example.com` is
+ * not.
+ */
 function isLoopbackOrigin(origin: string): boolean {
   if (!URL.canParse(origin)) return false
   const url = new URL(origin)

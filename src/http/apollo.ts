@@ -73,8 +73,8 @@ export async function startApollo(options: ApolloOptions): Promise<ApolloServer<
 const REFUSED = parse('{ __typename }')
 
 /**
- * Checks a request with `prepare`. Apollo parses and validates only requests without a document, so this sets one. Errors
- * are the response: nothing is executed.
+ * Checks a request with `prepare`. Apollo parses and validates only requests without a document, so this sets
+ * one. Errors are the response: nothing is executed.
  */
 function createPrepareListener({
   prepare,

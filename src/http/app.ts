@@ -41,8 +41,8 @@ interface HttpAppOptions {
 }
 
 /**
- * An HTTP server without routes. It does not log requests, because callback URLs contain a secret. While draining, each
- * response closes its connection, so that clients with keep-alive connect to another replica.
+ * An HTTP server without routes. It does not log requests, because callback URLs contain a secret. While
+ * draining, each response closes its connection, so that clients with keep-alive connect to another replica.
  */
 export async function createHttpApp(options: HttpAppOptions): Promise<FastifyInstance> {
   const { access, log, isDraining } = options
@@ -81,7 +81,8 @@ export async function createHttpApp(options: HttpAppOptions): Promise<FastifyIns
   if (access.corsOrigins.length > 0 || access.loopbackOrigins === true)
     await app.register(cors, {
       origin: (origin, allow) => allow(null, origin !== undefined && isCorsAllowed(access, origin)),
-      // The headers of a preflight request are allowed as they are: all of ours, and those of tracing libraries.
+      // The headers of a preflight request are allowed as they are: all of ours, and those of tracing
+      // libraries.
       methods: ['GET', 'POST'],
       exposedHeaders: [CORRELATION_HEADER, 'retry-after'],
       maxAge: 600,
@@ -89,7 +90,9 @@ export async function createHttpApp(options: HttpAppOptions): Promise<FastifyIns
   return app
 }
 
-/** Starts each request after the response to the previous one on its connection. Starts none after a refusal. */
+/**
+ * Starts each request after the response to the previous one on its connection. Starts none after a refusal.
+ */
 function queueRequests(app: FastifyInstance, connections: Connections): void {
   app.addHook('onRequest', ({ raw }, reply, next) => {
     connections.of(raw.socket).enqueue(raw, reply.raw, next, () => toRawResponse('PIPELINE_OVERFLOW'))

@@ -29,8 +29,8 @@ export async function compressAsset(bytes: Buffer, type: string, level: number):
 }
 
 /**
- * Responds with a file: compressed as the client accepts it, or 304 if the client has it. A client that accepts
- * no compression gets the decompressed stream.
+ * Responds with a file: compressed as the client accepts it, or 304 if the client has it. A client that
+ * accepts no compression gets the decompressed stream.
  */
 export function sendAsset({ headers }: FastifyRequest, reply: FastifyReply, asset: Asset): FastifyReply {
   const vary = reply.getHeader('vary')

@@ -120,7 +120,9 @@ export function toRefusalReason(error: errors.JOSEError): RefusalReason {
     : (REASONS_BY_CLAIM[claim] ?? 'malformed')
 }
 
-/** The messages of an error and its causes. A system error about several addresses has a code, but no message. */
+/**
+ * The messages of an error and its causes. A system error about several addresses has a code, but no message.
+ */
 function toCauseLine(error: unknown): string {
   const parts: string[] = []
   for (let each = error; isErrorLike(each); each = each.cause) {

@@ -33,13 +33,18 @@ const OPERATOR_SCOPE = 'upscale:operate'
 const LEEWAY_S = 5
 /** In characters. */
 export const MAX_TOKEN_LENGTH = 8_192
-/** In characters. Subjects are part of index keys, which PostgreSQL limits to 2,700 bytes. (OpenID Connect: 255.) */
+/**
+ * In characters. Subjects are part of index keys, which PostgreSQL limits to 2,700 bytes. (OpenID Connect:
+ * 255.)
+ */
 const MAX_SUBJECT_LENGTH = 512
 /** The latest instant of a Date. */
 const MAX_INSTANT_MS = 8.64e15
 /** Without HMAC, so that no public key can be used as a secret. */
 const ASYMMETRIC = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
-/** jose's errors about the key set: timeout, invalid JSON, invalid key. Its other errors are about the token. */
+/**
+ * jose's errors about the key set: timeout, invalid JSON, invalid key. Its other errors are about the token.
+ */
 const KEY_SET_ERRORS = ['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC', 'ERR_JWKS_INVALID', 'ERR_JWK_INVALID']
 
 export function createAuthenticate(
@@ -124,7 +129,9 @@ function toVerifiedToken({ sub, exp, scope, scp }: JWTPayload): VerifiedToken {
   }
 }
 
-/** Refuses subjects that the database would change (unpaired surrogates become U+FFFD): they could collide. */
+/**
+ * Refuses subjects that the database would change (unpaired surrogates become U+FFFD): they could collide.
+ */
 function parseSubject(sub: unknown): string {
   if (sub === undefined || sub === '') throw new UnauthenticatedError('missing_subject')
   const isStorable =

@@ -36,8 +36,8 @@ export interface AuthorizeOptions {
 }
 
 /**
- * Identifies a caller, on all transports. Rejects with UnauthenticatedError or AuthUnavailableError, which it has counted
- * and logged. Any other error is a bug: the transport logs it and answers with an internal error.
+ * Identifies a caller, on all transports. Rejects with UnauthenticatedError or AuthUnavailableError, which it
+ * has counted and logged. Any other error is a bug: the transport logs it and answers with an internal error.
  */
 export type Authorize = (credentials: Credentials, options?: AuthorizeOptions) => Promise<Identity>
 

@@ -35,9 +35,9 @@ type Refusal = readonly [status: number, message: string]
 type CallbackRequest = FastifyRequest<{ Params: { taskId: string; token: string } }>
 
 /**
- * The route of the upstream's callbacks. 200: committed, or nothing new; 400: not a callback, or about another upstream task;
- * 401: invalid signature; 403: wrong token; 404: unknown task; 413: too large; 503: not stored or not confirmed, so that
- * the upstream retries.
+ * The route of the upstream's callbacks. 200: committed, or nothing new; 400: not a callback, or about
+ * another upstream task; 401: invalid signature; 403: wrong token; 404: unknown task; 413: too large; 503:
+ * not stored or not confirmed, so that the upstream retries.
  */
 export function addCallbackRoute(app: FastifyInstance, route: CallbackRoute): void {
   const { log, onAnswer, parseJson } = route

@@ -53,8 +53,8 @@ export class Connections implements Disposable {
   }
 
   /**
-   * Destroys connections that have stalled for too long; and, while too much is unsent, those that have stalled
-   * longest.
+   * Destroys connections that have stalled for too long; and, while too much is unsent, those that have
+   * stalled longest.
    */
   #destroyStalled(): void {
     const stalled: { readonly socket: Socket; readonly checks: number }[] = []
@@ -93,7 +93,9 @@ class Connection {
     return this.#isClosing || this.#socket.destroyed
   }
 
-  /** Calls `start` when all earlier requests have their response, unless the connection is closing by then. */
+  /**
+   * Calls `start` when all earlier requests have their response, unless the connection is closing by then.
+   */
   enqueue(
     request: IncomingMessage,
     response: ServerResponse,
@@ -111,15 +113,18 @@ class Connection {
     if (this.#pending.length === 1) start()
   }
 
-  /** Whether the handler of the current request may run. If so, its response is sent before the connection closes. */
+  /**
+   * Whether the handler of the current request may run. If so, its response is sent before the connection
+   * closes.
+   */
   begin(): boolean {
     this.#isRunning = !this.isClosing
     return this.#isRunning
   }
 
   /**
-   * Closes the connection. The response of a running request is sent first; without one, `response` (a complete HTTP
-   * response) is written. A stream is cut off, because it may never end.
+   * Closes the connection. The response of a running request is sent first; without one, `response` (a
+   * complete HTTP response) is written. A stream is cut off, because it may never end.
    */
   refuse(response: string): void {
     if (this.#isClosing) return
@@ -139,8 +144,8 @@ class Connection {
   }
 
   /**
-   * The number of consecutive checks in which bytes were unsent and the client read none. Not a time, so that a
-   * suspended process does not count clients as stalled.
+   * The number of consecutive checks in which bytes were unsent and the client read none. Not a time, so that
+   * a suspended process does not count clients as stalled.
    */
   checkStall(): number {
     const { writableLength } = this.#socket

@@ -44,8 +44,8 @@ const HASHED = 'assets/'
 const LEVEL = 9
 
 /**
- * The console, at `/console/`: each built file has a route of its own, so no URL can name another file. Public, because only
- * its GraphQL operations need a token. Without a build, 503.
+ * The console, at `/console/`: each built file has a route of its own, so no URL can name another file.
+ * Public, because only its GraphQL operations need a token. Without a build, 503.
  */
 export async function addConsoleRoutes(app: FastifyInstance, route: ConsoleRoute): Promise<void> {
   const files = await readFiles(route.folder)

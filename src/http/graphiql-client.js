@@ -1,5 +1,6 @@
-// Runs in the browser, as part of the GraphiQL page (pages.ts): sends operations to /graphql with the headers that are
-// entered in the page. The fetcher of GraphiQL sends them over HTTP only, and shows a closed socket as {"isTrusted":true}.
+// Runs in the browser, as part of the GraphiQL page (pages.ts): sends operations to /graphql with the headers
+// that are entered in the page. The fetcher of GraphiQL sends them over HTTP only, and shows a closed socket
+// as {"isTrusted":true}.
 
 const ENDPOINT = new URL('/graphql', location.href)
 const TOKEN_HINT = 'Enter {"Authorization": "Bearer TOKEN"} in the Headers tab below the query.'
@@ -16,8 +17,8 @@ let submittedId
 export function toTabs(tabs) {
   const query = new URL(location.href).searchParams.get('query')
   if (query) return [{ query }, ...tabs]
-  // GraphiQL shows the variables of the first tab only if they are stored, and without the stored query a reload would add
-  // an empty tab.
+  // GraphiQL shows the variables of the first tab only if they are stored, and without the stored query a
+  // reload would add an empty tab.
   if (localStorage.getItem('graphiql:tabState') === null) {
     localStorage.setItem('graphiql:query', tabs[0].query)
     localStorage.setItem('graphiql:variables', tabs[0].variables)

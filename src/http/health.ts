@@ -15,7 +15,9 @@ interface Health {
   readonly store: Pick<TaskStore, 'check'>
   readonly log: Log
   isDraining(): boolean
-  /** The state of the other parts, for `/readyz?verbose`: no secrets. They do not make the service not ready. */
+  /**
+   * The state of the other parts, for `/readyz?verbose`: no secrets. They do not make the service not ready.
+   */
   parts(): Readonly<Record<string, unknown>>
 }
 

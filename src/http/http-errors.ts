@@ -52,7 +52,10 @@ export function sendError(
     .send(toErrorBody(code, message, id))
 }
 
-/** Logs that a request failed because the store is unavailable: without a stack, because an outage causes many lines. */
+/**
+ * Logs that a request failed because the store is unavailable: without a stack, because an outage causes many
+ * lines.
+ */
 export function logOutage({ message: reason }: StoreUnavailableError, correlationId: string, log: Log): void {
   log.warn({ reason, correlationId }, 'a request failed: the store is unavailable')
 }
@@ -66,7 +69,10 @@ const JSON_ONLY = 'Only JSON is read here: send the body with the header "conten
 
 export const NOTHING_HERE = 'There is nothing here.'
 
-/** JSON errors for unknown paths, unreadable bodies and unexpected errors. `hint`: what there is, for unknown paths. */
+/**
+ * JSON errors for unknown paths, unreadable bodies and unexpected errors. `hint`: what there is, for unknown
+ * paths.
+ */
 export function handleErrors(app: FastifyInstance, log: Log, hint?: string): void {
   const message = hint === undefined ? NOTHING_HERE : `${NOTHING_HERE} ${hint}`
   app.setNotFoundHandler((_request, reply) => sendError(reply, 404, message))

@@ -10,7 +10,10 @@ export type TransportLimit =
 /** Gets what happens on the transports, for metrics. Its methods do not throw. */
 export interface HttpObserver {
   onStreamOpen(kind: StreamKind): void
-  /** `ending` null: the stream ended before its first event was requested, such as the probe of a router callback. */
+  /**
+   * `ending` null: the stream ended before its first event was requested, such as the probe of a router
+   * callback.
+   */
   onStreamEnd(kind: StreamKind, ending: StreamEnding | null): void
   onRefusal(limit: TransportLimit): void
 }

@@ -15,8 +15,8 @@ export interface HttpStreams {
 }
 
 /**
- * `limit`: the streams of one owner, or of all guests of one task together; null: no limit. Without authentication
- * there is no limit.
+ * `limit`: the streams of one owner, or of all guests of one task together; null: no limit. Without
+ * authentication there is no limit.
  */
 export function createHttpStreams(limit: number | null, observer: HttpObserver): HttpStreams {
   const counts = new Counts(limit)

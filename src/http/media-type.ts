@@ -1,5 +1,7 @@
 export const JSON_TYPE = 'application/json'
-/** The media type of GraphQL over HTTP. Apollo Client reads `extensions` of error responses only in this one. */
+/**
+ * The media type of GraphQL over HTTP. Apollo Client reads `extensions` of error responses only in this one.
+ */
 const GRAPHQL_TYPE = 'application/graphql-response+json'
 
 /** The type that an Accept header prefers: the higher q, then the first. JSON if it names neither. */
@@ -15,7 +17,10 @@ export function toPreferredType(accept = ''): string {
   return preferred.type
 }
 
-/** The q of the first of these names that an Accept header or an Accept-Encoding header has; 0: it has none of them. */
+/**
+ * The q of the first of these names that an Accept header or an Accept-Encoding header has; 0: it has none of
+ * them.
+ */
 export function toQuality(accept: string, names: readonly string[]): number {
   const ranges = accept
     .toLowerCase()

@@ -10,8 +10,9 @@ const TIMEOUT_MS = 3_000
 const metadata = z.object({ token_endpoint: z.url({ protocol: /^https?$/ }) })
 
 /**
- * Returns a function that finds the origins that a sign-in connects to: those of the issuer and of its token endpoint
- * (OpenID Connect Discovery §4). If the provider does not respond, that of the issuer. Does not reject.
+ * Returns a function that finds the origins that a sign-in connects to: those of the issuer and of its token
+ * endpoint (OpenID Connect Discovery §4). If the provider does not respond, that of the issuer. Does not
+ * reject.
  */
 export function createProviderOrigins(
   issuer: string,

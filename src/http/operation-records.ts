@@ -22,7 +22,10 @@ interface Request {
   readonly traceparent: string | null
 }
 
-/** What the client calls an operation, and what it selects. Unlike the name, the fields are those of the schema. */
+/**
+ * What the client calls an operation, and what it selects. Unlike the name, the fields are those of the
+ * schema.
+ */
 interface Described {
   readonly type: string
   readonly name: string | null
@@ -159,7 +162,10 @@ export class RunningOperation implements OperationRecord {
     )
   }
 
-  /** Records the end of a subscription, in a span of its own: the stream may be longer than a trace is kept open. */
+  /**
+   * Records the end of a subscription, in a span of its own: the stream may be longer than a trace is kept
+   * open.
+   */
   endStream(): Promise<void> {
     if (this.#hasEnded) return Promise.resolve()
     this.end()

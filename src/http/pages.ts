@@ -9,8 +9,8 @@ const TITLE = 'Upscale gateway'
 const THEME =
   ':root { color-scheme: light dark } .graphiql-light { color-scheme: light } .graphiql-dark { color-scheme: dark }'
 /**
- * On a first visit GraphiQL leaves its tabs with an offset that applies while a tab has the focus: pressed, a tab moves away
- * from the mouse, and the click is lost.
+ * On a first visit GraphiQL leaves its tabs with an offset that applies while a tab has the focus: pressed, a
+ * tab moves away from the mouse, and the click is lost.
  */
 const STILL_TABS = '.graphiql-tab { transform: none !important }'
 

@@ -39,8 +39,9 @@ const REDIRECT_CACHE_S = 60
 const EXTENSIONS: Record<string, string> = { 'image/jpeg': 'jpg' }
 
 /**
- * The route of copies and renditions. 200, 206 or 304: the picture. 302: a URL of the store. 400: an unknown width. 404: no
- * such picture, or a wrong signature. 416: a range outside of the file. 503: the store cannot be read.
+ * The route of copies and renditions. 200, 206 or 304: the picture. 302: a URL of the store. 400: an unknown
+ * width. 404: no such picture, or a wrong signature. 416: a range outside of the file. 503: the store cannot
+ * be read.
  */
 export function addResultRoute(app: FastifyInstance, route: ResultRoute): void {
   void app.register((results, _options, done) => {
@@ -96,7 +97,10 @@ function refuse(reply: FastifyReply, status: number, message: string): FastifyRe
   return sendError(reply.header('cache-control', 'no-store'), status, message)
 }
 
-/** The task and the facts of the copy that a link names. Undefined: there is no such copy, or the link is wrong. */
+/**
+ * The task and the facts of the copy that a link names. Undefined: there is no such copy, or the link is
+ * wrong.
+ */
 async function findCopy({ tasks }: ResultRoute, { params }: ResultRequest) {
   const { taskId, signature } = params
   const position = /^(?:0|[1-9]\d?)$/.test(params.position) ? Number(params.position) : -1
@@ -157,8 +161,8 @@ async function respond(
 type Sent = Representation & { readonly disposition: string | null }
 
 /**
- * Streams a file or the requested range of it (RFC 9110 §14), unless the client already has it. False: the store does not
- * have the file.
+ * Streams a file or the requested range of it (RFC 9110 §14), unless the client already has it. False: the
+ * store does not have the file.
  */
 async function send(
   copies: CopyStore,

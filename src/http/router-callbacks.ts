@@ -88,8 +88,8 @@ const URL_IN_USE = requestError('BAD_REQUEST', 'Another subscription already use
 const UNCONFIRMED = requestError('BAD_REQUEST', 'The callback URL did not confirm the subscription.')
 
 /**
- * Starts Apollo's plugin only for operations that can begin, so that it calls no router for a refused or unauthorized
- * operation. Allows one subscription per URL, because the plugin confuses two.
+ * Starts Apollo's plugin only for operations that can begin, so that it calls no router for a refused or
+ * unauthorized operation. Allows one subscription per URL, because the plugin confuses two.
  */
 function guardPlugin(
   plugin: ApolloServerPlugin,
@@ -138,8 +138,8 @@ function guardPlugin(
 }
 
 /**
- * The request, with this interval of heartbeats. Half of the one that the router requested: some routers end a subscription
- * exactly after the interval, so that a heartbeat at its end comes too late.
+ * The request, with this interval of heartbeats. Half of the one that the router requested: some routers end
+ * a subscription exactly after the interval, so that a heartbeat at its end comes too late.
  */
 function withHeartbeat<T extends { readonly request: GraphQLRequest }>(
   context: T,
@@ -179,7 +179,10 @@ function toResponse(error: GraphQLError, { correlationId }: OperationContext, lo
   return { http: { status, headers: new HeaderMap() }, body: { kind: 'single', singleResult: { errors } } }
 }
 
-/** Calls `ended` when the subscription of this operation ends. The returned function says whether it has begun. */
+/**
+ * Calls `ended` when the subscription of this operation ends. The returned function says whether it has
+ * begun.
+ */
 function onEnd(context: OperationContext, ended: () => void): () => boolean {
   const { stream } = context
   let hasBegun = false

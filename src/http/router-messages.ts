@@ -28,8 +28,8 @@ const message = z.looseObject({
 type Fetcher = (url: string, init?: { body?: string | Buffer }) => Promise<Response>
 
 /**
- * The `fetch` with which Apollo's plugin posts messages to routers. It does not follow redirects, because the allowed URLs
- * decide where events go.
+ * The `fetch` with which Apollo's plugin posts messages to routers. It does not follow redirects, because the
+ * allowed URLs decide where events go.
  */
 export function createMessageFetch(urlsInUse: ReadonlySet<string>, outbound: Outbound, log: Log): Fetcher {
   return async (url, init) => {

@@ -1,8 +1,8 @@
 /** Characters that the URL parser removes or rewrites. */
 const REWRITTEN = /[\s\p{Cc}\\]/u
 /**
- * A path segment that all servers read in the same way. Servers may decode percent-encoding, path parameters (`..;x`) and
- * dot segments to a path outside of the folder.
+ * A path segment that all servers read in the same way. Servers may decode percent-encoding, path parameters
+ * (`..;x`) and dot segments to a path outside of the folder.
  */
 const PLAIN_SEGMENT = /^(?!\.+$)[\w~!$&'()*+,=:@.-]*$/
 

@@ -12,8 +12,8 @@ export interface SignaturePolicy {
 type SignatureVerdict = 'genuine' | 'stale' | 'forged'
 
 /**
- * Verifies the upstream's signature: `X-Webhook-Signature` is Base64(HMAC-SHA256(key, taskId + "." + timestamp)),
- * `X-Webhook-Timestamp` has Unix seconds. It does not cover the body.
+ * Verifies the upstream's signature: `X-Webhook-Signature` is Base64(HMAC-SHA256(key, taskId + "." +
+ * timestamp)), `X-Webhook-Timestamp` has Unix seconds. It does not cover the body.
  */
 export function verifySignature(
   { keys, windowMs }: SignaturePolicy,

@@ -46,8 +46,9 @@ interface Operation {
 }
 
 /**
- * The operations of one socket. Each operation counts, and keeps its id, until it has ended and graphql-ws has finished
- * with it, even if the client has completed it: graphql-ws would confuse two operations with one id.
+ * The operations of one socket. Each operation counts, and keeps its id, until it has ended and graphql-ws
+ * has finished with it, even if the client has completed it: graphql-ws would confuse two operations with one
+ * id.
  */
 export class SocketOperations {
   /** The trace of the socket, for operations without one in their `extensions`; null: none. */
@@ -69,7 +70,10 @@ export class SocketOperations {
     return this.#size
   }
 
-  /** Passes a message to graphql-ws; refuses a `subscribe` whose id belongs to a completed operation that still runs. */
+  /**
+   * Passes a message to graphql-ws; refuses a `subscribe` whose id belongs to a completed operation that
+   * still runs.
+   */
   pass(message: Message, text: string, handle: (text: string) => Promise<void>): void {
     if (message.type === MessageType.Subscribe && this.#passSubscribe(message, handle)) return
     const operation = message.type === MessageType.Complete ? this.#unfinished.get(message.id) : undefined
@@ -189,7 +193,10 @@ export class SocketOperations {
   }
 }
 
-/** A copy of a text of ASCII characters. `randomUUID` concatenates short pieces, which take eight times as much memory while it is kept. */
+/**
+ * A copy of a text of ASCII characters. `randomUUID` concatenates short pieces, which take eight times as
+ * much memory while it is kept.
+ */
 function toOnePiece(text: string): string {
   return Buffer.from(text, 'latin1').toString('latin1')
 }

@@ -22,7 +22,9 @@ type Protocol = ReturnType<typeof createProtocol>
 /** Handles a message, given as its text. */
 type Handle = (text: string) => Promise<void>
 
-/** graphql-transport-ws by graphql-ws: the session authenticates, and SocketOperations decides what may run. */
+/**
+ * graphql-transport-ws by graphql-ws: the session authenticates, and SocketOperations decides what may run.
+ */
 export function createProtocol(log: Log) {
   const run = (args: ExecutionArgs) => toAccepted(args).run()
   return makeServer<Record<string, unknown>, SocketParts>({
@@ -53,14 +55,17 @@ function toAccepted(args: ExecutionArgs): AcceptedOperation {
   return args
 }
 
-/** A token in a payload, under either spelling of the header's name; routers without a token send an empty one. */
+/**
+ * A token in a payload, under either spelling of the header's name; routers without a token send an empty
+ * one.
+ */
 function toAuthorization({ Authorization, authorization }: Record<string, unknown>): unknown {
   return [Authorization, authorization].find((value) => value != null && value !== '')
 }
 
 /**
- * One socket, as graphql-ws sees it. A class, because every socket keeps one. graphql-ws gets a message only if the socket is
- * open and graphql-ws can handle the message.
+ * One socket, as graphql-ws sees it. A class, because every socket keeps one. graphql-ws gets a message only
+ * if the socket is open and graphql-ws can handle the message.
  */
 export class SocketConnection implements SocketParts {
   readonly protocol: string

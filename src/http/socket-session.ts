@@ -62,8 +62,8 @@ interface SessionCounts {
 }
 
 /**
- * The caller of a socket, and the expiry of its token. When the token expires, every running subscription sends its
- * state once more and no new operation runs; then the socket is closed with 4403.
+ * The caller of a socket, and the expiry of its token. When the token expires, every running subscription
+ * sends its state once more and no new operation runs; then the socket is closed with 4403.
  */
 export class SocketSession implements StreamTransport, Disposable {
   /** The session itself ends streams when the token expires. */

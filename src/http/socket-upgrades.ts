@@ -7,7 +7,10 @@ const PATH = '/graphql'
 
 export type Open<T> = (socket: WebSocket, stream: Duplex, authorization: string | undefined) => T
 
-/** Accepts allowed upgrade requests until the returned function is called; then refuses all with 503, so that none hangs. */
+/**
+ * Accepts allowed upgrade requests until the returned function is called; then refuses all with 503, so that
+ * none hangs.
+ */
 export function takeUpgrades(
   server: Server,
   sockets: WebSocketServer,

@@ -19,8 +19,9 @@ interface WireOptions {
 }
 
 /**
- * The sending side of a socket: every write goes through here, so that memory is bounded. Events wait until the socket
- * has drained; everything else is written at once, and the socket is terminated when too much of it is unsent.
+ * The sending side of a socket: every write goes through here, so that memory is bounded. Events wait until
+ * the socket has drained; everything else is written at once, and the socket is terminated when too much of
+ * it is unsent.
  */
 export class SocketWire {
   readonly #socket: WebSocket
@@ -59,7 +60,10 @@ export class SocketWire {
     else this.#socket.send(data, TEXT)
   }
 
-  /** Sends a message once the socket has drained. Resolves when the message has left; undefined: it has left already. */
+  /**
+   * Sends a message once the socket has drained. Resolves when the message has left; undefined: it has left
+   * already.
+   */
   sendEvent(text: string): Promise<void> | undefined {
     if (this.#turns !== undefined || this.#stream.writableLength > 0)
       return new Promise((resolve) =>

@@ -30,7 +30,10 @@ const SERVER_OPTIONS = {
 
 interface GraphqlSocket extends SessionOptions, Omit<OperationOptions, 'isDraining'> {
   readonly access: AccessPolicy
-  /** The limit of sockets of one owner, or of all guests with watch tokens of one task together; null: no limit. */
+  /**
+   * The limit of sockets of one owner, or of all guests with watch tokens of one task together; null: no
+   * limit.
+   */
   readonly ownerSocketLimit: number | null
   /** The limit of sockets without any token; null: no limit. */
   readonly guestSocketLimit: number | null
@@ -40,9 +43,9 @@ interface GraphqlSocket extends SessionOptions, Omit<OperationOptions, 'isDraini
 export interface GraphqlSockets extends AsyncDisposable {
   count(): { readonly open: number; readonly operations: number }
   /**
-   * Accepts no new sockets and no new mutations. Closes the open sockets with 1001, one after the other, within
-   * `windowMs` milliseconds, so that their clients do not all reconnect at once. A socket with a running mutation is
-   * closed after the response.
+   * Accepts no new sockets and no new mutations. Closes the open sockets with 1001, one after the other,
+   * within `windowMs` milliseconds, so that their clients do not all reconnect at once. A socket with a
+   * running mutation is closed after the response.
    */
   drain(windowMs: number): Promise<void>
 }
@@ -91,7 +94,10 @@ export function openGraphqlSocket(server: Server, options: GraphqlSocket): Graph
   }
 }
 
-/** The same listeners for all sockets: they find the connection by `this`, because a closure for each socket would take memory. */
+/**
+ * The same listeners for all sockets: they find the connection by `this`, because a closure for each socket
+ * would take memory.
+ */
 function createListeners(open: Map<WebSocket, SocketConnection>) {
   return Object.entries({
     message(this: WebSocket, data: Buffer) {

@@ -46,9 +46,9 @@ const graphqlRequest = z.object({
 })
 
 /**
- * GraphQL over server-sent events (the protocol of graphql-sse, distinct connections mode), for clients and routers
- * without WebSocket. The id of an event is the version of its task: a browser's EventSource sends it back as
- * `Last-Event-ID` when it reconnects.
+ * GraphQL over server-sent events (the protocol of graphql-sse, distinct connections mode), for clients and
+ * routers without WebSocket. The id of an event is the version of its task: a browser's EventSource sends it
+ * back as `Last-Event-ID` when it reconnects.
  */
 export function addStreamRoute(app: FastifyInstance, route: StreamRoute): void {
   const { authorization } = route
@@ -191,7 +191,10 @@ class EventStream {
     return isStream(result) ? this.#send(result) : this.#sendOnly(result)
   }
 
-  /** Sends the result of a query or mutation: as an event, or as a response with a status if the store is away. */
+  /**
+   * Sends the result of a query or mutation: as an event, or as a response with a status if the store is
+   * away.
+   */
   #sendOnly(result: ExecutionResult): FastifyReply {
     const masked = maskResult(result, this.#request.id, this.#route.log)
     const head = toOutageHead(masked)
@@ -223,8 +226,8 @@ class EventStream {
         .header('cache-control', 'no-store, no-transform')
         // Proxies such as nginx would buffer events.
         .header('x-accel-buffering', 'no')
-        // Requests the next event only after the client has read the previous one, so that a slow client gets the
-        // newest state.
+        // Requests the next event only after the client has read the previous one, so that a slow client gets
+        // the newest state.
         .send(Readable.from(this.#toFrames(results), { objectMode: false, highWaterMark: 1 }))
     )
   }

@@ -14,7 +14,10 @@ const STYLE =
   'body{max-width:36rem;margin:10vh auto;padding:0 1rem}a{font-weight:600}'
 const POLICY = `default-src 'none'; style-src 'sha256-${hash('sha256', STYLE, 'base64')}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
 
-/** `/`: for browsers a page that links to what is here, if that is for browsers; for all other clients, 404 in JSON. */
+/**
+ * `/`: for browsers a page that links to what is here, if that is for browsers; for all other clients, 404 in
+ * JSON.
+ */
 export function addStartPage(app: FastifyInstance, start: StartPage): void {
   const page = toPage(start)
   app.get('/', (request, reply) => {

@@ -20,8 +20,8 @@ const TYPE = 'upscale-watch+jwt'
 const ALGORITHM = 'HS256'
 
 /**
- * Watch tokens are JWTs whose subject is the task. Their key is derived for this use (HKDF, RFC 5869), so that nothing else
- * accepts one, even if bearer tokens are signed with the same secret. Null without secrets.
+ * Watch tokens are JWTs whose subject is the task. Their key is derived for this use (HKDF, RFC 5869), so
+ * that nothing else accepts one, even if bearer tokens are signed with the same secret. Null without secrets.
  */
 export function createWatchTokens(options: WatchTokenOptions): WatchTokens | null {
   const { secrets, lifetimeMs, clock, refusals } = options

@@ -11,7 +11,10 @@ export interface Reading {
   clear(): void
 }
 
-/** Once the reads of a collection have taken this long, the others are left out: a request of `/metrics` must end in time. */
+/**
+ * Once the reads of a collection have taken this long, the others are left out: a request of `/metrics` must
+ * end in time.
+ */
 const MAX_COLLECT_MS = 2_000
 /** The pause after a failed collection, in multiples of its duration: a failing database gets few queries. */
 const PAUSE_FACTOR = 10
@@ -23,8 +26,9 @@ interface CollectionOptions {
 }
 
 /**
- * Creates the function that reads all gauges from the database, one after the other, so that it uses one connection. Calls that
- * overlap share a collection. A read that fails is logged and counted; its gauges are left out until it succeeds. Does not reject.
+ * Creates the function that reads all gauges from the database, one after the other, so that it uses one
+ * connection. Calls that overlap share a collection. A read that fails is logged and counted; its gauges are
+ * left out until it succeeds. Does not reject.
  */
 export function createCollection(
   readings: readonly Reading[],

@@ -12,7 +12,10 @@ export interface MetricEvents extends TaskObserver, HttpObserver {
   onCircuit(engine: string, circuit: string): void
   /** A GraphQL operation of this type has ended, with this code: `OK`, or that of its first error. */
   onOperation(type: string, code: string, ms: number): void
-  /** A hint of another replica arrived this many milliseconds after it was sent; negative if its clock is ahead. */
+  /**
+   * A hint of another replica arrived this many milliseconds after it was sent; negative if its clock is
+   * ahead.
+   */
   onHint(lagMs: number): void
   /** A token was refused, or a required one is missing. `reason` is one of a fixed set. */
   onAuthRefusal(reason: string): void

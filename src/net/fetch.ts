@@ -26,7 +26,10 @@ export function createFetch(outbound: Outbound): Fetch {
   }
 }
 
-/** Throws only the cause of an error of got: the error itself holds the request with its credentials, and errors are logged. */
+/**
+ * Throws only the cause of an error of got: the error itself holds the request with its credentials, and
+ * errors are logged.
+ */
 export function throwBare(error: unknown): never {
   if (!(error instanceof RequestError)) throw error
   const { code, cause } = error

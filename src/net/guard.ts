@@ -5,16 +5,17 @@ import { isPublicAddress, PrivateAddressError } from './public-address.ts'
 /** Agents for requests to URLs that callers or the upstream have sent. Disposing closes connections. */
 export interface Guard extends Disposable {
   /**
-   * Agents for one request. Each connection is new, and its address is checked after DNS resolution, because a name may
-   * resolve differently each time. Allowed hosts are not checked.
-   * @throws PrivateAddressError if the host is an IP address that is not public, even if a proxy would connect to it
+   * Agents for one request. Each connection is new, and its address is checked after DNS resolution, because
+   * a name may resolve differently each time. Allowed hosts are not checked.
+   * @throws PrivateAddressError if the host is an IP address that is not public, even if a proxy would
+   * connect to it
    */
   agentsFor(url: string): ReturnType<Outbound['agentsFor']>
 }
 
 /**
- * Restricts requests to public addresses and to the allowed hosts. An allowed host is an exact name or address as in a
- * URL; with `:port` it allows only this port.
+ * Restricts requests to public addresses and to the allowed hosts. An allowed host is an exact name or
+ * address as in a URL; with `:port` it allows only this port.
  */
 export function openGuard(connector: Connector, allowedHosts: () => readonly string[]): Guard {
   // No keep-alive: a reused connection would skip the address check.

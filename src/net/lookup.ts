@@ -24,8 +24,8 @@ export type Resolve = (hostname: string) => Promise<readonly LookupAddress[]>
 
 /**
  * Resolves the names of one dependency: with the hosts file, then with the name servers and search domains of
- * resolv.conf. `getaddrinfo` is not used: it runs in a few threads that the whole process shares, so a hanging name
- * would block all others. Disposing cancels pending queries.
+ * resolv.conf. `getaddrinfo` is not used: it runs in a few threads that the whole process shares, so a
+ * hanging name would block all others. Disposing cancels pending queries.
  */
 export function openResolver(options: ResolverOptions = {}): Resolve & Disposable {
   const { servers = [], resolvConf = '/etc/resolv.conf', hosts = '/etc/hosts' } = options

@@ -14,7 +14,10 @@ interface ResolvConf {
 /** The addresses of each name in a hosts file. */
 type Hosts = ReadonlyMap<string, readonly LookupAddress[]>
 
-/** Returns a function that returns the parsed file, and parses it again when it has changed. A missing file counts as empty. */
+/**
+ * Returns a function that returns the parsed file, and parses it again when it has changed. A missing file
+ * counts as empty.
+ */
 export function createFileReader<T>(path: string, parse: (text: string) => T): () => T {
   let seen = ''
   let value = parse('')

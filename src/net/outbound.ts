@@ -12,7 +12,10 @@ interface Agents {
   readonly https: HttpsAgent
 }
 
-/** Opens connections to one dependency. It resolves names separately, so a hanging name delays no other dependency. */
+/**
+ * Opens connections to one dependency. It resolves names separately, so a hanging name delays no other
+ * dependency.
+ */
 export interface Connector extends Disposable {
   open(options?: OutboundOptions): Outbound
 }
@@ -21,8 +24,8 @@ interface OutboundOptions {
   /** Whether connections are reused; default false. */
   readonly keepAlive?: boolean
   /**
-   * Whether only public addresses are allowed. Connections of a proxy cannot be checked: the proxy must refuse private
-   * addresses.
+   * Whether only public addresses are allowed. Connections of a proxy cannot be checked: the proxy must
+   * refuse private addresses.
    */
   readonly guarded?: boolean
   /** The timeout for a proxy to open a tunnel; default 5 s. */

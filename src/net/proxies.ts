@@ -24,7 +24,10 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host.endsWith('.localhost')
 }
 
-/** An entry is `*`, a domain (with its subdomains), an address, or a range of addresses; all but `*` may have a port. */
+/**
+ * An entry is `*`, a domain (with its subdomains), an address, or a range of addresses; all but `*` may have
+ * a port.
+ */
 function matches(entry: string, host: string, port: string): boolean {
   if (entry === '*') return true
   const [, name = '', entryPort] = /^(\[.*\]|[^:]*):(\d+)$/.exec(entry) ?? [entry, entry]

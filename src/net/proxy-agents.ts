@@ -15,7 +15,10 @@ interface ProxyAgentOptions {
   readonly tunnelTimeoutMs: number
 }
 
-/** Sends http requests to a proxy. Node's agent formats them for the proxy, but resolves names with `getaddrinfo`. */
+/**
+ * Sends http requests to a proxy. Node's agent formats them for the proxy, but resolves names with
+ * `getaddrinfo`.
+ */
 export class ProxiedHttpAgent extends HttpAgent {
   readonly #options: ProxyAgentOptions
 
@@ -33,8 +36,8 @@ export class ProxiedHttpAgent extends HttpAgent {
 type OnConnection = (error: Error | null, connection: Duplex) => void
 
 /**
- * Sends https requests through a tunnel that a proxy opens (CONNECT). A request gets its connection only after the TLS
- * handshake with the target. Without a connection, nothing was sent.
+ * Sends https requests through a tunnel that a proxy opens (CONNECT). A request gets its connection only
+ * after the TLS handshake with the target. Without a connection, nothing was sent.
  */
 export class TunnelAgent extends HttpsAgent {
   readonly #options: ProxyAgentOptions

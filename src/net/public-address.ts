@@ -9,8 +9,8 @@ const NAT64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96')
 const AZURE_PLATFORM = '168.63.129.16'
 
 /**
- * Whether an IP address is on the public internet. False for addresses that are private, local or reserved, for those
- * that lead to such addresses indirectly, and for text that is not an IP address.
+ * Whether an IP address is on the public internet. False for addresses that are private, local or reserved,
+ * for those that lead to such addresses indirectly, and for text that is not an IP address.
  */
 export function isPublicAddress(text: string): boolean {
   return ipaddr.isValid(text) && isPublic(ipaddr.process(text))
@@ -33,7 +33,9 @@ export class PrivateAddressError extends Error {
   }
 }
 
-/** Accepts public addresses only. Agents resolve names for each connection, so this also stops DNS rebinding. */
+/**
+ * Accepts public addresses only. Agents resolve names for each connection, so this also stops DNS rebinding.
+ */
 export function onlyPublic(resolve: Resolve): Resolve {
   return async (hostname) => {
     const found = await resolve(hostname)

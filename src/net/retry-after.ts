@@ -2,7 +2,9 @@
 const MAX_WAIT_MS = 2_147_483_647
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
-/** The three forms of an HTTP-date (RFC 9110 §5.6.7), all of them in GMT: `Sun, 06 Nov 1994 08:49:37 GMT` … */
+/**
+ * The three forms of an HTTP-date (RFC 9110 §5.6.7), all of them in GMT: `Sun, 06 Nov 1994 08:49:37 GMT` …
+ */
 const IMF_DATE =
   /^[A-Z][a-z]{2}, (?<day>\d{1,2}) (?<month>[A-Z][a-z]{2}) (?<year>\d{4}) (?<time>\d\d:\d\d:\d\d)(?: GMT| UTC)?$/
 /** … `Sunday, 06-Nov-94 08:49:37 GMT` … */
@@ -12,7 +14,10 @@ const RFC_850_DATE =
 const ASCTIME_DATE =
   /^[A-Z][a-z]{2} (?<month>[A-Z][a-z]{2}) {1,2}(?<day>\d{1,2}) (?<time>\d\d:\d\d:\d\d) (?<year>\d{4})$/
 
-/** Milliseconds that a Retry-After header asks for (RFC 9110 §10.2.3: seconds or a date); null if it is missing or invalid. */
+/**
+ * Milliseconds that a Retry-After header asks for (RFC 9110 §10.2.3: seconds or a date); null if it is
+ * missing or invalid.
+ */
 export function parseRetryAfter(header: string | undefined, now: number): number | null {
   const text = header?.trim() ?? ''
   if (/^\d+$/.test(text)) return Math.min(MAX_WAIT_MS, Number(text) * 1_000)

@@ -62,9 +62,10 @@ export function createSharedAccountLimit(
 }
 
 /**
- * The limiters of replicas have fixed windows: an interval across two windows could have twice the limit. Therefore each submit
- * has a window of its own, a slot, which no other submit can use before its window has ended. With more than MAX_SLOTS submits, a
- * slot counts several, and an interval can have up to twice the limit again.
+ * The limiters of replicas have fixed windows: an interval across two windows could have twice the limit.
+ * Therefore each submit has a window of its own, a slot, which no other submit can use before its window has
+ * ended. With more than MAX_SLOTS submits, a slot counts several, and an interval can have up to twice the
+ * limit again.
  */
 class SlottedLimit implements AccountLimit {
   readonly #limiter: RateLimiterAbstract

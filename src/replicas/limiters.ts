@@ -17,7 +17,8 @@ export function createRedisLimiter(redis: Redis): CreateLimiter {
     const own = createMemoryLimiter(name, rate)
     const consume = own.consume.bind(own)
     own.consume = (...args) => {
-      // After a timeout the connection is closed, so that further commands fail at once instead of after their timeout.
+      // After a timeout the connection is closed, so that further commands fail at once instead of after
+      // their timeout.
       if (redis.status === 'ready') redis.disconnect(true)
       return consume(...args)
     }

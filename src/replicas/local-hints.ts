@@ -27,7 +27,10 @@ export class LocalHints implements TaskHints {
   }
 }
 
-/** The listeners of each topic. Most topics have one listener, and a set takes more memory than the listener itself. */
+/**
+ * The listeners of each topic. Most topics have one listener, and a set takes more memory than the listener
+ * itself.
+ */
 type Listeners = Map<string, Listener | Set<Listener>>
 
 function wakeAll(listeners: Listener | Set<Listener> | undefined, state?: UpscaleTask): void {

@@ -34,7 +34,8 @@ export function createSharedPollBudget(
   const limiter = createLimiter('poll', { limit: perSecond, perMs: WINDOW_MS })
   let windowEndsAt = -Infinity
   /**
-   * Polls are returned only within the window in which they were counted: in the next one they would exceed the limit.
+   * Polls are returned only within the window in which they were counted: in the next one they would exceed
+   * the limit.
    */
   const giveBack = async (polls: number) => {
     if (clock.elapsed() < windowEndsAt) await limiter.reward(KEY, polls)

@@ -8,7 +8,10 @@ import { PostgresLink } from './postgres-link.ts'
 interface PostgresHintsOptions {
   readonly url: string
   readonly log: Log
-  /** Called with the age of each hint of another replica in milliseconds: the difference of both machines' clocks. */
+  /**
+   * Called with the age of each hint of another replica in milliseconds: the difference of both machines'
+   * clocks.
+   */
   readonly onHint?: (lagMs: number) => void
   /** How often all watched tasks are re-read if notifications do not arrive; default 2 s. */
   readonly pollMs?: number
@@ -26,8 +29,8 @@ interface PostgresSharedHints extends SharedHints {
 /** Hints that are announced within this time share a notification. */
 const BATCH_MS = 10
 /**
- * A hint about an owner alone says that a task is new. It waits up to this long for a hint about a task, usually that the upstream
- * has accepted it, to share its notification.
+ * A hint about an owner alone says that a task is new. It waits up to this long for a hint about a task,
+ * usually that the upstream has accepted it, to share its notification.
  */
 const NEW_TASK_BATCH_MS = 200
 /** PostgreSQL accepts payloads of less than 8,000 bytes. */
@@ -190,7 +193,9 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
     for (const topic of topics) super.announce(topic)
   }
 
-  /** Sends hints, and a heartbeat when there are none, until the link is lost or the hints are disposed of. */
+  /**
+   * Sends hints, and a heartbeat when there are none, until the link is lost or the hints are disposed of.
+   */
   async #send(link: PostgresLink): Promise<void> {
     while (await this.#waitForHint(link.lost)) {
       // Hints that did not fit into the last payload have already waited.
@@ -201,8 +206,8 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
   }
 
   /**
-   * Resolves to true when a hint or a heartbeat is due; to false when the link is lost, or nothing remains to send
-   * after disposal.
+   * Resolves to true when a hint or a heartbeat is due; to false when the link is lost, or nothing remains to
+   * send after disposal.
    */
   async #waitForHint(lost: AbortSignal): Promise<boolean> {
     const isOver = () => lost.aborted || this.#ended.signal.aborted

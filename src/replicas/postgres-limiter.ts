@@ -19,7 +19,9 @@ const CONSUME_BOTH = `
   second AS (INSERT INTO rate_limit SELECT $3, 1, $4::bigint FROM first WHERE first.points <= $6 ${COUNT_MORE('$4')})
   SELECT * FROM first UNION ALL SELECT * FROM second`
 
-/** Windows end by the wall clock. If the clock was set back, a window would end too late, so it is restarted. */
+/**
+ * Windows end by the wall clock. If the clock was set back, a window would end too late, so it is restarted.
+ */
 class PostgresLimiter extends RateLimiterPostgres {
   readonly #pool: Pool
 
@@ -92,8 +94,8 @@ export function createPostgresLimiter(pool: Pool): CreateLimiter {
 }
 
 /**
- * Counts one for each of two keys as `consumeWith` does: one commit instead of two. Undefined: PostgreSQL does not count both, so
- * nothing was counted.
+ * Counts one for each of two keys as `consumeWith` does: one commit instead of two. Undefined: PostgreSQL
+ * does not count both, so nothing was counted.
  */
 export async function consumeTogether(
   first: LimitKey,

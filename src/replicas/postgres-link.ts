@@ -89,7 +89,10 @@ export class PostgresLink {
     this.#socket.destroy()
   }
 
-  /** Sends a payload to the other connections. Without one, checks that the server answers. False: the link is lost. */
+  /**
+   * Sends a payload to the other connections. Without one, checks that the server answers. False: the link is
+   * lost.
+   */
   async send(payload?: string): Promise<boolean> {
     try {
       if (payload === undefined) await this.#client.query('SELECT 1')

@@ -6,7 +6,10 @@ import { consume } from './limiters.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
 interface RatePolicy {
-  /** New submits of all owners together, by engine: the limit of the engine's account. Missing or null: no limit. */
+  /**
+   * New submits of all owners together, by engine: the limit of the engine's account. Missing or null: no
+   * limit.
+   */
   readonly engines: Readonly<Record<string, Rate | null>>
   /** New submits of one owner; null: no limit. */
   readonly owner: Rate | null

@@ -22,7 +22,10 @@ interface RedisClientOptions {
   readonly names?: ResolverOptions
 }
 
-/** A client of Redis (or Valkey) that reports every fault once a minute, and reconnects if the server does not answer. */
+/**
+ * A client of Redis (or Valkey) that reports every fault once a minute, and reconnects if the server does not
+ * answer.
+ */
 class MonitoredRedis extends Redis implements Disposable {
   readonly #onFault: (reason: string) => void
   readonly #reported = new LRUCache<string, true>({ max: MAX_REASONS, ttl: REPORT_EVERY_MS })
@@ -50,7 +53,8 @@ class MonitoredRedis extends Redis implements Disposable {
     })
     this.#onFault = onFault
     this.on('error', (error: Error) => this.#report(error))
-    // A server that requires TLS, or is not Redis, closes without a reason, and ioredis does not report that as an error.
+    // A server that requires TLS, or is not Redis, closes without a reason, and ioredis does not report that
+    // as an error.
     this.on('connect', () => (this.#isUnanswered = true))
     this.on('ready', () => (this.#isUnanswered = false))
     this.on('close', () => {
@@ -86,7 +90,9 @@ class MonitoredRedis extends Redis implements Disposable {
   }
 }
 
-/** Resolves once connected, or when the first attempt has failed: the service starts and runs without Redis. */
+/**
+ * Resolves once connected, or when the first attempt has failed: the service starts and runs without Redis.
+ */
 export async function openRedisClient(
   url: string,
   options: RedisClientOptions,

@@ -7,8 +7,8 @@ import { openResolver, toLookup, type ResolverOptions } from '../net/lookup.ts'
 const DISCONNECT_TIMEOUT_MS = 2_000
 
 /**
- * Creates the `Connector` that ioredis uses for this URL. It resolves names separately, so that a host name of Redis that
- * hangs in DNS does not delay the lookups of PostgreSQL.
+ * Creates the `Connector` that ioredis uses for this URL. It resolves names separately, so that a host name
+ * of Redis that hangs in DNS does not delay the lookups of PostgreSQL.
  */
 export function createConnector(url: string, names: ResolverOptions) {
   const { protocol, hostname, port } = new URL(url)

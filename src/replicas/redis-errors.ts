@@ -22,7 +22,10 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ECONNRESET: 'check the port in REDIS_URL, and whether the server requires TLS (rediss://)',
 }
 
-/** Redis's message, with the remedy if it is known, in one line. (The messages of an AggregateError are in its `errors`.) */
+/**
+ * Redis's message, with the remedy if it is known, in one line. (The messages of an AggregateError are in its
+ * `errors`.)
+ */
 export function explainRedisError(error: Error): string {
   const parts: unknown[] = error instanceof AggregateError ? error.errors : [error]
   const message = parts.map((part) => (part instanceof Error ? part.message : String(part))).join(', ')

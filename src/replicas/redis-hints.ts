@@ -9,7 +9,10 @@ import { ignoreReported, openRedisClient } from './redis-client.ts'
 interface RedisHintsOptions {
   readonly url: string
   readonly log: Log
-  /** Called with the age of each hint of another replica in milliseconds: the difference of both machines' clocks. */
+  /**
+   * Called with the age of each hint of another replica in milliseconds: the difference of both machines'
+   * clocks.
+   */
   readonly onHint?: (lagMs: number) => void
   /** How often the hints send themselves a heartbeat; default 2 s. */
   readonly heartbeatMs?: number
@@ -27,8 +30,8 @@ const DEAF =
   'seconds instead, and the connection is replaced'
 
 /**
- * Hints over Redis (or Valkey) publish/subscribe, for many replicas, where not every replica can receive every hint.
- * Each topic has its own channel, and a replica subscribes to the topics that its clients watch.
+ * Hints over Redis (or Valkey) publish/subscribe, for many replicas, where not every replica can receive
+ * every hint. Each topic has its own channel, and a replica subscribes to the topics that its clients watch.
  */
 export async function openRedisHints(options: RedisHintsOptions): Promise<SharedHints> {
   const { url, log } = options

@@ -1,7 +1,10 @@
 import type { Clock } from '../tasks/ports.ts'
 import type { Rate } from './limit.ts'
 
-/** Counts what happened in the last `perMs` milliseconds: never more than `limit`, whenever the interval begins. */
+/**
+ * Counts what happened in the last `perMs` milliseconds: never more than `limit`, whenever the interval
+ * begins.
+ */
 export class SlidingWindow {
   readonly #clock: Clock
   readonly #rate: Rate

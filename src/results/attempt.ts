@@ -27,9 +27,9 @@ type Found = Inspection['images'][number] & { readonly reason?: string }
 const MAX_IMAGES_AT_ONCE = 4
 
 /**
- * Makes one attempt: inspects the images of a task, makes copies, and reports both. At the deadline of the inspection it
- * reports what it has found so far, which settles the task, and continues. Rejects with the reason of `signal`, or if the
- * outcome cannot be stored; the attempt is then due again.
+ * Makes one attempt: inspects the images of a task, makes copies, and reports both. At the deadline of the
+ * inspection it reports what it has found so far, which settles the task, and continues. Rejects with the
+ * reason of `signal`, or if the outcome cannot be stored; the attempt is then due again.
  */
 export async function attempt(
   deps: AttemptDependencies,

@@ -32,13 +32,13 @@ interface PresignOptions {
 }
 
 /**
- * Files under keys such as `ab/abcdef…`. A key always names the same bytes, so `put` is idempotent, also when it is called
- * concurrently. All methods reject if the store cannot be reached or refuses.
+ * Files under keys such as `ab/abcdef…`. A key always names the same bytes, so `put` is idempotent, also when
+ * it is called concurrently. All methods reject if the store cannot be reached or refuses.
  */
 export interface CopyStore extends Disposable {
   /**
-   * Stores a file, streamed from the disk. Resolves once it is durable. A partly written file is never readable. No
-   * effect if the key exists.
+   * Stores a file, streamed from the disk. Resolves once it is durable. A partly written file is never
+   * readable. No effect if the key exists.
    */
   put(key: string, file: LocalFile, signal?: AbortSignal): Promise<void>
   /** Undefined: there is no such file. Rejects if the range is not within the file. */

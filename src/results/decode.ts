@@ -43,11 +43,12 @@ const MEMORY_CHECK_MS = 10
 const MAX_WEBP_SIDE = 16_383
 
 /**
- * Decodes one picture at a time: a picture of 100 megapixels can need 400 MB, so that many pictures that arrive together would
- * need too much memory.
+ * Decodes one picture at a time: a picture of 100 megapixels can need 400 MB, so that many pictures that
+ * arrive together would need too much memory.
  */
 export function createDecoder(log: Log, limit?: MemoryLimit): Decoder {
-  // Each picture is decoded once, so a cache only keeps memory. More threads decode no faster here, but each has buffers.
+  // Each picture is decoded once, so a cache only keeps memory. More threads decode no faster here, but each
+  // has buffers.
   sharp.cache(false)
   sharp.concurrency(1)
   const inSequence = createSequence()
@@ -82,8 +83,8 @@ export function createDecoder(log: Log, limit?: MemoryLimit): Decoder {
 }
 
 /**
- * Decodes the whole picture, so that damage anywhere is found, and keeps only a thumbnail: sRGB with alpha, 8 bits each, which
- * is what sharp makes of any colour space.
+ * Decodes the whole picture, so that damage anywhere is found, and keeps only a thumbnail: sRGB with alpha, 8
+ * bits each, which is what sharp makes of any colour space.
  */
 async function measure(path: string, { maxPixels, failOn }: MeasureOptions) {
   // The header is read without a limit, because the error of sharp's own limit has no code.
@@ -113,7 +114,10 @@ function checkSize({ width, height }: { width: number; height: number }, maxPixe
   throw new UnusableError(`the picture has ${found} megapixels; ${allowed} are allowed`, true)
 }
 
-/** Formats that cannot be decoded row by row (AVIF, interlaced PNG, progressive JPEG) may need many bytes for each pixel. */
+/**
+ * Formats that cannot be decoded row by row (AVIF, interlaced PNG, progressive JPEG) may need many bytes for
+ * each pixel.
+ */
 async function limitMemory<T>(limit: MemoryLimit, work: Promise<T>, onExceeded: () => void): Promise<T> {
   const { promise: exceeded, reject } = Promise.withResolvers<never>()
   const timer = setInterval(() => {
@@ -129,7 +133,10 @@ async function limitMemory<T>(limit: MemoryLimit, work: Promise<T>, onExceeded: 
   }
 }
 
-/** The picture was inspected when it was kept: a fault that was accepted then does not prevent a smaller version. */
+/**
+ * The picture was inspected when it was kept: a fault that was accepted then does not prevent a smaller
+ * version.
+ */
 async function shrink(path: string, to: string, width: number): Promise<number> {
   await sharp(path, { sequentialRead: true, limitInputPixels: false, failOn: 'none' })
     .timeout({ seconds: TIMEOUT_S })

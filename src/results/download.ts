@@ -38,8 +38,9 @@ const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308]
 const GONE = 410
 
 /**
- * Returns a function that streams what a URL serves to a new file, which only this user can read. It throws UnusableError
- * after any fault of the server or the network, otherwise the reason of `signal` or the error of the local disk.
+ * Returns a function that streams what a URL serves to a new file, which only this user can read. It throws
+ * UnusableError after any fault of the server or the network, otherwise the reason of `signal` or the error
+ * of the local disk.
  */
 export function createDownload({ guard, limits, clock }: DownloadOptions): Download {
   return async (url, path, signal) => {
@@ -130,7 +131,10 @@ function checkSize(byteSize: number, maxBytes: number): void {
   if (byteSize > maxBytes) throw new UnusableError(`the file is larger than ${maxBytes} bytes`, true)
 }
 
-/** Only the code of a network error is passed on: its message contains the host, and the error contains the URL. */
+/**
+ * Only the code of a network error is passed on: its message contains the host, and the error contains the
+ * URL.
+ */
 function toUnusable(error: unknown): unknown {
   if (error instanceof PrivateAddressError) return toUnusableHost()
   if (!(error instanceof RequestError)) return error

@@ -8,8 +8,8 @@ import { checkKey, checkRange, type ByteRange, type CopyStore, type StoredFile }
 const TEMPORARY_FOR_MS = 60 * 60 * 1_000
 
 /**
- * Stores copies as files in a folder, which processes may share. Opening starts to delete the temporary files of killed
- * processes; `check` waits for that.
+ * Stores copies as files in a folder, which processes may share. Opening starts to delete the temporary files
+ * of killed processes; `check` waits for that.
  */
 export function openFileStore(folder: string): CopyStore {
   const root = resolve(folder)

@@ -8,10 +8,15 @@ import { UnusableError } from './unusable-error.ts'
 /** The facts that need the picture to be decoded. */
 type InspectedFacts = Omit<PictureFacts, 'byteSize' | 'sha256'>
 
-/** Measures the picture in a file. Throws UnusableError if it is not a raster picture, too large or damaged. */
+/**
+ * Measures the picture in a file. Throws UnusableError if it is not a raster picture, too large or damaged.
+ */
 type Inspect = (path: string, signal: AbortSignal) => Promise<InspectedFacts>
 
-/** The reason why a type cannot be used, and whether it is permanent: HTML and text may be an error message of the server. */
+/**
+ * The reason why a type cannot be used, and whether it is permanent: HTML and text may be an error message of
+ * the server.
+ */
 const REFUSALS: Readonly<Record<Exclude<MediaType, RasterType>, readonly [string, boolean]>> = {
   svg: ['the file is an SVG drawing, not a raster picture', true],
   html: ['the file is an HTML page, not a picture', false],

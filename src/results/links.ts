@@ -38,8 +38,8 @@ export function isSignatureValid(task: Linked, position: number, signature: stri
 }
 
 /**
- * The key is stored with the task: links need no setting, are the same on all replicas, and become invalid with their task.
- * It is the digest of a random token that only the upstream knows.
+ * The key is stored with the task: links need no setting, are the same on all replicas, and become invalid
+ * with their task. It is the digest of a random token that only the upstream knows.
  */
 function sign({ callbackTokenHash }: Linked, position: number): string {
   return createHmac('sha256', callbackTokenHash).update(`result ${position}`).digest('base64url')

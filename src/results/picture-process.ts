@@ -34,9 +34,9 @@ const HANG_MS = 300_000
 const ENVIRONMENT = { MALLOC_ARENA_MAX: '2' }
 
 /**
- * Downloads and decodes pictures in a process of its own, which a hostile picture may crash, fill or block without harm to
- * the service. It has no secrets in its environment except those of the proxies, a lower priority, and is started when it is
- * needed. Disposing ends it.
+ * Downloads and decodes pictures in a process of its own, which a hostile picture may crash, fill or block
+ * without harm to the service. It has no secrets in its environment except those of the proxies, a lower
+ * priority, and is started when it is needed. Disposing ends it.
  */
 export function openPictureProcess(options: PictureProcessOptions): PictureSource & Shrinker {
   const { allowedHosts, toFetchUrl, log } = options

@@ -35,8 +35,9 @@ const LIMITS: PictureLimits = {
 }
 
 /**
- * Downloads pictures from public addresses and the allowed hosts only. The caller limits how many it downloads at once. An
- * abort does not interrupt decoding. Disposing aborts all downloads; pictures that were returned stay valid.
+ * Downloads pictures from public addresses and the allowed hosts only. The caller limits how many it
+ * downloads at once. An abort does not interrupt decoding. Disposing aborts all downloads; pictures that were
+ * returned stay valid.
  */
 export function openPictureSource(options: PictureSourceOptions): PictureSource {
   const { connector, decoder, allowedHosts, toFetchUrl = (url) => url, folder, clock, log } = options

@@ -19,8 +19,8 @@ export interface DownloadedPicture extends AsyncDisposable {
 
 export interface PictureSource extends Disposable {
   /**
-   * Downloads a picture to a temporary file, and measures it. Expected faults are values; it rejects only if the local disk
-   * fails, or with the reason of `signal`.
+   * Downloads a picture to a temporary file, and measures it. Expected faults are values; it rejects only if
+   * the local disk fails, or with the reason of `signal`.
    */
   download(url: string, signal: AbortSignal): Promise<DownloadedPicture | Unusable>
 }

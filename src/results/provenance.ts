@@ -3,7 +3,8 @@ import type { Provenance } from '../tasks/task.ts'
 import type { RasterType } from './media-types.ts'
 
 /**
- * How many parts of a file are visited; the rest is not searched. A picture of 64 MiB in PNG chunks of 8 KiB has 8,192.
+ * How many parts of a file are visited; the rest is not searched. A picture of 64 MiB in PNG chunks of 8 KiB
+ * has 8,192.
  */
 const MAX_PARTS = 32_768
 /** The start of a JPEG segment or a PNG chunk, long enough to read a JUMBF label. */
@@ -34,8 +35,8 @@ const CONTAINERS: Partial<Record<RasterType, Container>> = {
 }
 
 /**
- * Searches a picture for a C2PA manifest store (C2PA 2.1, appendix A.3) by walking the parts of its container. Reads the
- * start of each part only.
+ * Searches a picture for a C2PA manifest store (C2PA 2.1, appendix A.3) by walking the parts of its
+ * container. Reads the start of each part only.
  */
 export async function readContainer(file: FileHandle, type: RasterType): Promise<ContainerFacts> {
   const { size } = await file.stat()
@@ -58,7 +59,10 @@ export async function readContainer(file: FileHandle, type: RasterType): Promise
 const GIF_TRAILER = 0x3b
 const GIF_END_BYTES = 256
 
-/** Whether a GIF ends with its trailer, which zeros may follow. Of a GIF that is cut off only the first frame is decoded. */
+/**
+ * Whether a GIF ends with its trailer, which zeros may follow. Of a GIF that is cut off only the first frame
+ * is decoded.
+ */
 async function hasGifTrailer(file: FileHandle, size: number): Promise<boolean> {
   const start = Math.max(0, size - GIF_END_BYTES)
   const { buffer, bytesRead } = await file.read(Buffer.alloc(GIF_END_BYTES), 0, GIF_END_BYTES, start)
@@ -109,8 +113,9 @@ function toJpegStep(bytes: Buffer, at: number): Step {
 }
 
 /**
- * Whether an APP11 segment begins a JUMBF superbox with the label `c2pa`: `JP`, instance (2), sequence (4), the header of the
- * superbox (8, or 16 with an extended length), and its description box: header (8), UUID (16), toggles (1), label.
+ * Whether an APP11 segment begins a JUMBF superbox with the label `c2pa`: `JP`, instance (2), sequence (4),
+ * the header of the superbox (8, or 16 with an extended length), and its description box: header (8), UUID
+ * (16), toggles (1), label.
  */
 function isC2paBox(data: Buffer): boolean {
   if (data.length < 16 || data.toString('latin1', 0, 2) !== 'JP') return false

@@ -7,7 +7,9 @@ import { LATEST_RETRY_MS } from './schedule.ts'
 
 /** Attempts at once whose tasks wait for them to settle. */
 const MAX_WAITING = 8
-/** All attempts at once: slow servers must not keep others waiting. Each can hold temporary files of 64 MiB. */
+/**
+ * All attempts at once: slow servers must not keep others waiting. Each can hold temporary files of 64 MiB.
+ */
 const MAX_RUNNING = 24
 /** If a process dies, another takes over its attempts after this time, in milliseconds. */
 const LEASE_MS = 10_000
@@ -18,7 +20,10 @@ const OVERDUE_GRACE_MS = 1_000
 const OVERDUE_EVERY_MS = 1_000
 /** How long the deletion of files may take before another process repeats it. */
 const DELETE_LEASE_MS = 120_000
-/** No deletion begins later than this in a lease: a file that is stored again after the lease must not be deleted. */
+/**
+ * No deletion begins later than this in a lease: a file that is stored again after the lease must not be
+ * deleted.
+ */
 const DELETE_FOR_MS = 60_000
 /** How often a process looks for unused copies. */
 const DELETE_EVERY_MS = 10_000

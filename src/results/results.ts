@@ -24,7 +24,10 @@ export interface Results extends Disposable {
   readonly renditions: Renditions | null
   /** Ends the attempts that are running: other processes may make them at once. */
   stop(): void
-  /** Deletes an owner's task, its copies and their renditions. Undefined: no such task. False: it has not settled. */
+  /**
+   * Deletes an owner's task, its copies and their renditions. Undefined: no such task. False: it has not
+   * settled.
+   */
   remove(owner: string, id: string): Promise<boolean | undefined>
   /** One round of attempts and deletions. Resolves to the work that it started. */
   inspectDue(): Promise<Promise<void>[]>

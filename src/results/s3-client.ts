@@ -41,7 +41,9 @@ export interface S3Answer {
   readonly body: Request
 }
 
-/** Requests to one bucket with path-style URLs (ENDPOINT/BUCKET/KEY). Disposing aborts those that are running. */
+/**
+ * Requests to one bucket with path-style URLs (ENDPOINT/BUCKET/KEY). Disposing aborts those that are running.
+ */
 export interface S3Client extends Disposable {
   /** Sends one request. Resolves with any status; rejects if there is no response. */
   send(request: S3Request): Promise<S3Answer>

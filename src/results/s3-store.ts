@@ -12,7 +12,8 @@ export function openS3Store(options: S3Options): CopyStore {
     async put(key, file, signal) {
       checkKey(key)
       if ((await readSize(client, key, signal)) === file.byteSize) return
-      // It ends with its last byte, not with another read, so that the connection is free when the answer has arrived.
+      // It ends with its last byte, not with another read, so that the connection is free when the answer has
+      // arrived.
       const content = (await open(file.path)).createReadStream({ end: file.byteSize - 1 })
       try {
         const body = { content, byteSize: file.byteSize, sha256: file.sha256 }
@@ -62,9 +63,9 @@ async function upload(
 }
 
 /**
- * Undefined unless the first byte can be read: the upload is then tried, and reports the error. Without the right to list a
- * bucket, S3 answers 403 for a missing key. GET instead of HEAD, because Swift ends some responses to HEAD with a chunk,
- * which breaks the connection.
+ * Undefined unless the first byte can be read: the upload is then tried, and reports the error. Without the
+ * right to list a bucket, S3 answers 403 for a missing key. GET instead of HEAD, because Swift ends some
+ * responses to HEAD with a chunk, which breaks the connection.
  */
 async function readSize(client: S3Client, key: string, signal?: AbortSignal): Promise<number | undefined> {
   const answer = await client.send({ method: 'GET', key, headers: { range: 'bytes=0-0' }, signal })

@@ -19,8 +19,8 @@ interface SourceImageOptions {
 }
 
 /**
- * Loads the source image of a task, and stores it with the task. Null: the upstream does not report it, or loading takes
- * longer than a second and continues in the background. Does not reject.
+ * Loads the source image of a task, and stores it with the task. Null: the upstream does not report it, or
+ * loading takes longer than a second and continues in the background. Does not reject.
  */
 export type LoadSourceImage = (
   task: SourceOf & Pick<UpscaleTask, 'id' | 'correlationId'>,
@@ -32,15 +32,19 @@ type SourceOf = Pick<UpscaleTask, 'engine' | 'sourceTaskId' | 'imageIndex'>
 type SourceTask = Pick<UpscaleTask, 'owner' | 'engine' | 'sourceTaskId' | 'correlationId'>
 
 /**
- * Lists the four pictures of a source task by image index. Null: the engine does not report them, or does not know the task.
- * `busy`: the polls are used up, or the engine did not respond: retry. `too-many`: the owner has too many of these requests running. A picture that is not
- * measured within a second has no facts yet. Does not reject.
+ * Lists the four pictures of a source task by image index. Null: the engine does not report them, or does not
+ * know the task. `busy`: the polls are used up, or the engine did not respond: retry. `too-many`: the owner
+ * has too many of these requests running. A picture that is not measured within a second has no facts yet.
+ * Does not reject.
  */
 export type ListSourceImages = (
   source: SourceTask,
 ) => Promise<readonly SourceImage[] | null | 'busy' | 'too-many'>
 
-/** How long an outcome is shared, in milliseconds, so that an unknown source task is not polled at each request. */
+/**
+ * How long an outcome is shared, in milliseconds, so that an unknown source task is not polled at each
+ * request.
+ */
 const SHARED_FOR_MS = 60_000
 /** How long a transient failure is shared, in milliseconds. */
 const FAILURE_SHARED_FOR_MS = 2_000
@@ -55,7 +59,10 @@ const MAX_LISTS_OF_OWNER = 5
 /** The timeout of a list, including the wait for a free poll. */
 const LIST_WAIT_MS = 5_000
 const RETRY_MS = 500
-/** A generation has four images. A single image is a grid of the four, which does not contain the source as a file. */
+/**
+ * A generation has four images. A single image is a grid of the four, which does not contain the source as a
+ * file.
+ */
 const IMAGES_OF_GENERATION = 4
 
 interface Finder {
@@ -153,8 +160,8 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 /**
- * Returns a function that takes a poll, only if others remain: a callback that has to wait for a poll delays the event of its
- * task. Callers wait in turn. False: too many wait.
+ * Returns a function that takes a poll, only if others remain: a callback that has to wait for a poll delays
+ * the event of its task. Callers wait in turn. False: too many wait.
  */
 function createPollQueue({ budget, signal }: SourceImageOptions): () => Promise<boolean> {
   let waiting = 0
@@ -200,7 +207,10 @@ function createLister({ signal, log }: SourceImageOptions, { find, readUrls }: F
   }
 }
 
-/** Resolves to the result of a promise if it arrives within this time, else to `otherwise`. Does not cancel the work. */
+/**
+ * Resolves to the result of a promise if it arrives within this time, else to `otherwise`. Does not cancel
+ * the work.
+ */
 async function within<T, V>(
   ms: number,
   signal: AbortSignal,

@@ -23,8 +23,8 @@ interface TempFilesOptions {
 }
 
 /**
- * The first call deletes the files that killed processes have left. Other processes may use the same folder, so only files
- * older than an hour are deleted.
+ * The first call deletes the files that killed processes have left. Other processes may use the same folder,
+ * so only files older than an hour are deleted.
  */
 export function createTempFiles({ folder, clock, log }: TempFilesOptions): NewTempFile {
   let isSwept = false

@@ -54,7 +54,9 @@ export class Completions {
       await this.#call(callBackUrl, task, { kind: 'completed', at, code })
   }
 
-  /** Completes a task after this many milliseconds. Its steps are announced before, if its dialect does so. */
+  /**
+   * Completes a task after this many milliseconds. Its steps are announced before, if its dialect does so.
+   */
   completeLater(task: SandboxTask, ms: number): void {
     void this.#run(task, performance.now(), ms)
   }
@@ -98,7 +100,8 @@ export class Completions {
   async resume(): Promise<void> {
     for (const task of await this.#tasks.pending()) {
       const { callBackUrl } = task.request
-      // Another replica's task: that replica completes it. If the replica has died, the task completes at `dueAt`.
+      // Another replica's task: that replica completes it. If the replica has died, the task completes at
+      // `dueAt`.
       if (callBackUrl !== null && !this.#isAllowed(callBackUrl)) continue
       void this.#wait(task.dueAt - Date.now()).then(() => this.complete(task))
     }

@@ -2,7 +2,10 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { CreateRequest, SandboxTask } from './kept-tasks.ts'
 
-/** The wire format of one adapter's upstream. All dialects share the tasks, the scenarios, the pictures and the account's limit. */
+/**
+ * The wire format of one adapter's upstream. All dialects share the tasks, the scenarios, the pictures and
+ * the account's limit.
+ */
 export interface Dialect {
   /** Stored with each task, and part of scenario ids such as `sandbox-legnext-hang`. */
   readonly name: string
@@ -16,13 +19,18 @@ export interface Dialect {
   readonly announcesSteps: boolean
   /** Whether callbacks have the kie.ai signature when the account has a key. */
   readonly signsCallbacks: boolean
-  /** The refusal that is nearest to a kie.ai code. `httpStatus`: the scenario's; absent: the dialect's own. */
+  /**
+   * The refusal that is nearest to a kie.ai code. `httpStatus`: the scenario's; absent: the dialect's own.
+   */
   readonly refuse: (code: number, httpStatus?: number) => Answer
   /** The answer to an accepted submit. */
   readonly accept: (task: SandboxTask, state: TaskState, extra: string | null) => Answer
   /** An answer of success that names no task. */
   readonly acceptWithoutId: Answer
-  /** The answer to `sandbox-existing` when the picture was submitted before. Absent: each submit creates a task. */
+  /**
+   * The answer to `sandbox-existing` when the picture was submitted before. Absent: each submit creates a
+   * task.
+   */
   readonly answerExisting?: (task: SandboxTask, state: TaskState) => Answer
   /** Whether `sandbox-instant` is completed in the answer to its submit. */
   readonly completesInstantly: boolean
@@ -64,8 +72,8 @@ export interface Reads {
   /** A task of this dialect, and its state now. */
   find(id: string): Promise<{ readonly task: SandboxTask; readonly state: TaskState } | undefined>
   /**
-   * The generation of a source task id that was submitted, or for which `isGeneration` is true. Ids of 32 hexadecimal digits, the
-   * form of the sandbox's own ids, are known only once they were submitted.
+   * The generation of a source task id that was submitted, or for which `isGeneration` is true. Ids of 32
+   * hexadecimal digits, the form of the sandbox's own ids, are known only once they were submitted.
    */
   findGeneration(id: string, incoming: FastifyRequest): Promise<Generation | undefined>
   /** The credits that are left. All dialects share one balance. */

@@ -4,7 +4,10 @@ import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { toStartError } from '../start-error.ts'
 
-/** SQLite: the tasks are in a separate file beside `file`. PostgreSQL: they are in a table that all replicas share. */
+/**
+ * SQLite: the tasks are in a separate file beside `file`. PostgreSQL: they are in a table that all replicas
+ * share.
+ */
 export type SandboxDatabase =
   | { readonly kind: 'sqlite'; readonly file: string }
   | { readonly kind: 'postgres'; readonly url: string }

@@ -10,7 +10,10 @@ const CREATE_REQUEST = z.object({
   callBackUrl: z.string().nullable().catch(null),
 })
 
-/** Any id without the form of the sandbox's own ids. The adapter kie-jobs reads the pictures of an id before its first submit. */
+/**
+ * Any id without the form of the sandbox's own ids. The adapter kie-jobs reads the pictures of an id before
+ * its first submit.
+ */
 const GENERATION = /^(?![0-9a-f]{32}$)./i
 
 /** kie.ai's Midjourney endpoints. A refusal is a code in the body of an HTTP 200. */

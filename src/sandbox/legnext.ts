@@ -56,7 +56,9 @@ function parseUpscale(body: unknown): Submit | Invalid {
   return { request: { taskId, imageIndex, waterMark: null, callBackUrl } }
 }
 
-/** A kie.ai code that is an HTTP status of a failure is one here too, with the same code. All others are 500. */
+/**
+ * A kie.ai code that is an HTTP status of a failure is one here too, with the same code. All others are 500.
+ */
 function refuse(code: number, httpStatus?: number): Answer {
   const own = code >= 400 && STATUS_CODES[code] !== undefined ? code : 500
   return { status: httpStatus ?? own, body: toError(httpStatus === undefined ? own : code) }

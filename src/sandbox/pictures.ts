@@ -9,7 +9,9 @@ const SOURCE_SIZE = 256
 /** An upscale multiplies the edges by this. */
 const FACTOR = 4
 
-/** The sandbox's pictures, as PNG. Each request draws them again, so their URLs stay valid after a restart. */
+/**
+ * The sandbox's pictures, as PNG. Each request draws them again, so their URLs stay valid after a restart.
+ */
 export interface Pictures {
   /** One of the four pictures of a source task. */
   source(sourceTaskId: string, imageIndex: number): Promise<Buffer>
@@ -19,7 +21,9 @@ export interface Pictures {
   upscaled(sourceTaskId: string, imageIndex: number, waterMark: string | null): Promise<Buffer>
 }
 
-/** The source task id determines each picture, which is drawn, or chosen from the image files of the folder. */
+/**
+ * The source task id determines each picture, which is drawn, or chosen from the image files of the folder.
+ */
 export async function readPictures(folder: string | null): Promise<Pictures> {
   const files = folder === null ? [] : await listImages(folder)
   const open = (sourceTaskId: string, imageIndex: number): Sharp => {

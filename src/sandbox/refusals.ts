@@ -33,11 +33,16 @@ export class AccountLimit {
 
 const MAX_SOURCES = 1_000
 
-/** Counts the refusals of each source task in a row. It remembers the 1,000 source tasks that were refused last. */
+/**
+ * Counts the refusals of each source task in a row. It remembers the 1,000 source tasks that were refused
+ * last.
+ */
 export class BusySources {
   readonly #refused = new Map<string, number>()
 
-  /** Whether to refuse this submit: the first `count` are refused, the next is not, then counting starts anew. */
+  /**
+   * Whether to refuse this submit: the first `count` are refused, the next is not, then counting starts anew.
+   */
   refuses(sourceTaskId: string, count: number): boolean {
     const refused = this.#refused.get(sourceTaskId) ?? 0
     this.#refused.delete(sourceTaskId)

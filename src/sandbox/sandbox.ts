@@ -30,8 +30,8 @@ export interface Sandbox {
 const FIRST_CREDITS = 1_000
 
 /**
- * Simulates the API of each upstream: submits, polls, credits, callbacks, result pictures. It enlarges real pictures
- * and charges nothing. Register it under any prefix.
+ * Simulates the API of each upstream: submits, polls, credits, callbacks, result pictures. It enlarges real
+ * pictures and charges nothing. Register it under any prefix.
  */
 export async function addSandbox(app: FastifyInstance, options: SandboxOptions): Promise<Sandbox> {
   const pictures = await readPictures(options.images)

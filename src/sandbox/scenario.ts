@@ -7,9 +7,14 @@ type CreateAnswer =
   | { readonly kind: 'hang' }
   /** Accepted, but the connection is cut. */
   | { readonly kind: 'reset' }
-  /** Refused with this kie.ai code, which the dialect translates. `httpStatus` null: the dialect chooses it. */
+  /**
+   * Refused with this kie.ai code, which the dialect translates. `httpStatus` null: the dialect chooses it.
+   */
   | { readonly kind: 'refuse'; readonly httpStatus: number | null; readonly code: number }
-  /** A proxy answers: with an HTML page, or with an empty body. `accepted`: the task was accepted nevertheless. */
+  /**
+   * A proxy answers: with an HTML page, or with an empty body. `accepted`: the task was accepted
+   * nevertheless.
+   */
   | {
       readonly kind: 'proxy'
       readonly httpStatus: number
@@ -71,7 +76,9 @@ function toAnswer(httpStatus: number | null, code: number): CreateAnswer {
   return code === 200 ? { kind: 'accept' } : { kind: 'refuse', httpStatus, code }
 }
 
-/** Statuses of a CDN or proxy that has not forwarded the request; for 521 to 530 see Cloudflare's error codes. */
+/**
+ * Statuses of a CDN or proxy that has not forwarded the request; for 521 to 530 see Cloudflare's error codes.
+ */
 const ORIGIN_NOT_REACHED = [503, 511, 521, 522, 523, 525, 526, 530]
 
 function toProxyAnswer(httpStatus: number, body: 'html' | 'empty'): CreateAnswer {
@@ -83,7 +90,8 @@ const WITH_NUMBER = new RegExp(`^sandbox-(${Object.keys(NUMBERED).join('|')})-(\
 
 /**
  * The scenario of a source task id: like a test card in a payment sandbox, the id selects the outcome. In
- * `sandbox-legnext-hang` it does so for the dialect `legnext` only. All other ids succeed after `completeAfterMs`.
+ * `sandbox-legnext-hang` it does so for the dialect `legnext` only. All other ids succeed after
+ * `completeAfterMs`.
  */
 export function toScenario(sourceTaskId: string, dialect: string, completeAfterMs: number): Scenario {
   const own = `sandbox-${dialect}-`

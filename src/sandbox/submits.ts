@@ -63,8 +63,8 @@ async function accept(incoming: FastifyRequest, reply: FastifyReply, parts: Acce
     completedAt: null,
   }
   await tasks.add(task)
-  // Without an answer, work begins after the client's timeout, so that the gateway loses the answer before it gets
-  // the result.
+  // Without an answer, work begins after the client's timeout, so that the gateway loses the answer before it
+  // gets the result.
   if (create.kind === 'hang')
     incoming.raw.socket.once('close', () => completions.completeLater(task, completeAfterMs))
   else if (early) await completions.complete(task)

@@ -4,8 +4,9 @@ import leven from 'leven'
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * The given settings by key, without surrounding white space; an empty variable counts as not given. `faults` lists
- * values damaged by copying or by an env file; they are not in `values`. No fault shows a value: it may be a secret.
+ * The given settings by key, without surrounding white space; an empty variable counts as not given. `faults`
+ * lists values damaged by copying or by an env file; they are not in `values`. No fault shows a value: it may
+ * be a secret.
  */
 export function readEnvironment(
   environment: Environment,
@@ -32,7 +33,10 @@ function spellings(name: string): string[] {
   return name.endsWith('_PROXY') ? [name.toLowerCase(), name] : [name]
 }
 
-/** Invisible characters, which no setting contains: controls, line breaks, zero-width and directional marks, BOM. */
+/**
+ * Invisible characters, which no setting contains: controls, line breaks, zero-width and directional marks,
+ * BOM.
+ */
 const INVISIBLE = /[\p{Cc}\p{Cf}\u2028\u2029\u115f\u1160\u2800\u3164\uffa0]/u
 
 function findDamage(text: string): string | undefined {
@@ -84,8 +88,8 @@ function isMisspelt(one: string, other: string): boolean {
 const normalise = (name: string) => name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '')
 
 /**
- * Whether a word in the middle is missing: UPSTREAM_KEY. Only if the first word is long: AUTH_URL may belong to another
- * program.
+ * Whether a word in the middle is missing: UPSTREAM_KEY. Only if the first word is long: AUTH_URL may belong
+ * to another program.
  */
 function isWithout(words: readonly string[], parts: readonly string[]): boolean {
   const [first = ''] = parts

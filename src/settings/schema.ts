@@ -9,9 +9,9 @@ import { serviceSettings } from './service.ts'
 import { upstreamSettings } from './upstream.ts'
 
 /**
- * Every setting by the camelCase of its environment variable (`drainMs`: DRAIN_MS). The name contains the unit.
- * `prefault` is the default in the format of the variable. `npm run settings:emit` writes the first sentence of a
- * description to README, and all of it to docs/settings.md.
+ * Every setting by the camelCase of its environment variable (`drainMs`: DRAIN_MS). The name contains the
+ * unit. `prefault` is the default in the format of the variable. `npm run settings:emit` writes the first
+ * sentence of a description to README, and all of it to docs/settings.md.
  */
 export const schema = z.object({
   ...serviceSettings,

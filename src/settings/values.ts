@@ -59,7 +59,9 @@ export const jwksUrl = z
   .url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
   .refine((url) => !hasUserInfo(url), 'must be a URL without user info')
 
-/** The issuer of an OpenID provider, unchanged: its slash at the end counts (OpenID Connect Discovery §4.3). */
+/**
+ * The issuer of an OpenID provider, unchanged: its slash at the end counts (OpenID Connect Discovery §4.3).
+ */
 export const issuerUrl = z
   .string()
   .refine(
@@ -155,7 +157,10 @@ export type ResultStore =
     }
   | { readonly kind: 'off' }
 
-/** `off`, `file:FOLDER`, or `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`, of which only the bucket is required. */
+/**
+ * `off`, `file:FOLDER`, or `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`, of which only the bucket is
+ * required.
+ */
 export const resultStore = z.string().transform((text, context): ResultStore => {
   if (text === 'off') return { kind: 'off' }
   const [, folder] = /^file:(.+)$/.exec(text) ?? []
@@ -255,6 +260,7 @@ function parseOrigin(text: string): { readonly origin: string } | { readonly fau
   if (/[/\\?#]/.test(rest)) return fail('must not have a path, a query or a fragment')
   if (!URL.canParse(text) || /\s/.test(text)) return fail('is not an origin such as https://app.example.com')
   const url = new URL(text)
-  // A browser sends international names in Punycode, and no default port; `URL.origin` is "null" for schemes of apps.
+  // A browser sends international names in Punycode, and no default port; `URL.origin` is "null" for schemes
+  // of apps.
   return { origin: `${url.protocol}//${isWeb(url) ? url.host : rest}` }
 }

@@ -11,8 +11,8 @@ export interface BatchUpdate {
 }
 
 /**
- * Updates tasks that have the revision of `previous`. Skips those that another transaction has locked: no two batches wait for
- * each other's tasks, and a transaction that holds the lock of a task delays no other task.
+ * Updates tasks that have the revision of `previous`. Skips those that another transaction has locked: no two
+ * batches wait for each other's tasks, and a transaction that holds the lock of a task delays no other task.
  */
 export function toBatchStatement(updates: readonly BatchUpdate[]) {
   const ids = updates.map(({ next }) => next.id)

@@ -70,7 +70,10 @@ export class SqlCopyUses implements CopyUses {
   }
 }
 
-/** Marks the copies that only these tasks use as UNUSED, in the transaction that deletes the tasks. Returns how many. */
+/**
+ * Marks the copies that only these tasks use as UNUSED, in the transaction that deletes the tasks. Returns
+ * how many.
+ */
 export async function releaseCopies(sql: Sql, run: Run, taskIds: readonly string[]): Promise<number> {
   const uses = sql.db.selectFrom('copyUse').select('sha256').distinct().where('taskId', 'in', taskIds)
   const hashes = (await run(uses)).rows.map(({ sha256 }) => sha256)
@@ -95,7 +98,8 @@ async function markUnused(
   const { numAffectedRows } = await run(
     db
       .updateTable('copy')
-      // Null stays null. The files of a copy with a lease are being deleted: the next holder of a lease repeats that.
+      // Null stays null. The files of a copy with a lease are being deleted: the next holder of a lease
+      // repeats that.
       .set(({ eb }) => ({ state: 'UNUSED', leasedUntil: eb('leasedUntil', '+', 1) }))
       .where('sha256', 'in', hashes)
       .where('sha256', 'not in', others),

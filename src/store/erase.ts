@@ -8,8 +8,8 @@ const BATCH = 200
 const OPEN = TASK_STATUSES.filter((status) => status !== 'SUCCEEDED' && status !== 'FAILED')
 
 /**
- * Deletes all settled tasks of an owner with their keys, deliveries and uses of copies, and then the owner's usage. Deletes nothing
- * while the owner has open tasks. Safe beside running services, and can be repeated.
+ * Deletes all settled tasks of an owner with their keys, deliveries and uses of copies, and then the owner's
+ * usage. Deletes nothing while the owner has open tasks. Safe beside running services, and can be repeated.
  */
 export async function eraseOwner(sql: Sql, owner: string): Promise<Erasure> {
   const total = { tasks: 0, keys: 0, deliveries: 0, copies: 0, usage: 0, open: 0 }

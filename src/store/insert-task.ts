@@ -9,8 +9,9 @@ import { createTemplate } from './template.ts'
 type Inserted<Refusal> = Insertion | { readonly inserted: false; readonly refusal: Refusal }
 
 /**
- * Stores a new task, unless its key or its picture names an existing one: this is what makes a repeated request pay once. It
- * looks and writes in one transaction, and requests with the same key or picture wait for each other.
+ * Stores a new task, unless its key or its picture names an existing one: this is what makes a repeated
+ * request pay once. It looks and writes in one transaction, and requests with the same key or picture wait
+ * for each other.
  */
 export function insertTask<Refusal>(
   sql: Sql,
@@ -93,8 +94,9 @@ async function nameTask(
 }
 
 /**
- * The newest task for the same picture that is running, or done with images that have not expired. If the caller has named an
- * engine, only at that engine; else at the engine of the new task, or at any engine that the gateway chose.
+ * The newest task for the same picture that is running, or done with images that have not expired. If the
+ * caller has named an engine, only at that engine; else at the engine of the new task, or at any engine that
+ * the gateway chose.
  */
 async function findSamePicture({ db }: Sql, run: Run, task: UpscaleTask): Promise<UpscaleTask | undefined> {
   const { pictureDigest, engine, requestedEngine, createdAt } = task

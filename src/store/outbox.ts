@@ -24,8 +24,8 @@ export class SqlOutbox implements Outbox {
   add(taskId: string, url: string, now: number): Promise<boolean> {
     const { db, locksRows } = this.#sql
     return this.#sql.transact(async (run) => {
-      // The row lock keeps the task from settling meanwhile: a settlement makes due only the deliveries that exist
-      // then.
+      // The row lock keeps the task from settling meanwhile: a settlement makes due only the deliveries that
+      // exist then.
       const { rows: tasks } = await run(
         db
           .selectFrom('task')
@@ -141,7 +141,9 @@ export class SqlOutbox implements Outbox {
 
 export const NO_ATTEMPTS = { state: 'PENDING', attempts: 0, failures: 0, lastStatusCode: null } as const
 
-/** Makes the deliveries of a task due when it settles, with its latest version. Returns whether there are any. */
+/**
+ * Makes the deliveries of a task due when it settles, with its latest version. Returns whether there are any.
+ */
 export async function makeDeliveriesDue(run: Run, task: UpscaleTask): Promise<boolean> {
   if (!isSettled(task)) return false
   const { id, version, updatedAt } = task
@@ -157,7 +159,9 @@ const makeDue = createTemplate(
       .where('taskId', '=', id),
 )
 
-/** A delivery without attempts. `version`: the settled version to deliver; 0 while the task has not settled. */
+/**
+ * A delivery without attempts. `version`: the settled version to deliver; 0 while the task has not settled.
+ */
 export function toNewDelivery(
   { id: taskId, owner }: Pick<UpscaleTask, 'id' | 'owner'>,
   url: string,

@@ -93,7 +93,9 @@ class UpdateBatches {
     this.#timer = setTimeout(failOverdue, Math.max(0, leftMs))
   }
 
-  /** A single update needs only a simple statement. It may wait for a locked task, so batches run beside it. */
+  /**
+   * A single update needs only a simple statement. It may wait for a locked task, so batches run beside it.
+   */
   #startOne(): boolean {
     const [first, second] = this.#waiting
     if (first === undefined) return false

@@ -1,8 +1,8 @@
 import pg from 'pg'
 
 /**
- * SQLSTATEs, or their classes, of a server that is away, starting, stopping, full, read-only, out of connections or too
- * slow: PostgreSQL's documentation, appendix A. PgBouncer reports its own faults as 08P01.
+ * SQLSTATEs, or their classes, of a server that is away, starting, stopping, full, read-only, out of
+ * connections or too slow: PostgreSQL's documentation, appendix A. PgBouncer reports its own faults as 08P01.
  */
 const AWAY = [
   '08', // connection exception

@@ -11,15 +11,18 @@ export const MIGRATION_CONNECT_TIMEOUT_MS = 5_000
 /** The key of Kysely's own migration lock, which replicas of older versions take, too. */
 const MIGRATION_LOCK = 3853314791062309107n
 /**
- * How long a change waits for a table that another session (a backup, a shell) uses. The statements of running replicas wait
- * behind it meanwhile, and they time out after 1.5 s.
+ * How long a change waits for a table that another session (a backup, a shell) uses. The statements of
+ * running replicas wait behind it meanwhile, and they time out after 1.5 s.
  */
 const TABLE_LOCK_TIMEOUT_MS = 500
 /** The pause until the next try. Statements that have waited run in this time. */
 const TABLE_LOCK_PAUSE_MS = 2_000
 const MAX_RETRIES = 10
 
-/** Kysely's own migration lock belongs to a session, which a transaction pooler does not keep: see `migrateLocked`. */
+/**
+ * Kysely's own migration lock belongs to a session, which a transaction pooler does not keep: see
+ * `migrateLocked`.
+ */
 class UnlockedAdapter extends PostgresAdapter {
   override acquireMigrationLock(): Promise<void> {
     return Promise.resolve()
@@ -36,8 +39,9 @@ class UnlockedDialect extends PostgresDialect {
 }
 
 /**
- * Migrates a PostgreSQL database. One process does so at a time: each transaction holds the lock. The connection has no
- * timeouts: it may wait for the migrations of other replicas, and a migration may take long.
+ * Migrates a PostgreSQL database. One process does so at a time: each transaction holds the lock. The
+ * connection has no timeouts: it may wait for the migrations of other replicas, and a migration may take
+ * long.
  */
 export async function migratePostgres(url: string, log: Log): Promise<Migrated> {
   const pool = new pg.Pool({

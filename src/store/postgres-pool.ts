@@ -11,8 +11,8 @@ const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 250
 const INT8 = pg.types.builtins.INT8
 
 /**
- * A connection that is destroyed when a query times out. `pg` alone would keep waiting for the answer, and so would
- * every later query, such as the ROLLBACK.
+ * A connection that is destroyed when a query times out. `pg` alone would keep waiting for the answer, and so
+ * would every later query, such as the ROLLBACK.
  */
 export class TimeoutClient extends pg.Client {
   constructor(config: pg.ClientConfig = {}) {
@@ -34,13 +34,19 @@ export class TimeoutClient extends pg.Client {
   }
 }
 
-/** Removes the statement names of rate-limiter-flexible: a transaction pooler may switch to a connection without them. */
+/**
+ * Removes the statement names of rate-limiter-flexible: a transaction pooler may switch to a connection
+ * without them.
+ */
 function withoutName(query: unknown): unknown {
   if (typeof query !== 'object' || query === null || !('name' in query)) return query
   return { ...query, name: undefined }
 }
 
-/** A pool that survives the loss of its server. `limitsStatements`: the server also enforces a statement timeout. */
+/**
+ * A pool that survives the loss of its server. `limitsStatements`: the server also enforces a statement
+ * timeout.
+ */
 export function openPool(url: string, log: Log, max: number, limitsStatements = true): pg.Pool {
   const pool = new pg.Pool({
     Client: TimeoutClient,

@@ -7,7 +7,10 @@ const NO_PERMISSION = '42501'
 
 /** Detects a full disk of PostgreSQL, and when the disk has space again. */
 export function watchSpace(db: Kysely<Database>): {
-  /** Returns the promise. If it rejects because the disk is full, `checkSpace` rejects until there is space again. */
+  /**
+   * Returns the promise. If it rejects because the disk is full, `checkSpace` rejects until there is space
+   * again.
+   */
   watch<T>(work: Promise<T>): Promise<T>
   checkSpace(): Promise<void>
 } {

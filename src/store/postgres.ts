@@ -96,8 +96,8 @@ export async function openPostgres(
 }
 
 /**
- * PgBouncer refuses connections that set a statement timeout, or ignores it (`ignore_startup_parameters`); then each
- * transaction sets it.
+ * PgBouncer refuses connections that set a statement timeout, or ignores it (`ignore_startup_parameters`);
+ * then each transaction sets it.
  */
 async function supportsStatementTimeout(url: string): Promise<boolean> {
   const client = new TimeoutClient({

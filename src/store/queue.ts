@@ -36,8 +36,8 @@ export class SqlQueue implements QueueStore {
   }
 
   /**
-   * Makes tasks due that were scheduled before the clock was set back (no delay in the queue is as long as the tolerance), and
-   * removes those that a replica of a release without the queue has settled.
+   * Makes tasks due that were scheduled before the clock was set back (no delay in the queue is as long as
+   * the tolerance), and removes those that a replica of a release without the queue has settled.
    */
   async #checkSchedule(now: number): Promise<void> {
     if (!this.#isCheckDue(now)) return
@@ -126,7 +126,9 @@ export class SqlQueue implements QueueStore {
   }
 }
 
-/** The tasks to claim, in the order of an index: those of lowest rank that are neither leased nor deferred. */
+/**
+ * The tasks to claim, in the order of an index: those of lowest rank that are neither leased nor deferred.
+ */
 function toQueueQuery({ db, locksRows }: Sql, engine: string, now: number, limit: number) {
   return (
     db
@@ -156,8 +158,8 @@ function byRank(one: UpscaleTask, other: UpscaleTask): number {
 }
 
 /**
- * Decides the rank of a new task, in the transaction that inserts it and holds the lock on the owner's part of the queue. Null:
- * that part is full.
+ * Decides the rank of a new task, in the transaction that inserts it and holds the lock on the owner's part
+ * of the queue. Null: that part is full.
  */
 export async function readNewRank(
   { db }: Sql,

@@ -8,7 +8,10 @@ export interface Database {
   /** Which task an owner's idempotency key names. */
   idempotencyKey: { claim: string; taskId: string; until: number; requestedEngine: string | null }
   delivery: DeliveryRow
-  /** A stored copy. UNUSED: no task uses it, so its files are deleted; `leasedUntil`: the lease of the process that does it. */
+  /**
+   * A stored copy. UNUSED: no task uses it, so its files are deleted; `leasedUntil`: the lease of the process
+   * that does it.
+   */
   copy: { sha256: string; state: 'USED' | 'UNUSED'; leasedUntil: number | null }
   /** The credits that an engine reported on a day for the tasks of an owner. They outlive the tasks. */
   usage: UsageRow
@@ -16,7 +19,9 @@ export interface Database {
   copyUse: { taskId: string; sha256: string }
   /** How many tasks have a status; on SQLite only, written by triggers. */
   taskCount: { status: TaskStatus; count: number }
-  /** Counts of rate-limiter-flexible (on PostgreSQL), which fixes these names; and the row of the write probe. */
+  /**
+   * Counts of rate-limiter-flexible (on PostgreSQL), which fixes these names; and the row of the write probe.
+   */
   rate_limit: { key: string; points: number; expire: number | null }
 }
 

@@ -44,17 +44,23 @@ export interface Sql extends AsyncDisposable {
   /** Runs one statement, outside of `transact`. */
   readonly run: Run
   /**
-   * All statements that `work` runs through its `run` are one transaction: it commits as a whole or not at all. If this
-   * rejects because the commit was not confirmed, the transaction may have committed.
+   * All statements that `work` runs through its `run` are one transaction: it commits as a whole or not at
+   * all. If this rejects because the commit was not confirmed, the transaction may have committed.
    */
   transact<T>(work: (run: Run) => Promise<T>): Promise<T>
-  /** Whether rows can be locked one by one. If not, a transaction holds the only write lock from its start. */
+  /**
+   * Whether rows can be locked one by one. If not, a transaction holds the only write lock from its start.
+   */
   readonly locksRows: boolean
   /**
-   * Whether `id` is one of these. The list is one parameter, so that lists of any length share a prepared statement.
+   * Whether `id` is one of these. The list is one parameter, so that lists of any length share a prepared
+   * statement.
    */
   isOneOf(ids: readonly string[]): Expression<SqlBool>
-  /** After the disk was full: rejects until a file can grow again. (A write that needs no new page could succeed before.) */
+  /**
+   * After the disk was full: rejects until a file can grow again. (A write that needs no new page could
+   * succeed before.)
+   */
   readonly checkSpace?: () => Promise<void>
   /** Rejects once the open file is no longer the one at its path: a restart would lose the data. */
   readonly checkFile?: () => Promise<void>
@@ -72,8 +78,8 @@ export async function lockNames({ locksRows }: Sql, run: Run, names: readonly st
 const CHECK_EVERY_MS = 60_000
 
 /**
- * Makes a function that returns whether to check the schedule in the database: at the first call, after the clock of this
- * process was set back, and once a minute.
+ * Makes a function that returns whether to check the schedule in the database: at the first call, after the
+ * clock of this process was set back, and once a minute.
  */
 export function createScheduleCheck(): (now: number) => boolean {
   let checkedAt = Infinity

@@ -19,9 +19,10 @@ const SMALL_BYTES = 32 * 1024 * 1024
 const MAX_OPEN = 10_000
 
 /**
- * PostgreSQL: a count that writers keep would make them wait for each other, so a large table is not counted as a whole. Its open
- * tasks are counted by an index. Its settled tasks are estimated as the planner does: from the number of rows and the frequency
- * of each status at the last ANALYZE, and the size of the table now.
+ * PostgreSQL: a count that writers keep would make them wait for each other, so a large table is not counted
+ * as a whole. Its open tasks are counted by an index. Its settled tasks are estimated as the planner does:
+ * from the number of rows and the frequency of each status at the last ANALYZE, and the size of the table
+ * now.
  */
 export async function readBoundedCounts(database: Sql): Promise<TaskCounts> {
   const table = await readStatistics(database)
@@ -51,7 +52,8 @@ export function toCountQuery(db: Sql['db'], which: 'all' | 'open') {
   const tasks = db
     .selectFrom('task')
     .select('status')
-    // Without an order the planner expects open tasks everywhere in the table, and may scan it from the start.
+    // Without an order the planner expects open tasks everywhere in the table, and may scan it from the
+    // start.
     .$if(which === 'open', (query) =>
       query.where('settledAt', 'is', null).orderBy('settledAt').limit(MAX_OPEN),
     )

@@ -129,7 +129,8 @@ export class SqlTaskStore implements TaskStore {
   }
 
   /**
-   * Makes rows due now that were scheduled before the clock was set back. Lowers their deadlines to `latestDeadline`.
+   * Makes rows due now that were scheduled before the clock was set back. Lowers their deadlines to
+   * `latestDeadline`.
    */
   async #reviseSchedule(now: number, latestDeadline: number): Promise<void> {
     const { db, run } = this.#sql
@@ -231,9 +232,10 @@ export class SqlTaskStore implements TaskStore {
   }
 
   /**
-   * All ids that are requested within one turn of the event loop are read together, each once: thousands of watchers may wake
-   * at once. A read never gets the result of a query that was sent before it. The batches of a turn run one after another, so
-   * that they leave connections to others and few results are in memory at once.
+   * All ids that are requested within one turn of the event loop are read together, each once: thousands of
+   * watchers may wake at once. A read never gets the result of a query that was sent before it. The batches
+   * of a turn run one after another, so that they leave connections to others and few results are in memory
+   * at once.
    */
   #createReads(): DataLoader<string, UpscaleTask | undefined> {
     let previous: Promise<unknown> | undefined

@@ -10,7 +10,10 @@ export function orUnavailable<T>(work: Promise<T>, isAway: IsAway): Promise<T> {
   })
 }
 
-/** A StoreUnavailableError if the error, its cause or one of its parts means that the database is away; else the error. */
+/**
+ * A StoreUnavailableError if the error, its cause or one of its parts means that the database is away; else
+ * the error.
+ */
 export function toUnavailable(error: unknown, isAway: IsAway): unknown {
   if (error instanceof StoreUnavailableError || !listParts(error).some(isAway)) return error
   return new StoreUnavailableError(`The database is unavailable: ${toReason(error)}`, { cause: error })

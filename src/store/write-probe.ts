@@ -7,9 +7,9 @@ const ANSWER_WITHIN_MS = 2_000
 const ROW = { key: 'upscale:write-probe', points: 0, expire: null }
 
 /**
- * Checks that the database accepts writes: commits one row and waits until it is durable. This detects a full disk, a
- * read-only file and a standby. Also checks that the file is still at its path. At most one probe a second runs; other
- * callers share its outcome.
+ * Checks that the database accepts writes: commits one row and waits until it is durable. This detects a full
+ * disk, a read-only file and a standby. Also checks that the file is still at its path. At most one probe a
+ * second runs; other callers share its outcome.
  */
 export function createWriteProbe({ db, run, checkSpace, checkFile }: Sql): () => Promise<void> {
   const query = db

@@ -6,9 +6,9 @@ import { wait } from './timing.ts'
 const REREAD_EVERY_MS = 1_000
 
 /**
- * Waits while any process holds the lease on the answer to the task's submit, so that a replay returns the same as the first
- * request, even if both arrive at once. Also ends when the lease lapses (its holder has died), after the longest possible
- * wait, and when the service drains: it then returns the task as it is.
+ * Waits while any process holds the lease on the answer to the task's submit, so that a replay returns the
+ * same as the first request, even if both arrive at once. Also ends when the lease lapses (its holder has
+ * died), after the longest possible wait, and when the service drains: it then returns the task as it is.
  */
 export async function awaitAnswer(context: TaskContext, task: UpscaleTask): Promise<UpscaleTask> {
   const { store, hints, clock, policy, draining } = context

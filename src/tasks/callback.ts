@@ -8,23 +8,30 @@ import { shareCalls } from './timing.ts'
 import type { Report } from './report.ts'
 
 /**
- * accepted: committed, or nothing new. mismatch: the callback is about another upstream task. unconfirmed: it reports a
- * success that a poll does not confirm yet, and the task is no longer polled: the upstream has to repeat the callback.
+ * accepted: committed, or nothing new. mismatch: the callback is about another upstream task. unconfirmed: it
+ * reports a success that a poll does not confirm yet, and the task is no longer polled: the upstream has to
+ * repeat the callback.
  */
 export type CallbackResult = 'accepted' | 'mismatch' | 'unconfirmed'
 
-/** How long the answer to a poll is shared, in milliseconds, so that repeated callbacks do not use up the poll budget. */
+/**
+ * How long the answer to a poll is shared, in milliseconds, so that repeated callbacks do not use up the poll
+ * budget.
+ */
 const POLL_SHARED_FOR_MS = 5_000
-/** An inconclusive callback makes the task due for a poll after this time. More callbacks do not cause more polls. */
+/**
+ * An inconclusive callback makes the task due for a poll after this time. More callbacks do not cause more
+ * polls.
+ */
 const POLL_SOON_MS = 5_000
 
 type Reported = Callback['outcome']
 type PollOnce = (key: string, correlationId: string) => Promise<PollAnswer>
 
 /**
- * Creates the handler of callbacks that arrive at a task's secret URL. It resolves once the new state is committed. It polls
- * first if the callback is not sufficient: for the precise code of a failure, for an inconclusive callback, and, with
- * CALLBACK_CONFIRM, to confirm a success.
+ * Creates the handler of callbacks that arrive at a task's secret URL. It resolves once the new state is
+ * committed. It polls first if the callback is not sufficient: for the precise code of a failure, for an
+ * inconclusive callback, and, with CALLBACK_CONFIRM, to confirm a success.
  */
 export function createCallbackReceiver(context: TaskContext) {
   const { clock, log, policy, report, store } = context
@@ -69,8 +76,8 @@ function canChange(
 }
 
 /**
- * Returns the final outcome that a poll reports. Without one, a reported failure counts, and any other outcome is
- * inconclusive.
+ * Returns the final outcome that a poll reports. Without one, a reported failure counts, and any other
+ * outcome is inconclusive.
  */
 async function confirm(
   poll: PollOnce,
@@ -83,7 +90,9 @@ async function confirm(
   return outcome.kind === 'failed' ? outcome : { kind: 'inconclusive' }
 }
 
-/** Polls within the time that a callback may wait; `unavailable` if the poll budget does not allow it in time. */
+/**
+ * Polls within the time that a callback may wait; `unavailable` if the poll budget does not allow it in time.
+ */
 async function pollInTime(
   context: TaskContext,
   task: { readonly engine: string; readonly upstreamTaskId: string },

@@ -9,8 +9,8 @@ export const LATE_POLL_EVERY_MS = 3_600_000
 const LATE_POLLS_FOR_MS = 24 * 3_600_000
 
 /**
- * When a task without a result is polled next; null: never. An unsettled task: at `proposedAt`, but no later than its
- * deadline. A task that failed without a report of the upstream: at `proposedAt`, for up to a day.
+ * When a task without a result is polled next; null: never. An unsettled task: at `proposedAt`, but no later
+ * than its deadline. A task that failed without a report of the upstream: at `proposedAt`, for up to a day.
  */
 export function toDueAt(task: UpscaleTask, proposedAt: number): number | null {
   if (task.images !== null) return task.dueAt
@@ -35,7 +35,9 @@ export function fail(
   return { ...failed, dueAt: toDueAt(failed, report.at + LATE_POLL_EVERY_MS) }
 }
 
-/** A change that clients see: the version grows, the lease on the answer ends, and the task leaves the queue. */
+/**
+ * A change that clients see: the version grows, the lease on the answer ends, and the task leaves the queue.
+ */
 export function advance(
   task: UpscaleTask,
   report: Report,

@@ -1,7 +1,7 @@
 /**
- * Every way an upscale can fail. A new code of kie.ai is one entry in CATALOGUE: parsing, the GraphQL error, `problem` and
- * the delivery read it; `npm run schema:emit` adds it to the schema and the documentation. The codes.ts of each other dialect
- * maps the codes of its upstream to these.
+ * Every way an upscale can fail. A new code of kie.ai is one entry in CATALOGUE: parsing, the GraphQL error,
+ * `problem` and the delivery read it; `npm run schema:emit` adds it to the schema and the documentation. The
+ * codes.ts of each other dialect maps the codes of its upstream to these.
  *
  * Other lists of codes:
  * - TASK_FAILURES (upstream/kie-midjourney/wire.ts): the envelope codes of record-info that end a task
@@ -139,7 +139,10 @@ const codeByUpstreamCode: ReadonlyMap<number, UpscaleErrorCode> = new Map(
   }),
 )
 
-/** The failure of an upstream code. A code outside the catalogue becomes a protocol error, which keeps the code. */
+/**
+ * The failure of an upstream code. A code outside the catalogue becomes a protocol error, which keeps the
+ * code.
+ */
 export function toUpstreamFailure(upstreamCode: number): FailureCause {
   return toFailure(codeByUpstreamCode.get(upstreamCode) ?? 'UPSTREAM_PROTOCOL_ERROR', upstreamCode)
 }

@@ -12,8 +12,8 @@ import { toTaskAttributes } from './tracing.ts'
 /** For this time after it accepted a task, the upstream may answer "unknown task". */
 const GRACE_MS = 60_000
 /**
- * A task fails as unknown only after this many "unknown task" answers in a row: a faulty deploy of the upstream must
- * not fail every polled task.
+ * A task fails as unknown only after this many "unknown task" answers in a row: a faulty deploy of the
+ * upstream must not fail every polled task.
  */
 const MIN_NOT_FOUND_COUNT = 4
 /** The shortest time from the first to the last of these answers. */
@@ -28,9 +28,9 @@ const RETENTION_BATCH = 100
 const KEY_BATCH = 1_000
 
 /**
- * One round of polling: deletes a batch of tasks past retention and a batch of expired keys, fails tasks that were not
- * accepted before their deadline, and starts polls within the budget. Resolves to the running polls, which never
- * reject.
+ * One round of polling: deletes a batch of tasks past retention and a batch of expired keys, fails tasks that
+ * were not accepted before their deadline, and starts polls within the budget. Resolves to the running polls,
+ * which never reject.
  */
 export async function pollDue(context: TaskContext): Promise<Promise<void>[]> {
   const { store, clock, policy, log } = context
@@ -78,8 +78,8 @@ function tracePoll(context: TaskContext, task: UpscaleTask): Promise<void> {
 }
 
 /**
- * Polls one claimed task and reports the answer. Every answer ends in a reschedule, and a task past its deadline
- * settles. So no task is polled for ever.
+ * Polls one claimed task and reports the answer. Every answer ends in a reschedule, and a task past its
+ * deadline settles. So no task is polled for ever.
  */
 async function poll(context: TaskContext, task: UpscaleTask): Promise<void> {
   const { store, clock, policy, report, log, aborting } = context
@@ -160,9 +160,9 @@ function toReport(
 }
 
 /**
- * The time until the next poll: a tenth of the task's age, so that a result is late by no more than that; at least the
- * configured interval, at most two minutes. Past the deadline: an hour. `jitter` (0 to 1) spreads tasks that began
- * together.
+ * The time until the next poll: a tenth of the task's age, so that a result is late by no more than that; at
+ * least the configured interval, at most two minutes. Past the deadline: an hour. `jitter` (0 to 1) spreads
+ * tasks that began together.
  */
 function toInterval(task: UpscaleTask, at: number, { pollIntervalMs }: TaskPolicy, jitter: number): number {
   if (at >= task.deadlineAt) return LATE_POLL_EVERY_MS

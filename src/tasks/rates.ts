@@ -4,7 +4,10 @@ import type { FailureCause } from './failure.ts'
 /** Why a submit is refused, and for how long. */
 export type RateRefusal = FailureCause & { readonly retryAfterMs: number }
 
-/** The remaining part of a rate limit. `resetAt`: when the next one that is counted stops counting; null: none is counted. */
+/**
+ * The remaining part of a rate limit. `resetAt`: when the next one that is counted stops counting; null: none
+ * is counted.
+ */
 export interface RateBudget {
   readonly limit: number
   readonly remaining: number
@@ -18,9 +21,9 @@ export interface RateLimits {
   /** As `take`, by the owner's limit only: for requests that no engine sees. */
   takeForOwner(owner: string): Promise<RateRefusal | null>
   /**
-   * Counts one submit by the limit of the engine's account only and returns null, or counts none and returns how long to wait, in
-   * milliseconds. `evenly`: counts at most a tenth of the limit in a tenth of its window, so that a later submit finds some of
-   * the limit left.
+   * Counts one submit by the limit of the engine's account only and returns null, or counts none and returns
+   * how long to wait, in milliseconds. `evenly`: counts at most a tenth of the limit in a tenth of its
+   * window, so that a later submit finds some of the limit left.
    */
   takeAccount(engine: string, evenly: boolean): Promise<number | null>
   /** Returns a submit that was taken and not sent. */
@@ -32,8 +35,8 @@ export interface RateLimits {
 /** Limits the polls per second of all tasks and replicas. */
 export interface PollBudget {
   /**
-   * Takes up to `wanted` polls and returns how many. `spared`: the share of a second's polls (0 to 1) that must stay free.
-   * Callers of `wait` have priority.
+   * Takes up to `wanted` polls and returns how many. `spared`: the share of a second's polls (0 to 1) that
+   * must stay free. Callers of `wait` have priority.
    */
   take(wanted: number, spared?: number): Promise<number>
   /** Returns polls that were taken and not made. */

@@ -33,7 +33,10 @@ export type Report = { readonly at: number; readonly source: TaskEventSource } &
       readonly kind: 'failed'
       readonly upstreamTaskId: string
       readonly failure: Failure
-      /** UPSTREAM: the upstream reported the failure of this task, which is final. SILENCE: a late success still counts. */
+      /**
+       * UPSTREAM: the upstream reported the failure of this task, which is final. SILENCE: a late success
+       * still counts.
+       */
       readonly failedBy: 'UPSTREAM' | 'SILENCE'
       readonly note: string
       /** Missing: not reported. */

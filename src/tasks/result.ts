@@ -27,7 +27,10 @@ export function toOutcomeReport(
   }
 }
 
-/** The report of a result. Its inspection, if configured, delays SUCCEEDED; its copies, if configured, are PENDING. */
+/**
+ * The report of a result. Its inspection, if configured, delays SUCCEEDED; its copies, if configured, are
+ * PENDING.
+ */
 function toResultReport(
   { imageUrls, creditsConsumed }: Result,
   facts: OutcomeFacts,

@@ -1,4 +1,7 @@
-/** Sends a task to its engine, stores the answer, and moves on to the next engine if its engine is unavailable. */
+/**
+ * Sends a task to its engine, stores the answer, and moves on to the next engine if its engine is
+ * unavailable.
+ */
 import type { TaskContext } from './context.ts'
 import { chooseEngine, findCandidates, isReplacement } from './engines/choice.ts'
 import type { SubmitAnswer } from './engines/engine-ports.ts'
@@ -20,9 +23,10 @@ const NOT_AVAILABLE: SubmitAnswer = {
 }
 
 /**
- * Sends the paid request of a task and stores the answer. The caller has committed before that the task is being sent, so
- * that no crash can send it twice. Between two engines the task waits in the queue: if the process dies, another one continues.
- * `onAnswer` is called with the task that was sent and its answer, unless the answer moves the task on.
+ * Sends the paid request of a task and stores the answer. The caller has committed before that the task is
+ * being sent, so that no crash can send it twice. Between two engines the task waits in the queue: if the
+ * process dies, another one continues. `onAnswer` is called with the task that was sent and its answer,
+ * unless the answer moves the task on.
  */
 export async function sendTask(
   context: TaskContext,
@@ -71,7 +75,9 @@ async function storeMove(
   }
 }
 
-/** A task that wants the queue waits there for its turn. While the service drains, another process continues. */
+/**
+ * A task that wants the queue waits there for its turn. While the service drains, another process continues.
+ */
 function canContinue({ draining }: TaskContext, task: UpscaleTask, engine: string): boolean {
   return isWaiting(task) && task.engine === engine && !wantsQueue(task) && !draining.aborted
 }
@@ -103,8 +109,9 @@ function replaceRefusal(context: TaskContext, task: UpscaleTask, answer: SubmitA
 }
 
 /**
- * The report that moves a refused task on to the next engine; undefined: it stays. A task that wants the queue waits for its turn
- * there. Any other is sent at once: this takes from the rate limit of the next engine, and skips an engine whose limit has no room.
+ * The report that moves a refused task on to the next engine; undefined: it stays. A task that wants the
+ * queue waits for its turn there. Any other is sent at once: this takes from the rate limit of the next
+ * engine, and skips an engine whose limit has no room.
  */
 async function planMove(
   context: TaskContext,
@@ -129,7 +136,10 @@ async function planMove(
   return undefined
 }
 
-/** Counts a submit at an engine. False: its rate has no room, or is not known now; the refusal must be stored nevertheless. */
+/**
+ * Counts a submit at an engine. False: its rate has no room, or is not known now; the refusal must be stored
+ * nevertheless.
+ */
 async function takeAccount({ limits, log }: TaskContext, engine: string): Promise<boolean> {
   try {
     return (await limits.takeAccount(engine, false)) === null
@@ -161,7 +171,10 @@ async function storeFinalAnswer(
   )
 }
 
-/** The report that puts a task back into the queue to be sent again. With ENGINE_FALLBACK it begins with the first engine. */
+/**
+ * The report that puts a task back into the queue to be sent again. With ENGINE_FALLBACK it begins with the
+ * first engine.
+ */
 function planRetry(
   context: TaskContext,
   sending: Sending,

@@ -5,8 +5,8 @@ import { StoreUnavailableError, type TaskDependencies } from './ports.ts'
 import { isWaiting, type UpscaleTask } from './task.ts'
 
 /**
- * The outcome of a submit. If it was refused, `task` is null, `failure` is the reason, and `failedTaskId` is the id of
- * the stored refusal, if there is one.
+ * The outcome of a submit. If it was refused, `task` is null, `failure` is the reason, and `failedTaskId` is
+ * the id of the stored refusal, if there is one.
  */
 export type Submission = { readonly replayed: boolean } & (
   | { readonly task: UpscaleTask; readonly failure: null }
@@ -19,8 +19,8 @@ export class TooManyCallbacksError extends Error {
 }
 
 /**
- * Thrown when the store failed after the task may have been sent, and a repeated request would not find it, because it has
- * neither a key nor a shared picture (`force`): it would pay again.
+ * Thrown when the store failed after the task may have been sent, and a repeated request would not find it,
+ * because it has neither a key nor a shared picture (`force`): it would pay again.
  */
 export class UnrepeatableError extends StoreUnavailableError {
   override name = 'UnrepeatableError'

@@ -4,8 +4,8 @@ import { observeSubmit, type Submission } from './submission.ts'
 import type { SubmitInput } from './submit-input.ts'
 
 /**
- * Submits several upscales, each as `submitTask` does. Inserts them one after another, so that they are sent in this order, until
- * the store fails. Does not reject.
+ * Submits several upscales, each as `submitTask` does. Inserts them one after another, so that they are sent
+ * in this order, until the store fails. Does not reject.
  */
 export async function submitTasks(
   context: SubmitContext,

@@ -33,8 +33,9 @@ export async function holdLease<T>(
 }
 
 /**
- * Settles a task whose insert was not confirmed: its row may exist, or appear shortly. Nothing was sent for the task,
- * so it is refused without a charge, which frees its key and picture. A queued task may have been sent since: then it stays.
+ * Settles a task whose insert was not confirmed: its row may exist, or appear shortly. Nothing was sent for
+ * the task, so it is refused without a charge, which frees its key and picture. A queued task may have been
+ * sent since: then it stays.
  */
 export async function settleUnconfirmedInsert(
   context: TaskContext,
@@ -58,8 +59,9 @@ export async function settleUnconfirmedInsert(
 }
 
 /**
- * Stores the upstream's answer, and retries on a failing store until the task's deadline, because nothing else links the
- * payment to the task. Rejects to the caller after the submit timeout, while the retries continue.
+ * Stores the upstream's answer, and retries on a failing store until the task's deadline, because nothing
+ * else links the payment to the task. Rejects to the caller after the submit timeout, while the retries
+ * continue.
  */
 export function storeAnswer(
   context: TaskContext,

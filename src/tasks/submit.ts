@@ -31,9 +31,9 @@ export type SubmitContext = TaskContext & {
 export type FinishSubmit = () => Promise<Submission>
 
 /**
- * Submits an upscale and pays for it at most once. The row is committed before the upstream is called, so that a crash at any
- * point leaves a task that a callback or the deadline settles. A task whose answer was lost stays SUBMITTED and is never sent
- * again.
+ * Submits an upscale and pays for it at most once. The row is committed before the upstream is called, so
+ * that a crash at any point leaves a task that a callback or the deadline settles. A task whose answer was
+ * lost stays SUBMITTED and is never sent again.
  * @throws TooManyCallbacksError
  * @throws UnrepeatableError. After any other StoreUnavailableError a repeated request never pays twice.
  */
@@ -48,8 +48,8 @@ export async function submitTask(context: SubmitContext, input: SubmitInput): Pr
 const MAX_INSERT_WAIT_MS = 3_000
 
 /**
- * Inserts the queued tasks of one owner one after another, so that a burst holds one connection of the store. A task that waits
- * for too long, because the store hangs, is not inserted.
+ * Inserts the queued tasks of one owner one after another, so that a burst holds one connection of the store.
+ * A task that waits for too long, because the store hangs, is not inserted.
  */
 function insertInSequence<T>(context: SubmitContext, owner: string, insert: () => Promise<T>): Promise<T> {
   const { clock } = context
@@ -159,7 +159,8 @@ function toInsertOptions(
     queue: queue
       ? { limit: policy.queueLimit, weight: policy.ownerWeights.get(owner) ?? 1, full: QUEUE_FULL }
       : null,
-    // The queue takes from the engine's limit when it sends a task. A submit without the queue must not overtake it.
+    // The queue takes from the engine's limit when it sends a task. A submit without the queue must not
+    // overtake it.
     admit: () => {
       if (queue) return limits.takeForOwner(owner)
       const retryAfterMs = taskQueue.rateWaitMs(engine)

@@ -1,5 +1,6 @@
 /**
- * An UpscaleTask is plain data with a version; transitions.ts decides how it changes. Instants are Unix milliseconds.
+ * An UpscaleTask is plain data with a version; transitions.ts decides how it changes. Instants are Unix
+ * milliseconds.
  *
  * - *Source task*: the Midjourney generation task whose picture is enlarged.
  * - *Upstream task*: the upstream's task that does the work.
@@ -27,14 +28,15 @@ export interface UpscaledImage {
 }
 
 /**
- * The state of our copy of a picture. PENDING: not stored yet. KEPT: stored. LOST: not stored before the upstream's URL
- * expired, or impossible. OFF: copies are not configured.
+ * The state of our copy of a picture. PENDING: not stored yet. KEPT: stored. LOST: not stored before the
+ * upstream's URL expired, or impossible. OFF: copies are not configured.
  */
 export const COPY_STATES = ['PENDING', 'KEPT', 'LOST', 'OFF'] as const
 export type CopyState = (typeof COPY_STATES)[number]
 
 /**
- * Whether a picture contains a C2PA manifest store (Content Credentials). PRESENT says nothing about its validity.
+ * Whether a picture contains a C2PA manifest store (Content Credentials). PRESENT says nothing about its
+ * validity.
  */
 export const PROVENANCES = ['NONE', 'PRESENT'] as const
 export type Provenance = (typeof PROVENANCES)[number]
@@ -60,8 +62,9 @@ export const TASK_EVENT_SOURCES = ['SUBMIT', 'CALLBACK', 'POLL', 'DEADLINE', 'IN
 export type TaskEventSource = (typeof TASK_EVENT_SOURCES)[number]
 
 /**
- * Why a task has failed. REFUSAL: the answer to the submit refused it, or it left the queue without being sent. UPSTREAM: the
- * upstream reported the failure of an accepted task; this is final. SILENCE: no result came; it may still succeed.
+ * Why a task has failed. REFUSAL: the answer to the submit refused it, or it left the queue without being
+ * sent. UPSTREAM: the upstream reported the failure of an accepted task; this is final. SILENCE: no result
+ * came; it may still succeed.
  */
 export type FailedBy = 'REFUSAL' | 'UPSTREAM' | 'SILENCE'
 
@@ -107,7 +110,9 @@ export interface UpscaleTask extends Picture {
   /** The trace of that operation (W3C Trace Context); null: it had none. */
   readonly traceparent: string | null
   readonly status: TaskStatus
-  /** The result; null until the upstream has reported it. Clients see it once SUCCEEDED, after its inspection. */
+  /**
+   * The result; null until the upstream has reported it. Clients see it once SUCCEEDED, after its inspection.
+   */
   readonly images: readonly UpscaledImage[] | null
   /** Null: not known, or not yet. */
   readonly sourceImage: SourceImage | null
@@ -128,18 +133,24 @@ export interface UpscaleTask extends Picture {
   readonly pictureDigest: string
   /** When the first image without a copy expires; null: none does, or there are no images. */
   readonly imagesExpireAt: number | null
-  /** When the next attempt to inspect and copy its images is due, or the lease of the running one ends; null: never. */
+  /**
+   * When the next attempt to inspect and copy its images is due, or the lease of the running one ends; null:
+   * never.
+   */
   readonly resultDueAt: number | null
   /** How many of these attempts have ended. */
   readonly resultAttempts: number
   /**
-   * When the lease on the answer to the submit ends. The process that waits for the answer renews the lease. Null once
-   * the answer has arrived or is lost.
+   * When the lease on the answer to the submit ends. The process that waits for the answer renews the lease.
+   * Null once the answer has arrived or is lost.
    */
   readonly answerBy: number | null
   /** Orders the queue: the lowest rank is sent first. Null: the task does not wait in the queue. */
   readonly queueRank: number | null
-  /** When the queue may send the task, or the lease of the process that is about to send it ends; null: it does not wait. */
+  /**
+   * When the queue may send the task, or the lease of the process that is about to send it ends; null: it
+   * does not wait.
+   */
   readonly queueDueAt: number | null
   /** How often a temporary refusal has put it back into the queue. */
   readonly queueAttempts: number
@@ -180,8 +191,8 @@ export function toExpiry(images: readonly UpscaledImage[]): number | null {
 }
 
 /**
- * Whether the task waits in the queue: the paid request has not been sent. The rank alone does not tell, because a replica of a
- * release without the queue keeps the rank of a task that it settles.
+ * Whether the task waits in the queue: the paid request has not been sent. The rank alone does not tell,
+ * because a replica of a release without the queue keeps the rank of a task that it settles.
  */
 export function isWaiting({ queueRank, status }: UpscaleTask): boolean {
   return queueRank !== null && status === 'SUBMITTED'
@@ -196,7 +207,9 @@ export function isSettled(task: UpscaleTask): boolean {
   return task.status === 'SUCCEEDED' || task.status === 'FAILED'
 }
 
-/** Whether a refusal proves that nothing was charged: the idempotency keys that name the task are then free. */
+/**
+ * Whether a refusal proves that nothing was charged: the idempotency keys that name the task are then free.
+ */
 export function isUncharged({ failedBy, failure }: UpscaleTask): boolean {
   if (failedBy !== 'REFUSAL' || failure === null) return false
   return failure.nothingCharged === true || CATALOGUE[failure.code].nothingCharged

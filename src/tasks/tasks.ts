@@ -20,15 +20,18 @@ import { watchGroup, type GroupRequest, type GroupWatch } from './watch/watch-gr
 import { watchOwner, type OwnerRequest, type OwnerWatch } from './watch/watch-owner.ts'
 import { watchTask, type Watch, type WatchRequest } from './watch/watch.ts'
 
-/** The operations of the core: the only way for GraphQL, the callback handler and the poll worker to use tasks. */
+/**
+ * The operations of the core: the only way for GraphQL, the callback handler and the poll worker to use
+ * tasks.
+ */
 export interface Tasks extends EngineOperations {
   /** Submits an upscale, or returns the existing task of the request. */
   submit(input: SubmitInput): Promise<Submission>
   /** Submits several upscales in this order, each whether the others fail or not. Does not reject. */
   submitAll(inputs: readonly SubmitInput[]): Promise<PromiseSettledResult<Submission>[]>
   /**
-   * Takes an owner's task out of the queue: it fails with CANCELLED, and nothing is charged. Resolves to the task, which is
-   * unchanged if it has been sent or has settled; undefined: the owner has no such task.
+   * Takes an owner's task out of the queue: it fails with CANCELLED, and nothing is charged. Resolves to the
+   * task, which is unchanged if it has been sent or has settled; undefined: the owner has no such task.
    */
   cancel(owner: string, id: string): Promise<UpscaleTask | undefined>
   /** The place of a task in the queue; null: it does not wait. */
@@ -45,14 +48,19 @@ export interface Tasks extends EngineOperations {
   watchGroup(request: GroupRequest): GroupWatch
   /** Follows all tasks of an owner, until the watch must end. */
   watchOwner(request: OwnerRequest): OwnerWatch
-  /** Processes a callback that arrived at this task's secret URL. Resolves once the new state is committed. */
+  /**
+   * Processes a callback that arrived at this task's secret URL. Resolves once the new state is committed.
+   */
   receive(task: UpscaleTask, callback: Callback): Promise<CallbackResult>
   /**
-   * Reports what an attempt to inspect and copy the images has found. Resolves to the task after the change; undefined: the
-   * task does not exist any more.
+   * Reports what an attempt to inspect and copy the images has found. Resolves to the task after the change;
+   * undefined: the task does not exist any more.
    */
   inspected(task: string | UpscaleTask, inspection: Inspection): Promise<UpscaleTask | undefined>
-  /** Deletes an owner's task with its keys and deliveries. Undefined: the owner has no such task. False: it has not settled. */
+  /**
+   * Deletes an owner's task with its keys and deliveries. Undefined: the owner has no such task. False: it
+   * has not settled.
+   */
   remove(owner: string, id: string): Promise<boolean | undefined>
   /** One round of retention, deadlines and polls. Resolves to the polls it started. */
   pollDue(): Promise<Promise<void>[]>

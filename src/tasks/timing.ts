@@ -24,8 +24,8 @@ interface Brief<T> {
 }
 
 /**
- * Calls with the same key share one call, and its result until `ms` milliseconds after it began. With `brief`, rejections and
- * the results that it includes are shared for its time only.
+ * Calls with the same key share one call, and its result until `ms` milliseconds after it began. With
+ * `brief`, rejections and the results that it includes are shared for its time only.
  */
 export function shareCalls<T>(
   clock: Clock,

@@ -1,4 +1,7 @@
-/** The port of distributed tracing. Traces are named by the header `traceparent` of W3C Trace Context (version 00). */
+/**
+ * The port of distributed tracing. Traces are named by the header `traceparent` of W3C Trace Context (version
+ * 00).
+ */
 
 import type { UpscaleTask } from './task.ts'
 

@@ -14,8 +14,8 @@ import {
 } from './task.ts'
 
 /**
- * The only way to change a task. Resolves to the task after the change. To save a read, pass a task that has just been
- * read instead of its id.
+ * The only way to change a task. Resolves to the task after the change. To save a read, pass a task that has
+ * just been read instead of its id.
  */
 export type Reporter = (task: string | UpscaleTask, report: Report) => Promise<UpscaleTask>
 
@@ -25,8 +25,9 @@ export class UnknownTaskError extends Error {
 }
 
 /**
- * Reads, applies the report, and writes if the task has not changed since; otherwise retries on the new state. The loop ends,
- * because each conflict means that another report has changed the task, and a task has few changes.
+ * Reads, applies the report, and writes if the task has not changed since; otherwise retries on the new
+ * state. The loop ends, because each conflict means that another report has changed the task, and a task has
+ * few changes.
  */
 export function createReporter({
   store,
@@ -37,7 +38,8 @@ export function createReporter({
 }: Pick<TaskDependencies, 'store' | 'log' | 'deliveries' | 'wakeResults' | 'observer'>): Reporter {
   return async (taskOrId, report) => {
     const taskId = typeof taskOrId === 'string' ? taskOrId : taskOrId.id
-    // A passed task may be stale: an update then conflicts, and a report without effect is checked on a fresh read.
+    // A passed task may be stale: an update then conflicts, and a report without effect is checked on a fresh
+    // read.
     let passed = typeof taskOrId === 'string' ? undefined : taskOrId
     for (;;) {
       const task = passed ?? (await store.read(taskId))
@@ -73,16 +75,19 @@ function logChange(
   log.info({ taskId, correlationId, ...picture, ...state, note }, 'a task changed')
 }
 
-/** What brought the result of a task that this report settles: nothing but its inspection follows it in the history. */
+/**
+ * What brought the result of a task that this report settles: nothing but its inspection follows it in the
+ * history.
+ */
 function toSettleSource({ history }: UpscaleTask, { source }: Report): TaskEventSource {
   if (source !== 'INSPECTION') return source
   return history.findLast((event) => event.source !== 'INSPECTION')?.source ?? source
 }
 
 /**
- * Applies a report to a task: returns its next state, or undefined if the report changes nothing (stale, doubled, about
- * another upstream task, or about a settled task). Pure. A settled task can change only from FAILED to SUCCEEDED: a
- * paid result is never discarded.
+ * Applies a report to a task: returns its next state, or undefined if the report changes nothing (stale,
+ * doubled, about another upstream task, or about a settled task). Pure. A settled task can change only from
+ * FAILED to SUCCEEDED: a paid result is never discarded.
  */
 export function applyReport(task: UpscaleTask, report: Report): UpscaleTask | undefined {
   const next = apply(task, report)
@@ -133,8 +138,8 @@ function accept(task: UpscaleTask, report: ReportOf<'accepted'>): UpscaleTask | 
       upstreamTaskId,
       dueAt: toDueAt(task, pollAt),
     })
-  // A callback can arrive before the answer to the submit. If their upstream task ids differ, the id of the answer
-  // counts.
+  // A callback can arrive before the answer to the submit. If their upstream task ids differ, the id of the
+  // answer counts.
   const corrects = source === 'SUBMIT' && task.images === null && namesOtherUpstreamTask(task, upstreamTaskId)
   if (task.upstreamTaskId !== null && !corrects) return undefined
   // The upstream has accepted the task, so it may still succeed, even after a failure.
@@ -164,7 +169,10 @@ function addResult(task: UpscaleTask, report: ReportOf<'succeeded'>): UpscaleTas
     : record(task, report, note, waiting)
 }
 
-/** Adds facts and states of copies to the images. The first report settles the task; later ones change the settled task. */
+/**
+ * Adds facts and states of copies to the images. The first report settles the task; later ones change the
+ * settled task.
+ */
 function addInspection(task: UpscaleTask, report: ReportOf<'inspected'>): UpscaleTask | undefined {
   const { images: found, retryAt, note } = report
   const isFinished = task.status === 'SUCCEEDED' && task.resultDueAt === null

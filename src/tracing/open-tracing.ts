@@ -11,8 +11,9 @@ const PROTOCOL = 'http/protobuf'
 type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * Exports spans over OTLP if OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_TRACES_EXPORTER is set;
- * otherwise loads nothing and records nothing. The SDK reads the other `OTEL_…` variables itself. Disposing sends the last spans.
+ * Exports spans over OTLP if OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
+ * OTEL_TRACES_EXPORTER is set; otherwise loads nothing and records nothing. The SDK reads the other `OTEL_…`
+ * variables itself. Disposing sends the last spans.
  * @throws StartError for a value that is not supported.
  */
 export async function openTracing(

@@ -34,8 +34,8 @@ export function createTracing(tracer: Tracer): Tracing {
 }
 
 /**
- * The running span, unless the work belongs to another trace: then the running span is only a link. It runs, for example, the
- * queue, which sends tasks of other operations, too.
+ * The running span, unless the work belongs to another trace: then the running span is only a link. It runs,
+ * for example, the queue, which sends tasks of other operations, too.
  */
 function findParent(given: SpanContext | undefined): {
   readonly parent: Context

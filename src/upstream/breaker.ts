@@ -2,7 +2,10 @@ import CircuitBreaker from 'opossum'
 import type { SubmitAnswer } from '../tasks/engines/engine-ports.ts'
 
 export const CIRCUITS = ['closed', 'open', 'half-open'] as const
-/** open: the engine has failed repeatedly. half-open: the answer to the next submit closes or opens the circuit. */
+/**
+ * open: the engine has failed repeatedly. half-open: the answer to the next submit closes or opens the
+ * circuit.
+ */
 export type Circuit = (typeof CIRCUITS)[number]
 
 interface BreakerOptions {
@@ -28,7 +31,10 @@ class FailedAnswer extends Error {
   }
 }
 
-/** A circuit breaker that measures the submits of one engine. It counts failures of the engine, not refusals of one request. */
+/**
+ * A circuit breaker that measures the submits of one engine. It counts failures of the engine, not refusals
+ * of one request.
+ */
 export class Breaker implements Disposable {
   readonly #circuit: CircuitBreaker<[() => Promise<SubmitAnswer>], SubmitAnswer>
   #isTrying = false
@@ -50,7 +56,10 @@ export class Breaker implements Disposable {
     return this.#circuit.halfOpen ? 'half-open' : 'closed'
   }
 
-  /** Whether new tasks may be sent to the engine: false while the circuit is open, or half-open with a trial that runs. */
+  /**
+   * Whether new tasks may be sent to the engine: false while the circuit is open, or half-open with a trial
+   * that runs.
+   */
   get admits(): boolean {
     return this.state === 'closed' || (this.state === 'half-open' && !this.#isTrying)
   }
@@ -82,8 +91,8 @@ async function runSubmit(submit: () => Promise<SubmitAnswer>): Promise<SubmitAns
 }
 
 /**
- * UPSTREAM_NOT_FOUND does not count: a caller can cause it with wrong source tasks if the upstream's answer does not distinguish
- * them from a missing endpoint.
+ * UPSTREAM_NOT_FOUND does not count: a caller can cause it with wrong source tasks if the upstream's answer
+ * does not distinguish them from a missing endpoint.
  */
 function isFailure(answer: SubmitAnswer): boolean {
   if (answer.kind !== 'refused') return answer.kind === 'unknown'

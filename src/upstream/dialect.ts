@@ -1,4 +1,7 @@
-/** The wire format of an upstream, as pure functions that do not throw. http-engine.ts runs every dialect over HTTP. */
+/**
+ * The wire format of an upstream, as pure functions that do not throw. http-engine.ts runs every dialect over
+ * HTTP.
+ */
 import type {
   Callback,
   PollAnswer,
@@ -31,8 +34,8 @@ export interface DialectSubmit extends Omit<SubmitRequest, 'traceparent'> {
 }
 
 /**
- * The URLs of the pictures by image index, null where there is no usable one. Null: the task is unknown, or has no pictures
- * (yet). unavailable: the answer says nothing about the task.
+ * The URLs of the pictures by image index, null where there is no usable one. Null: the task is unknown, or
+ * has no pictures (yet). unavailable: the answer says nothing about the task.
  */
 export type SourcePictures = readonly (string | null)[] | null | 'unavailable'
 
@@ -59,7 +62,10 @@ export interface Dialect {
   readonly credits: { readonly path: string; parse(answer: WireAnswer): number | null } | null
   /** Undefined if the body is not a callback of this upstream. */
   parseCallback(body: unknown): Callback | undefined
-  /** The upstream's codes and ours, for documentation and tests. A code that is not listed is UPSTREAM_PROTOCOL_ERROR. */
+  /**
+   * The upstream's codes and ours, for documentation and tests. A code that is not listed is
+   * UPSTREAM_PROTOCOL_ERROR.
+   */
   readonly codes: readonly DialectCode[]
 }
 

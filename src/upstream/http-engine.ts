@@ -8,13 +8,13 @@ import {
   type SubmitAnswer,
   type SubmitRequest,
 } from '../tasks/engines/engine-ports.ts'
-import { toFailure } from '../tasks/failure.ts'
 import type { Clock, Log } from '../tasks/ports.ts'
 import { NO_TRACING, type Tracing } from '../tasks/tracing.ts'
 import type { Dialect, WireAnswer } from './dialect.ts'
 import type { Outcome, UpstreamRequest } from './http.ts'
 import { KeyedClient } from './keys.ts'
 import { findMessage } from './message.ts'
+import { NO_ANSWER_ABOUT_SOURCE, NO_SOURCE, NOT_UNDERSTOOD, UNREACHABLE } from './not-sent.ts'
 import { redact } from './redact.ts'
 import { traceRequest } from './request-span.ts'
 import { keepAllowed } from './result-hosts.ts'
@@ -23,8 +23,8 @@ import { judgeRefusal } from './submit-rule.ts'
 interface HttpEngineOptions extends Pick<Engine, 'name' | 'mode'> {
   readonly dialect: Dialect
   /**
-   * The base of the upstream's paths. Called for each request, because the URL of the embedded sandbox is known only
-   * once it listens.
+   * The base of the upstream's paths. Called for each request, because the URL of the embedded sandbox is
+   * known only once it listens.
    */
   readonly baseUrl: () => string
   /** At least one; in the order in which they are tried. */
@@ -40,7 +40,9 @@ interface HttpEngineOptions extends Pick<Engine, 'name' | 'mode'> {
   readonly log: Log
   /** Default: nothing is traced. */
   readonly tracing?: Tracing
-  /** Called after each request: the operation, the answer's code (or `unreachable`, `lost`), and the duration. */
+  /**
+   * Called after each request: the operation, the answer's code (or `unreachable`, `lost`), and the duration.
+   */
   readonly onAnswer?: (operation: Operation, outcome: string, ms: number) => void
 }
 
@@ -53,34 +55,9 @@ const PICTURES_OF_GENERATION = 4
 /** How much of the upstream's message is logged. */
 const MAX_SAID_LENGTH = 500
 
-const UNREACHABLE: SubmitAnswer = {
-  kind: 'refused',
-  failure: toFailure('UPSTREAM_UNREACHABLE'),
-  note: 'the upscale service could not be reached; nothing was sent',
-  engineUnavailable: true,
-}
-
-/** The URL of the picture could not be read, so the paid request was not sent. */
-const NO_ANSWER_ABOUT_SOURCE: SubmitAnswer = {
-  ...UNREACHABLE,
-  note: 'the upscale service did not answer about the source task; nothing was sent',
-}
-/** Not counted as a failure of the engine: callers may cause it. */
-const NOT_UNDERSTOOD: SubmitAnswer = {
-  kind: 'refused',
-  failure: toFailure('UPSTREAM_UNREACHABLE'),
-  note: 'the answer about the source task was not understood; nothing was sent',
-}
-const NO_SOURCE: SubmitAnswer = {
-  kind: 'refused',
-  failure: { ...toFailure('UPSTREAM_NOT_FOUND'), nothingCharged: true },
-  note: 'the source task has no such picture (yet); nothing was sent',
-  sourceUnknown: true,
-}
-
 /**
- * Opens the engine of an upstream that is called over HTTP. Disposing aborts running requests; the answer of an aborted
- * submit counts as lost.
+ * Opens the engine of an upstream that is called over HTTP. Disposing aborts running requests; the answer of
+ * an aborted submit counts as lost.
  */
 export function openHttpEngine(options: HttpEngineOptions): Engine & Disposable {
   return new HttpEngine(options)
@@ -95,8 +72,8 @@ class HttpEngine implements Engine, Disposable {
   readonly #client: KeyedClient
   readonly #reads: Outbound
   /**
-   * The paid request never reuses an idle socket: after a reset of a reused socket, it is unknown whether the request
-   * arrived.
+   * The paid request never reuses an idle socket: after a reset of a reused socket, it is unknown whether the
+   * request arrived.
    */
   readonly #submits: Outbound
   #disposed = false
@@ -199,7 +176,10 @@ class HttpEngine implements Engine, Disposable {
     return { ...callback, outcome: { kind: 'inconclusive', dropped } }
   }
 
-  /** Drops URLs on hosts that are not allowed. If none is left, the answer has no outcome, and polls look for a result. */
+  /**
+   * Drops URLs on hosts that are not allowed. If none is left, the answer has no outcome, and polls look for
+   * a result.
+   */
   #filterOutcome(answer: SubmitAnswer & { readonly kind: 'accepted' }, facts: object): SubmitAnswer {
     const { outcome, ...accepted } = answer
     if (outcome?.kind !== 'succeeded') return answer
@@ -243,7 +223,10 @@ class HttpEngine implements Engine, Disposable {
     return null
   }
 
-  /** The port promises not to throw: a request that fails unexpectedly may have been sent, so its answer counts as lost. */
+  /**
+   * The port promises not to throw: a request that fails unexpectedly may have been sent, so its answer
+   * counts as lost.
+   */
   async #send(
     operation: Operation,
     correlationId: string,
@@ -266,7 +249,10 @@ class HttpEngine implements Engine, Disposable {
     }
   }
 
-  /** The upstream's message for the log. It may quote the request with our API key and the token in the callback URL. */
+  /**
+   * The upstream's message for the log. It may quote the request with our API key and the token in the
+   * callback URL.
+   */
   #toSaid(body: unknown, callBackUrl: string | null): string | undefined {
     const token = callBackUrl?.split('/').at(-1)
     const { apiKeys, secrets: others } = this.#options
@@ -277,7 +263,10 @@ class HttpEngine implements Engine, Disposable {
   }
 }
 
-/** The metric label of an outcome: the code of the body, of up to three digits, else the HTTP status, else `other`. */
+/**
+ * The metric label of an outcome: the code of the body, of up to three digits, else the HTTP status, else
+ * `other`.
+ */
 function toLabel(outcome: Outcome): string {
   if (outcome.kind !== 'answer') return outcome.kind
   const { head, body } = outcome

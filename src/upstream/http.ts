@@ -18,7 +18,9 @@ export type Outcome =
   | { readonly kind: 'answer'; readonly head: Head; readonly body: unknown }
   /** No connection was established, so nothing was sent. */
   | { readonly kind: 'unreachable'; readonly cause: string }
-  /** A connection was established, so the request may have arrived, but the answer is missing or incomplete. */
+  /**
+   * A connection was established, so the request may have arrived, but the answer is missing or incomplete.
+   */
   | { readonly kind: 'lost'; readonly head: Head; readonly cause: string }
 
 export interface UpstreamRequest {
@@ -34,7 +36,10 @@ export interface UpstreamRequest {
 /** Sends authenticated requests. Disposing aborts those that are running. */
 export class UpstreamClient implements Disposable {
   readonly #got: Got
-  /** No AbortSignal: each finished request would stay in its chain of listeners until a full garbage collection. */
+  /**
+   * No AbortSignal: each finished request would stay in its chain of listeners until a full garbage
+   * collection.
+   */
   readonly #running = new Set<Request>()
 
   constructor(headers: Readonly<Record<string, string>>) {
@@ -52,10 +57,10 @@ export class UpstreamClient implements Disposable {
   }
 
   /**
-   * Sends one request; does not throw once it has begun. The state of the socket, not an error code, proves that
-   * nothing was sent: bytes leave only once the connection (with TLS: the handshake) is established. Through a proxy
-   * this is the connection to the proxy for http, and the TLS connection through its tunnel for https. So nothing was
-   * sent if the proxy cannot be reached or refuses the tunnel.
+   * Sends one request; does not throw once it has begun. The state of the socket, not an error code, proves
+   * that nothing was sent: bytes leave only once the connection (with TLS: the handshake) is established.
+   * Through a proxy this is the connection to the proxy for http, and the TLS connection through its tunnel
+   * for https. So nothing was sent if the proxy cannot be reached or refuses the tunnel.
    */
   async send(
     url: string,

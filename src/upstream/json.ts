@@ -2,8 +2,8 @@
 const HAS_LONG_NUMBER = /\d{16}/
 
 /**
- * Parses JSON; undefined if the text is not JSON. An integer that a number cannot hold exactly becomes a string of its
- * digits.
+ * Parses JSON; undefined if the text is not JSON. An integer that a number cannot hold exactly becomes a
+ * string of its digits.
  */
 export function parseJson(text: string): unknown {
   try {

@@ -14,8 +14,9 @@ interface Keys {
 }
 
 /**
- * Sends requests with the key that was accepted last, at first with the first one. If the upstream refuses the key and proves
- * that nothing ran, the same request is sent with each other key, until one is not refused. Disposing aborts running requests.
+ * Sends requests with the key that was accepted last, at first with the first one. If the upstream refuses
+ * the key and proves that nothing ran, the same request is sent with each other key, until one is not
+ * refused. Disposing aborts running requests.
  */
 export class KeyedClient implements Disposable {
   readonly #keys: Keys

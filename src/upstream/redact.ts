@@ -1,4 +1,6 @@
-/** Replaces every secret in a text, also where secrets overlap, and then every URL. Empty secrets are ignored. */
+/**
+ * Replaces every secret in a text, also where secrets overlap, and then every URL. Empty secrets are ignored.
+ */
 export function redact(text: string, secrets: readonly string[]): string {
   const spans = secrets.flatMap((secret) => findSpans(text, secret)).sort(([a], [b]) => a - b)
   let [redacted, end] = ['', 0]

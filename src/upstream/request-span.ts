@@ -8,7 +8,10 @@ interface RequestFacts {
   readonly url: string
 }
 
-/** Sends a request within a span of its trace (semantic conventions for HTTP clients), which the upstream can continue. */
+/**
+ * Sends a request within a span of its trace (semantic conventions for HTTP clients), which the upstream can
+ * continue.
+ */
 export function traceRequest(
   tracing: Tracing,
   { engine, operation, correlationId, url }: RequestFacts,

@@ -3,7 +3,9 @@ import { parseJson } from './json.ts'
 
 /** The maximum nesting of a result: text, object, list, item, and one level more. */
 const MAX_DEPTH = 5
-/** An upscale has one image, a generation four. Every event contains all images, so their number is limited. */
+/**
+ * An upscale has one image, a generation four. Every event contains all images, so their number is limited.
+ */
 const MAX_IMAGES = 16
 /** Signed URLs of object stores have about 2,000 characters at most. */
 const MAX_URL_LENGTH = 4_096

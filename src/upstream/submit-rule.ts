@@ -1,7 +1,8 @@
 /**
- * The rule for the paid request: a refusal needs evidence. Evidence is a code of the upstream that refuses the task, an
- * HTTP status that proves that the origin did not run the request, or (in http.ts) a connection that was never
- * established. After any other answer the task may have been accepted and charged: the outcome is unknown.
+ * The rule for the paid request: a refusal needs evidence. Evidence is a code of the upstream that refuses
+ * the task, an HTTP status that proves that the origin did not run the request, or (in http.ts) a connection
+ * that was never established. After any other answer the task may have been accepted and charged: the outcome
+ * is unknown.
  */
 import type { SubmitAnswer } from '../tasks/engines/engine-ports.ts'
 import { toFailure, type FailureCause, type UpscaleErrorCode } from '../tasks/failure.ts'
@@ -10,9 +11,10 @@ import { findMessage } from './message.ts'
 import { upstreamId } from './values.ts'
 
 /**
- * HTTP statuses that prove, without a code of the upstream, that the origin did not run the request: a proxy or CDN sent them in
- * its place (407 and 511 require a login there; 521–523, 525, 526 and 530 are Cloudflare's), or the origin sends them
- * before a handler runs. 500, 502, 504, 520 and 524 prove nothing: the origin may have accepted the task.
+ * HTTP statuses that prove, without a code of the upstream, that the origin did not run the request: a proxy
+ * or CDN sent them in its place (407 and 511 require a login there; 521–523, 525, 526 and 530 are
+ * Cloudflare's), or the origin sends them before a handler runs. 500, 502, 504, 520 and 524 prove nothing:
+ * the origin may have accepted the task.
  */
 const NOT_RUN: ReadonlyMap<number, UpscaleErrorCode> = new Map([
   [401, 'UPSTREAM_UNAUTHORIZED'],
@@ -57,8 +59,8 @@ const UNAVAILABLE: readonly UpscaleErrorCode[] = [
 ]
 
 /**
- * Statuses after which only the caller may send the task again: some proxies answer 503, and Cloudflare 522, after they have
- * forwarded the request.
+ * Statuses after which only the caller may send the task again: some proxies answer 503, and Cloudflare 522,
+ * after they have forwarded the request.
  */
 const DOUBTFUL_STATUSES: readonly (number | null)[] = [503, 522]
 
@@ -76,7 +78,10 @@ export function judgeRefusal(
   return isUnavailable ? { ...answer, engineUnavailable: true } : answer
 }
 
-/** Whether an answer to any request refuses the key beyond doubt: nothing ran, so it can be sent again with another key. */
+/**
+ * Whether an answer to any request refuses the key beyond doubt: nothing ran, so it can be sent again with
+ * another key.
+ */
 export function refusesKey({ parseSubmit }: Pick<Dialect, 'parseSubmit'>, wire: WireAnswer): boolean {
   const answer = judgeRefusal(parseSubmit(wire), wire, false)
   return answer.kind === 'refused' && answer.failure.code === 'UPSTREAM_UNAUTHORIZED' && !answer.doubtful

@@ -11,8 +11,8 @@ export const integerLike = z.union([
 ])
 
 /**
- * An upstream task id: text with a letter or digit, without control characters or unpaired surrogates; or an exact integer. An id
- * of blanks would never equal that of a callback.
+ * An upstream task id: text with a letter or digit, without control characters or unpaired surrogates; or an
+ * exact integer. An id of blanks would never equal that of a callback.
  */
 export const upstreamId = z.union([
   // Not `max`: it compares `length` of objects too, and throws if that has no primitive value.

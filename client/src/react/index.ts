@@ -5,7 +5,10 @@ import { Store } from '../store/upscale.ts'
 
 export type { UpscaledImage, UpscaleOptions, UpscaleSnapshot, UpscaleTask } from '../store/types.ts'
 
-/** What the hooks return: the state of the upscale, and what can be done. The functions are the same in each render. */
+/**
+ * What the hooks return: the state of the upscale, and what can be done. The functions are the same in each
+ * render.
+ */
 export type UseUpscale<Task extends AnyTask = UpscaleTask> = UpscaleSnapshot<Task> &
   Pick<Upscale<Task>, 'submit' | 'retry' | 'cancel'>
 
@@ -20,8 +23,9 @@ export interface UseUpscaleTaskOptions<Task extends AnyTask = UpscaleTask> exten
 }
 
 /**
- * Submits an upscale and follows it: `createUpscale` for React. The options may be new objects in each render; the running stream
- * keeps its client. An unmount closes the stream, but a submit that has begun is completed. A new mount resumes from `storage`.
+ * Submits an upscale and follows it: `createUpscale` for React. The options may be new objects in each
+ * render; the running stream keeps its client. An unmount closes the stream, but a submit that has begun is
+ * completed. A new mount resumes from `storage`.
  */
 export function useUpscale<Task extends AnyTask = UpscaleTask>(
   options: UpscaleOptions<Task>,
@@ -29,7 +33,9 @@ export function useUpscale<Task extends AnyTask = UpscaleTask>(
   return useStore(options)
 }
 
-/** Follows an existing task. `retry` submits its picture again, and follows the new task until `id` changes. */
+/**
+ * Follows an existing task. `retry` submits its picture again, and follows the new task until `id` changes.
+ */
 export function useUpscaleTask<Task extends AnyTask = UpscaleTask>({
   id,
   watchToken,

@@ -1,4 +1,7 @@
-/** Where `createUpscale` keeps what it needs to resume after a reload, as JSON: the id and the version of its task above all. */
+/**
+ * Where `createUpscale` keeps what it needs to resume after a reload, as JSON: the id and the version of its
+ * task above all.
+ */
 export interface UpscaleStorage {
   /** Returns the stored value; null if there is none. A task id alone is a valid value, too. */
   get(): string | null
@@ -23,8 +26,9 @@ interface Browser {
 }
 
 /**
- * Keeps the id and the version in the search parameter `name` of the page's URL, as `ID.VERSION`, without a new history entry.
- * The rest, such as a submit without an answer, is in the state of the history entry: a link must not be able to submit.
+ * Keeps the id and the version in the search parameter `name` of the page's URL, as `ID.VERSION`, without a
+ * new history entry. The rest, such as a submit without an answer, is in the state of the history entry: a
+ * link must not be able to submit.
  */
 export function toUrlStorage(name: string): UpscaleStorage {
   // A server has neither: reading and writing fail there, which the store permits.

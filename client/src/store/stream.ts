@@ -45,8 +45,8 @@ export async function sendUpscale<Task extends AnyTask>(
 }
 
 /**
- * Follows a task to its end, also when the client has given up. Each stream begins with the current state, which proves that it
- * is live.
+ * Follows a task to its end, also when the client has given up. Each stream begins with the current state,
+ * which proves that it is live.
  * @throws FollowError if the task cannot be followed.
  */
 export function followUpscale<Task extends AnyTask>(

@@ -40,7 +40,10 @@ export interface UpscaleOptions<Task extends AnyTask = UpscaleTask> {
   readonly client: Transport
   /** Fields to select besides those of `UpscaleTask`. */
   readonly selection?: string | undefined
-  /** Typed documents instead of `selection`. What `UpscaleTask` has and they do not select, the snapshot lacks. */
+  /**
+   * Typed documents instead of `selection`. What `UpscaleTask` has and they do not select, the snapshot
+   * lacks.
+   */
   readonly documents?:
     | {
         /** As for `submit`. */
@@ -52,8 +55,8 @@ export interface UpscaleOptions<Task extends AnyTask = UpscaleTask> {
   /** Makes a reload resume. Absent: the task is lost with the store. */
   readonly storage?: UpscaleStorage | undefined
   /**
-   * Called once for each settled version of a task, also across reloads if there is a `storage`. A task settles once, except
-   * that a late result may follow a failure: then it is called again, with the success.
+   * Called once for each settled version of a task, also across reloads if there is a `storage`. A task
+   * settles once, except that a late result may follow a failure: then it is called again, with the success.
    */
   readonly onSettled?: ((task: Task) => void) | undefined
 }
@@ -61,9 +64,14 @@ export interface UpscaleOptions<Task extends AnyTask = UpscaleTask> {
 export interface UpscaleSnapshot<Task extends AnyTask = UpscaleTask> {
   /** The newest state; null until the first one has arrived. */
   readonly task: Task | null
-  /** That of the task. FAILED without a task: the submit was refused. IDLE: there is no task, or its state is not read yet. */
+  /**
+   * That of the task. FAILED without a task: the submit was refused. IDLE: there is no task, or its state is
+   * not read yet.
+   */
   readonly status: 'IDLE' | 'SUBMITTING' | UpscaleTask['status']
-  /** Why the submit was refused, the task has failed, or it cannot be followed (`status` is unchanged then). */
+  /**
+   * Why the submit was refused, the task has failed, or it cannot be followed (`status` is unchanged then).
+   */
   readonly problem: Problem | null
   /** When it was submitted, by this device's clock, in milliseconds since 1970. */
   readonly startedAt: number | null
@@ -93,22 +101,23 @@ export interface Upscale<Task extends AnyTask = UpscaleTask> {
   /** The same object until something changes. */
   getSnapshot(): UpscaleSnapshot<Task>
   /**
-   * Calls the listener at once, and after each change (the contract of Svelte's stores and of `useSyncExternalStore`). The first
-   * subscription resumes the task of the storage. When the last listener is removed, the stream is closed until the next
-   * `subscribe`.
+   * Calls the listener at once, and after each change (the contract of Svelte's stores and of
+   * `useSyncExternalStore`). The first subscription resumes the task of the storage. When the last listener
+   * is removed, the stream is closed until the next `subscribe`.
    */
   subscribe(listener: (snapshot: UpscaleSnapshot<Task>) => void): () => void
   /**
-   * Submits, and follows the task instead of an earlier one. Resolves when the task is stored. A second call with an equal input
-   * while the first one has no answer returns the same promise.
+   * Submits, and follows the task instead of an earlier one. Resolves when the task is stored. A second call
+   * with an equal input while the first one has no answer returns the same promise.
    * @throws FollowError if it is refused. `problem` of the snapshot has the same: the promise may be ignored.
    */
   submit(input: UpscaleImageInput): Promise<Task>
   /** Follows an existing task. */
   follow(id: string, options?: { readonly watchToken?: string | null | undefined }): void
   /**
-   * After a refusal or a failure: submits the same input again, after `retryAfterMs`. A task that has not settled is followed
-   * again; it is not submitted a second time. Without anything to retry it fails with TASK_NOT_FOUND.
+   * After a refusal or a failure: submits the same input again, after `retryAfterMs`. A task that has not
+   * settled is followed again; it is not submitted a second time. Without anything to retry it fails with
+   * TASK_NOT_FOUND.
    * @throws FollowError as `submit` does.
    */
   retry(): Promise<Task>

@@ -7,9 +7,9 @@ import { canceled, cancelUpscale, followUpscale, sendUpscale, type Run, type Soc
 import { IDLE, type Upscale, type UpscaleOptions, type UpscaleSnapshot, type UpscaleTask } from './types.ts'
 
 /**
- * Creates a store for one upscale at a time: it submits, follows, and survives reloads and lost connections. It never shows a state
- * that is older than one shown before, and sends nothing once the task has settled. It follows its task while it has subscribers,
- * and completes a submit without them.
+ * Creates a store for one upscale at a time: it submits, follows, and survives reloads and lost connections.
+ * It never shows a state that is older than one shown before, and sends nothing once the task has settled. It
+ * follows its task while it has subscribers, and completes a submit without them.
  */
 export function createUpscale<Task extends AnyTask = UpscaleTask>(
   options: UpscaleOptions<Task>,
@@ -225,7 +225,10 @@ export class Store<Task extends AnyTask> implements Upscale<Task> {
   }
 }
 
-/** The gateway sends an event at least every 15 s. Browsers throttle and freeze pages that are hidden for longer. */
+/**
+ * The gateway sends an event at least every 15 s. Browsers throttle and freeze pages that are hidden for
+ * longer.
+ */
 const STALE_MS = 20_000
 
 /** `problem` reports a rejection: callers need not handle it. */

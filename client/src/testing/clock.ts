@@ -18,7 +18,10 @@ async function flushJobs(): Promise<void> {
   for (let job = 0; job < JOBS; job += 1) await Promise.resolve()
 }
 
-/** A clock with timers. In manual mode only `advance` and `runUntil` move it; otherwise it also follows the real time. */
+/**
+ * A clock with timers. In manual mode only `advance` and `runUntil` move it; otherwise it also follows the
+ * real time.
+ */
 export class ScriptClock {
   readonly #isManual: boolean
   readonly #startAt: number

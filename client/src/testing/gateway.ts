@@ -24,7 +24,10 @@ export interface ScriptedGatewayOptions {
   readonly pollIntervalMs?: number
   /** How long a task may take (`sandbox-html`). Default: 30 minutes. */
   readonly deadlineMs?: number
-  /** `manual`: only `advance` and `settleAll` move the time. Default: `real`, which also follows the timers of the platform. */
+  /**
+   * `manual`: only `advance` and `settleAll` move the time. Default: `real`, which also follows the timers of
+   * the platform.
+   */
   readonly clock?: 'real' | 'manual'
   /** The time at which the clock starts. Default: now. */
   readonly startAt?: Date
@@ -53,27 +56,32 @@ export interface ScriptedGateway extends Transport {
   subscribe(request: GraphqlRequest, sink: Sink<never>): () => void
   /** What was sent to it, oldest first. */
   readonly requests: readonly ScriptedRequest[]
-  /** Submits a task without an operation, for a component that follows an existing one. Returns the id of the task. */
+  /**
+   * Submits a task without an operation, for a component that follows an existing one. Returns the id of the
+   * task.
+   */
   addTask(input: { readonly taskId: string; readonly imageIndex?: number; readonly queue?: boolean }): string
   /** Moves the clock, and runs what is due, step by step. */
   advance(ms: number): Promise<void>
   /** Moves the clock until all tasks have settled. */
   settleAll(): Promise<void>
   /**
-   * Loses the connection: all streams, and the operations without an answer, end with CONNECTION_FAILED. Operations that begin in the next
-   * `forMs` milliseconds wait until then.
+   * Loses the connection: all streams, and the operations without an answer, end with CONNECTION_FAILED.
+   * Operations that begin in the next `forMs` milliseconds wait until then.
    */
   disconnect(forMs?: number): void
   /**
-   * Makes the next operation fail with this code. A submit that fails with a code of the error catalogue is refused with a
-   * `problem`; everything else is a GraphQL error.
+   * Makes the next operation fail with this code. A submit that fails with a code of the error catalogue is
+   * refused with a `problem`; everything else is a GraphQL error.
    */
   fail(code: string, options?: FailOptions): void
   /** Forgets all tasks, requests and failures, and ends all streams. With a `seed`, ids repeat. */
   reset(): void
 }
 
-/** Creates a gateway for unit tests and Storybook: same states, errors and rules as a gateway in sandbox mode. */
+/**
+ * Creates a gateway for unit tests and Storybook: same states, errors and rules as a gateway in sandbox mode.
+ */
 export function createScriptedGateway(options: ScriptedGatewayOptions = {}): ScriptedGateway {
   return new MemoryGateway(options)
 }

@@ -6,8 +6,8 @@ export interface SandboxScript {
   /** What happens, for people. */
   readonly outcome: string
   /**
-   * How the first submit ends. REFUSED: `upscaleImage` answers with a problem and without a task, unless the task waits in
-   * the queue.
+   * How the first submit ends. REFUSED: `upscaleImage` answers with a problem and without a task, unless the
+   * task waits in the queue.
    */
   readonly ends: 'SUCCEEDED' | 'FAILED' | 'REFUSED'
   /** The code of the problem; null: it succeeds. */

@@ -55,7 +55,10 @@ interface StreamRequest {
   readonly correlationId: string
 }
 
-/** A subscription: sends the current states, then each newer one, and completes when all its tasks have settled. */
+/**
+ * A subscription: sends the current states, then each newer one, and completes when all its tasks have
+ * settled.
+ */
 export class TaskStream {
   readonly #tasks: ScriptedTasks
   readonly #events: EventQueue<GraphqlResult>

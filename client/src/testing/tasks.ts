@@ -19,7 +19,10 @@ interface TaskParts {
   readonly onChange: (task: ScriptedTask) => void
 }
 
-/** The outcome of a submit. `task` null: it was refused, and `failedTask` is the stored refusal, if there is one. */
+/**
+ * The outcome of a submit. `task` null: it was refused, and `failedTask` is the stored refusal, if there is
+ * one.
+ */
 export type Submission = { readonly replayed: boolean } & (
   | { readonly task: ScriptedTask; readonly refusal: null }
   | { readonly task: null; readonly refusal: Cause; readonly failedTask: ScriptedTask | null }
@@ -37,7 +40,10 @@ const KEY_LIFETIME_MS = 24 * 3_600_000
 const MIN_QUEUE_DELAY_MS = 1_000
 const MAX_QUEUE_DELAY_MS = 300_000
 
-/** The tasks of the scripted gateway, and how they change: the rules of the gateway, with the sandbox as its upstream. */
+/**
+ * The tasks of the scripted gateway, and how they change: the rules of the gateway, with the sandbox as its
+ * upstream.
+ */
 export class ScriptedTasks {
   readonly #parts: TaskParts
   readonly #tasks = new Map<string, ScriptedTask>()

@@ -14,7 +14,10 @@ import './service.css'
 
 const REFRESH_MS = 10_000
 
-/** The gateway itself: its mode, engines, limits and costs, its error catalogue, and the scripts of the sandbox. */
+/**
+ * The gateway itself: its mode, engines, limits and costs, its error catalogue, and the scripts of the
+ * sandbox.
+ */
 export function ServicePage() {
   const { config } = useSession()
   const service = useQuery<ServiceData>(SERVICE_QUERY)

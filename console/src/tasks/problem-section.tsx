@@ -9,7 +9,10 @@ interface ProblemSectionProps {
   readonly catalogue: Catalogue
 }
 
-/** Why a task has failed: the text of the catalogue, the message of the task if it is another one, and what to do. */
+/**
+ * Why a task has failed: the text of the catalogue, the message of the task if it is another one, and what to
+ * do.
+ */
 export function ProblemSection({ problem, catalogue }: ProblemSectionProps) {
   const { code, message, upstreamCode } = problem
   const advice = toAdvice(code)

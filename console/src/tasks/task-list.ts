@@ -1,6 +1,6 @@
 /**
- * The live list as data. Events change the rows that are shown at once, but add and remove rows only by `settle`, so that
- * nothing moves under the eyes of a reader who has scrolled down.
+ * The live list as data. Events change the rows that are shown at once, but add and remove rows only by
+ * `settle`, so that nothing moves under the eyes of a reader who has scrolled down.
  */
 import type { ListedTask, TaskPage, TaskStatus } from './task-documents.ts'
 
@@ -50,8 +50,8 @@ export function addPage(list: TaskList, { edges, pageInfo }: TaskPage): TaskList
 }
 
 /**
- * Replaces the loaded pages by a first page that is loaded anew: states may have been missed. The rows that are still there
- * stay in their place until `settle`.
+ * Replaces the loaded pages by a first page that is loaded anew: states may have been missed. The rows that
+ * are still there stay in their place until `settle`.
  */
 export function reloadPage(list: TaskList, page: TaskPage): TaskList {
   const ids = new Set(page.edges.map(({ node }) => node.id))
@@ -103,7 +103,9 @@ export function toRows(list: TaskList, text: string): readonly ListedTask[] {
     .filter(({ id, source }) => id.startsWith(wanted) || source.id.toLowerCase().includes(wanted))
 }
 
-/** Whether a row no longer has the status that the list is filtered by. It stays in its place until `settle`. */
+/**
+ * Whether a row no longer has the status that the list is filtered by. It stays in its place until `settle`.
+ */
 export function hasLeft({ status }: TaskList, task: ListedTask): boolean {
   return status !== null && task.status !== status
 }
@@ -123,7 +125,10 @@ function compareTasks(a: ListedTask, b: ListedTask): number {
   return difference === 0 ? (a.id < b.id ? 1 : a.id > b.id ? -1 : 0) : difference
 }
 
-/** A stream after a reconnect, or a slow page, may bring an older state. The place in the queue has no version. */
+/**
+ * A stream after a reconnect, or a slow page, may bring an older state. The place in the queue has no
+ * version.
+ */
 function toNewer(earlier: ListedTask | undefined, task: ListedTask): ListedTask {
   return earlier && earlier.version > task.version ? earlier : task
 }

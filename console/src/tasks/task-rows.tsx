@@ -16,7 +16,9 @@ interface TaskRowsProps {
   readonly toTaskHash: (id: string | null) => string
 }
 
-/** The rows of the list. While the user reads them, a button with the number of new tasks replaces new rows. */
+/**
+ * The rows of the list. While the user reads them, a button with the number of new tasks replaces new rows.
+ */
 export function TaskRows({ live, text, openId, toTaskHash }: TaskRowsProps) {
   const { list, settle, isLoading, failure } = live
   const now = useNow()

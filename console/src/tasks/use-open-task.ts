@@ -23,8 +23,8 @@ export interface LiveTask extends State {
 const toLoading = (id: string): State => ({ id, task: null, isUnknown: false, failure: null })
 
 /**
- * The task with this id, live. `listedVersion` is its version in the list: a settled task has no stream of its own, so it
- * is loaded again when the list has a newer state.
+ * The task with this id, live. `listedVersion` is its version in the list: a settled task has no stream of
+ * its own, so it is loaded again when the list has a newer state.
  */
 export function useOpenTask(id: string, listedVersion: number): LiveTask {
   const { execute, transport } = useSession()

@@ -2,8 +2,8 @@ import { useEffect, useState } from 'preact/hooks'
 import type { RefObject } from 'preact'
 
 /**
- * Whether the user reads the list: it is scrolled, the pointer is over its rows, or the focus is in them. Rows are then
- * neither added nor removed, so that none moves under the pointer.
+ * Whether the user reads the list: it is scrolled, the pointer is over its rows, or the focus is in them.
+ * Rows are then neither added nor removed, so that none moves under the pointer.
  */
 export function useReading(rows: RefObject<HTMLElement | null>): boolean {
   const [isReading, setReading] = useState(false)

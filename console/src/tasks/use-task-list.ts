@@ -128,7 +128,10 @@ interface ChangedData extends Record<string, unknown> {
   readonly upscaleTasksChanged: ListedTask | null
 }
 
-/** Reports the states of one frame together: a subscription begins with up to 100 of them. Returns the end of it. */
+/**
+ * Reports the states of one frame together: a subscription begins with up to 100 of them. Returns the end of
+ * it.
+ */
 function followAll(transport: Transport, report: (tasks: readonly ListedTask[]) => void): () => void {
   const aborter = new AbortController()
   const { signal } = aborter

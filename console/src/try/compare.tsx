@@ -8,7 +8,10 @@ interface CompareProps {
   readonly alt: string
 }
 
-/** The source on the left, the upscale on the right, and a line between them that moves with the pointer or arrow keys. */
+/**
+ * The source on the left, the upscale on the right, and a line between them that moves with the pointer or
+ * arrow keys.
+ */
 export function Compare({ before, after, alt }: CompareProps) {
   const [split, setSplit] = useState(50)
   if (!before) return <Picture url={after.url} thumbhash={after.thumbhash} alt={alt} isFramed />

@@ -3,7 +3,10 @@ import { CodeChip } from '../ui/code-chip.tsx'
 import { toBytes } from '../ui/format.ts'
 import type { UpscaledPicture } from './operations.ts'
 
-/** What was measured from the bytes of a picture. Rows are there from the start, so nothing moves when they are filled. */
+/**
+ * What was measured from the bytes of a picture. Rows are there from the start, so nothing moves when they
+ * are filled.
+ */
 export function Facts({ picture }: { picture: UpscaledPicture | null }) {
   const { width, height, byteSize, contentType, enlargement, provenance, sha256 } = picture ?? EMPTY
   const size = width !== null && height !== null ? `${width} × ${height}` : null

@@ -1,4 +1,7 @@
-/** The submits without an answer, kept for a reload: repeated with the same idempotency key, they are paid once. */
+/**
+ * The submits without an answer, kept for a reload: repeated with the same idempotency key, they are paid
+ * once.
+ */
 
 const KEY = 'upscale-console:pending'
 

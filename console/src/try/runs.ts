@@ -7,7 +7,10 @@ import { TASK, TASK_FIELDS, UPSCALE, type Task, type UpscaleData } from './opera
 import { createPendingSubmits } from './pending.ts'
 import { EMPTY, isSettled, type Sent, type Try, type TryRequest } from './try.ts'
 
-/** When a succeeded task is queried for facts that are missing: a copy may be made later, and a source be found. */
+/**
+ * When a succeeded task is queried for facts that are missing: a copy may be made later, and a source be
+ * found.
+ */
 const CHECKS_MS = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000]
 
 interface Runs {
@@ -90,8 +93,8 @@ export function createRuns(session: Session, store: Store<readonly Try[]>, stora
 }
 
 /**
- * Sends one request, again until an answer arrives: with its idempotency key it pays once. `isRepeated`: another page sent
- * it before, so the answer may be a replay of its own task.
+ * Sends one request, again until an answer arrives: with its idempotency key it pays once. `isRepeated`:
+ * another page sent it before, so the answer may be a replay of its own task.
  */
 async function submit(
   { execute }: Pick<Session, 'execute'>,

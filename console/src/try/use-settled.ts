@@ -1,6 +1,9 @@
 import { useEffect, useState } from 'preact/hooks'
 
-/** The value once it has not changed for this time: a text that is being typed is not looked up letter by letter. */
+/**
+ * The value once it has not changed for this time: a text that is being typed is not looked up letter by
+ * letter.
+ */
 export function useSettled(value: string, afterMs: number): string {
   const [settled, setSettled] = useState(value)
   useEffect(() => {

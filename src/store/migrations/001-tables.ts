@@ -2,7 +2,9 @@ import type { MigrationDialect } from './migration-dialect.ts'
 
 const ADD = 'insert into "taskCount" values (new.status, 1) on conflict do update set count = count + 1;'
 const SUBTRACT = 'update "taskCount" set count = count - 1 where status = old.status;'
-/** Counts the tasks per status in a table, so that the time of a read does not depend on the number of tasks. */
+/**
+ * Counts the tasks per status in a table, so that the time of a read does not depend on the number of tasks.
+ */
 const COUNTS = [
   'create table "taskCount" (status text primary key not null, count integer not null)',
   `create trigger "taskInserted" after insert on task begin ${ADD} end`,

@@ -1,6 +1,9 @@
 import type { MigrationDialect } from './migration-dialect.ts'
 
-/** The queue. Only tasks that wait in it are in its indexes, so that its statements do not depend on the number of others. */
+/**
+ * The queue. Only tasks that wait in it are in its indexes, so that its statements do not depend on the
+ * number of others.
+ */
 const QUEUE_TABLES: readonly string[] = [
   'alter table task add column "queueRank" double precision',
   'alter table task add column "queueDueAt" bigint',
@@ -16,8 +19,8 @@ const QUEUE_TABLES: readonly string[] = [
 ]
 
 /**
- * With statistics of an empty queue, PostgreSQL sorts all waiting tasks for each claim until it collects new ones. Without
- * statistics it reads them in the order of the index.
+ * With statistics of an empty queue, PostgreSQL sorts all waiting tasks for each claim until it collects new
+ * ones. Without statistics it reads them in the order of the index.
  */
 const NO_QUEUE_STATISTICS = [
   'alter table task alter column "queueRank" set statistics 0',

@@ -1,4 +1,7 @@
-/** Several engines. The default applies to tasks of a release with one engine, also while its replicas still run. */
+/**
+ * Several engines. The default applies to tasks of a release with one engine, also while its replicas still
+ * run.
+ */
 export const ENGINE_TABLES: readonly string[] = [
   `alter table task add column engine text not null default 'kie-midjourney'`,
   'alter table task add column "requestedEngine" text',

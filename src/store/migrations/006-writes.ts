@@ -1,8 +1,8 @@
 import type { MigrationDialect } from './migration-dialect.ts'
 
 /**
- * Fewer index writes. The schedules hold only rows with a due time. Without "scheduledAt", the claim of a delivery changes no
- * indexed column. An older release uses these indexes, too.
+ * Fewer index writes. The schedules hold only rows with a due time. Without "scheduledAt", the claim of a
+ * delivery changes no indexed column. An older release uses these indexes, too.
  */
 const INDEXES: readonly string[] = [
   'create index "taskByDue" on task ("dueAt", "scheduledAt") where "dueAt" is not null',
@@ -12,8 +12,8 @@ const INDEXES: readonly string[] = [
 ]
 
 /**
- * PostgreSQL: free space in each page for HOT updates. Autovacuum by default waits for changes of a fifth of the table: until
- * then a claim of due rows reads past the index entries of all rows that were due.
+ * PostgreSQL: free space in each page for HOT updates. Autovacuum by default waits for changes of a fifth of
+ * the table: until then a claim of due rows reads past the index entries of all rows that were due.
  */
 const STORAGE: readonly string[] = ['task', 'delivery'].map(
   (table) =>

@@ -13,8 +13,8 @@ import type { MigrationDialect } from './migration-dialect.ts'
 export const MAJOR = 0
 
 /**
- * The first migrations. Nothing is added here: every build refuses to start if `upscale_migration` has a name that it does not
- * know, so an earlier build could not be started again.
+ * The first migrations. Nothing is added here: every build refuses to start if `upscale_migration` has a name
+ * that it does not know, so an earlier build could not be started again.
  */
 const toFoundation = (dialect: MigrationDialect): Record<string, Migration> => ({
   '001-tables': toMigration(toTables(dialect)),
@@ -24,9 +24,9 @@ const toFoundation = (dialect: MigrationDialect): Record<string, Migration> => (
 })
 
 /**
- * Every later schema change ever released, in order, as `MAJOR-NUMBER-topic`. A released one is never edited: add the next
- * one. Replicas of earlier builds use the schema at the same time, so a change only expands it: see "Schema changes" in
- * ARCHITECTURE.md.
+ * Every later schema change ever released, in order, as `MAJOR-NUMBER-topic`. A released one is never edited:
+ * add the next one. Replicas of earlier builds use the schema at the same time, so a change only expands it:
+ * see "Schema changes" in ARCHITECTURE.md.
  */
 export const toExpansions = (dialect: MigrationDialect): Readonly<Record<string, readonly string[]>> => ({
   '0-005-tracing': TRACING_COLUMNS,
@@ -43,8 +43,8 @@ export interface Migrated {
 type Transact = <T>(work: (db: Transaction<Database>, dialect: MigrationDialect) => Promise<T>) => Promise<T>
 
 /**
- * Migrates the schema to this version, or leaves it at a later one of the same major version. Each expansion has a
- * transaction of its own: the lock of a short change does not last as long as the next change takes.
+ * Migrates the schema to this version, or leaves it at a later one of the same major version. Each expansion
+ * has a transaction of its own: the lock of a short change does not last as long as the next change takes.
  * @throws if a build of a later major version has migrated the schema.
  */
 export async function migrate(transact: Transact): Promise<Migrated> {
@@ -73,7 +73,10 @@ async function migrateFoundation(db: Transaction<Database>, dialect: MigrationDi
   return { from, to: migrations.at(-1)?.name ?? '' }
 }
 
-/** The last expansion in the schema, which may be one of a later build, and those of this build that are not in it. */
+/**
+ * The last expansion in the schema, which may be one of a later build, and those of this build that are not
+ * in it.
+ */
 async function readPending(db: Transaction<Database>, dialect: MigrationDialect) {
   const applied = await readApplied(db, dialect)
   const tooNew = applied.find((name) => Number.parseInt(name) > MAJOR)
@@ -91,8 +94,8 @@ async function expand(db: Transaction<Database>, dialect: MigrationDialect, name
 }
 
 /**
- * The names in the table of expansions, in order. It is created only if it is missing, because a user without the permission
- * to create tables may start the service on a migrated schema.
+ * The names in the table of expansions, in order. It is created only if it is missing, because a user without
+ * the permission to create tables may start the service on a migrated schema.
  */
 async function readApplied(
   db: Transaction<Database>,

@@ -22,9 +22,9 @@ import { retryBusy } from './locks.ts'
 const MAX_STATEMENTS = 300
 
 /**
- * SQL on node:sqlite, with two connections to one file in WAL mode: `writer` for transactions and all writes, committed
- * in groups; `reader` for selects outside of transactions, which do not queue and see only what is committed. Neither
- * has a busy timeout.
+ * SQL on node:sqlite, with two connections to one file in WAL mode: `writer` for transactions and all writes,
+ * committed in groups; `reader` for selects outside of transactions, which do not queue and see only what is
+ * committed. Neither has a busy timeout.
  */
 export function createSqlite(writer: DatabaseSync, reader: DatabaseSync, options: GroupCommitOptions): Sql {
   const db = new Kysely<Database>({

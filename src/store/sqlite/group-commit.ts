@@ -15,12 +15,13 @@ interface Turn extends PromiseWithResolvers<void> {
 }
 
 /**
- * Transactions on one SQLite connection, in order of arrival. Those that arrive during a sync are committed together, because
- * the sync takes most of the time. Each runs in its own savepoint, so a failed one does not roll back the others. `leave`
- * resolves only once the commit is durable.
+ * Transactions on one SQLite connection, in order of arrival. Those that arrive during a sync are committed
+ * together, because the sync takes most of the time. Each runs in its own savepoint, so a failed one does not
+ * roll back the others. `leave` resolves only once the commit is durable.
  *
- * Nothing here blocks the event loop: SQLite only writes, `sync` flushes the log in the background, and a lock of another
- * process is retried. Until `sync` resolves, a commit survives a crash of this process, but not a power cut.
+ * Nothing here blocks the event loop: SQLite only writes, `sync` flushes the log in the background, and a
+ * lock of another process is retried. Until `sync` resolves, a commit survives a crash of this process, but
+ * not a power cut.
  */
 export class GroupCommit {
   readonly #db: DatabaseSync
@@ -47,7 +48,8 @@ export class GroupCommit {
   }
 
   /**
-   * Resolves when the caller's turn begins. All its statements on the connection are one transaction, until `leave`.
+   * Resolves when the caller's turn begins. All its statements on the connection are one transaction, until
+   * `leave`.
    */
   enter(): Promise<void> {
     const turn = { ...Promise.withResolvers<void>(), enteredAt: performance.now() }
@@ -78,7 +80,8 @@ export class GroupCommit {
     try {
       // An earlier rollback has failed.
       if (this.#db.isTransaction) this.#db.exec('rollback')
-      // Takes the write lock at once: upgrading a read lock later fails when another process has written in between.
+      // Takes the write lock at once: upgrading a read lock later fails when another process has written in
+      // between.
       this.#db.exec('begin immediate')
       this.#committed = Promise.withResolvers()
       // A transaction that rolls back does not await this promise.
@@ -92,7 +95,8 @@ export class GroupCommit {
   }
 
   /**
-   * Another process holds the write lock: retries, and rejects each transaction that has waited for the lock timeout.
+   * Another process holds the write lock: retries, and rejects each transaction that has waited for the lock
+   * timeout.
    */
   #retryBegin(error: unknown): void {
     const { lockTimeoutMs } = this.#options
@@ -152,7 +156,10 @@ export class GroupCommit {
     return Number(this.#changes.get()?.count)
   }
 
-  /** Every transaction in the group fails, and every waiting one: SQLite rolled the group back, for example on a full disk. */
+  /**
+   * Every transaction in the group fails, and every waiting one: SQLite rolled the group back, for example on
+   * a full disk.
+   */
   #fail(error: unknown): void {
     const reason = this.#rollBack(error)
     this.#committed?.reject(reason)

@@ -26,8 +26,8 @@ export class DatabaseInUseError extends Error {
 }
 
 /**
- * Whether another connection's lock is the reason of an error. The low byte holds the primary code: 261 and 517 are
- * BUSY, too.
+ * Whether another connection's lock is the reason of an error. The low byte holds the primary code: 261 and
+ * 517 are BUSY, too.
  */
 export function isBusy(error: unknown): boolean {
   if (typeof error !== 'object' || error === null) return false
@@ -53,9 +53,9 @@ export async function retryBusy<T>(work: () => T | Promise<T>, limitMs: number):
 }
 
 /**
- * Locks a SQLite file for one process, by a lock on a second file beside it. The system releases the lock when the
- * process ends, even by kill -9. It prevents conflicts while the file is opened, switched to WAL and migrated, and
- * keeps out a second process, which would not share hints, poll budget and rate limits.
+ * Locks a SQLite file for one process, by a lock on a second file beside it. The system releases the lock
+ * when the process ends, even by kill -9. It prevents conflicts while the file is opened, switched to WAL and
+ * migrated, and keeps out a second process, which would not share hints, poll budget and rate limits.
  * @throws DatabaseInUseError when another process still holds the lock after `waitMs`.
  */
 export async function lockFile(file: string, waitMs: number): Promise<Disposable> {

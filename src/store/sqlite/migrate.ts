@@ -52,7 +52,10 @@ class MigrationDriver extends SqliteDriver {
     this.#db = db
   }
 
-  /** After some errors, such as a full disk, SQLite has rolled back already. A second rollback would hide the first error. */
+  /**
+   * After some errors, such as a full disk, SQLite has rolled back already. A second rollback would hide the
+   * first error.
+   */
   override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
     if (this.#db.isTransaction) await super.rollbackTransaction(connection)
   }

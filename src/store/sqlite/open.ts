@@ -22,8 +22,8 @@ const LOCK_TIMEOUT_MS = 5_000
 /** How long to wait for a process that is ending and still serves the file. */
 const END_MS = 500
 /**
- * The page cache of each connection: it holds the indexes of a busy service. SQLite's default of 2 MiB suffices for
- * 20,000 tasks.
+ * The page cache of each connection: it holds the indexes of a busy service. SQLite's default of 2 MiB
+ * suffices for 20,000 tasks.
  */
 const CACHE_KIB = 16_384
 /**
@@ -61,7 +61,8 @@ export async function openSqlite(
   const writer = open(opened, file)
   await switchToWal(writer, lockTimeoutMs)
   const reader = open(opened, file)
-  // Before a checkpoint moves pages into the database, NORMAL syncs the log; GroupCommit syncs it after each commit.
+  // Before a checkpoint moves pages into the database, NORMAL syncs the log; GroupCommit syncs it after each
+  // commit.
   writer.exec('PRAGMA synchronous = NORMAL')
   writer.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`)
   for (const each of [writer, reader]) each.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
@@ -105,7 +106,10 @@ async function switchToWal(writer: DatabaseSync, lockTimeoutMs: number): Promise
     throw new Error(`SQLite cannot use a write-ahead log here (journal_mode is ${String(mode)})`)
 }
 
-/** The write-ahead log: it exists from the first read on, and is the same file until the last connection closes. */
+/**
+ * The write-ahead log: it exists from the first read on, and is the same file until the last connection
+ * closes.
+ */
 async function openLog(file: string, reader: DatabaseSync, lockTimeoutMs: number): Promise<FileHandle> {
   await retryBusy(() => reader.exec('PRAGMA user_version'), lockTimeoutMs)
   // The log is beside the resolved file, not beside a link. Its directory entry must be durable, too.

@@ -14,8 +14,9 @@ export type InputFault =
   | ({ readonly kind: 'unsupported'; readonly engine: string } & UnsupportedField)
 
 /**
- * The engine that a task begins with: the one that the caller has named, else the first of ENGINES. With ENGINE_FALLBACK the first
- * that supports the input and is available; if none is available, the first that supports the input.
+ * The engine that a task begins with: the one that the caller has named, else the first of ENGINES. With
+ * ENGINE_FALLBACK the first that supports the input and is available; if none is available, the first that
+ * supports the input.
  */
 export function chooseEngine(
   { engines, policy }: ChoiceContext,
@@ -35,7 +36,10 @@ export function chooseEngine(
   return { kind: 'unsupported', engine: first.name, ...fault }
 }
 
-/** Whether the engine of a task replaces the first one that supports its input, because that one is unavailable. */
+/**
+ * Whether the engine of a task replaces the first one that supports its input, because that one is
+ * unavailable.
+ */
 export function isReplacement({ engines, policy }: ChoiceContext, task: UpscaleTask): boolean {
   const preferred = engines.all.find((engine) => engine.findUnsupported(task) === null)
   return policy.engineFallback && task.requestedEngine === null && task.engine !== preferred?.name
@@ -64,8 +68,8 @@ export function findCandidates(
 }
 
 /**
- * Whether a refusal lets the task move on to another engine: the engine takes no tasks, or it is a replacement that does not know
- * the source task.
+ * Whether a refusal lets the task move on to another engine: the engine takes no tasks, or it is a
+ * replacement that does not know the source task.
  */
 function allowsMove(context: ChoiceContext, task: UpscaleTask, answer: SubmitAnswer): boolean {
   if (answer.kind !== 'refused') return false
@@ -73,8 +77,8 @@ function allowsMove(context: ChoiceContext, task: UpscaleTask, answer: SubmitAns
 }
 
 /**
- * The engines that a task may move on to, in order: only those after its engine, so that each engine is tried at most once, and
- * no task moves back and forth.
+ * The engines that a task may move on to, in order: only those after its engine, so that each engine is tried
+ * at most once, and no task moves back and forth.
  */
 export function findNextEngines({ engines, policy }: ChoiceContext, task: UpscaleTask): readonly Engine[] {
   if (!policy.engineFallback || task.requestedEngine !== null) return []

@@ -13,7 +13,10 @@ export interface EngineOperations {
   findInputFault(request: EngineRequest): InputFault | null
   /** The rate limit of an engine's account; null: no limit. */
   rate(engine: string): Promise<RateBudget | null>
-  /** The credits of an engine's account, requested at most every 30 s; null when the engine does not send them. */
+  /**
+   * The credits of an engine's account, requested at most every 30 s; null when the engine does not send
+   * them.
+   */
   credits(engine: string): Promise<number | null>
   /** The reported costs of the last `days` days, newest day first. `owner` null: of all owners. */
   usage(days: number, owner: string | null): Promise<Usage[]>

@@ -43,7 +43,9 @@ interface Dropped {
 }
 
 interface Consumption {
-  /** The credits that the task cost, in the unit of the engine; missing if the engine does not report them. */
+  /**
+   * The credits that the task cost, in the unit of the engine; missing if the engine does not report them.
+   */
   readonly creditsConsumed?: number
 }
 
@@ -56,9 +58,9 @@ interface UpstreamFailure extends Consumption {
 }
 
 /**
- * The answer to a poll. failed: `recorded` is false if the failure code came without a record of the task. pending: not
- * finished. notFound: the engine does not know the task (normal in the first minute). unavailable: the request failed, which
- * says nothing about the task.
+ * The answer to a poll. failed: `recorded` is false if the failure code came without a record of the task.
+ * pending: not finished. notFound: the engine does not know the task (normal in the first minute).
+ * unavailable: the request failed, which says nothing about the task.
  */
 export type PollAnswer =
   | ({ readonly kind: 'succeeded' } & Result)
@@ -68,8 +70,8 @@ export type PollAnswer =
   | { readonly kind: 'unavailable' }
 
 /**
- * The content of a callback. pending: the task runs. inconclusive: it reports that the task has ended, but not how, and causes a
- * poll.
+ * The content of a callback. pending: the task runs. inconclusive: it reports that the task has ended, but
+ * not how, and causes a poll.
  */
 export interface Callback {
   readonly upstreamTaskId: string
@@ -103,8 +105,9 @@ export interface Engine {
   /** Reads the state of an accepted task; free of charge. */
   poll(upstreamTaskId: string, options: ReadOptions): Promise<PollAnswer>
   /**
-   * The URLs of the pictures of a source task, by image index. Null: the engine does not know the task, or has no pictures of
-   * it. unavailable: the request failed, which says nothing about the task. Free of charge.
+   * The URLs of the pictures of a source task, by image index. Null: the engine does not know the task, or
+   * has no pictures of it. unavailable: the request failed, which says nothing about the task. Free of
+   * charge.
    */
   readSource(sourceTaskId: string, options: ReadOptions): Promise<readonly string[] | null | 'unavailable'>
   /** The credits that the account has left; null if the engine does not report them. */
@@ -119,6 +122,9 @@ export interface Engines {
   readonly all: readonly Engine[]
   /** Undefined: ENGINES does not name it (any more). */
   find(name: string): Engine | undefined
-  /** False: its circuit is open. With ENGINE_FALLBACK, tasks then begin with another engine that supports their input. */
+  /**
+   * False: its circuit is open. With ENGINE_FALLBACK, tasks then begin with another engine that supports
+   * their input.
+   */
   isAvailable(name: string): boolean
 }

@@ -16,7 +16,10 @@ export interface Sending {
   readonly startedAt: number
 }
 
-/** Commits that a claimed task is being sent. Undefined: it must not be sent, because it has left the queue or the store fails. */
+/**
+ * Commits that a claimed task is being sent. Undefined: it must not be sent, because it has left the queue or
+ * the store fails.
+ */
 export async function beginSending(context: TaskContext, claimed: UpscaleTask): Promise<Sending | undefined> {
   const { clock, secrets, policy, report, estimates, log } = context
   const { queueRank, engine } = claimed

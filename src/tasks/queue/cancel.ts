@@ -2,7 +2,9 @@ import type { TaskContext } from '../context.ts'
 import { toFailure } from '../failure.ts'
 import type { UpscaleTask } from '../task.ts'
 
-/** Withdraws an owner's task from the queue, if it has not been sent. Undefined: the owner has no such task. */
+/**
+ * Withdraws an owner's task from the queue, if it has not been sent. Undefined: the owner has no such task.
+ */
 export async function cancelTask(
   { store, clock, report }: TaskContext,
   owner: string,

@@ -11,7 +11,10 @@ const QUANTILE = 0.9
 /** For how long callers share one measurement. */
 const SHARED_FOR_MS = 10_000
 
-/** Estimates per engine from the times of its latest tasks, in milliseconds; null: there are too few tasks to measure. */
+/**
+ * Estimates per engine from the times of its latest tasks, in milliseconds; null: there are too few tasks to
+ * measure.
+ */
 export interface Estimates {
   /** How long nine in ten tasks take from being sent until they settle. */
   runMs(engine: string): Promise<number | null>

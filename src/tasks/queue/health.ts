@@ -9,8 +9,9 @@ const UNKNOWN_PAUSE_MS = 30_000
 export type Health = ReturnType<typeof createHealth>
 
 /**
- * Whether an engine takes tasks. After temporary refusals or unknown answers for two tasks in a row its lane pauses, and then
- * sends one task at a time until one gets another answer. One task alone cannot pause the lane.
+ * Whether an engine takes tasks. After temporary refusals or unknown answers for two tasks in a row its lane
+ * pauses, and then sends one task at a time until one gets another answer. One task alone cannot pause the
+ * lane.
  */
 export function createHealth({ clock, log }: TaskContext, engine: string) {
   let failedId: string | undefined

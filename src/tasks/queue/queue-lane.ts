@@ -13,8 +13,8 @@ import { readReturnRank } from './return-rank.ts'
 const MAX_SENDING = 32
 
 /**
- * The part of the queue that waits for one engine. A task leaves it in a commit of its own before it is sent, so a crash never
- * sends it twice: the task then ends like any submit without an answer.
+ * The part of the queue that waits for one engine. A task leaves it in a commit of its own before it is sent,
+ * so a crash never sends it twice: the task then ends like any submit without an answer.
  */
 export class QueueLane {
   readonly #context: TaskContext
@@ -70,7 +70,10 @@ export class QueueLane {
     this.#rateWait.end()
   }
 
-  /** While nothing is sent from this lane, moves waiting tasks to others. Stops at a task that cannot move, until its claim ends. */
+  /**
+   * While nothing is sent from this lane, moves waiting tasks to others. Stops at a task that cannot move,
+   * until its claim ends.
+   */
   async #moveWaiting(): Promise<void> {
     const { queueStore, clock, draining, policy } = this.#context
     while (policy.engineFallback && !draining.aborted) {
@@ -80,7 +83,9 @@ export class QueueLane {
     }
   }
 
-  /** Moves a claimed task to the lane of the next engine, if it may move on. Resolves to whether it has moved. */
+  /**
+   * Moves a claimed task to the lane of the next engine, if it may move on. Resolves to whether it has moved.
+   */
   async #moveToOtherLane(claimed: UpscaleTask): Promise<boolean> {
     const { report, clock, wakeQueue } = this.#context
     const [next] = findNextEngines(this.#context, claimed)
@@ -124,7 +129,10 @@ export class QueueLane {
     })
   }
 
-  /** The round may run within the operation that submitted another task: the work belongs to the trace of this task. */
+  /**
+   * The round may run within the operation that submitted another task: the work belongs to the trace of this
+   * task.
+   */
   #trace<T>(name: string, task: UpscaleTask, work: () => Promise<T>): Promise<T> {
     const { traceparent } = task
     const start = { name, kind: 'internal', traceparent, attributes: toTaskAttributes(task) } as const

@@ -7,7 +7,9 @@ import { shareCalls } from '../timing.ts'
 export interface QueuePlace {
   /** Among the tasks that wait for the same engine; 1: it is sent next. */
   readonly position: number
-  /** By when nine in ten tasks are sent from a similar position, in Unix milliseconds; null: not estimated. */
+  /**
+   * By when nine in ten tasks are sent from a similar position, in Unix milliseconds; null: not estimated.
+   */
   readonly estimatedStartAt: number | null
 }
 
@@ -18,7 +20,9 @@ const MAX_PLACES = 10_000
 
 type Dependencies = Pick<TaskDependencies, 'queueStore' | 'clock' | 'log'> & { readonly estimates: Estimates }
 
-/** The places of waiting tasks. Reads the queue at most once a second, and only while a caller needs a place. */
+/**
+ * The places of waiting tasks. Reads the queue at most once a second, and only while a caller needs a place.
+ */
 export class QueuePlaces {
   readonly #deps: Dependencies
   readonly #readQueue: () => Promise<Queue>

@@ -1,4 +1,7 @@
-/** How a task enters and leaves the queue. Its version does not grow: clients see `queue` change, not the status. */
+/**
+ * How a task enters and leaves the queue. Its version does not grow: clients see `queue` change, not the
+ * status.
+ */
 import { fail, LEFT_QUEUE, record } from '../changes.ts'
 import type { ReportOf } from '../report.ts'
 import { isWaiting, wantsQueue, type UpscaleTask } from '../task.ts'

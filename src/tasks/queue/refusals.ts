@@ -22,7 +22,10 @@ export function isOutageCode(code: UpscaleErrorCode): boolean {
   return OUTAGES.includes(code)
 }
 
-/** Whether the refusal defers the task: it proves that nothing was charged, and a later attempt may be accepted. */
+/**
+ * Whether the refusal defers the task: it proves that nothing was charged, and a later attempt may be
+ * accepted.
+ */
 export function isTemporary(answer: SubmitAnswer): answer is Refused {
   return isOutage(answer) && answer.doubtful !== true
 }

@@ -2,8 +2,8 @@ import type { TaskContext } from '../context.ts'
 import type { UpscaleTask } from '../task.ts'
 
 /**
- * The rank of a task that goes back into the queue, or moves to the lane of another engine. It has had its turn, so its rank is
- * not behind the current turn. Ranks of different engines cannot be compared.
+ * The rank of a task that goes back into the queue, or moves to the lane of another engine. It has had its
+ * turn, so its rank is not behind the current turn. Ranks of different engines cannot be compared.
  */
 export async function readReturnRank(
   { queueStore, clock, log }: TaskContext,

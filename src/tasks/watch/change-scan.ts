@@ -29,8 +29,8 @@ interface Scan {
 }
 
 /**
- * Finds changes of an owner's tasks in the store, step by step, so that its memory is bounded. A full scan tolerates
- * clocks of replicas that differ by up to CLOCK_TOLERANCE_MS.
+ * Finds changes of an owner's tasks in the store, step by step, so that its memory is bounded. A full scan
+ * tolerates clocks of replicas that differ by up to CLOCK_TOLERANCE_MS.
  */
 export class ChangeScan {
   readonly #options: ScanOptions
@@ -84,7 +84,10 @@ export class ChangeScan {
     return Math.max(dueAt, this.#retryAt) - this.#options.clock.elapsed()
   }
 
-  /** Lists a page of changes, or reads the states of changed tasks. After an error, it is due again in RETRY_MS. */
+  /**
+   * Lists a page of changes, or reads the states of changed tasks. After an error, it is due again in
+   * RETRY_MS.
+   */
   async step(): Promise<void> {
     try {
       if (this.#unread.length > 0) await this.#readStates()

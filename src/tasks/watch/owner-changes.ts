@@ -4,13 +4,16 @@ import type { TaskStatus, UpscaleTask } from '../task.ts'
 
 /** How many unsent states are kept. */
 const MAX_UNSENT = 500
-/** How many tasks are remembered with the version that was sent last, and how much older than the latest change. */
+/**
+ * How many tasks are remembered with the version that was sent last, and how much older than the latest
+ * change.
+ */
 const MAX_SEEN = 10_000
 const SEEN_FOR_MS = 2 * CLOCK_TOLERANCE_MS
 
 /**
- * The changes of an owner's tasks that one stream has sent, and those that it has not. Keeps the newest unsent state of
- * each task. Its memory is bounded.
+ * The changes of an owner's tasks that one stream has sent, and those that it has not. Keeps the newest
+ * unsent state of each task. Its memory is bounded.
  */
 export class OwnerChanges {
   readonly #status: TaskStatus | null

@@ -1,8 +1,8 @@
 const PREFIX = 'owner:'
 
 /**
- * The topic of hints about all tasks of an owner: short, without spaces. Two owners may share a topic, so a listener
- * checks the owner of a state.
+ * The topic of hints about all tasks of an owner: short, without spaces. Two owners may share a topic, so a
+ * listener checks the owner of a state.
  */
 export function toOwnerTopic(owner: string): string {
   return PREFIX + toHash(owner)
@@ -12,7 +12,10 @@ export function isOwnerTopic(topic: string): boolean {
   return topic.startsWith(PREFIX)
 }
 
-/** cyrb53: 53 bits, well mixed, not cryptographic. A fraction of the time of a digest, and every commit needs one. */
+/**
+ * cyrb53: 53 bits, well mixed, not cryptographic. A fraction of the time of a digest, and every commit needs
+ * one.
+ */
 function toHash(text: string): string {
   let high = 0xdeadbeef
   let low = 0x41c6ce57

@@ -16,12 +16,15 @@ interface UnknownTask {
 /** A StreamEnd ends all watches of the group. An UnknownTask does not. */
 export type GroupEvent = UpscaleTask | UnknownTask | StreamEnd
 
-/** The events of several tasks, until all their watches have ended. `return()` ends them also while `next()` waits. */
+/**
+ * The events of several tasks, until all their watches have ended. `return()` ends them also while `next()`
+ * waits.
+ */
 export type GroupWatch = AsyncIterableIterator<GroupEvent, undefined>
 
 /**
- * Follows several tasks in one stream. Each task has the guarantees of `watchTask`. Tasks with events take turns. Each
- * task has at most one unread event, which is replaced by a newer state when it is delivered.
+ * Follows several tasks in one stream. Each task has the guarantees of `watchTask`. Tasks with events take
+ * turns. Each task has at most one unread event, which is replaced by a newer state when it is delivered.
  */
 export function watchGroup(deps: WatchDependencies, request: GroupRequest): GroupWatch {
   return new MergedWatches(deps, request)

@@ -25,9 +25,9 @@ export type OwnerWatch = AsyncIterableIterator<OwnerEvent, undefined>
 const MAX_CURRENT = 100
 
 /**
- * Follows all tasks of an owner, new ones included: sends the current ones first, the newest up to 100, then every
- * change. A task's version never falls. A slow reader gets the newest state of each task. A change whose hint is lost is
- * sent after `reassertMs` at the latest; unchanged states are not sent again.
+ * Follows all tasks of an owner, new ones included: sends the current ones first, the newest up to 100, then
+ * every change. A task's version never falls. A slow reader gets the newest state of each task. A change
+ * whose hint is lost is sent after `reassertMs` at the latest; unchanged states are not sent again.
  */
 export function watchOwner(deps: OwnerDependencies, request: OwnerRequest): OwnerWatch {
   return new TasksOfOwner(deps, request)

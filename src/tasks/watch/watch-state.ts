@@ -1,14 +1,14 @@
 import { isSettled, type UpscaleTask } from '../task.ts'
 
 /**
- * Why a watch ends before its task settles: the owner has no such task, the authorization has expired, the service stops,
- * or the store is unavailable when the watch begins.
+ * Why a watch ends before its task settles: the owner has no such task, the authorization has expired, the
+ * service stops, or the store is unavailable when the watch begins.
  */
 export type WatchEnd = 'NOT_FOUND' | 'EXPIRED' | 'GOING_AWAY' | 'UNAVAILABLE'
 
 /**
- * How a stream has ended. settled: no further state can follow. client: the client or its transport has ended it. error: a task
- * could not be read.
+ * How a stream has ended. settled: no further state can follow. client: the client or its transport has ended
+ * it. error: a task could not be read.
  */
 export type StreamEnding = 'settled' | 'not_found' | 'token_expired' | 'going_away' | 'client' | 'error'
 
@@ -56,8 +56,8 @@ export const INITIAL_STATE: WatchState = {
 }
 
 /**
- * An input of a watch. A hint from another replica has no task. A read has null if there is no such task; `elapsed`: when it ended,
- * on the monotonic clock.
+ * An input of a watch. A hint from another replica has no task. A read has null if there is no such task;
+ * `elapsed`: when it ended, on the monotonic clock.
  */
 export type WatchInput =
   | { readonly type: 'hint'; readonly task: UpscaleTask | undefined }

@@ -19,7 +19,10 @@ export interface WatchRequest<Control = TaskWatchControl> extends Pick<WatchRule
   readonly id: string
   /** Sends the state again when the task's place in the queue changes, at most once a second. */
   readonly withPlace?: boolean
-  /** Called before the watch begins. The watch disposes of its result at the end. `watchTask` throws its errors. */
+  /**
+   * Called before the watch begins. The watch disposes of its result at the end. `watchTask` throws its
+   * errors.
+   */
   readonly onOpen?: (watch: Control) => Disposable
 }
 
@@ -47,9 +50,9 @@ export type WatchDependencies = Pick<TaskDependencies, 'store' | 'hints' | 'cloc
 export type Watch = AsyncIterableIterator<WatchEvent, undefined>
 
 /**
- * Follows one task: sends the current state first, unless `afterVersion` equals its version, then every newer one, and
- * the same state again after `reassertMs` without an event; ends with the settled state or with a WatchEnd. The version
- * never falls, and a slow reader gets the newest state.
+ * Follows one task: sends the current state first, unless `afterVersion` equals its version, then every newer
+ * one, and the same state again after `reassertMs` without an event; ends with the settled state or with a
+ * WatchEnd. The version never falls, and a slow reader gets the newest state.
  */
 export function watchTask(deps: WatchDependencies, request: WatchRequest): Watch {
   return new TaskWatch(deps, request)
@@ -205,7 +208,10 @@ export class TaskWatch implements Watch, TaskWatchControl {
     await this.#listening
   }
 
-  /** A failed read is retried once a state has been sent. Before that, it ends the watch, or its error is thrown. */
+  /**
+   * A failed read is retried once a state has been sent. Before that, it ends the watch, or its error is
+   * thrown.
+   */
   async #read(): Promise<void> {
     try {
       const task = await this.#deps.store.read(this.#id)
@@ -223,7 +229,10 @@ export class TaskWatch implements Watch, TaskWatchControl {
     }
   }
 
-  /** Waits for an input, or for `ms`, until `at`. A timer may fire early, so a running timer is never replaced by a later one. */
+  /**
+   * Waits for an input, or for `ms`, until `at`. A timer may fire early, so a running timer is never replaced
+   * by a later one.
+   */
   #waitForInput(at: number, ms: number): Promise<void> {
     if (at < this.#timerAt) {
       this.#timer?.[Symbol.dispose]()

@@ -26,7 +26,8 @@ const MODELS: ReadonlyMap<string, { readonly hasFactor: boolean; readonly toInpu
 const DEFAULT_MODEL = 'topaz/image-upscale'
 
 /**
- * kie.ai's jobs: other upscalers of the vendor of kie-midjourney, with the same key, envelope, codes and signatures.
+ * kie.ai's jobs: other upscalers of the vendor of kie-midjourney, with the same key, envelope, codes and
+ * signatures.
  * @throws Error that names the invalid option.
  */
 export function createKieJobs({ model: chosen, factor }: JobOptions): Dialect {

@@ -1,6 +1,6 @@
 /**
- * The wire format of kie.ai's Midjourney API, parsed leniently: every known shape becomes one of our values, anything else a typed
- * failure or no information. Nothing in this file throws.
+ * The wire format of kie.ai's Midjourney API, parsed leniently: every known shape becomes one of our values,
+ * anything else a typed failure or no information. Nothing in this file throws.
  */
 import * as z from 'zod'
 import { toFailure, toUpstreamFailure } from '../../tasks/failure.ts'
@@ -51,7 +51,8 @@ export const callbackBody = z
   })
 
 /**
- * Envelope codes with which record-info reports the failure of a task. Any other code except 200 concerns the request.
+ * Envelope codes with which record-info reports the failure of a task. Any other code except 200 concerns the
+ * request.
  */
 const TASK_FAILURES = [408, 500, 501, 505]
 

@@ -21,7 +21,10 @@ type Task = z.infer<typeof task>
 
 const notification = task.extend({ id: upstreamId })
 
-/** HTTP 5xx is no evidence of a refusal, whatever its body: relays send such answers after they have forwarded the request. */
+/**
+ * HTTP 5xx is no evidence of a refusal, whatever its body: relays send such answers after they have forwarded
+ * the request.
+ */
 export function parseSubmitAnswer({ status, body, retryAfterMs }: WireAnswer): SubmitAnswer {
   const answer = submitted.safeParse(body)
   if (!answer.success || status >= 500) return parseStatus(status, retryAfterMs)
