@@ -3,7 +3,7 @@ import { startOtlpCollector } from '../support/otlp-collector.ts'
 import { startProcess } from '../support/process.ts'
 import { startScriptedUpstream } from '../support/scripted-upstream.ts'
 import { openTempDir } from '../support/temp-dir.ts'
-import { runTracedTask, toTree, TRACED_SETTINGS, TREE } from '../support/traced-task.ts'
+import { expectTree, runTracedTask, TRACED_SETTINGS } from '../support/traced-task.ts'
 
 /** Span kinds of the protocol. */
 const SERVER = 2
@@ -34,12 +34,7 @@ test('one trace shows a task from the mutation to the delivery', async () => {
   const done = await runTracedTask(upstream, { submitUrl: service.url, callbackUrl: service.url })
   const [, traceId = '', clientSpan = ''] = done.traceparent.split('-')
   const ofTrace = () => collector.spans.filter((span) => span.traceId === traceId)
-  await collector.until(() =>
-    ['POST delivery', 'subscription taskUpdated end'].every((name) =>
-      ofTrace().some((span) => span.name === name),
-    ),
-  )
-  expect(toTree(ofTrace(), clientSpan)).toEqual(TREE)
+  await expectTree(collector, ofTrace, clientSpan)
   const find = (name: string) => ofTrace().find((span) => span.name === name)
   expect(find('POST submit')).toMatchObject({
     kind: CLIENT,

@@ -15,6 +15,8 @@ import { startSilentProxy } from '../support/proxy.ts'
 import type { TestServer } from '../support/servers.ts'
 import { waitFor } from '../support/wait-for.ts'
 
+/** Of the server, or of the client. */
+const CANCELLED = /canceling statement due to statement timeout|Query read timeout/
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
 const describeWithPgBouncer = hasPgBouncer ? describe : describe.skip
@@ -72,20 +74,19 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
     const note = (_facts: object, sentence: string) => void lines.push(sentence)
     const log = { ...silent, warn: note, info: note }
     await using hints = await openPostgresHints({ url: proxy.url, log, pollMs: 10, probeEveryMs: 50 })
-    expect(hints.isUp).toBe(true)
-    proxy.leadTo(pooler.url)
+    const DEAF = /do not arrive over LISTEN.*Set DATABASE_LISTEN_URL/
+    const AGAIN = /^hints of other replicas arrive again$/
     const told = () => lines.filter((line) => /do not arrive|arrive again/.test(line))
-    await waitFor(() => told().length === 1)
-    expect(hints.isUp).toBe(false)
+    await waitFor(() => hints.isUp)
+    proxy.leadTo(pooler.url)
+    await waitFor(() => !hints.isUp && DEAF.test(told().at(-1) ?? ''))
     const woken = Promise.withResolvers<void>()
     using _listener = await hints.listen('task', () => woken.resolve())
     await woken.promise
     proxy.leadTo(database.directUrl)
-    await waitFor(() => hints.isUp)
-    expect(told()).toEqual([
-      expect.stringMatching(/do not arrive over LISTEN.*Set DATABASE_LISTEN_URL/),
-      'hints of other replicas arrive again',
-    ])
+    await waitFor(() => hints.isUp && AGAIN.test(told().at(-1) ?? ''))
+    // Each is said once. A probe that a busy machine answers too late is both, too.
+    expect(told()).toEqual(told().map((_, n) => expect.stringMatching(n % 2 === 0 ? DEAF : AGAIN) as unknown))
   }, 60_000)
 
   test('the server cancels a statement that takes too long, although the pooler refuses the setting', async () => {
@@ -95,10 +96,23 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
     const other = new pg.Client({ connectionString: database.directUrl })
     await other.connect()
     await other.query('BEGIN; LOCK TABLE task IN ACCESS EXCLUSIVE MODE')
-    const reading = stores.store.readMany(['a'])
-    const updating = stores.store.remove('owner', 'a')
-    for (const failing of [reading, updating])
-      await expect(failing).rejects.toMatchObject({ name: 'StoreUnavailableError', cause: { code: '57014' } })
+    const ended = await Promise.allSettled([stores.store.readMany(['a']), stores.store.remove('owner', 'a')])
+    for (const outcome of ended)
+      expect(outcome).toMatchObject({
+        status: 'rejected',
+        // On a busy machine the client may give up before the answer of the server arrives.
+        reason: {
+          name: 'StoreUnavailableError',
+          cause: { message: expect.stringMatching(CANCELLED) as unknown },
+        },
+      })
+    // The lock is still held: a statement that only the client has given up waits on.
+    await waitFor(async () => {
+      const { rows } = await other.query(
+        "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'task'::regclass",
+      )
+      return rows.length === 0
+    })
     await other.query('COMMIT')
     const { rows } = await other.query('SHOW statement_timeout')
     expect(rows).toEqual([{ statement_timeout: '0' }])
@@ -188,9 +202,9 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
       expect((await fetch(callBackUrl, { method: 'POST', body })).status).toBe(200)
       expect((await events.next()).value).toEqual({ data: { taskUpdated: { status: 'SUCCEEDED' } } })
       await client.dispose()
-      const answers = await Promise.all(Array.from({ length: 12 }, (_, n) => submit(n + 1)))
+      const answers = await Promise.all(Array.from({ length: 6 }, (_, n) => submit(n + 1)))
       const limited = answers.filter((answer) => JSON.stringify(answer).includes('RATE_LIMITED'))
-      expect(limited).toHaveLength(10)
+      expect(limited).toHaveLength(4)
       expect((await fetch(`${two.url}/readyz`)).status).toBe(200)
     },
     60_000,
@@ -202,10 +216,11 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
     await using service = await startProcess({
       DATABASE_URL: database.url,
       DATABASE_LISTEN_URL: database.directUrl,
-      OWNER_RATE_LIMIT: '12/600s',
+      OWNER_RATE_LIMIT: '4/600s',
     })
+    // Twice as many as the pooler has connections: each waits for one transaction at most.
     const answers = await Promise.all(
-      Array.from({ length: 15 }, (_, n) =>
+      Array.from({ length: 6 }, (_, n) =>
         service.run(
           `mutation { upscaleImage(input: {taskId: "source-${n}", imageIndex: 0}) { problem { code } } }`,
         ),
@@ -215,6 +230,6 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
     const taken = answers.filter(
       (answer) => JSON.stringify(answer) === '{"data":{"upscaleImage":{"problem":null}}}',
     )
-    expect([limited.length, taken.length]).toEqual([3, 12])
+    expect([limited.length, taken.length]).toEqual([2, 4])
   })
 })

@@ -6,7 +6,7 @@ import { toChangesQuery } from '../../src/store/task-changes.ts'
 import { toCountQuery } from '../../src/store/task-counts.ts'
 import { toListQuery } from '../../src/store/tasks.ts'
 import type { Database } from '../../src/store/schema.ts'
-import type { Sql, Stores } from '../../src/store/sql.ts'
+import type { Stores } from '../../src/store/sql.ts'
 import { newTask } from '../support/new-task.ts'
 import { describeEngineMigration } from '../contract/engine-migration.ts'
 import { describeErasure } from '../contract/erasure.ts'
@@ -16,6 +16,7 @@ import { describeResultJobs } from '../contract/result-jobs.ts'
 import { describeTaskStore } from '../contract/task-store.ts'
 import { openPostgres } from '../../src/store/postgres.ts'
 import type { TaskHints } from '../../src/tasks/ports.ts'
+import { openPlainSql } from '../support/plain-sql.ts'
 import { openTestSchema } from '../support/postgres.ts'
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
@@ -156,21 +157,6 @@ test('with 100,000 tasks a page of a list, or of changes, reads its own rows, wh
     await expectIndex('taskByOwnerChange', toChangesQuery(db, { owner: 'owner', since: 0, after, limit: 21 }))
 })
 
-/** Builds statements as the store does. */
-function openSql(url: string): Sql {
-  const pool = new pg.Pool({ connectionString: url })
-  const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
-  return {
-    db,
-    run: (statement) => db.executeQuery(statement.compile(db)),
-    transact: (work) =>
-      db.transaction().execute((trx) => work((statement) => trx.executeQuery(statement.compile(db)))),
-    locksRows: true,
-    isOneOf: (ids) => sql`id = any(${ids})`,
-    [Symbol.asyncDispose]: () => db.destroy(),
-  }
-}
-
 test('with 10,000 waiting tasks the statements of the queue read only the rows that they return', async () => {
   await using schema = await setUp()
   await using stores = await schema.open(createLocalHints())
@@ -185,7 +171,7 @@ test('with 10,000 waiting tasks the statements of the queue read only the rows t
       "deadlineAt" = 9e15
     WHERE id IN (SELECT 'one-' || n FROM generate_series(1, 10000) n)`)
 
-  await using database = openSql(schema.url)
+  await using database = openPlainSql(schema.url)
   const statements = await readQueueStatements(database)
   const planOf = async ({ sql, parameters }: typeof statements.claim) => {
     const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: PlanStep }] }>(
@@ -248,7 +234,7 @@ describe('tasks by status', () => {
     await using stores = await schema.open(createLocalHints())
     await settledTable(schema, stores)
     for (let n = 0; n < 3; n += 1) await stores.store.insert(newTask(), {})
-    await using database = openSql(schema.url)
+    await using database = openPlainSql(schema.url)
     const query = toCountQuery(database.db, 'open')
     const rows = await query.explain<{ 'QUERY PLAN': [{ Plan: PlanStep }] }>('json', sql`analyze`)
     const steps = rows.flatMap((row) => toSteps(row['QUERY PLAN'][0].Plan))

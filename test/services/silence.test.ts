@@ -8,6 +8,7 @@ import { startProcess } from '../support/process.ts'
 import { startSilentProxy } from '../support/proxy.ts'
 import { TEST_REDIS_URL } from '../support/redis.ts'
 import { json, startScriptedUpstream } from '../support/scripted-upstream.ts'
+import { startStopwatch } from '../support/stopwatch.ts'
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
 const UPSCALE =
@@ -78,9 +79,9 @@ describe('a server that falls silent', () => {
     const { callBackUrl } = JSON.parse(upstream.received[0]?.body ?? '') as { callBackUrl: string }
     proxy.silence(true)
     const timed = async (ask: () => Promise<Response>) => {
-      const startedAt = performance.now()
+      using readMs = startStopwatch()
       const { status } = await ask()
-      return { status, ms: performance.now() - startedAt }
+      return { status, ms: readMs() }
     }
     const body = JSON.stringify({
       code: 200,
@@ -132,10 +133,12 @@ describe('a server that falls silent', () => {
       DATABASE_URL: schema.url,
       REDIS_URL: proxy.url,
       OWNER_RATE_LIMIT: '1000/600s',
+      POOL_SIZE: '3',
     })
     proxy.silence(true)
+    // Twice as many as the pool has connections: the second half fails if the first half waits for Redis for long.
     const answers = await Promise.all(
-      Array.from({ length: 20 }, (_, n) => service.run(UPSCALE.replace('"a"', `"source-${n}"`))),
+      Array.from({ length: 6 }, (_, n) => service.run(UPSCALE.replace('"a"', `"source-${n}"`))),
     )
     for (const answer of answers)
       expect(answer).toMatchObject({ data: { upscaleImage: { task: { status: 'PROCESSING' } } } })

@@ -1,9 +1,15 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { isDeepStrictEqual } from 'node:util'
+import { expect } from '@jest/globals'
 import { createClient } from 'graphql-ws'
 import { WebSocket } from 'ws'
 import { startCallbackReceiver } from './callback-receiver.ts'
-import type { ReceivedSpan } from './otlp-collector.ts'
+import type { OtlpCollector, ReceivedSpan } from './otlp-collector.ts'
 import type { ScriptedUpstream } from './scripted-upstream.ts'
+
+/** Before the time of a test ends. */
+const GIVE_UP_MS = 20_000
 
 export const TRACED_SETTINGS = {
   PUBLIC_URL: 'http://gateway.example.com',
@@ -86,7 +92,7 @@ export function toTree(spans: readonly ReceivedSpan[], parentSpanId: string): ob
 }
 
 /** The tree under the span of the client. */
-export const TREE = {
+const TREE = {
   'mutation upscaleImage': {
     COMMIT: {},
     'POST delivery': {},
@@ -94,4 +100,16 @@ export const TREE = {
     callback: { COMMIT: {} },
   },
   'subscription taskUpdated': { 'subscription taskUpdated end': {} },
+}
+
+/** Waits until the spans of a trace have arrived, those of each replica when it exports them; fails with the difference. */
+export async function expectTree(
+  collector: OtlpCollector,
+  readSpans: () => readonly ReceivedSpan[],
+  clientSpan: string,
+): Promise<void> {
+  const readTree = () => toTree(readSpans(), clientSpan)
+  const arrived = collector.until(() => isDeepStrictEqual(readTree(), TREE))
+  await Promise.race([arrived, once(AbortSignal.timeout(GIVE_UP_MS), 'abort')])
+  expect(readTree()).toEqual(TREE)
 }
