@@ -213,7 +213,8 @@ ask_picture() {
     const { id } = upscaleImage.task
     for (let tries = 0; tries < 100; tries += 1) {
       const { upscaleTask: { images } } = await ask(`{ upscaleTask(id: "${id}") { images { width } } }`)
-      if (images !== null) {
+      // On a slow machine a task succeeds before its pictures are measured; the facts follow.
+      if (typeof images?.[0].width === "number") {
         console.log(images[0].width)
         break
       }

@@ -150,7 +150,7 @@ describe('after kill -9', () => {
   })
 
   test('during a callback, which was not answered, the vendor calls again and the task settles', async () => {
-    await using first = await start({ POLL_INTERVAL_MS: '60000' })
+    await using first = await start({ POLL_INTERVAL_MS: '60000', UPSTREAM_TIMEOUT_MS: '30000' })
     await first.run(UPSCALE)
     {
       using _lock = lock()
@@ -169,7 +169,7 @@ describe('after kill -9', () => {
 
   test('while polling, the lease ends and the next process polls', async () => {
     const asked = nextRequest('onLookup')
-    await using first = await start()
+    await using first = await start({ UPSTREAM_TIMEOUT_MS: '5000' })
     await first.run(UPSCALE)
     await asked
     await kill(first)
@@ -221,7 +221,8 @@ describe('after kill -9', () => {
         receiver.onCreate = (response) => response.end(() => second.resolve())
         first.resolve()
       }
-      await using killed = await start({ ...settings, POLL_INTERVAL_MS: '60000' })
+      const patient = { POLL_INTERVAL_MS: '60000', UPSTREAM_TIMEOUT_MS: '30000' }
+      await using killed = await start({ ...settings, ...patient })
       const answer = killed.run(
         `mutation { upscaleImage(input: {taskId: "source", imageIndex: 0, callBackUrl: "${receiver.url}"}) { task { id } } }`,
       )

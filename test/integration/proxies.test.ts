@@ -63,7 +63,8 @@ describe('a proxy', () => {
   test.each([407, 502, 403, null])(
     'that answers CONNECT with %s proves that nothing was sent',
     async (refusal) => {
-      await using scene = await openScene('https', { UPSTREAM_TIMEOUT_MS: '300' })
+      // Only the proxy that does not answer is waited for so long, and by then it has been asked.
+      await using scene = await openScene('https', { UPSTREAM_TIMEOUT_MS: '2000' })
       scene.proxy.refusal = refusal
       const { data } = await scene.submit()
       expect(data?.upscaleImage).toMatchObject({ task: null, problem: { code: 'UPSTREAM_UNREACHABLE' } })

@@ -182,7 +182,7 @@ describe('a submit to midjourney-proxy', () => {
   })
 
   test('names the existing task, with its picture once it has one', async () => {
-    await using world = await openVendorWorld({ completeAfterMs: 1_000 })
+    await using world = await openVendorWorld({ completeAfterMs: 3_000 })
     const before = await world.credits()
     const submit = async (index: number) =>
       (await world.submit(midjourneyProxy, 'sandbox-existing', { index })).body as Fields

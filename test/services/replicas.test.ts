@@ -199,8 +199,9 @@ describe('several replicas on one database', () => {
         const { text } = await post('/graphql', { query: UPSCALE })
         return JSON.parse(text) as { errors?: { extensions: { code: string } }[] }
       }
-      if (how === 'stopped') await postgres.stop()
-      else freeze(postgres)
+      // Thawed also when the test fails: a frozen server cannot be stopped.
+      using frozen = how === 'frozen' ? freeze(postgres) : null
+      if (frozen === null) await postgres.stop()
       expect(await Promise.all([callBack(), mutate(), callBack()])).toEqual([
         503,
         expect.objectContaining({
@@ -214,8 +215,8 @@ describe('several replicas on one database', () => {
       ])
       expect((await fetch(`${url}/readyz`)).status).toBe(503)
       expect((await fetch(`${url}/livez`)).status).toBe(200)
-      if (how === 'stopped') await postgres.start()
-      else for (const pid of pidsOf(postgres)) process.kill(pid, 'SIGCONT')
+      if (frozen === null) await postgres.start()
+      else frozen[Symbol.dispose]()
       using readMs = startStopwatch()
       for (let isBack = false; !isBack;) {
         const beganAtMs = readMs()
@@ -263,10 +264,15 @@ describe('several replicas on one database', () => {
   })
 })
 
-/** Stops the server's processes, the first before all others: so that it starts none meanwhile. */
-function freeze(server: TestServer): void {
+/** Stops the server's processes, the first before all others: so that it starts none meanwhile. Disposal lets them go on. */
+function freeze(server: TestServer): Disposable {
   process.kill(server.process().pid ?? 0, 'SIGSTOP')
   for (const pid of pidsOf(server)) process.kill(pid, 'SIGSTOP')
+  return {
+    [Symbol.dispose]() {
+      for (const pid of pidsOf(server)) process.kill(pid, 'SIGCONT')
+    },
+  }
 }
 
 /** The server's processes: freezing only the first would leave those that serve connections at work. */
