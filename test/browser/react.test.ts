@@ -164,7 +164,8 @@ describe.each(VERSIONS)('the hooks in React %d, in StrictMode', (version) => {
       expect([script, statuses.at(-1)]).toEqual([script, OUTCOMES[script] === null ? 'SUCCEEDED' : 'FAILED'])
       expect(statuses).toEqual([...new Set(statuses)])
     }
-    // Two mounts and lost answers, one paid task. A refusal that frees its key is sent again after a lost answer.
+    // Two mounts and lost answers, one paid task. A refusal that frees its key is sent again after a lost
+    // answer.
     const { data } = await gateway.run<
       { upscaleTasks: { edges: { node: { source: { id: string } } }[] } },
       Record<string, never>

@@ -54,7 +54,9 @@ const LOAD = `const load = (url, crossOrigin = null) => new Promise((resolve, re
   document.body.append(image)
 });`
 
-/** Draws the image of a URL on a canvas and reads it back: its size, the hash of its pixels, and a PNG of it. */
+/**
+ * Draws the image of a URL on a canvas and reads it back: its size, the hash of its pixels, and a PNG of it.
+ */
 const READ_BACK = `${LOAD}
   const image = await load(args[0], 'anonymous')
   const { naturalWidth: width, naturalHeight: height } = image

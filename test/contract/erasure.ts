@@ -10,7 +10,9 @@ const NOTHING = { tasks: 0, keys: 0, deliveries: 0, copies: 0, usage: 0, open: 0
 const HASHES = ['a', 'b', 'c'].map((digit) => digit.repeat(64))
 const DAY = '1970-01-01'
 
-/** What the erasure of an owner must do in every store; `setUp` gives a way to open one on a fresh database. */
+/**
+ * What the erasure of an owner must do in every store; `setUp` gives a way to open one on a fresh database.
+ */
 export function describeErasure(
   name: string,
   setUp: () => Promise<AsyncDisposable & { open(hints: TaskHints): Promise<Stores> }>,

@@ -92,7 +92,9 @@ export function describeTaskHints(
   })
 }
 
-/** What TaskHints that replicas share must do besides; each `open` gives another replica of the same fleet. */
+/**
+ * What TaskHints that replicas share must do besides; each `open` gives another replica of the same fleet.
+ */
 export function describeSharedHints(
   name: string,
   setUp: () => Promise<

@@ -27,7 +27,10 @@ const settle = (task: UpscaleTask): UpscaleTask => ({
   dueAt: null,
 })
 
-/** What TaskStore.update must do when many are called at once; `setUp` gives a way to open a store on a fresh database. */
+/**
+ * What TaskStore.update must do when many are called at once; `setUp` gives a way to open a store on a fresh
+ * database.
+ */
 export function describeUpdates(
   name: string,
   setUp: () => Promise<AsyncDisposable & { readonly open: OpenStores }>,
@@ -47,7 +50,8 @@ export function describeUpdates(
     const { store } = stores
     const [accepted, stale, settled, delivered] = [
       await insertMany(stores, 200),
-      // Each is written by a statement of its own once its batch has failed to: no more than the pool has room for.
+      // Each is written by a statement of its own once its batch has failed to: no more than the pool has
+      // room for.
       await insertMany(stores, 20),
       await insertMany(stores, 150),
       await insertMany(stores, 80, HOOK),

@@ -16,7 +16,8 @@ describe('GraphQL over HTTP', () => {
 
   /** What is not done of what is only recommended, on purpose. */
   const NOT_DONE = [
-    // A GET that a page of another origin can send is refused (CSRF); one with a header that it cannot is answered.
+    // A GET that a page of another origin can send is refused (CSRF); one with a header that it cannot is
+    // answered.
     'MAY accept application/x-www-form-urlencoded formatted GET requests',
     'MAY allow URL-encoded JSON string {variables} parameter in GETs when accepting application/graphql-response+json',
     'MAY allow URL-encoded JSON string {variables} parameter in GETs when accepting application/json',

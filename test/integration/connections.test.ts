@@ -192,7 +192,10 @@ test('garbage ends an event stream without an answer in it, and pipelined reques
 })
 
 describe('a client that reads nothing', () => {
-  /** A gateway with short limits that has made its large page: the first request waits for that, and then reads. */
+  /**
+   * A gateway with short limits that has made its large page: the first request waits for that, and then
+   * reads.
+   */
   const startHasty = async () => {
     const gateway = await startGateway({}, { limits: { stallMs: 100, checkMs: 20, headersMs: 1_000 } })
     await (await fetch(`${gateway.url}/graphql`, { headers: { accept: 'text/html' } })).arrayBuffer()
@@ -206,8 +209,9 @@ describe('a client that reads nothing', () => {
   }
 
   /**
-   * Resolves when the server has reset the connection: then a write fails. The page is decompressed while it is sent, so this takes
-   * as long as the machine needs. Empty lines between requests are ignored (RFC 9112 §2.2).
+   * Resolves when the server has reset the connection: then a write fails. The page is decompressed while it
+   * is sent, so this takes as long as the machine needs. Empty lines between requests are ignored (RFC 9112
+   * §2.2).
    */
   const cutOff = async (gateway: Gateway, client: RawClient) => {
     while (client.socket.errored === null) {

@@ -40,7 +40,8 @@ describe('the embedded sandbox', () => {
         const response = await fetch(`${gateway.url}/sandbox/${path}`, { headers: { authorization } })
         expect(await response.json()).toMatchObject({ code: 401 })
       }
-      // The gateway still submits its own tasks. The callback of sandbox-early would arrive before the answer.
+      // The gateway still submits its own tasks. The callback of sandbox-early would arrive before the
+      // answer.
       expect(await settle(gateway, await submit(gateway, 'source'))).toMatchObject({ status: 'SUCCEEDED' })
       expect(other.received).toEqual([])
     },

@@ -1,4 +1,6 @@
-/** `kill -9` while a task moves on from one engine to the next: it is charged once at most, and is not lost. */
+/**
+ * `kill -9` while a task moves on from one engine to the next: it is charged once at most, and is not lost.
+ */
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from '@jest/globals'
 import {

@@ -1,4 +1,7 @@
-/** ENGINE_FALLBACK: a task moves on to the next engine when its engine is unavailable, and only if nothing was charged. */
+/**
+ * ENGINE_FALLBACK: a task moves on to the next engine when its engine is unavailable, and only if nothing was
+ * charged.
+ */
 import { describe, expect, test } from '@jest/globals'
 import { ManualClock } from '../support/clock.ts'
 import { startGateway } from '../support/gateway.ts'

@@ -148,7 +148,10 @@ describe('after its close frame a socket runs nothing', () => {
 })
 
 describe('a client that does not read is terminated', () => {
-  /** Writes until the other side ends the connection, or far more than it and the system may hold has been taken. */
+  /**
+   * Writes until the other side ends the connection, or far more than it and the system may hold has been
+   * taken.
+   */
   async function flood(socket: Socket, packet: Buffer): Promise<'ended' | 'taken'> {
     const closed = new Promise((resolve) => socket.once('close', resolve))
     for (let sent = 0; sent < 256 * 1024 * 1024; sent += packet.length) {

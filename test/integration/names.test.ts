@@ -61,7 +61,8 @@ test('an upstream whose name hangs in DNS holds up no keys, no callbacks and no 
   // While they hang: keys are fetched, and the resolver that the database uses has threads to spare.
   expect((await run('{ upscaleService { mode } }')).status).toBe(200)
   expect((await systemLookup('localhost', { family: 4 })).address).toBe('127.0.0.1')
-  // What could not be resolved was not sent: each submit is refused without a charge, and its receiver is told.
+  // What could not be resolved was not sent: each submit is refused without a charge, and its receiver is
+  // told.
   for (const { status } of await Promise.all(submits)) expect(status).toBe(200)
   while (receiver.received.length < 40) await new Promise(setImmediate)
   expect(gateway.log()).toContain('nothing was sent')

@@ -44,7 +44,10 @@ const OF_PROMETHEUS = ['up', 'ALERTS']
 /** The service has these only on PostgreSQL. */
 const WITH_REPLICAS_ONLY = ['upscale_hint_listener_up']
 
-/** The names of metrics in a query: words before `{`, `[` or `)`, and `ALERTS`, but no function, label or value. */
+/**
+ * The names of metrics in a query: words before `{`, `[` or `)`, and `ALERTS`, but no function, label or
+ * value.
+ */
 function findMetrics(query: string): string[] {
   const withoutLabels = query
     .replaceAll(/"[^"]*"/g, '')

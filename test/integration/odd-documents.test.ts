@@ -16,7 +16,10 @@ type Variables = Record<string, unknown> | string
 
 type Scene = Awaited<ReturnType<typeof openScene>>
 
-/** A request with variables that may be JSON text: JavaScript's own objects cannot hold a key `__proto__`, or nest without end. */
+/**
+ * A request with variables that may be JSON text: JavaScript's own objects cannot hold a key `__proto__`, or
+ * nest without end.
+ */
 const toBody = (query: string, variables: Variables) =>
   `{"query":${JSON.stringify(query)},"variables":${typeof variables === 'string' ? variables : JSON.stringify(variables)}}`
 
@@ -72,7 +75,9 @@ beforeAll(async () => {
 })
 afterAll(() => scene[Symbol.asyncDispose]())
 
-/** Asks on every transport. None may fail unexpectedly, and what is refused is refused with the same codes. */
+/**
+ * Asks on every transport. None may fail unexpectedly, and what is refused is refused with the same codes.
+ */
 async function askAll(query: string, variables: Variables = {}): Promise<Answer[]> {
   const texts = await Promise.all(NAMES.map((name) => TRANSPORTS[name](scene, query, variables)))
   const answers = texts.map((text) => JSON.parse(text) as Answer)
@@ -390,7 +395,8 @@ test('a subscription that is made up of odd parts shows the same on WebSocket as
           TRANSPORTS.SSE(...request),
           TRANSPORTS.WebSocket(...request),
         ])
-        // With fields that are skipped, graphql-jit differs in the order of keys, and in the places that errors name.
+        // With fields that are skipped, graphql-jit differs in the order of keys, and in the places that
+        // errors name.
         const read = (text: string) =>
           JSON.parse(text.replaceAll('__proto__', 'proto'), (key, value: unknown) =>
             key === 'correlationId' || key === 'locations' ? null : value,

@@ -103,7 +103,8 @@ describe('whatever news comes, in whatever order', () => {
           if (task.images !== null) expect(next.images?.[0]?.url).toBe(task.images[0]?.url)
           if (task.images?.[0]?.copyState === 'KEPT') expect(next.images).toEqual(task.images)
           expect(isSettled(task) && !isSettled(next)).toBe(false)
-          // Only the answer to the submit itself may correct the upstream's id, and nothing said of another counts.
+          // Only the answer to the submit itself may correct the upstream's id, and nothing said of another
+          // counts.
           const corrected = news.kind === 'accepted' && news.source === 'SUBMIT'
           if (!corrected) expect(next.upstreamTaskId).toBe(task.upstreamTaskId ?? next.upstreamTaskId)
           if ('upstreamTaskId' in news) expect(next.upstreamTaskId).toBe(news.upstreamTaskId)
@@ -222,7 +223,8 @@ describe('whatever becomes of hints and connections', () => {
         expect(versions).toEqual([...versions].sort((a, b) => a - b))
         const task = await store.read(id)
         const known = versions.at(-1) ?? 0
-        // The stream ends with the first settled state; a late success, and a copy that is kept later, come after it.
+        // The stream ends with the first settled state; a late success, and a copy that is kept later, come
+        // after it.
         const settledAs =
           task?.history.filter(({ status }) => status === 'FAILED' || status === 'SUCCEEDED') ?? []
         expect(known).toBeGreaterThan((task?.version ?? 0) - Math.max(1, settledAs.length))

@@ -104,7 +104,10 @@ afterAll(async () => {
   for (const each of [...stores, database, upstream]) await each[Symbol.asyncDispose]()
 })
 
-/** Two processes on one database and one upstream. A process that has crashed is replaced by a new one when it is needed. */
+/**
+ * Two processes on one database and one upstream. A process that has crashed is replaced by a new one when it
+ * is needed.
+ */
 function openWorld(planned: readonly Fate[]) {
   const clock = new ManualClock()
   const upcoming = [...planned]

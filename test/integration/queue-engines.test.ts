@@ -100,7 +100,8 @@ test("an engine's used-up rate does not delay the tasks of another", async () =>
     waiting.push(task?.id)
   }
   expect((await scene.submit('second')).task).toMatchObject({ status: 'PROCESSING', queue: null })
-  // A submit without the queue does not overtake the queue of its engine; that of another engine does not matter.
+  // A submit without the queue does not overtake the queue of its engine; that of another engine does not
+  // matter.
   expect(await scene.submit('first', false)).toMatchObject({ problem: { code: 'UPSTREAM_RATE_LIMITED' } })
   expect(await scene.submit('second', false)).toMatchObject({ task: { status: 'PROCESSING' } })
   expect((await scene.submit('second')).task).toMatchObject({ status: 'PROCESSING', queue: null })

@@ -190,7 +190,10 @@ describe('the order of the queue', () => {
   const ONE_IN_TEN_SECONDS = { upstream: { limit: 1, perMs: 10_000 } }
   const FLOOD = ['a1', 'a2', 'a3', 'a4', 'a5'].map((source) => ['alice', source] as const)
 
-  /** Queues these, owner and source, while the account is used up; returns the sources in the order in which they are sent. */
+  /**
+   * Queues these, owner and source, while the account is used up; returns the sources in the order in which
+   * they are sent.
+   */
   async function orderOf(
     sources: readonly (readonly [string, string])[],
     ownerWeights: ReadonlyMap<string, number> = new Map(),

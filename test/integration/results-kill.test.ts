@@ -131,7 +131,8 @@ test.concurrent(
     const { service: first, task } = await submitOne(scene)
     await using _first = first
     const url = await scene.add('picture')
-    // The same bytes under another URL. While they are missing, the first picture is in the store and not committed.
+    // The same bytes under another URL. While they are missing, the first picture is in the store and not
+    // committed.
     const twin = await scene.add('twin', scene.bytesOf(url))
     const asked = Promise.withResolvers<() => void>()
     scene.server.answer = (response, request) => {

@@ -23,7 +23,10 @@ interface Example {
   readonly run: () => unknown
 }
 
-/** Runs the code of an example, with its imports from this repository. Returns the tests that it declares, and its exports. */
+/**
+ * Runs the code of an example, with its imports from this repository. Returns the tests that it declares, and
+ * its exports.
+ */
 function load(code: string) {
   const tests: Example[] = []
   const cleanups: (() => void)[] = []

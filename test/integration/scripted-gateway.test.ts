@@ -58,7 +58,10 @@ async function submit(client: Transport, input: Record<string, unknown>): Promis
 /** Ids differ between gateways. */
 const withoutId = (problem: Problem | null) => problem && { ...problem, taskId: problem.taskId !== null }
 
-/** Submits up to three times with the same key until the task is accepted, then follows it, and returns all that it saw. */
+/**
+ * Submits up to three times with the same key until the task is accepted, then follows it, and returns all
+ * that it saw.
+ */
 async function play(client: Transport, taskId: string) {
   const submits: object[] = []
   const states: object[] = []
@@ -98,7 +101,10 @@ const SLOW = SANDBOX_SCRIPTS.filter(({ waitsFor }) => waitsFor !== null).map(({ 
 const QUICK = SANDBOX_SCRIPTS.filter(({ waitsFor }) => waitsFor === null).map(({ taskId }) => taskId)
 const AT_ONCE = 8
 
-/** Plays all scripts: those that wait at once, the others in groups, so that a busy machine causes no timeouts. */
+/**
+ * Plays all scripts: those that wait at once, the others in groups, so that a busy machine causes no
+ * timeouts.
+ */
 async function playAll(client: Transport) {
   const slow = SLOW.map((taskId) => play(client, taskId))
   const played = []
@@ -137,7 +143,10 @@ async function playInMemory() {
   return played
 }
 
-/** Removes or replaces what differs between gateways: ids, times, places in documents, and details of syntax errors. */
+/**
+ * Removes or replaces what differs between gateways: ids, times, places in documents, and details of syntax
+ * errors.
+ */
 function normalize(value: unknown): unknown {
   const ids: string[] = []
   const json = JSON.stringify(value, (key, each: unknown) => (key === 'locations' ? undefined : each))
@@ -216,7 +225,10 @@ async function playRules(client: Transport) {
   return answers
 }
 
-/** Many pictures: two succeed, one is refused, and one, the last because it stops the queue, waits and is canceled. */
+/**
+ * Many pictures: two succeed, one is refused, and one, the last because it stops the queue, waits and is
+ * canceled.
+ */
 async function playMany(client: Transport) {
   const query = `mutation Many($input: UpscaleImagesInput!) {
     upscaleImages(input: $input) { results { replayed task { id status queue { position } } problem { code } } }

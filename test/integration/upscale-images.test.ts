@@ -179,7 +179,8 @@ describe('upscaleImages', () => {
       const statuses = results?.map(({ task }) => task?.status)
       expect([statuses?.[0], statuses?.[3]]).toEqual(['PROCESSING', 'SUBMITTED'])
       expect(results?.[3]?.task?.queue?.position).toBeGreaterThan(0)
-      // The second and the third are sent at once, or later if the queue spreads its tasks: that depends on how many wait when it begins.
+      // The second and the third are sent at once, or later if the queue spreads its tasks: that depends on
+      // how many wait when it begins.
       const sent = statuses?.filter((status) => status === 'PROCESSING').length ?? 0
       expect(scene.upstream.received).toHaveLength(sent)
       expect(await readRate(scene.gateway)).toEqual({ rate: { limit: 3, remaining: 3 - sent } })

@@ -47,7 +47,10 @@ async function openOn(redisUrl: string) {
   }
 }
 
-/** Warnings about error replies, which begin with a code. A slow server causes others, such as `Socket timeout`. */
+/**
+ * Warnings about error replies, which begin with a code. A slow server causes others, such as `Socket
+ * timeout`.
+ */
 const toReplies = (warnings: readonly string[]) => warnings.filter((each) => /^Redis: [A-Z]+ /.test(each))
 
 async function administer(url: string, ...commands: string[][]): Promise<void> {

@@ -264,7 +264,10 @@ describe('several replicas on one database', () => {
   })
 })
 
-/** Stops the server's processes, the first before all others: so that it starts none meanwhile. Disposal lets them go on. */
+/**
+ * Stops the server's processes, the first before all others: so that it starts none meanwhile. Disposal lets
+ * them go on.
+ */
 function freeze(server: TestServer): Disposable {
   process.kill(server.process().pid ?? 0, 'SIGSTOP')
   for (const pid of pidsOf(server)) process.kill(pid, 'SIGSTOP')

@@ -46,7 +46,8 @@ describe.each(['PostgreSQL', 'Redis'])('over %s', (kind) => {
     }
     for (const replica of replicas) await useUp(replica)
     expect(taken).toBeGreaterThanOrEqual(limit)
-    // While Redis takes more than 0.2 s for an answer, a replica counts for itself: then it allows a few more.
+    // While Redis takes more than 0.2 s for an answer, a replica counts for itself: then it allows a few
+    // more.
     expect(taken).toBeLessThanOrEqual(kind === 'Redis' ? 1.5 * limit : limit)
   })
 

@@ -136,7 +136,8 @@ describe('a server that falls silent', () => {
       POOL_SIZE: '3',
     })
     proxy.silence(true)
-    // Twice as many as the pool has connections: the second half fails if the first half waits for Redis for long.
+    // Twice as many as the pool has connections: the second half fails if the first half waits for Redis for
+    // long.
     const answers = await Promise.all(
       Array.from({ length: 6 }, (_, n) => service.run(UPSCALE.replace('"a"', `"source-${n}"`))),
     )

@@ -1,4 +1,7 @@
-/** Hive Gateway as docs/supergraph/hive-gateway.md has it; SUBSCRIPTIONS says how it subscribes to us, PLANNER how it plans. */
+/**
+ * Hive Gateway as docs/supergraph/hive-gateway.md has it; SUBSCRIPTIONS says how it subscribes to us, PLANNER
+ * how it plans.
+ */
 import { defineConfig } from '@graphql-hive/gateway'
 import { unifiedGraphHandler } from '@graphql-hive/router-runtime'
 

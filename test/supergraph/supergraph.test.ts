@@ -24,7 +24,10 @@ function connect(url: string, authorization: string) {
   return { client, [Symbol.asyncDispose]: async () => client.dispose() }
 }
 
-/** Follows a task over a WebSocket with these headers in the upgrade request: the codes of the errors in the first event. */
+/**
+ * Follows a task over a WebSocket with these headers in the upgrade request: the codes of the errors in the
+ * first event.
+ */
 async function firstCodes(
   url: string,
   id: string,

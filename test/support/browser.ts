@@ -11,13 +11,19 @@ export interface Page extends AsyncDisposable {
   evaluate<T>(expression: string): Promise<T>
   /** Resolves once an expression is truthy there. */
   until(expression: string): Promise<void>
-  /** Clicks the middle of the first element that a selector finds, once that is there, at rest and not covered. */
+  /**
+   * Clicks the middle of the first element that a selector finds, once that is there, at rest and not
+   * covered.
+   */
   click(selector: string): Promise<void>
   /** Types text where the focus is, with Ctrl+A first: it replaces what was there. */
   replaceText(text: string): Promise<void>
   press(key: string, modifiers?: number): Promise<void>
   setColourScheme(scheme: 'light' | 'dark'): Promise<void>
-  /** Opens a URL that is downloaded into this folder. Resolves to the name that was suggested for the file, once it is there. */
+  /**
+   * Opens a URL that is downloaded into this folder. Resolves to the name that was suggested for the file,
+   * once it is there.
+   */
   download(url: string, folder: string): Promise<string>
   /** A picture of the page, PNG. */
   screenshot(): Promise<Buffer>

@@ -11,7 +11,10 @@ const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javas
 
 const PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>'
 
-/** A site of another origin than the gateway's, with a picture and a session: `/token` answers with a token of Ann. */
+/**
+ * A site of another origin than the gateway's, with a picture and a session: `/token` answers with a token of
+ * Ann.
+ */
 export async function startClientSite() {
   let folder = ''
   let expiresInS = 600

@@ -1,6 +1,8 @@
 import type { Clock } from '../../src/tasks/ports.ts'
 
-/** A clock that stands still until a test moves it. Its two hands move together, until the wall clock is set. */
+/**
+ * A clock that stands still until a test moves it. Its two hands move together, until the wall clock is set.
+ */
 export class ManualClock implements Clock {
   #now = Date.parse('2026-01-01T00:00:00Z')
   #elapsed = 5_000

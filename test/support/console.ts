@@ -33,7 +33,10 @@ const ARE_TRANSITIONS_OVER = `document.getAnimations()
 
 export interface ConsolePage extends AsyncDisposable {
   readonly page: Page
-  /** Errors in the browser's console, exceptions, violations of the content security policy, requests to other hosts. */
+  /**
+   * Errors in the browser's console, exceptions, violations of the content security policy, requests to other
+   * hosts.
+   */
   readonly problems: string[]
   /** The sum of the layout shifts that no input caused. */
   readLayoutShift(): Promise<number>
@@ -89,7 +92,10 @@ interface Violation {
   readonly nodes: readonly { readonly target: readonly string[] }[]
 }
 
-/** Resolves once an expression is true in the page. `waitForFunction` needs `eval`, which the console's policy forbids. */
+/**
+ * Resolves once an expression is true in the page. `waitForFunction` needs `eval`, which the console's policy
+ * forbids.
+ */
 export const untilTrue = (page: Page, expression: string): Promise<unknown> =>
   page.evaluate(`new Promise((resolve) => {
     const look = () => ((${expression}) ? resolve() : requestAnimationFrame(look))

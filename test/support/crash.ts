@@ -2,7 +2,10 @@
 export interface Life {
   readonly isDead: boolean
   die(): void
-  /** Dies before or after one of the next calls: at the `steps`-th step, where each call has one before and one after. */
+  /**
+   * Dies before or after one of the next calls: at the `steps`-th step, where each call has one before and
+   * one after.
+   */
   dieAfter(steps: number): void
   /** How many calls are running. */
   readonly running: number

@@ -9,7 +9,9 @@ import { openTempDir } from './temp-dir.ts'
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
-/** An empty database of its own: a SQLite file, or with TEST_DATABASE_URL a schema in that PostgreSQL server. */
+/**
+ * An empty database of its own: a SQLite file, or with TEST_DATABASE_URL a schema in that PostgreSQL server.
+ */
 export interface TestDatabase extends AsyncDisposable {
   /** As DATABASE_URL takes it. */
   readonly url: string

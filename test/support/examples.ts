@@ -19,7 +19,9 @@ const NAMES = 'UPSCALE, FOLLOW, url, streamUrl, authorization, input, accept, sh
 /** The packages that the examples import. */
 const PACKAGES = 'test/supergraph/node_modules'
 
-/** Reads the page about many pictures: its two operations, and an example by the first words of its heading. */
+/**
+ * Reads the page about many pictures: its two operations, and an example by the first words of its heading.
+ */
 export async function readExamples() {
   const page = await readFile('docs/clients/many-pictures.md', 'utf8')
   const [, mutation = '', subscription = ''] =

@@ -7,8 +7,8 @@ interface Picture {
 }
 
 /**
- * Plays grids of four pictures: 0 is accepted and succeeds, 1 is refused at once with 402, 2 is accepted and fails with 501,
- * and 3 is refused as busy until the grid is settled, then accepted, and succeeds.
+ * Plays grids of four pictures: 0 is accepted and succeeds, 1 is refused at once with 402, 2 is accepted and
+ * fails with 501, and 3 is refused as busy until the grid is settled, then accepted, and succeeds.
  */
 export function playGrids(upstream: ScriptedUpstream) {
   const settling = new Set<string>()

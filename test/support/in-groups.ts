@@ -2,8 +2,8 @@
 const SIZE = 20
 
 /**
- * Runs the work on all items, 20 at once. A store on PostgreSQL has ten connections, and work that gets none within a second
- * fails: hundreds at once would depend on the speed of the machine.
+ * Runs the work on all items, 20 at once. A store on PostgreSQL has ten connections, and work that gets none
+ * within a second fails: hundreds at once would depend on the speed of the machine.
  */
 export async function inGroups<Item, Result>(
   items: readonly Item[],

@@ -6,8 +6,8 @@ import { text } from 'node:stream/consumers'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 
 /**
- * A small OpenID provider over real HTTP: discovery, authorization code with PKCE (S256 only), and public keys. It consents at
- * once, as the user `alice`. Its token endpoint has another origin than its issuer.
+ * A small OpenID provider over real HTTP: discovery, authorization code with PKCE (S256 only), and public
+ * keys. It consents at once, as the user `alice`. Its token endpoint has another origin than its issuer.
  */
 export interface OpenIdProvider extends AsyncDisposable {
   readonly issuer: string

@@ -15,7 +15,9 @@ export interface ReceivedSpan {
   readonly resource: Readonly<Record<string, string | number>>
 }
 
-/** A collector of the OpenTelemetry Protocol over HTTP (Protobuf, https://opentelemetry.io/docs/specs/otlp/). */
+/**
+ * A collector of the OpenTelemetry Protocol over HTTP (Protobuf, https://opentelemetry.io/docs/specs/otlp/).
+ */
 export interface OtlpCollector extends AsyncDisposable {
   readonly url: string
   readonly spans: ReceivedSpan[]

@@ -9,7 +9,10 @@ import { openTempDir } from './temp-dir.ts'
 /** Whether PgBouncer is installed; tools/install-pgbouncer.sh does that. */
 export const hasPgBouncer = spawnSync('pgbouncer', ['--version']).status === 0
 
-/** PgBouncer in transaction mode, in front of the test server or another one. It takes everyone in as the user of that URL. */
+/**
+ * PgBouncer in transaction mode, in front of the test server or another one. It takes everyone in as the user
+ * of that URL.
+ */
 export async function startPgBouncer(
   poolSize = 30,
   serverUrl = TEST_DATABASE_URL ?? '',
@@ -45,7 +48,10 @@ export async function startPgBouncer(
   }
 }
 
-/** A database of its own (PgBouncer takes no `options`, hence no schema): its URL through a pooler, and directly. */
+/**
+ * A database of its own (PgBouncer takes no `options`, hence no schema): its URL through a pooler, and
+ * directly.
+ */
 export async function openPooledDatabase(
   pooler: TestServer,
 ): Promise<AsyncDisposable & { readonly url: string; readonly directUrl: string }> {

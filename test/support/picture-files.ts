@@ -57,8 +57,8 @@ export function toBlackPng(width: number, height: number): Buffer {
 }
 
 /**
- * A small file that cannot be decoded row by row, and needs 8 bytes of memory for each pixel: a transparent, interlaced PNG
- * with 16 bits for each channel.
+ * A small file that cannot be decoded row by row, and needs 8 bytes of memory for each pixel: a transparent,
+ * interlaced PNG with 16 bits for each channel.
  */
 export async function toInterlacedBomb(size: number): Promise<Buffer> {
   // The passes of Adam7: the first column and row, and the steps.
@@ -96,7 +96,10 @@ export function withPngChunk(png: Buffer, chunk: Buffer, where: 'start' | 'end' 
   return Buffer.concat([png.subarray(0, at), chunk, png.subarray(at)])
 }
 
-/** An APP11 segment with a JUMBF superbox (ISO 19566-5) that has this label; its length has 64 bits if `isLong`. */
+/**
+ * An APP11 segment with a JUMBF superbox (ISO 19566-5) that has this label; its length has 64 bits if
+ * `isLong`.
+ */
 export function toJumbfSegment(label: string, isLong = false): Buffer {
   const toBox = (type: string, data: Buffer) => {
     const head = Buffer.alloc(8)

@@ -26,7 +26,10 @@ export async function openStage(settings: Record<string, string> = {}) {
   return {
     keeper,
     files,
-    /** Submits an upscale that succeeds with these pictures of the upstream. Resolves to its id and the link's key. */
+    /**
+     * Submits an upscale that succeeds with these pictures of the upstream. Resolves to its id and the link's
+     * key.
+     */
     async succeed(...paths: string[]) {
       const { data } = await keeper.gateway.run<{ upscaleImage: { task: { id: string } } }, never>(
         'HTTP',

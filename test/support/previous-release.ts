@@ -19,7 +19,10 @@ export async function findMissingHistory(): Promise<string | undefined> {
   }
 }
 
-/** Builds the previous release in a folder of its own, with the packages of this one. `main` is its entry point. */
+/**
+ * Builds the previous release in a folder of its own, with the packages of this one. `main` is its entry
+ * point.
+ */
 export async function buildPreviousRelease(): Promise<AsyncDisposable & { readonly main: string }> {
   await using opened = new AsyncDisposableStack()
   const { path } = opened.use(await openTempDir())

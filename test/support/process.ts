@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 
 /**
- * The built service as a process of its own (`npm test` builds before it tests); killed at the end, if it still runs.
- * `args`: another build, or a command.
+ * The built service as a process of its own (`npm test` builds before it tests); killed at the end, if it
+ * still runs. `args`: another build, or a command.
  */
 export async function startProcess(settings: Record<string, string>, args = ['dist/main.js']) {
   const child = spawn(process.execPath, args, {

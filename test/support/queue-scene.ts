@@ -40,7 +40,10 @@ export interface Post {
   refused: boolean
 }
 
-/** A database's URL, and an upstream that remembers the paid requests of each task, for services that are processes. */
+/**
+ * A database's URL, and an upstream that remembers the paid requests of each task, for services that are
+ * processes.
+ */
 export async function openQueueScene(databaseUrl: string) {
   const upstream = await startScriptedUpstream()
   const posts: Post[] = []
@@ -82,8 +85,8 @@ export async function openQueueScene(databaseUrl: string) {
 export type QueueScene = Awaited<ReturnType<typeof openQueueScene>>
 
 /**
- * Accepts or refuses paid requests at random, after random times, so that a kill can hit any moment. The returned function
- * resolves when the next request arrives.
+ * Accepts or refuses paid requests at random, after random times, so that a kill can hit any moment. The
+ * returned function resolves when the next request arrives.
  */
 export function answerAtRandom(scene: Pick<QueueScene, 'onPost' | 'answer'>): () => Promise<void> {
   let onPost = () => undefined as void
@@ -95,7 +98,9 @@ export function answerAtRandom(scene: Pick<QueueScene, 'onPost' | 'answer'>): ()
   return () => new Promise((resolve) => (onPost = resolve))
 }
 
-/** Submits pictures of these source tasks to the queue. Resolves when the process has answered, or has died. */
+/**
+ * Submits pictures of these source tasks to the queue. Resolves when the process has answered, or has died.
+ */
 export async function submitQueued(service: QueueProcess, ...sources: readonly string[]): Promise<void> {
   const inputs = sources.map((source) => `{taskId: "${source}", imageIndex: 0}`).join()
   const input = `{inputs: [${inputs}], idempotencyKey: "${sources[0] ?? ''}"}`
@@ -136,8 +141,8 @@ export async function callBackAt(service: QueueProcess, { taskId, callBackUrl }:
 }
 
 /**
- * Checks that no task was sent after a request that the upstream may have accepted, and that each is PROCESSING, or SUBMITTED
- * and outside of the queue: then its outcome is unknown.
+ * Checks that no task was sent after a request that the upstream may have accepted, and that each is
+ * PROCESSING, or SUBMITTED and outside of the queue: then its outcome is unknown.
  */
 export function expectSentOnce({ posts }: QueueScene, tasks: readonly QueueTask[]): void {
   for (const { id, status, queue } of tasks) {

@@ -35,7 +35,10 @@ function toRunMs(random: () => number): number {
   return 20_000 * Math.exp(0.5 * normal)
 }
 
-/** The real queue and store, before an upstream over HTTP that settles each task after a random time; the clock is moved. */
+/**
+ * The real queue and store, before an upstream over HTTP that settles each task after a random time; the
+ * clock is moved.
+ */
 export async function simulate(arrivals: readonly Arrival[], seed: number): Promise<Simulation> {
   await using core = await openCore({ queueLimit: null, deadlineMs: 86_400_000 }, { upstream: LIMIT })
   const { clock, tasks, upstream, store, queueStore } = core

@@ -17,7 +17,10 @@ export interface S3Server extends AsyncDisposable {
   createBucket(): Promise<string>
 }
 
-/** OpenStack Swift with its S3 API, in one process: it checks signatures, payload hashes and expiry as S3 does. */
+/**
+ * OpenStack Swift with its S3 API, in one process: it checks signatures, payload hashes and expiry as S3
+ * does.
+ */
 export async function startS3Server(): Promise<S3Server> {
   const dir = await openTempDir()
   const credentials = { accessKeyId: 'gateway:tests', secretAccessKey: `secret-${randomUUID()}` }

@@ -1,4 +1,6 @@
-/** Commits a settled task that owes a callback, in a process of its own that never delivers: see kill.test.ts. */
+/**
+ * Commits a settled task that owes a callback, in a process of its own that never delivers: see kill.test.ts.
+ */
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import { newTask } from './new-task.ts'

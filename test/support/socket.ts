@@ -49,7 +49,9 @@ export function toClientFrame(text: string, opcode = 1): Buffer {
   return Buffer.concat([head, payload])
 }
 
-/** A TCP connection that has been upgraded: it answers nothing by itself, and reads only what a test reads. */
+/**
+ * A TCP connection that has been upgraded: it answers nothing by itself, and reads only what a test reads.
+ */
 export async function openRawSocket(url: string): Promise<Socket> {
   const { port, host } = new URL(url)
   const socket = connect(Number(port), '127.0.0.1').on('error', () => undefined)

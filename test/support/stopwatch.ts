@@ -3,8 +3,8 @@ const TICK_MS = 10
 const STALL_MS = 50
 
 /**
- * Starts measuring a duration; call the result to read it, in milliseconds. Leaves out the times in which this process did not run,
- * so that a busy machine does not make the answers of another process look late.
+ * Starts measuring a duration; call the result to read it, in milliseconds. Leaves out the times in which
+ * this process did not run, so that a busy machine does not make the answers of another process look late.
  */
 export function startStopwatch(): Disposable & (() => number) {
   const startedAt = performance.now()

@@ -1,4 +1,7 @@
-/** Opens a store in a process of its own and submits the same request many times at once: see two-processes.test.ts. */
+/**
+ * Opens a store in a process of its own and submits the same request many times at once: see
+ * two-processes.test.ts.
+ */
 import { createLocalHints } from '../../src/replicas/local-hints.ts'
 import { createMemoryLimiter } from '../../src/replicas/limiters.ts'
 import { createLocalAccountLimit } from '../../src/replicas/account-limit.ts'

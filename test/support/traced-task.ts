@@ -21,8 +21,8 @@ export const TRACED_SETTINGS = {
 const randomTraceparent = () => `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-01`
 
 /**
- * What a user does with one task, in one trace: submits it at one replica, follows it at another, which also gets the
- * callback of the upstream, and receives the delivery.
+ * What a user does with one task, in one trace: submits it at one replica, follows it at another, which also
+ * gets the callback of the upstream, and receives the delivery.
  */
 export async function runTracedTask(
   upstream: ScriptedUpstream,
@@ -102,7 +102,10 @@ const TREE = {
   'subscription taskUpdated': { 'subscription taskUpdated end': {} },
 }
 
-/** Waits until the spans of a trace have arrived, those of each replica when it exports them; fails with the difference. */
+/**
+ * Waits until the spans of a trace have arrived, those of each replica when it exports them; fails with the
+ * difference.
+ */
 export async function expectTree(
   collector: OtlpCollector,
   readSpans: () => readonly ReceivedSpan[],

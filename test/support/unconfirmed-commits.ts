@@ -19,7 +19,10 @@ const silent = { info: () => undefined, warn: () => undefined, error: () => unde
 
 type Loss = () => Promise<void>
 
-/** Opens stores whose next commit is made and never confirmed, once `loseNext` was called; `then` runs after the commit. */
+/**
+ * Opens stores whose next commit is made and never confirmed, once `loseNext` was called; `then` runs after
+ * the commit.
+ */
 export function createUnconfirmed() {
   let loss: Loss | undefined
   const takeLoss = () => {

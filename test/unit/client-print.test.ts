@@ -6,7 +6,10 @@ import * as operations from '../generated/operations.ts'
 
 const PROPERTIES_OF_LISTS = ['arguments', 'directives', 'variableDefinitions']
 
-/** The node without its place in a text, without empty lists, which code generators omit, and without the notation of strings. */
+/**
+ * The node without its place in a text, without empty lists, which code generators omit, and without the
+ * notation of strings.
+ */
 function toComparable(node: unknown): unknown {
   return JSON.parse(
     JSON.stringify(node, (key, value: unknown) => {

@@ -11,11 +11,17 @@ const DIALECTS = {
   PostgreSQL: { id: 'text collate "C"', keepsCounts: false, isPostgres: true },
 }
 
-/** What a column may not be if replicas that do not know it insert rows: each row needs a value, the same for all rows. */
+/**
+ * What a column may not be if replicas that do not know it insert rows: each row needs a value, the same for
+ * all rows.
+ */
 const DEMANDING = /\b(primary key|unique|references|check|generated)\b/
 const isRequired = (column: string) => /\bnot null\b/.test(column) && !/\bdefault\b/.test(column)
 
-/** Why an earlier build could not use the schema after a statement; undefined: it can. `created`: tables of expansions. */
+/**
+ * Why an earlier build could not use the schema after a statement; undefined: it can. `created`: tables of
+ * expansions.
+ */
 function findBreak(statement: string, created: Set<string>): string | undefined {
   const text = statement.replaceAll(/\s+/g, ' ').trim().toLowerCase()
   const [, newTable] = /^create table (\S+) \(/.exec(text) ?? []
@@ -57,8 +63,8 @@ const findBreaks = (statements: readonly string[]) => {
 }
 
 /**
- * Indexes that are built after a statement that locks out readers. On PostgreSQL that lock lasts until the end of the migration,
- * and an index on a large table takes longer than replicas wait.
+ * Indexes that are built after a statement that locks out readers. On PostgreSQL that lock lasts until the
+ * end of the migration, and an index on a large table takes longer than replicas wait.
  */
 function findLateIndexes(statements: readonly string[]): string[] {
   const locked = statements.findIndex((text) => /^\s*(alter table \S+ (add|alter) |drop index )/i.test(text))

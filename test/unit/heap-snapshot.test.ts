@@ -4,7 +4,10 @@ import { expect, test } from '@jest/globals'
 import { compareSnapshots, readSnapshot } from '../../bench/soak/heap-snapshot.ts'
 import { openTempDir } from '../support/temp-dir.ts'
 
-/** Each snapshot is written in a turn of its own: until its turn ends, the stack may hold what a program has used. */
+/**
+ * Each snapshot is written in a turn of its own: until its turn ends, the stack may hold what a program has
+ * used.
+ */
 const PROGRAM = `
   const { writeHeapSnapshot } = require('node:v8')
   class Leaked { constructor() { this.text = { a: 1, b: 2 } } }

@@ -365,7 +365,8 @@ describe('in every cell of the table', () => {
 
   test.each(CELLS)('%s, %s: no answer to the submit is waited for afterwards', (status, kind) => {
     const next = applyReport(taskIn(status), REPORTS[kind])
-    // An inspection says nothing about a task that has no result, and the queue nothing about one that left it.
+    // An inspection says nothing about a task that has no result, and the queue nothing about one that left
+    // it.
     const others: readonly string[] = ['inspected', 'sending', 'deferred', 'moved', 'withdrawn']
     if (next === undefined) expect(others.includes(kind) || status !== 'SUBMITTED').toBe(true)
     else expect(next.answerBy).toBeNull()

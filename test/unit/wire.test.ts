@@ -78,7 +78,9 @@ const protocolError = (upstreamCode: number) => ({
   note: `refused by the upscale service with code ${upstreamCode}`,
 })
 
-/** HTTP statuses that prove, without an envelope, that the origin did not run the request: code of ours, wait. */
+/**
+ * HTTP statuses that prove, without an envelope, that the origin did not run the request: code of ours, wait.
+ */
 const NOT_RUN = [
   [401, 'UPSTREAM_UNAUTHORIZED', null],
   [402, 'INSUFFICIENT_CREDITS', null],

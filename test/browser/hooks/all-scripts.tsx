@@ -1,4 +1,6 @@
-/** A page that upscales one picture for each script at once, in StrictMode, with new options in each render. */
+/**
+ * A page that upscales one picture for each script at once, in StrictMode, with new options in each render.
+ */
 import { createClient } from 'graphql-ws'
 import { StrictMode, useEffect, useRef } from 'react'
 import { createRoot } from 'react-dom/client'
