@@ -7,7 +7,8 @@ import type { Clock, Secrets } from './tasks/ports.ts'
 export const systemClock: Clock = {
   now: () => Date.now(),
   elapsed: () => performance.now(),
-  after: (ms, callback) => setTimeout(callback, ms),
+  // What is overdue by a fraction of a millisecond is due now: Node warns about a negative time.
+  after: (ms, callback) => setTimeout(callback, Math.max(0, ms)),
 }
 
 /** The versions of this service (of package.json) and of Node.js. */

@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import { expect, test } from '@jest/globals'
 import { systemSecrets } from '../../src/system.ts'
 
@@ -31,4 +33,12 @@ test('no token is given out twice, and each has 256 bits', () => {
     0,
   )
   expect(ones / (2_000 * 256)).toBeCloseTo(0.5, 1)
+})
+
+test('what is overdue is called without a warning of Node', async () => {
+  const program = `const { systemClock } = await import('./src/system.ts')
+    systemClock.after(-0.5, () => console.log('called'))`
+  const options = { env: { ...process.env, NODE_OPTIONS: '' } }
+  const run = promisify(execFile)(process.execPath, ['--input-type=module', '-e', program], options)
+  expect(await run).toEqual({ stdout: 'called\n', stderr: '' })
 })
