@@ -5,6 +5,7 @@ import { isHostAllowed, isHostValid, isOriginAllowed, type AccessPolicy } from '
 
 const PATH = '/graphql'
 
+/** Opens what serves a socket; `authorization`: the header of its upgrade request. */
 export type Open<T> = (socket: WebSocket, stream: Duplex, authorization: string | undefined) => T
 
 /**
