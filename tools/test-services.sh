@@ -30,7 +30,7 @@ if command -v psql >/dev/null; then
   while sleep 10; do
     psql -q "$TEST_DATABASE_URL" -c "vacuum analyze ${catalogs// /, }" || true
   done >/dev/null 2>&1 &
-  trap "kill $!" EXIT
+  trap "kill $! || true" EXIT
 fi
 if ! command -v pgbouncer >/dev/null; then
   echo 'Left out: the tests through PgBouncer, which is not installed (tools/install-pgbouncer.sh).'
