@@ -1,5 +1,5 @@
 /**
- * How soon callers' servers are told, while another of them hangs: `npm run bench:parts`. 100 tasks a second
+ * The latency of deliveries while another receiver hangs: `npm run bench:parts`. 100 tasks a second
  * for ten seconds, each tenth for a receiver that never answers. The bar for all others is a second.
  */
 import { setTimeout as pause } from 'node:timers/promises'

@@ -5,6 +5,7 @@ import type { Sql, Stores } from '../../src/store/sql.ts'
 import { CLOCK_TOLERANCE_MS, type TaskHints } from '../../src/tasks/ports.ts'
 import type { QueueEntry } from '../../src/tasks/queue/queue-ports.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
+import { inGroups } from '../support/in-groups.ts'
 import { newTask } from '../support/new-task.ts'
 
 const ENGINE = 'kie-midjourney'
@@ -174,7 +175,8 @@ export function describeQueueStore(
 
     describe('the turns of one owner', () => {
       test('are one after another, however many of its tasks arrive at once', async () => {
-        await Promise.all(Array.from({ length: 20 }, (_, n) => insert({}, {}, n % 2 === 0 ? stores : other)))
+        const inserts = Array.from({ length: 50 })
+        await inGroups(inserts, (_, n) => insert({}, {}, n % 2 === 0 ? stores : other))
         const queued = await claim(NOW, 100)
         expect(queued.map(({ queueRank }) => queueRank)).toEqual(queued.map((_, n) => n + 1))
         expect(queued.map(({ queueAhead }) => queueAhead)).toEqual(queued.map((_, n) => n))
@@ -191,14 +193,12 @@ export function describeQueueStore(
 
     describe('the limit of one owner', () => {
       test('is exact, however many of its tasks arrive at once, and others have their own', async () => {
-        const arrived = await Promise.all(
-          Array.from({ length: 30 }, (_, n) =>
-            insert({ owner: n < 25 ? 'a' : 'b' }, { limit: 10 }, n % 2 === 0 ? stores : other),
-          ),
+        const arrived = await inGroups(Array.from({ length: 60 }), (_, n) =>
+          insert({ owner: n < 50 ? 'a' : 'b' }, { limit: 20 }, n % 2 === 0 ? stores : other),
         )
         const queued = arrived.filter(({ insertion }) => insertion.inserted)
-        expect(queued.filter(({ task }) => task.owner === 'a')).toHaveLength(10)
-        expect(queued.filter(({ task }) => task.owner === 'b')).toHaveLength(5)
+        expect(queued.filter(({ task }) => task.owner === 'a')).toHaveLength(20)
+        expect(queued.filter(({ task }) => task.owner === 'b')).toHaveLength(10)
         const refused = arrived.filter(({ insertion }) => !insertion.inserted)
         for (const { task, insertion } of refused) {
           expect(insertion).toEqual({ inserted: false, refusal: 'full' })

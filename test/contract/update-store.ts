@@ -49,11 +49,9 @@ export function describeUpdates(
     const stores = await open(stack)
     const { store } = stores
     const [accepted, stale, settled, delivered] = [
-      await insertMany(stores, 200),
-      // Each is written by a statement of its own once its batch has failed to: no more than the pool has
-      // room for.
-      await insertMany(stores, 20),
       await insertMany(stores, 150),
+      await insertMany(stores, 100),
+      await insertMany(stores, 120),
       await insertMany(stores, 80, HOOK),
     ]
     const moved = stale.map((task) => ({ ...task, revision: 2, upstreamTaskId: 'of another' }))

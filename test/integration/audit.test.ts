@@ -21,7 +21,7 @@ describe('GraphQL over HTTP', () => {
     'MAY accept application/x-www-form-urlencoded formatted GET requests',
     'MAY allow URL-encoded JSON string {variables} parameter in GETs when accepting application/graphql-response+json',
     'MAY allow URL-encoded JSON string {variables} parameter in GETs when accepting application/json',
-    // Who asks for application/json is told of a bad request by 400 all the same, as Apollo Server does.
+    // The service answers a bad request with 400 also if application/json is accepted, as Apollo Server does.
     'SHOULD use 200 status code on document parsing failure when accepting application/json',
     'SHOULD use 200 status code on document validation failure when accepting application/json',
     'SHOULD use a status code of 200 on variable coercion failure when accepting application/json',

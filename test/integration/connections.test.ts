@@ -36,7 +36,7 @@ describe('what has been answered or closed runs nothing', () => {
     await gateway[Symbol.asyncDispose]()
     return upstream.received.length - 1
   }
-  /** An upstream that answers a create only when it is told to. */
+  /** An upstream that answers a submit only when the test calls the returned function. */
   const holdUpstream = () => {
     const asked = Promise.withResolvers<void>()
     const answer = Promise.withResolvers<void>()

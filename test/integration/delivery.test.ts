@@ -235,7 +235,7 @@ describe('a receiver', () => {
     expect(quick.received).toHaveLength(60)
     expect(slow.received).toHaveLength(first.length)
 
-    // What waited is told as the first are answered, to the last.
+    // Each answer lets a waiting delivery begin, until all are sent.
     slow.onCreate = text(200, '')
     for (const release of held) release()
     await Promise.all(first)

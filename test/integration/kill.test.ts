@@ -85,7 +85,7 @@ describe('after kill -9', () => {
     return (await fetch(url, { method: 'POST', body })).status
   }
 
-  /** Holds the database's write lock, so that whoever wants to commit waits. */
+  /** Holds the database's write lock, so that every commit waits. */
   function lock() {
     const sqlite = new DatabaseSync(file(), { timeout: 5_000 })
     sqlite.exec('BEGIN IMMEDIATE')
@@ -216,7 +216,7 @@ describe('after kill -9', () => {
       const arrived = nextRequest('onCreate')
       const first = Promise.withResolvers<void>()
       const second = Promise.withResolvers<void>()
-      // The first time it is told, it does not answer.
+      // The receiver does not answer the first delivery.
       receiver.onCreate = () => {
         receiver.onCreate = (response) => response.end(() => second.resolve())
         first.resolve()

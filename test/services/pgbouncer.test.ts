@@ -85,8 +85,7 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
     await woken.promise
     proxy.leadTo(database.directUrl)
     await waitFor(() => hints.isUp && AGAIN.test(told().at(-1) ?? ''))
-    // Each is said once. A probe that a busy machine answers too late is both, too.
-    expect(told()).toEqual(told().map((_, n) => expect.stringMatching(n % 2 === 0 ? DEAF : AGAIN) as unknown))
+    expect(told()).toEqual([expect.stringMatching(DEAF), expect.stringMatching(AGAIN)])
   }, 60_000)
 
   test('the server cancels a statement that takes too long, although the pooler refuses the setting', async () => {
@@ -202,9 +201,9 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
       expect((await fetch(callBackUrl, { method: 'POST', body })).status).toBe(200)
       expect((await events.next()).value).toEqual({ data: { taskUpdated: { status: 'SUCCEEDED' } } })
       await client.dispose()
-      const answers = await Promise.all(Array.from({ length: 6 }, (_, n) => submit(n + 1)))
+      const answers = await Promise.all(Array.from({ length: 12 }, (_, n) => submit(n + 1)))
       const limited = answers.filter((answer) => JSON.stringify(answer).includes('RATE_LIMITED'))
-      expect(limited).toHaveLength(4)
+      expect(limited).toHaveLength(10)
       expect((await fetch(`${two.url}/readyz`)).status).toBe(200)
     },
     60_000,
@@ -216,11 +215,10 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
     await using service = await startProcess({
       DATABASE_URL: database.url,
       DATABASE_LISTEN_URL: database.directUrl,
-      OWNER_RATE_LIMIT: '4/600s',
+      OWNER_RATE_LIMIT: '12/600s',
     })
-    // Twice as many as the pooler has connections: each waits for one transaction at most.
     const answers = await Promise.all(
-      Array.from({ length: 6 }, (_, n) =>
+      Array.from({ length: 15 }, (_, n) =>
         service.run(
           `mutation { upscaleImage(input: {taskId: "source-${n}", imageIndex: 0}) { problem { code } } }`,
         ),
@@ -230,6 +228,6 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
     const taken = answers.filter(
       (answer) => JSON.stringify(answer) === '{"data":{"upscaleImage":{"problem":null}}}',
     )
-    expect([limited.length, taken.length]).toEqual([2, 4])
+    expect([limited.length, taken.length]).toEqual([3, 12])
   })
 })

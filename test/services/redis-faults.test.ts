@@ -47,12 +47,6 @@ async function openOn(redisUrl: string) {
   }
 }
 
-/**
- * Warnings about error replies, which begin with a code. A slow server causes others, such as `Socket
- * timeout`.
- */
-const toReplies = (warnings: readonly string[]) => warnings.filter((each) => /^Redis: [A-Z]+ /.test(each))
-
 async function administer(url: string, ...commands: string[][]): Promise<void> {
   const redis = new Redis(url)
   for (const [name = '', ...args] of commands) await redis.call(name, ...args)
@@ -97,7 +91,7 @@ test('a user with the permissions that the log asks for may do everything', asyn
   expect((await on.limiter.consume('key')).remainingPoints).toBe(4)
   await on.limiter.reward('key', 1)
   await on.limiter.get('key')
-  expect(toReplies(on.warnings)).toEqual([])
+  expect(on.warnings).toEqual([])
 })
 
 test('each kind of fault is said once, not with each command', async () => {
@@ -109,7 +103,7 @@ test('each kind of fault is said once, not with each command', async () => {
   // Answered after all of those before.
   using _listener = await on.hints.listen('task', () => undefined)
   await on.limiter.consume('key')
-  expect(toReplies(on.warnings)).toEqual([expect.stringContaining('NOPERM')])
+  expect(on.warnings).toEqual([expect.stringContaining('NOPERM')])
 })
 
 test.each([
@@ -156,7 +150,7 @@ test('heartbeats that do not arrive are noticed, warned about once, and replaced
   const lines: string[] = []
   const note = (_facts: object, sentence: string) => void lines.push(sentence)
   const log = { info: note, warn: note, error: note }
-  await using hints = await openRedisHints({ url: redis.url, log, heartbeatMs: 50 })
+  await using hints = await openRedisHints({ url: redis.url, log, heartbeatMs: 200 })
   await using opened = new AsyncDisposableStack()
   const admin = opened.adopt(new Redis(redis.url), (client) => client.disconnect())
   await waitFor(() => hints.isUp)
@@ -170,6 +164,5 @@ test('heartbeats that do not arrive are noticed, warned about once, and replaced
   await waitFor(() => wakes > 3 && told().at(-1)?.includes(DEAF) === true)
   await admin.call('ACL', 'SETUSER', 'default', '+publish')
   await waitFor(() => hints.isUp && told().at(-1) === AGAIN)
-  // Each is said once. A pause of the machine, in which none arrives, is both, too.
-  expect(told()).toEqual(told().map((_, n) => expect.stringContaining(n % 2 === 0 ? DEAF : AGAIN) as unknown))
+  expect(told()).toEqual([expect.stringContaining(DEAF), AGAIN])
 }, 30_000)

@@ -95,7 +95,7 @@ test('a replica on PostgreSQL that is alone sends no hints; before it knows that
 
 test('a replica on PostgreSQL that was alone sends hints again once another one has started, and while it runs', async () => {
   await using fleet = await setUpPostgres()
-  const options = { url: fleet.url, log, aloneAfterMs: 1_000, probeEveryMs: 20 }
+  const options = { url: fleet.url, log, aloneAfterMs: 3_000, probeEveryMs: 20 }
   await using one = await openPostgresHints(options)
   // Its own probes do not keep it from that.
   await waitFor(() => one.isAlone)
@@ -103,13 +103,11 @@ test('a replica on PostgreSQL that was alone sends hints again once another one 
   await waitFor(() => !one.isAlone)
   await using recorded = await recordPayloads(fleet.url)
   await waitFor(() => recorded.spanMs() > options.aloneAfterMs)
-  let isHeard = false
-  using _listener = await two.listen('task-1', () => (isHeard = true))
-  // Where probes stop for a second, it is alone until the next one.
-  await waitFor(() => {
-    one.announce('task-1')
-    return isHeard
-  })
+  expect(one.isAlone).toBe(false)
+  const heard = Promise.withResolvers<void>()
+  using _listener = await two.listen('task-1', () => heard.resolve())
+  one.announce('task-1')
+  await heard.promise
   await two[Symbol.asyncDispose]()
   await waitFor(() => one.isAlone)
 })
