@@ -28,7 +28,7 @@ if command -v psql >/dev/null; then
     psql -q "$TEST_DATABASE_URL" -c "vacuum full $catalog" >/dev/null 2>&1 || true
   done
   while sleep 10; do
-    psql -q "$TEST_DATABASE_URL" -c "vacuum analyze ${catalogs// /, }" || true
+    psql -q "$TEST_DATABASE_URL" -c "vacuum (analyze, truncate off) ${catalogs// /, }" || true
   done >/dev/null 2>&1 &
   trap "kill $! || true" EXIT
 fi

@@ -17,9 +17,13 @@ interface QueueTask {
   readonly problem: { readonly code: string } | null
 }
 
-/** Starts a service without limits, whose tasks are settled by callbacks. */
+/**
+ * Starts a service without limits, whose tasks are settled by callbacks. Its pool is small, because a
+ * PostgreSQL server has 100 connections by default, and tests that run at once start many services.
+ */
 export function startQueueProcess(settings: Record<string, string>) {
   return startProcess({
+    POOL_SIZE: '4',
     UPSTREAM_RATE_LIMIT: '0',
     OWNER_RATE_LIMIT: '0',
     UPSTREAM_TIMEOUT_MS: '5000',
@@ -111,9 +115,20 @@ export async function submitQueued(service: QueueProcess, ...sources: readonly s
   for (const { task } of answer.data.upscaleImages.results) expect(task).not.toBeNull()
 }
 
+interface TasksAnswer {
+  readonly data: { readonly upscaleTasks: { readonly edges: readonly { readonly node: QueueTask }[] } | null }
+  readonly errors?: readonly { readonly extensions?: { readonly code?: string } }[]
+}
+
+/** Reads the tasks, again while the service is unavailable: a busy database may exceed its time limits. */
 export async function readTasks(service: QueueProcess): Promise<QueueTask[]> {
-  const { data } = (await service.run(TASKS)) as { data: { upscaleTasks: { edges: { node: QueueTask }[] } } }
-  return data.upscaleTasks.edges.map(({ node }) => node)
+  for (;;) {
+    const { data, errors } = (await service.run(TASKS)) as TasksAnswer
+    if (data.upscaleTasks !== null) return data.upscaleTasks.edges.map(({ node }) => node)
+    if (errors?.[0]?.extensions?.code !== 'SERVICE_UNAVAILABLE')
+      throw new Error(`The tasks cannot be read: ${JSON.stringify(errors)}\n${service.output()}`)
+    await pause(50)
+  }
 }
 
 /** Reads the tasks until all of them are as a test wants. */

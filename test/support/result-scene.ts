@@ -65,9 +65,11 @@ export async function openResultScene() {
     json(200, { code: 200, data: { taskId: upstreamTaskId } })(response, request)
   }
   const folder = join(dir.path, 'results')
+  // Tests that run at once start many services, and a PostgreSQL server has 100 connections by default.
   const start = (settings: Record<string, string> = {}) =>
     startProcess({
       DATABASE_URL: database.url,
+      POOL_SIZE: '4',
       UPSTREAM_URL: upstream.url,
       UPSTREAM_RATE_LIMIT: '0',
       OWNER_RATE_LIMIT: '0',
