@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Log } from '../tasks/ports.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
-import { isOwnerTopic } from '../tasks/watch/owner-topic.ts'
 import { LocalHints, type SharedHints } from './local-hints.ts'
 import { PostgresLink } from './postgres-link.ts'
+import { UnsentHints } from './unsent-hints.ts'
 
 interface PostgresHintsOptions {
   readonly url: string
@@ -28,15 +28,6 @@ interface PostgresSharedHints extends SharedHints {
 
 /** Hints that are announced within this time share a notification. */
 const BATCH_MS = 10
-/**
- * A hint about an owner alone says that a task is new. It waits up to this long for a hint about a task,
- * usually that the upstream has accepted it, to share its notification.
- */
-const NEW_TASK_BATCH_MS = 200
-/** PostgreSQL accepts payloads of less than 8,000 bytes. */
-const MAX_PAYLOAD_BYTES = 7_900
-/** How many hints are kept for the next connection. */
-const MAX_UNSENT = 10_000
 const HEARTBEAT_MS = 5_000
 const MIN_BACK_OFF_MS = 100
 const MAX_BACK_OFF_MS = 2_000
@@ -67,15 +58,8 @@ export async function openPostgresHints(options: PostgresHintsOptions): Promise<
 
 class PostgresHints extends LocalHints implements PostgresSharedHints {
   readonly #options: PostgresHintsOptions
-  readonly #unsent = new Set<string>()
-  /** Whether the last payload was full, and left hints unsent. */
-  #hasMore = false
-  /** Whether sending the unsent hints is due. */
-  #isDue = false
-  #dueTimer: NodeJS.Timeout | undefined
+  readonly #unsent = new UnsentHints()
   readonly #ended = new AbortController()
-  /** Ends the wait for a hint. */
-  #wakeSender: () => void = () => undefined
   #polling: NodeJS.Timeout | undefined
   #running = Promise.resolve()
   #isConnected = false
@@ -126,20 +110,12 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
 
   override announce(topic: string, state?: UpscaleTask): void {
     super.announce(topic, state)
-    if (this.isAlone) return
-    if (this.#unsent.size < MAX_UNSENT) this.#unsent.add(topic)
-    if (isOwnerTopic(topic)) this.#dueTimer ??= setTimeout(() => this.#sendNow(), NEW_TASK_BATCH_MS)
-    else this.#sendNow()
-  }
-
-  #sendNow(): void {
-    this.#isDue = true
-    this.#wakeSender()
+    if (!this.isAlone) this.#unsent.add(topic)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ended.abort()
-    this.#wakeSender()
+    this.#unsent.wake()
     clearInterval(this.#polling)
     await this.#running
   }
@@ -147,7 +123,7 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
   async #run(first: PostgresLink): Promise<void> {
     for (let link: PostgresLink | undefined = first; link !== undefined; link = await this.#reconnect()) {
       link.receive((payload) => this.#onPayload(payload))
-      link.lost.addEventListener('abort', () => this.#wakeSender())
+      link.lost.addEventListener('abort', () => this.#unsent.wake())
       this.#isConnected = true
       const probing = this.#probe(link)
       await this.#send(link)
@@ -199,9 +175,9 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
   async #send(link: PostgresLink): Promise<void> {
     while (await this.#waitForHint(link.lost)) {
       // Hints that did not fit into the last payload have already waited.
-      if (!this.#hasMore) await sleep(BATCH_MS, this.#ended.signal)
+      if (!this.#unsent.hasMore) await sleep(BATCH_MS, this.#ended.signal)
       // A batch that is lost needs no retry: the other replicas re-read when they reconnect, or on a timer.
-      if (!(await link.send(this.#takePayload()))) return
+      if (!(await link.send(this.#unsent.takePayload()))) return
     }
   }
 
@@ -211,32 +187,8 @@ class PostgresHints extends LocalHints implements PostgresSharedHints {
    */
   async #waitForHint(lost: AbortSignal): Promise<boolean> {
     const isOver = () => lost.aborted || this.#ended.signal.aborted
-    if (!this.#isDue && !isOver()) {
-      const { promise, resolve } = Promise.withResolvers<void>()
-      const timer = setTimeout(resolve, HEARTBEAT_MS)
-      this.#wakeSender = resolve
-      await promise
-      clearTimeout(timer)
-    }
-    return !lost.aborted && (this.#unsent.size > 0 || !isOver())
-  }
-
-  /** Takes unsent hints as a payload; undefined: none. */
-  #takePayload(): string | undefined {
-    if (this.#unsent.size === 0) return undefined
-    let payload = String(Date.now())
-    for (const topic of this.#unsent) {
-      if (payload.length + topic.length >= MAX_PAYLOAD_BYTES) break
-      payload += ` ${topic}`
-      this.#unsent.delete(topic)
-    }
-    this.#hasMore = this.#unsent.size > 0
-    if (!this.#hasMore) {
-      this.#isDue = false
-      clearTimeout(this.#dueTimer)
-      this.#dueTimer = undefined
-    }
-    return payload
+    if (!isOver()) await this.#unsent.waitUntilDue(HEARTBEAT_MS)
+    return !lost.aborted && (!this.#unsent.isEmpty || !isOver())
   }
 
   async #reconnect(): Promise<PostgresLink | undefined> {
