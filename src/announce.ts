@@ -3,7 +3,8 @@ import type { Servers } from './servers.ts'
 import type { Settings } from './settings.ts'
 import { readVersions } from './system.ts'
 import type { Migrated } from './store/migrations/migrations.ts'
-import type { Log, TaskStore } from './tasks/ports.ts'
+import type { Log } from './tasks/ports.ts'
+import type { TaskStore } from './tasks/store-port.ts'
 import type { Ready } from './terminal.ts'
 
 interface Announced {

@@ -7,7 +7,7 @@ import { readEnvironment, type Environment } from './settings/environment.ts'
 import type { EngineSetting } from './settings/engines.ts'
 import { schema, toName } from './settings/schema.ts'
 import { UPSTREAM } from './settings/upstream.ts'
-import type { ResultStore } from './settings/values.ts'
+import type { ResultStore } from './settings/result-store.ts'
 
 type Given = z.infer<typeof schema>
 

@@ -2,7 +2,8 @@
  * A delivery posts the settled state of a task to the caller's `callBackUrl`. Instants are Unix milliseconds.
  */
 import type { TaskLimit } from '../tasks/observer.ts'
-import type { Clock, Log, TaskStore } from '../tasks/ports.ts'
+import type { Clock, Log } from '../tasks/ports.ts'
+import type { TaskStore } from '../tasks/store-port.ts'
 import type { Tracing } from '../tasks/tracing.ts'
 import type { RateLimits } from '../tasks/rates.ts'
 import type { UpscaleTask } from '../tasks/task.ts'

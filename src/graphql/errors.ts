@@ -1,6 +1,7 @@
 import { GraphQLError, isValueNode, type ASTNode, type GraphQLFormattedError } from 'graphql'
 import type { Problem, UpscaleErrorCode } from '../tasks/failure.ts'
-import { StoreUnavailableError, type Log } from '../tasks/ports.ts'
+import type { Log } from '../tasks/ports.ts'
+import { StoreUnavailableError } from '../tasks/store-port.ts'
 import { UnrepeatableError } from '../tasks/submission.ts'
 
 /** Codes of request errors and internal errors. They are always GraphQL errors, never a `problem`. */

@@ -2,7 +2,7 @@
 import type { Delivery } from '../deliveries/outbox.ts'
 import type { ResultLinks } from '../results/links.ts'
 import { CATALOGUE, toProblem, UPSCALE_ERROR_CODES, type Problem } from '../tasks/failure.ts'
-import type { TaskPosition } from '../tasks/ports.ts'
+import type { TaskPosition } from '../tasks/store-port.ts'
 import type { Submission } from '../tasks/submission.ts'
 import {
   isWaiting,

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Log, TaskStore } from '../tasks/ports.ts'
+import type { Log } from '../tasks/ports.ts'
+import type { TaskStore } from '../tasks/store-port.ts'
 import { addRetryAfter } from './http-errors.ts'
 
 declare module 'fastify' {

@@ -7,7 +7,8 @@ import {
   toCodedError,
   type RequestErrorCode,
 } from '../graphql/errors.ts'
-import { StoreUnavailableError, type Log } from '../tasks/ports.ts'
+import type { Log } from '../tasks/ports.ts'
+import { StoreUnavailableError } from '../tasks/store-port.ts'
 import { JSON_TYPE, toPreferredType } from './media-type.ts'
 
 /** Codes of requests that fail before they are operations. */

@@ -1,6 +1,7 @@
 import { Gauge, type Registry } from 'prom-client'
 import type { Outbox } from '../deliveries/outbox.ts'
-import type { Clock, TaskStore } from '../tasks/ports.ts'
+import type { Clock } from '../tasks/ports.ts'
+import type { TaskStore } from '../tasks/store-port.ts'
 import type { QueueStore } from '../tasks/queue/queue-ports.ts'
 import { TASK_STATUSES } from '../tasks/task.ts'
 import type { Reading } from './collection.ts'

@@ -1,6 +1,8 @@
 /** Who may call, and how much. */
 import * as z from 'zod'
-import { integer, jwksUrl, limit, list, onOff, optional, origins, rate, text, weights } from './values.ts'
+import { origins } from './origins.ts'
+import { jwksUrl } from './urls.ts'
+import { integer, limit, list, onOff, optional, rate, text, weights } from './values.ts'
 
 export const callerSettings = {
   authJwksUrl: optional(jwksUrl).describe(

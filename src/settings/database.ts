@@ -1,5 +1,6 @@
 /** Where tasks are stored, and what replicas share. */
-import { databaseUrl, integer, optional, postgresUrl, redisUrl } from './values.ts'
+import { databaseUrl, postgresUrl, redisUrl } from './urls.ts'
+import { integer, optional } from './values.ts'
 
 export const databaseSettings = {
   databaseUrl: databaseUrl

@@ -1,6 +1,7 @@
 /** The format of ENGINES and of the settings per engine. */
 import * as z from 'zod'
-import { baseUrl, hosts, list, rate } from './values.ts'
+import { baseUrl } from './urls.ts'
+import { hosts, list, rate } from './values.ts'
 
 const ADAPTER_NAMES = ['kie-midjourney', 'kie-jobs', 'midjourney-proxy', 'legnext'] as const
 type AdapterName = (typeof ADAPTER_NAMES)[number]

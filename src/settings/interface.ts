@@ -1,5 +1,6 @@
 /** What clients see: streams, introspection, GraphiQL, the console, the sandbox. */
-import { duration, issuerUrl, onOff, optional, rate, text } from './values.ts'
+import { issuerUrl } from './urls.ts'
+import { duration, onOff, optional, rate, text } from './values.ts'
 
 export const interfaceSettings = {
   reassertMs: duration

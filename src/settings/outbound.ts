@@ -1,6 +1,7 @@
 /** Deliveries to callers' servers, router callbacks and proxies. */
 import * as z from 'zod'
-import { baseUrls, hosts, integer, optional, proxyUrl, signingSecrets } from './values.ts'
+import { baseUrls, proxyUrl } from './urls.ts'
+import { hosts, integer, optional, signingSecrets } from './values.ts'
 
 export const outboundSettings = {
   callbackSigningSecrets: signingSecrets

@@ -1,5 +1,7 @@
 /** The pictures of results: inspection, copies and links. */
-import { baseUrl, hosts, integer, onOff, optional, resultStore, text } from './values.ts'
+import { resultStore } from './result-store.ts'
+import { baseUrl } from './urls.ts'
+import { hosts, integer, onOff, optional, text } from './values.ts'
 
 export const resultSettings = {
   resultStore: optional(resultStore).describe(

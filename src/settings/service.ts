@@ -1,6 +1,7 @@
 /** The addresses, the log and the life cycle of the process. */
 import * as z from 'zod'
-import { baseUrl, duration, host, integer, onOff, optional, port } from './values.ts'
+import { baseUrl } from './urls.ts'
+import { duration, host, integer, onOff, optional, port } from './values.ts'
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 

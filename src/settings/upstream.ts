@@ -1,6 +1,7 @@
 /** The engines, and how tasks are sent, polled and kept. */
 import { API_KEY, engineKeys, engineRates, engines } from './engines.ts'
-import { baseUrl, duration, integer, list, onOff, optional, rate } from './values.ts'
+import { baseUrl } from './urls.ts'
+import { duration, integer, list, onOff, optional, rate } from './values.ts'
 
 export const UPSTREAM = 'https://api.kie.ai'
 

@@ -1,5 +1,5 @@
 import type { CopyUses } from '../results/jobs.ts'
-import { CLOCK_TOLERANCE_MS } from '../tasks/ports.ts'
+import { CLOCK_TOLERANCE_MS } from '../tasks/store-port.ts'
 import type { Run, Sql } from './sql.ts'
 
 /** The CopyUses in SQL, in the same database as the tasks. */

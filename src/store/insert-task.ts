@@ -1,4 +1,9 @@
-import { UnconfirmedError, type IdempotencyKey, type InsertOptions, type Insertion } from '../tasks/ports.ts'
+import {
+  UnconfirmedError,
+  type IdempotencyKey,
+  type InsertOptions,
+  type Insertion,
+} from '../tasks/store-port.ts'
 import { isUncharged, type UpscaleTask } from '../tasks/task.ts'
 import { toNewDelivery } from './outbox.ts'
 import { readNewRank } from './queue.ts'

@@ -6,7 +6,7 @@ import {
   type DeliveryBacklog,
   type Outbox,
 } from '../deliveries/outbox.ts'
-import { CLOCK_TOLERANCE_MS } from '../tasks/ports.ts'
+import { CLOCK_TOLERANCE_MS } from '../tasks/store-port.ts'
 import { isSettled, type UpscaleTask } from '../tasks/task.ts'
 import { toDelivery, type DeliveryRow } from './schema.ts'
 import { createScheduleCheck, type Run, type Sql } from './sql.ts'

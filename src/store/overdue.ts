@@ -1,4 +1,4 @@
-import { MAX_OVERDUE, type Overdue } from '../tasks/ports.ts'
+import { MAX_OVERDUE, type Overdue } from '../tasks/store-port.ts'
 import type { Sql } from './sql.ts'
 
 /** Reads an index of the tasks with a due time, from the oldest. */

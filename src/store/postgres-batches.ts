@@ -1,4 +1,5 @@
-import { StoreUnavailableError, type Log, type UpdateOutcome } from '../tasks/ports.ts'
+import type { Log } from '../tasks/ports.ts'
+import { StoreUnavailableError, type UpdateOutcome } from '../tasks/store-port.ts'
 import { isSettled } from '../tasks/task.ts'
 import { makeDeliveriesDueOf, toBatchStatement, type BatchUpdate } from './batch-statements.ts'
 import { toChanges } from './schema.ts'

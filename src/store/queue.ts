@@ -5,7 +5,7 @@ import {
   type QueueStore,
   type TaskTimes,
 } from '../tasks/queue/queue-ports.ts'
-import { CLOCK_TOLERANCE_MS } from '../tasks/ports.ts'
+import { CLOCK_TOLERANCE_MS } from '../tasks/store-port.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 import { toTask } from './schema.ts'
 import { createScheduleCheck, type Run, type Sql } from './sql.ts'

@@ -1,7 +1,7 @@
 import { sql, type CompiledQuery, type Expression, type Kysely, type QueryResult, type SqlBool } from 'kysely'
 import type { Outbox } from '../deliveries/outbox.ts'
 import type { CopyUses, ResultJobs } from '../results/jobs.ts'
-import type { TaskStore } from '../tasks/ports.ts'
+import type { TaskStore } from '../tasks/store-port.ts'
 import type { QueueStore } from '../tasks/queue/queue-ports.ts'
 import type { Database } from './schema.ts'
 
@@ -88,4 +88,9 @@ export function createScheduleCheck(): (now: number) => boolean {
     checkedAt = now
     return true
   }
+}
+
+/** PostgreSQL refuses a NUL in a text; an unpaired surrogate would be stored, and compared, as U+FFFD. */
+export function isStorable(text: string): boolean {
+  return !text.includes('\0') && text.isWellFormed()
 }

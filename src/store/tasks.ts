@@ -1,36 +1,33 @@
-import DataLoader from 'dataloader'
 import type { ChangeQuery, TaskChange } from '../tasks/watch/task-change.ts'
+import type { TaskHints } from '../tasks/ports.ts'
 import {
   CLOCK_TOLERANCE_MS,
   UnconfirmedError,
   type Schedule,
-  type TaskHints,
   type TaskListQuery,
   type TaskStore,
   type UpdateOutcome,
-} from '../tasks/ports.ts'
+} from '../tasks/store-port.ts'
 import { toOwnerTopic } from '../tasks/watch/owner-topic.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
-import { releaseCopies } from './copies.ts'
+import { batchReads } from './batch-reads.ts'
 import { insertTask } from './insert-task.ts'
 import { readOverdue } from './overdue.ts'
+import { removeExpiredKeys, removeSettled, removeTask } from './remove-tasks.ts'
 import { toTask } from './schema.ts'
-import { createScheduleCheck, type Run, type Sql } from './sql.ts'
+import { createScheduleCheck, isStorable, type Sql } from './sql.ts'
 import { toChangesQuery } from './task-changes.ts'
 import type { TaskCounts } from './task-counts.ts'
 import { createUpdate, type WriteUpdate } from './update-task.ts'
 import { readUsage } from './usage.ts'
 import { createWriteProbe } from './write-probe.ts'
 
-/** How many ids one query reads. */
-const MAX_READ = 100
-
 /** The TaskStore in SQL. It announces what it has committed. */
 export class SqlTaskStore implements TaskStore {
   readonly #sql: Sql
   readonly #hints: TaskHints
   readonly #isCheckDue = createScheduleCheck()
-  readonly #reads: DataLoader<string, UpscaleTask | undefined>
+  readonly #read: (id: string) => Promise<UpscaleTask | undefined>
   readonly #probe: () => Promise<void>
   readonly #write: WriteUpdate
   readonly countByStatus: () => Promise<TaskCounts>
@@ -45,7 +42,7 @@ export class SqlTaskStore implements TaskStore {
     this.#write = write
     this.#hints = hints
     this.countByStatus = countByStatus
-    this.#reads = this.#createReads()
+    this.#read = batchReads((ids) => this.readMany(ids))
     this.#probe = createWriteProbe(sql)
   }
 
@@ -60,7 +57,7 @@ export class SqlTaskStore implements TaskStore {
   }
 
   async read(id: string): Promise<UpscaleTask | undefined> {
-    return isStorable(id) ? this.#reads.load(id) : undefined
+    return isStorable(id) ? this.#read(id) : undefined
   }
 
   async readMany(ids: readonly string[]): Promise<UpscaleTask[]> {
@@ -175,94 +172,15 @@ export class SqlTaskStore implements TaskStore {
     await run(db.updateTable('task').set({ answerBy }).where('id', '=', id).where('answerBy', 'is not', null))
   }
 
-  removeSettled(before: number, limit: number): Promise<number> {
-    const { db, transact, locksRows } = this.#sql
-    return transact(async (run) => {
-      const { rows } = await run(
-        db
-          .selectFrom('task')
-          .select('id')
-          .where('settledAt', '<', before)
-          // In the order of the index: PostgreSQL could otherwise read the whole table.
-          .orderBy('settledAt')
-          .limit(limit)
-          .$if(locksRows, (query) => query.forUpdate().skipLocked()),
-      )
-      await deleteTasks(this.#sql, run, rows)
-      return rows.length
-    })
-  }
-
-  remove(owner: string, id: string): Promise<boolean | undefined> {
-    if (!isStorable(id)) return Promise.resolve(undefined)
-    const { db, transact, locksRows } = this.#sql
-    return transact(async (run) => {
-      const { rows } = await run(
-        db
-          .selectFrom('task')
-          .select(['id', 'owner', 'settledAt'])
-          .where('id', '=', id)
-          .$if(locksRows, (query) => query.forUpdate()),
-      )
-      const [task] = rows
-      if (task?.owner !== owner) return undefined
-      if (task.settledAt === null) return false
-      await deleteTasks(this.#sql, run, [task])
-      return true
-    })
-  }
-
-  async removeExpiredKeys(now: number, limit: number): Promise<number> {
-    const { db, run, locksRows } = this.#sql
-    const expired = db
-      .selectFrom('idempotencyKey')
-      .select('claim')
-      .where('until', '<=', now)
-      .orderBy('until')
-      .limit(limit)
-      .$if(locksRows, (query) => query.forUpdate().skipLocked())
-    const { numAffectedRows } = await run(db.deleteFrom('idempotencyKey').where('claim', 'in', expired))
-    return Number(numAffectedRows)
-  }
+  removeSettled: TaskStore['removeSettled'] = (before, limit) => removeSettled(this.#sql, before, limit)
+  remove: TaskStore['remove'] = (owner, id) => removeTask(this.#sql, owner, id)
+  removeExpiredKeys: TaskStore['removeExpiredKeys'] = (now, limit) => removeExpiredKeys(this.#sql, now, limit)
 
   async check(): Promise<void> {
     const { db, run } = this.#sql
     await run(db.selectFrom('task').select('id').limit(1))
     await this.#probe()
   }
-
-  /**
-   * All ids that are requested within one turn of the event loop are read together, each once: thousands of
-   * watchers may wake at once. A read never gets the result of a query that was sent before it. The batches
-   * of a turn run one after another, so that they leave connections to others and few results are in memory
-   * at once.
-   */
-  #createReads(): DataLoader<string, UpscaleTask | undefined> {
-    let previous: Promise<unknown> | undefined
-    const batch = async (ids: readonly string[]) => {
-      loader.clearAll()
-      if (previous === undefined) setImmediate(() => (previous = undefined))
-      const reading = Promise.resolve(previous).then(() => this.readMany(ids))
-      // The next batch runs whether this one fails or not; the reads of this one get the error.
-      previous = reading.catch(() => undefined)
-      const found = new Map((await reading).map((task) => [task.id, task]))
-      return ids.map((id) => found.get(id))
-    }
-    const loader = new DataLoader(batch, {
-      maxBatchSize: MAX_READ,
-      // After the pending promises, each of which may read.
-      batchScheduleFn: (dispatch) => void setImmediate(dispatch),
-    })
-    return loader
-  }
-}
-
-/** Deletes tasks; their keys, deliveries and uses of copies go with them. */
-async function deleteTasks(sql: Sql, run: Run, tasks: readonly { readonly id: string }[]): Promise<void> {
-  if (tasks.length === 0) return
-  const ids = tasks.map(({ id }) => id)
-  await releaseCopies(sql, run, ids)
-  await run(sql.db.deleteFrom('task').where(sql.isOneOf(ids)))
 }
 
 /** A page of an owner's tasks. An index has the rows in this order, with and without a status. */
@@ -274,9 +192,4 @@ export function toListQuery(db: Sql['db'], { owner, status, after, limit }: Task
       where(where.refTuple('createdAt', 'id'), '<', where.tuple(after.createdAt, after.id)),
     )
   return query.orderBy('createdAt', 'desc').orderBy('id', 'desc').limit(limit)
-}
-
-/** PostgreSQL refuses a NUL in a text; an unpaired surrogate would be stored, and compared, as U+FFFD. */
-function isStorable(text: string): boolean {
-  return !text.includes('\0') && text.isWellFormed()
 }

@@ -1,4 +1,4 @@
-import { StoreUnavailableError } from '../tasks/ports.ts'
+import { StoreUnavailableError } from '../tasks/store-port.ts'
 
 /** Whether a driver's error means that the database is away, and that nothing is wrong with the statement. */
 type IsAway = (error: unknown) => boolean

@@ -1,4 +1,4 @@
-import type { UpdateOutcome } from '../tasks/ports.ts'
+import type { UpdateOutcome } from '../tasks/store-port.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
 import { makeDeliveriesDue } from './outbox.ts'
 import { toChanges, type TaskRow } from './schema.ts'

@@ -1,7 +1,8 @@
 /** The outcome of a submit. */
 import type { Failure } from './failure.ts'
 import type { SubmitOutcome } from './observer.ts'
-import { StoreUnavailableError, type TaskDependencies } from './ports.ts'
+import type { TaskDependencies } from './ports.ts'
+import { StoreUnavailableError } from './store-port.ts'
 import { isWaiting, type UpscaleTask } from './task.ts'
 
 /**

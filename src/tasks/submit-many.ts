@@ -1,4 +1,4 @@
-import { StoreUnavailableError } from './ports.ts'
+import { StoreUnavailableError } from './store-port.ts'
 import { beginSubmit, type FinishSubmit, type SubmitContext } from './submit.ts'
 import { observeSubmit, type Submission } from './submission.ts'
 import type { SubmitInput } from './submit-input.ts'

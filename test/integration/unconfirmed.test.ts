@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { StoreUnavailableError } from '../../src/tasks/ports.ts'
+import { StoreUnavailableError } from '../../src/tasks/store-port.ts'
 import { UnrepeatableError } from '../../src/tasks/submission.ts'
 import { openCore } from '../support/core.ts'
 import { json } from '../support/scripted-upstream.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
-import { CLOCK_TOLERANCE_MS } from '../../src/tasks/ports.ts'
+import { CLOCK_TOLERANCE_MS } from '../../src/tasks/store-port.ts'
 import type { UpscaleTask } from '../../src/tasks/task.ts'
 import { watchOwner, type OwnerEvent, type OwnerRequest } from '../../src/tasks/watch/watch-owner.ts'
 import type { WatchControl } from '../../src/tasks/watch/watch.ts'

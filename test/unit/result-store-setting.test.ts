@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { resultStore } from '../../src/settings/values.ts'
+import { resultStore } from '../../src/settings/result-store.ts'
 
 /** What the value is faulted for; empty if it is usable. */
 const faultOf = (text: string) =>

@@ -4,7 +4,7 @@ import pg from 'pg'
 import { isPostgresAway } from '../../src/store/postgres-errors.ts'
 import { isSqliteAway } from '../../src/store/sqlite/errors.ts'
 import { toUnavailable } from '../../src/store/unavailable.ts'
-import { StoreUnavailableError } from '../../src/tasks/ports.ts'
+import { StoreUnavailableError } from '../../src/tasks/store-port.ts'
 
 const sqlState = (code: string) => Object.assign(new pg.DatabaseError('A message', 1, 'error'), { code })
 

@@ -1,6 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
-import { StoreUnavailableError } from '../../tasks/ports.ts'
+import { StoreUnavailableError } from '../../tasks/store-port.ts'
 import { DatabaseLockedError, isBusy, RETRY_MS } from './locks.ts'
 
 export interface GroupCommitOptions {

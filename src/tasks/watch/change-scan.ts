@@ -1,6 +1,7 @@
 import type { ChangeQuery, TaskChange } from './task-change.ts'
 import type { OwnerChanges } from './owner-changes.ts'
-import { CLOCK_TOLERANCE_MS, type Clock, type TaskStore } from '../ports.ts'
+import type { Clock } from '../ports.ts'
+import { CLOCK_TOLERANCE_MS, type TaskStore } from '../store-port.ts'
 
 /** A change is timestamped before its commit: each scan looks back to this long before the last one. */
 const OVERLAP_MS = 5_000

@@ -1,4 +1,4 @@
-import { CLOCK_TOLERANCE_MS } from '../ports.ts'
+import { CLOCK_TOLERANCE_MS } from '../store-port.ts'
 import type { TaskChange } from './task-change.ts'
 import type { TaskStatus, UpscaleTask } from '../task.ts'
 

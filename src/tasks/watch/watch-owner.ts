@@ -1,7 +1,7 @@
 import { ChangeScan } from './change-scan.ts'
 import { OwnerChanges } from './owner-changes.ts'
 import { toOwnerTopic } from './owner-topic.ts'
-import { StoreUnavailableError, type TaskStore } from '../ports.ts'
+import { StoreUnavailableError, type TaskStore } from '../store-port.ts'
 import type { TaskStatus, UpscaleTask } from '../task.ts'
 import { toEnding, type StreamEnd, type StreamEnding } from './watch-state.ts'
 import type { WatchControl, WatchDependencies, WatchRequest } from './watch.ts'

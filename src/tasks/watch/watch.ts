@@ -1,4 +1,5 @@
-import { StoreUnavailableError, type TaskDependencies } from '../ports.ts'
+import type { TaskDependencies } from '../ports.ts'
+import { StoreUnavailableError } from '../store-port.ts'
 import type { QueuePlaces } from '../queue/queue-places.ts'
 import type { UpscaleTask } from '../task.ts'
 import {
