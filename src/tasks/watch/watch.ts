@@ -47,7 +47,10 @@ export type WatchDependencies = Pick<TaskDependencies, 'store' | 'hints' | 'cloc
   readonly policy: Pick<TaskDependencies['policy'], 'reassertMs'>
 }
 
-/** The events of one task, until its watch ends. `return()` ends the watch also while `next()` waits. */
+/**
+ * The events of one task, until its watch ends. `return()` ends the watch also while `next()` waits. One
+ * `next()` at a time.
+ */
 export type Watch = AsyncIterableIterator<WatchEvent, undefined>
 
 /**
@@ -67,7 +70,6 @@ export class TaskWatch implements Watch, TaskWatchControl {
   readonly #afterVersion: number | null
   readonly #until: number | null
   readonly #opened: Disposable | undefined
-  readonly #events: AsyncGenerator<WatchEvent, undefined>
   #state = INITIAL_STATE
   #listening: Promise<Disposable> | undefined
   /** While the task may be in the queue. */
@@ -79,7 +81,7 @@ export class TaskWatch implements Watch, TaskWatchControl {
   /** Of the task, once it has been sent. Not the task itself: every idle watch would keep one in memory. */
   #correlationId: string | undefined
   #traceparent: string | null = null
-  /** Wakes the generator while it waits. */
+  /** Wakes `next()` while it waits. */
   #wake: (() => void) | undefined
 
   /** The request itself is not kept: its `onOpen` would keep what opened the watch in memory. */
@@ -94,7 +96,6 @@ export class TaskWatch implements Watch, TaskWatchControl {
     this.#afterVersion = afterVersion
     this.#until = until
     this.#opened = onOpen?.(this)
-    this.#events = this.#follow()
   }
 
   [Symbol.asyncIterator](): this {
@@ -109,12 +110,39 @@ export class TaskWatch implements Watch, TaskWatchControl {
     return this.#traceparent
   }
 
-  next(): Promise<IteratorResult<WatchEvent, undefined>> {
-    this.#hasBegun = true
-    return this.#events.next()
+  async next(): Promise<IteratorResult<WatchEvent, undefined>> {
+    try {
+      if (!this.#hasBegun) await this.#begin()
+      for (;;) {
+        const instant = this.#now()
+        const step = decide(this.#state, instant, this.#rules())
+        if (step.type === 'done') {
+          // Without a settled state, the task was deleted.
+          this.#ending ??= 'not_found'
+          await this.#dispose()
+          return { done: true, value: undefined }
+        }
+        if (step.type === 'wait') {
+          await this.#waitForInput(instant.elapsed + step.ms, step.ms)
+          continue
+        }
+        this.#state = step.state
+        if (step.type === 'read') {
+          await this.#read()
+          continue
+        }
+        this.#noteTask(step.event)
+        this.#followPlace(step.event)
+        this.#ending ??= toEnding(step.event)
+        return { done: false, value: step.event }
+      }
+    } catch (error) {
+      this.#ending ??= 'error'
+      await this.return()
+      throw error
+    }
   }
 
-  /** Wakes the generator, so that it ends: a waiting generator cannot be ended from outside. */
   async return(): Promise<IteratorReturnResult<undefined>> {
     if (this.#hasBegun) this.#ending ??= 'client'
     this.#receive({ type: 'done' })
@@ -139,40 +167,6 @@ export class TaskWatch implements Watch, TaskWatchControl {
       this.#state = step.state
       if (isNewer) return step.event
       await this.#read()
-    }
-  }
-
-  async *#follow(): AsyncGenerator<WatchEvent, undefined> {
-    try {
-      // Listens before the first read, so that no commit between the two is missed.
-      await this.#listen()
-      for (;;) {
-        const instant = this.#now()
-        const step = decide(this.#state, instant, this.#rules())
-        if (step.type === 'done') {
-          // Without a settled state, the task was deleted.
-          this.#ending ??= 'not_found'
-          return undefined
-        }
-        if (step.type === 'wait') {
-          await this.#waitForInput(instant.elapsed + step.ms, step.ms)
-          continue
-        }
-        this.#state = step.state
-        if (step.type === 'read') {
-          await this.#read()
-          continue
-        }
-        this.#noteTask(step.event)
-        this.#followPlace(step.event)
-        this.#ending ??= toEnding(step.event)
-        yield step.event
-      }
-    } catch (error) {
-      this.#ending ??= 'error'
-      throw error
-    } finally {
-      await this.#dispose()
     }
   }
 
@@ -202,7 +196,9 @@ export class TaskWatch implements Watch, TaskWatchControl {
     )
   }
 
-  async #listen(): Promise<void> {
+  /** Listens before the first read, so that no commit between the two is missed. */
+  async #begin(): Promise<void> {
+    this.#hasBegun = true
     if (this.#state.end === 'DONE') return
     const { hints } = this.#deps
     this.#listening = hints.listen(this.#id, (task) => this.#receive({ type: 'hint', task }))
