@@ -177,8 +177,8 @@ class SentResults implements AsyncIterableIterator<never> {
 
   async next(): Promise<IteratorReturnResult<undefined>> {
     try {
-      for (let next = await this.#events.next(); !next.done; next = await this.#events.next())
-        await this.#operation.sendResult(next.value)
+      // No variable holds the event: while the next one is awaited, it would keep a task in memory.
+      while (await this.#send(await this.#events.next()));
     } catch (error) {
       this.#operation.noteError(error)
       throw error
@@ -187,6 +187,13 @@ class SentResults implements AsyncIterableIterator<never> {
       await this.#operation.endStream()
     }
     return { done: true, value: undefined }
+  }
+
+  /** False: there are no more events. */
+  async #send({ done, value }: IteratorResult<unknown>): Promise<boolean> {
+    if (done === true) return false
+    await this.#operation.sendResult(value)
+    return true
   }
 
   async return(): Promise<IteratorReturnResult<undefined>> {
