@@ -177,7 +177,7 @@ class SentResults implements AsyncIterableIterator<never> {
 
   async next(): Promise<IteratorReturnResult<undefined>> {
     try {
-      // No variable holds the event: while the next one is awaited, it would keep a task in memory.
+      // No variable for the event: it would keep the task in memory while this waits for the next one.
       while (await this.#send(await this.#events.next()));
     } catch (error) {
       this.#operation.noteError(error)
@@ -189,7 +189,7 @@ class SentResults implements AsyncIterableIterator<never> {
     return { done: true, value: undefined }
   }
 
-  /** False: there are no more events. */
+  /** Sends an event; false: the stream has ended. */
   async #send({ done, value }: IteratorResult<unknown>): Promise<boolean> {
     if (done === true) return false
     await this.#operation.sendResult(value)

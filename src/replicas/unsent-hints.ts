@@ -27,6 +27,7 @@ export class UnsentHints {
     return this.#hasMore
   }
 
+  /** Adds a hint; drops it if MAX_UNSENT wait. */
   add(topic: string): void {
     if (this.#topics.size < MAX_UNSENT) this.#topics.add(topic)
     if (isOwnerTopic(topic)) this.#dueTimer ??= setTimeout(() => this.#setDue(), NEW_TASK_BATCH_MS)
@@ -48,7 +49,7 @@ export class UnsentHints {
     this.#wake()
   }
 
-  /** Takes hints as a payload, with the present time; undefined: none. */
+  /** Takes hints as a payload that begins with the current time; undefined: there are none. */
   takePayload(): string | undefined {
     if (this.#topics.size === 0) return undefined
     let payload = String(Date.now())

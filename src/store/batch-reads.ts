@@ -5,12 +5,12 @@ import type { UpscaleTask } from '../tasks/task.ts'
 const MAX_READ = 100
 
 /**
- * Reads single tasks in batches. All ids that are requested within one turn of the event loop are read together,
- * each once: thousands of watchers may wake at once. A read never gets the result of a query that was sent
- * before it. The batches of a turn run one after another, so that they leave connections to others and few
- * results are in memory at once.
+ * Reads single tasks in batches. All ids that are requested within one turn of the event loop are read
+ * together, each once: thousands of watchers may wake at once. A read never gets the result of a query that
+ * was sent before it. The batches of a turn run one after another, so that they leave connections to others
+ * and few results are in memory at once.
  */
-export function batchReads(
+export function createBatchRead(
   readMany: (ids: readonly string[]) => Promise<UpscaleTask[]>,
 ): (id: string) => Promise<UpscaleTask | undefined> {
   let previous: Promise<unknown> | undefined

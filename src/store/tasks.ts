@@ -10,7 +10,7 @@ import {
 } from '../tasks/store-port.ts'
 import { toOwnerTopic } from '../tasks/watch/owner-topic.ts'
 import type { UpscaleTask } from '../tasks/task.ts'
-import { batchReads } from './batch-reads.ts'
+import { createBatchRead } from './batch-reads.ts'
 import { insertTask } from './insert-task.ts'
 import { readOverdue } from './overdue.ts'
 import { removeExpiredKeys, removeSettled, removeTask } from './remove-tasks.ts'
@@ -42,7 +42,7 @@ export class SqlTaskStore implements TaskStore {
     this.#write = write
     this.#hints = hints
     this.countByStatus = countByStatus
-    this.#read = batchReads((ids) => this.readMany(ids))
+    this.#read = createBatchRead((ids) => this.readMany(ids))
     this.#probe = createWriteProbe(sql)
   }
 

@@ -1,7 +1,6 @@
 /**
- * The interfaces that the core needs implemented; `store-port.ts`, `queue/queue-ports.ts` and `engines/engine-ports.ts` have
- * the larger ones. Each method states its guarantee; test/contract tests it on
- * every adapter.
+ * The interfaces that the core needs implemented. Each method states its guarantee; test/contract tests it on
+ * every adapter. The larger ones are in store-port.ts, queue/queue-ports.ts and engines/engine-ports.ts.
  */
 import type { Engines } from './engines/engine-ports.ts'
 import type { TaskObserver } from './observer.ts'

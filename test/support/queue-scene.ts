@@ -120,12 +120,17 @@ interface TasksAnswer {
   readonly errors?: readonly { readonly extensions?: { readonly code?: string } }[]
 }
 
-/** Reads the tasks, again while the service is unavailable: a busy database may exceed its time limits. */
+/** How long a database may be too busy to answer in time, in milliseconds. */
+const MAX_BUSY_MS = 20_000
+
+/** Reads the tasks. Retries while the service is unavailable: a busy database may exceed its time limits. */
 export async function readTasks(service: QueueProcess): Promise<QueueTask[]> {
+  const startedAt = performance.now()
   for (;;) {
     const { data, errors } = (await service.run(TASKS)) as TasksAnswer
     if (data.upscaleTasks !== null) return data.upscaleTasks.edges.map(({ node }) => node)
-    if (errors?.[0]?.extensions?.code !== 'SERVICE_UNAVAILABLE')
+    const isBusy = errors?.[0]?.extensions?.code === 'SERVICE_UNAVAILABLE'
+    if (!isBusy || performance.now() - startedAt > MAX_BUSY_MS)
       throw new Error(`The tasks cannot be read: ${JSON.stringify(errors)}\n${service.output()}`)
     await pause(50)
   }

@@ -76,7 +76,7 @@ export class TaskWatch implements Watch, TaskWatchControl {
   #place: Disposable | undefined
   #timer: Disposable | undefined
   #timerAt = Infinity
-  #hasBegun = false
+  #isRequested = false
   #ending: StreamEnding | null = null
   /** Of the task, once it has been sent. Not the task itself: every idle watch would keep one in memory. */
   #correlationId: string | undefined
@@ -112,7 +112,7 @@ export class TaskWatch implements Watch, TaskWatchControl {
 
   async next(): Promise<IteratorResult<WatchEvent, undefined>> {
     try {
-      if (!this.#hasBegun) await this.#begin()
+      if (!this.#isRequested) await this.#begin()
       for (;;) {
         const instant = this.#now()
         const step = decide(this.#state, instant, this.#rules())
@@ -138,13 +138,14 @@ export class TaskWatch implements Watch, TaskWatchControl {
       }
     } catch (error) {
       this.#ending ??= 'error'
-      await this.return()
+      this.#receive({ type: 'done' })
+      await this.#dispose()
       throw error
     }
   }
 
   async return(): Promise<IteratorReturnResult<undefined>> {
-    if (this.#hasBegun) this.#ending ??= 'client'
+    if (this.#isRequested) this.#ending ??= 'client'
     this.#receive({ type: 'done' })
     await this.#dispose()
     return { done: true, value: undefined }
@@ -198,7 +199,7 @@ export class TaskWatch implements Watch, TaskWatchControl {
 
   /** Listens before the first read, so that no commit between the two is missed. */
   async #begin(): Promise<void> {
-    this.#hasBegun = true
+    this.#isRequested = true
     if (this.#state.end === 'DONE') return
     const { hints } = this.#deps
     this.#listening = hints.listen(this.#id, (task) => this.#receive({ type: 'hint', task }))
