@@ -46,12 +46,11 @@ test('a user that may change rows, but no tables, runs the service once its sche
   await using _user = {
     [Symbol.asyncDispose]: () => runAll(schema.url, [`drop owned by ${user}`, `drop role ${user}`]),
   }
-  const name = new URL(schema.url).searchParams.get('options')?.replace('-csearch_path=', '') ?? ''
   await migratePostgres(schema.url, silent)
   await runAll(schema.url, [
     `create role ${user} login`,
-    `grant usage on schema ${name} to ${user}`,
-    `grant select, insert, update, delete on all tables in schema ${name} to ${user}`,
+    `grant usage on schema ${schema.name} to ${user}`,
+    `grant select, insert, update, delete on all tables in schema ${schema.name} to ${user}`,
   ])
   const limited = new URL(schema.url)
   limited.username = user

@@ -5,7 +5,9 @@ import pg from 'pg'
 export const TEST_DATABASE_URL = process.env.TEST_DATABASE_URL
 
 /** A schema of its own in the test server, gone afterwards. */
-export async function openTestSchema(): Promise<AsyncDisposable & { readonly url: string }> {
+export async function openTestSchema(): Promise<
+  AsyncDisposable & { readonly name: string; readonly url: string }
+> {
   const server = TEST_DATABASE_URL ?? ''
   const schema = `test_${randomUUID().replaceAll('-', '')}`
   const run = async (statement: string) => {
@@ -16,6 +18,7 @@ export async function openTestSchema(): Promise<AsyncDisposable & { readonly url
   }
   await run(`CREATE SCHEMA ${schema}`)
   const url = new URL(server)
-  url.searchParams.set('options', `-csearch_path=${schema}`)
-  return { url: url.href, [Symbol.asyncDispose]: () => run(`DROP SCHEMA ${schema} CASCADE`) }
+  // Commits do not wait for the disk, because no test stops this server.
+  url.searchParams.set('options', `-csearch_path=${schema} -csynchronous_commit=off`)
+  return { name: schema, url: url.href, [Symbol.asyncDispose]: () => run(`DROP SCHEMA ${schema} CASCADE`) }
 }

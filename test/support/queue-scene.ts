@@ -117,23 +117,13 @@ export async function submitQueued(service: QueueProcess, ...sources: readonly s
 
 interface TasksAnswer {
   readonly data: { readonly upscaleTasks: { readonly edges: readonly { readonly node: QueueTask }[] } | null }
-  readonly errors?: readonly { readonly extensions?: { readonly code?: string } }[]
+  readonly errors?: unknown
 }
 
-/** How long a database may be too busy to answer in time, in milliseconds. */
-const MAX_BUSY_MS = 20_000
-
-/** Reads the tasks. Retries while the service is unavailable: a busy database may exceed its time limits. */
 export async function readTasks(service: QueueProcess): Promise<QueueTask[]> {
-  const startedAt = performance.now()
-  for (;;) {
-    const { data, errors } = (await service.run(TASKS)) as TasksAnswer
-    if (data.upscaleTasks !== null) return data.upscaleTasks.edges.map(({ node }) => node)
-    const isBusy = errors?.[0]?.extensions?.code === 'SERVICE_UNAVAILABLE'
-    if (!isBusy || performance.now() - startedAt > MAX_BUSY_MS)
-      throw new Error(`The tasks cannot be read: ${JSON.stringify(errors)}\n${service.output()}`)
-    await pause(50)
-  }
+  const { data, errors } = (await service.run(TASKS)) as TasksAnswer
+  if (data.upscaleTasks !== null) return data.upscaleTasks.edges.map(({ node }) => node)
+  throw new Error(`The tasks cannot be read: ${JSON.stringify(errors)}\n${service.output()}`)
 }
 
 /** Reads the tasks until all of them are as a test wants. */
