@@ -76,7 +76,8 @@ async function openThroughLossyProxy(
     const upstream = connect(Number(port), hostname)
     upstream.pipe(client)
     client.on('data', (chunk: Buffer) => {
-      const loss = chunk.includes('commit') ? takeLoss() : undefined
+      // The text of a statement ends with a NUL; the options of a connection may also contain the word.
+      const loss = chunk.includes('commit\0') ? takeLoss() : undefined
       if (loss) {
         upstream.unpipe(client)
         upstream.resume().once('data', () => void loss())
