@@ -2,7 +2,7 @@
 export default {
   testEnvironment: 'node',
   // Processes are started and killed in tests; on a busy machine that takes its time.
-  testTimeout: 60_000,
+  testTimeout: 30_000,
   maxWorkers: '100%',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   // Those need servers (`npm run test:services`), gateways (`npm run test:supergraph`), and Chromium (`npm run test:browser`).

@@ -82,7 +82,7 @@ testOnLinux(
     await become(503)
     expect((await fetch(`${service.url}/livez`)).status).toBe(200)
     expect(await service.run(LIST)).toEqual({ data: { upscaleTasks: { edges: [] } } })
-    expect(await service.runOnce(UPSCALE)).toMatchObject({
+    expect(await service.run(UPSCALE)).toMatchObject({
       errors: [{ extensions: { code: 'SERVICE_UNAVAILABLE', retryable: true, retryAfterMs: 2_000 } }],
     })
     limitFiles(service.child.pid, 'unlimited')

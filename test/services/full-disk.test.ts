@@ -42,7 +42,7 @@ describeOnSmallDisk('when the disk is full (needs root and mount)', () => {
         const waterMark = randomBytes(90).toString('base64')
         const input = `{taskId: "sandbox-code-402", imageIndex: 0, force: true, waterMark: "${waterMark}"}`
         return JSON.stringify(
-          await service.runOnce(`mutation { upscaleImage(input: ${input}) { problem { code } } }`),
+          await service.run(`mutation { upscaleImage(input: ${input}) { problem { code } } }`),
         )
       }
       const become = async (status: number) => {

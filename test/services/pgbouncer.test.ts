@@ -135,7 +135,7 @@ describeWithPgBouncer('through PgBouncer in transaction mode (tools/install-pgbo
       hints: expect.stringMatching(/not arriving/),
     })
     const submit = (key: string) =>
-      direct.runOnce(
+      direct.run(
         `mutation { upscaleImage(input: {taskId: "s", imageIndex: 0, idempotencyKey: "${key}"}) { task { id } } }`,
       )
     await own.stop()

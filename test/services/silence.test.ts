@@ -114,7 +114,7 @@ describe('a server that falls silent', () => {
       DATABASE_URL: proxy.url,
       DRAIN_MS: '1000',
     })
-    const mutation = service.run(UPSCALE).catch(() => 'cut off')
+    const mutation = service.runWhenAvailable(UPSCALE).catch(() => 'cut off')
     const answer = await Promise.race([asked.promise, mutation.then(() => undefined)])
     if (answer === undefined) throw new Error(`Nothing was sent:\n${service.output()}`)
     proxy.silence(true)
@@ -139,7 +139,7 @@ describe('a server that falls silent', () => {
     // Twice as many as the pool has connections: the second half fails if the first half waits for Redis too
     // long.
     const answers = await Promise.all(
-      Array.from({ length: 20 }, (_, n) => service.runOnce(UPSCALE.replace('"a"', `"source-${n}"`))),
+      Array.from({ length: 20 }, (_, n) => service.run(UPSCALE.replace('"a"', `"source-${n}"`))),
     )
     for (const answer of answers)
       expect(answer).toMatchObject({ data: { upscaleImage: { task: { status: 'PROCESSING' } } } })

@@ -48,10 +48,12 @@ export async function startProcess(settings: Record<string, string>, args = ['di
           if (line.includes(text)) resolve()
         }),
       ),
-    /** Runs an operation by one request. */
-    runOnce: async (query: string): Promise<unknown> => (await post(query)).json(),
-    /** Runs an operation as clients do: again while the service asks for it by `Retry-After`. */
-    async run(query: string): Promise<unknown> {
+    run: async (query: string): Promise<unknown> => (await post(query)).json(),
+    /**
+     * Runs an operation that is not itself under test, again while the service asks for it by `Retry-After`:
+     * the database may be busy with the processes of other tests.
+     */
+    async runWhenAvailable(query: string): Promise<unknown> {
       const startedAt = performance.now()
       for (;;) {
         const response = await post(query)

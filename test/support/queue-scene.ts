@@ -121,7 +121,7 @@ interface TasksAnswer {
 }
 
 export async function readTasks(service: QueueProcess): Promise<QueueTask[]> {
-  const { data, errors } = (await service.run(TASKS)) as TasksAnswer
+  const { data, errors } = (await service.runWhenAvailable(TASKS)) as TasksAnswer
   if (data.upscaleTasks !== null) return data.upscaleTasks.edges.map(({ node }) => node)
   throw new Error(`The tasks cannot be read: ${JSON.stringify(errors)}\n${service.output()}`)
 }
